@@ -1,0 +1,1 @@
+"""Data sets, label sets, augmentation and synthetic scenes."""

@@ -1,0 +1,1 @@
+"""Metrics, data set evaluation and reports."""

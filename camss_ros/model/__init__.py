@@ -1,0 +1,1 @@
+"""The network: pure PyTorch, no ROS, no OpenCV."""

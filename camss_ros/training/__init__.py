@@ -1,0 +1,1 @@
+"""Training of the mask autoencoder and of the segmenter."""
