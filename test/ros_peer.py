@@ -6,7 +6,7 @@ import array
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,14 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
 TIMEOUT = 60.0  # s; reached only when something is broken
+ANSWER_TIME = 5.0  # s
+
+GOALS = {
+    Transition.TRANSITION_CONFIGURE: "inactive",
+    Transition.TRANSITION_ACTIVATE: "active",
+    Transition.TRANSITION_DEACTIVATE: "inactive",
+    Transition.TRANSITION_CLEANUP: "unconfigured",
+}
 
 
 def wait_until(condition: Callable[[], Any], what: str, timeout: float = TIMEOUT) -> Any:
@@ -56,6 +64,7 @@ class RosPeer:
         rclpy.init(context=self.context, domain_id=domain_id)
         self.node = rclpy.create_node("peer", context=self.context, namespace=namespace)
         self.received: dict[str, list[Any]] = defaultdict(list)
+        self._clients: dict[str, Any] = {}
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._executor.spin, daemon=True)
@@ -76,9 +85,14 @@ class RosPeer:
         """A publisher; `connect` waits for its subscriber."""
         return self.node.create_publisher(kind, topic, qos)
 
-    def connect(self, *ends: Any) -> None:
-        """Wait until publishers have a subscriber and subscriptions a publisher."""
-        for end in ends:
+    def connect(self, *ends: Any, others: Iterable[Any] = ()) -> None:
+        """Wait until publishers have a subscriber and subscriptions a publisher.
+
+        The other side may learn of it later, and messages are lost until then: `others` are
+        endpoints of the other node, waited for as well where their topic is among the ends'.
+        """
+        topics = {end.topic_name for end in ends}
+        for end in (*ends, *(other for other in others if other.topic_name in topics)):
             count = getattr(end, "get_subscription_count", None) or end.get_publisher_count
             wait_until(lambda count=count: count() > 0, f"somebody at {end.topic_name}")
 
@@ -94,32 +108,43 @@ class RosPeer:
         return self.wait_for(topic, lambda message: message.header == image.header)
 
     def _call(self, kind: type, service: str, request: Any) -> Any:
-        client = self.node.create_client(kind, service)
-        try:
-            assert client.wait_for_service(TIMEOUT), f"no service {service}"
-            future = client.call_async(request)
-            wait_until(future.done, f"an answer of {service}")
-            return future.result()
-        finally:
-            self.node.destroy_client(client)
+        """Call a service of the segmenter; None if the answer got lost.
+
+        DDS loses the answer when the server does not know the client's reader yet.
+        """
+        client = self._clients.get(service)
+        if client is None:
+            client = self._clients[service] = self.node.create_client(kind, service)
+        assert client.wait_for_service(TIMEOUT), f"no service {service}"
+        future = client.call_async(request)
+        end = time.monotonic() + ANSWER_TIME
+        while not future.done() and time.monotonic() < end:
+            time.sleep(0.01)
+        return future.result() if future.done() else None
+
+    def _call_again(self, kind: type, service: str, request: Any) -> Any:
+        """Call a service that may be called twice, until an answer comes."""
+        return wait_until(lambda: self._call(kind, service, request), f"an answer of {service}")
 
     def state(self) -> str:
         """The segmenter's lifecycle state."""
-        return self._call(GetState, "segmenter/get_state", GetState.Request()).current_state.label
+        answer = self._call_again(GetState, "segmenter/get_state", GetState.Request())
+        return answer.current_state.label
 
     def transition(self, transition: int) -> bool:
         """Make a lifecycle transition; whether it succeeded."""
         request = ChangeState.Request(transition=Transition(id=transition))
-        return self._call(ChangeState, "segmenter/change_state", request).success
+        answer = self._call(ChangeState, "segmenter/change_state", request)
+        return answer.success if answer else self.state() == GOALS[transition]
 
     def set_parameter(self, name: str, value: Any) -> SetParametersResult:
         """Set a parameter of the segmenter."""
         parameter: Parameter = rclpy.Parameter(name, value=value).to_parameter_msg()
         request = SetParameters.Request(parameters=[parameter])
-        return self._call(SetParameters, "segmenter/set_parameters", request).results[0]
+        return self._call_again(SetParameters, "segmenter/set_parameters", request).results[0]
 
     def get_parameter(self, name: str) -> Any:
         """A parameter of the segmenter."""
         request = GetParameters.Request(names=[name])
-        value = self._call(GetParameters, "segmenter/get_parameters", request).values[0]
+        value = self._call_again(GetParameters, "segmenter/get_parameters", request).values[0]
         return rclpy.parameter.parameter_value_to_python(value)

@@ -109,6 +109,11 @@ class Running:
     def segmenter(self) -> ScriptedSegmenter:
         return self.segmenters[-1]
 
+    def connect(self, *ends: Any) -> None:
+        """Wait until ends of the peer and the node know each other, from both sides."""
+        wait_until(lambda: self.node._state == "active", "the node active")
+        self.peer.connect(*ends, others=[*self.node.publishers, *self.node.subscriptions])
+
     def _spin(self) -> None:
         self.node.autostart()
         self._executor.spin()
@@ -143,7 +148,7 @@ def node(start: Callable[..., Running]) -> Running:
     running = start()
     running.image = running.peer.publisher(Image, "image")
     running.mask = running.peer.listen(Image, "segmentation/mask")
-    running.peer.connect(running.image, running.mask)
+    running.connect(running.image, running.mask)
     return running
 
 
@@ -158,7 +163,7 @@ def status(peer: RosPeer, condition: Callable[[Any], bool]) -> Any:
 
 def test_mask_and_confidence_have_the_header_of_their_image(node: Running) -> None:
     confidence = node.peer.listen(Image, "segmentation/confidence")
-    node.peer.connect(confidence)
+    node.connect(confidence)
     image = rgb_image(7)
     node.image.publish(image)
     for topic, value in (("segmentation/mask", 7), ("segmentation/confidence", 200)):
@@ -194,7 +199,7 @@ def test_deactivation_gives_up_the_image_in_work_and_activation_goes_on(node: Ru
 
     node.segmenter.go.set()
     assert node.peer.transition(Transition.TRANSITION_ACTIVATE)
-    node.peer.connect(node.image)
+    node.connect(node.image)
     node.image.publish(rgb_image(2))
     node.peer.wait_for_stamp("segmentation/mask", rgb_image(2))
     assert [m.header.frame_id for m in node.peer.received["segmentation/mask"]] == ["camera 2"]
@@ -286,7 +291,7 @@ def test_the_calibration_follows_the_size_of_the_mask(start: Callable[..., Runni
         peer.listen(CameraInfo, "segmentation/camera_info"),
         peer.listen(Image, "segmentation/mask"),
     ]
-    peer.connect(camera_info, image, *outputs)
+    running.connect(camera_info, image, *outputs)
     info = CameraInfo(height=32, width=48, distortion_model="plumb_bob", d=[0.1, 0, 0, 0, 0])
     info.k = [40.0, 0.0, 24.0, 0.0, 44.0, 16.0, 0.0, 0.0, 1.0]
     info.p = [40.0, 0.0, 24.0, -8.0, 0.0, 44.0, 16.0, 0.0, 0.0, 0.0, 1.0, 0.0]
@@ -318,7 +323,7 @@ def test_the_overlay_is_drawn_only_for_a_listener(
     status(node.peer, lambda s: s.segmented == 1)
     assert drawn == []
 
-    node.peer.connect(node.peer.listen(Image, "segmentation/overlay"))
+    node.connect(node.peer.listen(Image, "segmentation/overlay"))
     node.image.publish(rgb_image(2))
     picture = node.peer.wait_for_stamp("segmentation/overlay", rgb_image(2))
     assert (picture.encoding, picture.step) == ("rgb8", 3 * picture.width)
@@ -331,7 +336,7 @@ def test_a_compressed_image_is_segmented_and_garbage_survived(
     running = start(image_transport="compressed")
     peer = running.peer
     image = peer.publisher(CompressedImage, "image/compressed")
-    peer.connect(image, peer.listen(Image, "segmentation/mask"))
+    running.connect(image, peer.listen(Image, "segmentation/mask"))
     image.publish(CompressedImage(format="jpeg", data=array.array("B", b"not a JPEG")))
     status(peer, lambda s: s.rejected == 1)
     _, png = cv2.imencode(".png", np.full((32, 48, 3), 5, np.uint8))
