@@ -150,6 +150,7 @@ class PairedTransformer(nn.Module):
         grid: tuple[int, int],
         mask_tokens: Tensor | None = None,
         known: Tensor | None = None,
+        known_count: int | None = None,
     ) -> Tensor:
         """Condition of the denoiser for every mask token.
 
@@ -158,6 +159,7 @@ class PairedTransformer(nn.Module):
             grid: (height, width) in tokens, n = height * width.
             mask_tokens: [B, n, latent_channels] latents of the mask, read where `known`.
             known: [B, n] bool; None (with `mask_tokens` None) when no mask token is known.
+            known_count: not needed here; for callers that serve both transformers.
 
         Returns:
             [B, n, width].
@@ -183,13 +185,15 @@ class ConcatTransformer(nn.Module):
 
     Args:
         grid: (height, width) of the token grid, fixed by the position tables.
-        latent_channels: channels of an image token and of a mask token.
+        image_channels: channels of an image token.
+        latent_channels: channels of a mask token.
         width, encoder_depth, decoder_depth, heads, mlp_ratio: size of the transformer.
     """
 
     def __init__(
         self,
         grid: tuple[int, int],
+        image_channels: int,
         latent_channels: int,
         width: int,
         encoder_depth: int,
@@ -200,7 +204,7 @@ class ConcatTransformer(nn.Module):
         super().__init__()
         self.grid = grid
         self.tokens = grid[0] * grid[1]
-        self.z_proj1 = nn.Linear(latent_channels, width)
+        self.z_proj1 = nn.Linear(image_channels, width)
         self.z_proj2 = nn.Linear(latent_channels, width)
         self.z_proj_ln = nn.LayerNorm(width, eps=_EPS)
         table = (1, 2 * self.tokens, width)
@@ -239,7 +243,7 @@ class ConcatTransformer(nn.Module):
         """Condition of the denoiser for every mask token.
 
         Args:
-            image_tokens: [B, n, latent_channels], row by row over `grid`.
+            image_tokens: [B, n, image_channels], row by row over `grid`.
             grid: (height, width) in tokens; must be the transformer's own.
             mask_tokens: [B, n, latent_channels] latents of the mask, read where `known`.
             known: [B, n] bool, with equally many known tokens in every row; None (with
@@ -270,7 +274,8 @@ class ConcatTransformer(nn.Module):
         """Encode the visible tokens.
 
         Args:
-            image_tokens, mask_tokens: [B, n, latent_channels].
+            image_tokens: [B, n, image_channels].
+            mask_tokens: [B, n, latent_channels].
             places: [B, k] int64 indices of the known mask tokens, ascending.
 
         Returns:
