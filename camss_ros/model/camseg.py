@@ -7,6 +7,7 @@ The stages are methods of their own, so that a caller can time them or stop betw
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -231,9 +232,9 @@ class CamSeg(nn.Module):
         shape = (*condition.shape[:2], self.latent_channels)
         return plan.sampler.sample(predict, shape, condition.device, generator)
 
-    def latent_map(self, latents: Tensor, grid: tuple[int, int]) -> Tensor:
+    def latent_map(self, latents: Tensor, grid: Sequence[int]) -> Tensor:
         """Token latents [B, h*w, C] -> map [B, C, h, w]."""
-        return latents.transpose(1, 2).unflatten(2, grid)
+        return latents.transpose(1, 2).unflatten(2, tuple(grid))
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latent map [B, C, h, w] -> class probabilities [B, classes, H, W] float32."""
@@ -248,12 +249,22 @@ class CamSeg(nn.Module):
             [samples * B, C, h, w] float32; sample by sample, all images of the batch in each.
         """
         samples = plan.options.samples
-        grid = (token_map.shape[-2], token_map.shape[-1])
         if plan.options.iterations == 1:
-            condition = self.condition(token_map).repeat(samples, 1, 1)
-            return self.latent_map(self.sample(condition, plan, generator), grid)
+            condition = self.condition(token_map)
+            return self.draw_from(condition, token_map.shape[-2:], plan, generator)
         token_map = token_map.repeat(samples, 1, 1, 1)
         return self._decode_iteratively(token_map, plan, generator)
+
+    def draw_from(
+        self,
+        condition: Tensor,
+        grid: Sequence[int],
+        plan: SamplingPlan,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """The one-pass half of `draw_latents` that follows `condition`; `grid` is (h, w)."""
+        condition = condition.repeat(plan.options.samples, 1, 1)
+        return self.latent_map(self.sample(condition, plan, generator), grid)
 
     def _decode_iteratively(
         self, token_map: Tensor, plan: SamplingPlan, generator: torch.Generator | None

@@ -42,11 +42,19 @@ class TimeEmbedding(nn.Module):
     def forward(self, t: Tensor) -> Tensor:
         """[n] times -> [n, width]."""
         embedding = sinusoidal_embedding(t, self.frequency_dim)
-        return self.mlp(embedding.to(self.mlp[0].weight.dtype))
+        return self.mlp(embedding.to(next(self.mlp.parameters()).dtype))
 
 
 def _modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     return x * (1 + scale) + shift
+
+
+def _zero_linear(inputs: int, outputs: int) -> nn.Linear:
+    """Zero gates and output (arXiv 2406.11838): the untrained network predicts zero."""
+    linear = nn.Linear(inputs, outputs)
+    nn.init.zeros_(linear.weight)
+    nn.init.zeros_(linear.bias)
+    return linear
 
 
 class ResidualBlock(nn.Module):
@@ -56,7 +64,7 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.in_ln = nn.LayerNorm(width, eps=_EPS)
         self.mlp = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
-        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 3 * width))
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), _zero_linear(width, 3 * width))
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         shift, scale, gate = self.adaLN_modulation(condition).chunk(3, dim=-1)
@@ -68,8 +76,8 @@ class FinalLayer(nn.Module):
 
     def __init__(self, width: int, out_channels: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(width, out_channels)
-        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
+        self.linear = _zero_linear(width, out_channels)
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), _zero_linear(width, 2 * width))
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         shift, scale = self.adaLN_modulation(condition).chunk(2, dim=-1)
@@ -99,21 +107,6 @@ class Denoiser(nn.Module):
         self.input_proj = nn.Linear(latent_channels, width)
         self.res_blocks = nn.ModuleList(ResidualBlock(width) for _ in range(depth))
         self.final_layer = FinalLayer(width, out_channels)
-        self._initialize()
-
-    def _initialize(self) -> None:
-        """Zero gates and output (arXiv 2406.11838): the untrained network predicts zero."""
-        for module in self.time_embed.mlp:
-            if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=0.02)
-        modulations = [block.adaLN_modulation[-1] for block in self.res_blocks]
-        for linear in (
-            *modulations,
-            self.final_layer.adaLN_modulation[-1],
-            self.final_layer.linear,
-        ):
-            nn.init.zeros_(linear.weight)
-            nn.init.zeros_(linear.bias)
 
     def forward(self, x: Tensor, time_embedding: Tensor, condition_embedding: Tensor) -> Tensor:
         """Predict from noisy tokens.

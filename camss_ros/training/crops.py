@@ -74,19 +74,16 @@ def random_crop(
 def recolour(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
     """Random exposure, contrast, white balance, saturation, blur and noise; uint8 in and out."""
     x = image.astype(np.float32) / 255.0
-    x = x ** np.float32(np.exp(rng.normal(0.0, 0.25 * strength)))
+    x = x ** float(np.exp(rng.normal(0.0, 0.25 * strength)))
     x *= np.exp(rng.normal(0.0, 0.12 * strength)) * np.exp(rng.normal(0.0, 0.06 * strength, 3))
     mean = x.mean()
     x = (x - mean) * np.float32(np.exp(rng.normal(0.0, 0.15 * strength))) + mean
-    grey = x @ np.float32([0.299, 0.587, 0.114])
+    grey = x @ np.array([0.299, 0.587, 0.114], np.float32)
     x = grey[..., None] + (x - grey[..., None]) * np.float32(
         np.exp(rng.normal(0.0, 0.25 * strength))
     )
     if rng.random() < 0.15 * strength:
         x = cv2.GaussianBlur(x, (0, 0), rng.uniform(0.4, 1.5))
     if rng.random() < 0.2 * strength:
-        noise = np.empty(x.shape, np.float32)
-        cv2.setRNGSeed(int(rng.integers(2**31)))
-        cv2.randn(noise, 0.0, rng.uniform(0.01, 0.05))
-        x += noise
+        x += rng.uniform(0.01, 0.05) * rng.standard_normal(x.shape, dtype=np.float32)
     return (np.clip(x, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)

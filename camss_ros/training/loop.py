@@ -56,7 +56,7 @@ class ExponentialMovingAverage:
         """Move towards the parameters of `source`."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        averages = list(self.module.parameters())
+        averages = [p.detach() for p in self.module.parameters()]
         torch._foreach_lerp_(averages, [p.detach() for p in source.parameters()], 1 - decay)
         for average, current in zip(self.module.buffers(), source.buffers(), strict=True):
             average.copy_(current)

@@ -45,7 +45,7 @@ def train_autoencoder(
     the posterior (paper section 3.1 with a categorical in place of a colour likelihood).
     """
     torch.manual_seed(options.seed)
-    model = MaskAutoencoder(frames.classes, config).to(memory_format=torch.channels_last)
+    model = MaskAutoencoder(frames.classes, config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     weights = class_weights(frames)
 
     def losses(step: int) -> dict[str, Tensor]:
