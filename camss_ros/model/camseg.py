@@ -22,6 +22,8 @@ from camss_ros.model.image_autoencoder import ImageAutoencoderConfig, PaletteAut
 from camss_ros.model.schedule import Prediction, Sampler, SamplingOptions, reveal_counts
 from camss_ros.model.transformer import ConcatTransformer, PairedTransformer
 
+VOID = 255  # id of pixels without a class
+
 
 @dataclass(frozen=True)
 class LabelClass:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from camss_ros.model.camseg import (
+    VOID,
     CamSeg,
     CamSegConfig,
     ConcatTransformerConfig,
@@ -46,7 +47,7 @@ CITYSCAPES = (
     LabelClass(16, "train", (0, 80, 100)),
     LabelClass(17, "motorcycle", (0, 0, 230)),
     LabelClass(18, "bicycle", (119, 11, 32)),
-    LabelClass(255, "void", (0, 0, 0)),
+    LabelClass(VOID, "void", (0, 0, 0)),
 )
 
 # Attention heads leave no trace in the shapes; 64 channels a head are ViT's and the official size.
