@@ -17,7 +17,7 @@ def solid(value: int, height: int = 24, width: int = 32) -> np.ndarray:
 
 
 def write_video(path: Path, values: list[int], fps: float = 12.5) -> None:
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), fps, (32, 24))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, (32, 24))
     for value in values:
         writer.write(solid(value))
     writer.release()
