@@ -1,0 +1,58 @@
+"""The one place that decides on device and precision."""
+
+import platform
+
+import torch
+
+DEVICES = ("auto", "cuda", "cpu")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def select_device(device: str) -> torch.device:
+    """Device for "auto" (CUDA where there is one), "cuda", "cuda:N" or "cpu".
+
+    Raises:
+        ValueError: an unknown name, or CUDA where there is none.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device != "cpu" and device.partition(":")[0] != "cuda":
+        raise ValueError(f"device must be one of {', '.join(DEVICES)} or cuda:N, not {device!r}")
+    try:
+        selected = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"device {device!r}: {error}") from error
+    if selected.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            f"device {device!r} asked for, but this PyTorch ({torch.__version__}) sees no CUDA "
+            "GPU: use device cpu or auto, or install a CUDA build of PyTorch"
+        )
+    return selected
+
+
+def select_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """Precision of the network; "auto" takes bfloat16 where the hardware computes in it.
+
+    On a GPU without bfloat16 (before Ampere) it is float16, on a CPU without it float32.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if precision in _DTYPES:
+        return _DTYPES[precision]
+    if precision != "auto":
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
+    if device.type == "cuda":
+        native = torch.cuda.get_device_capability(device) >= (8, 0)
+        return torch.bfloat16 if native else torch.float16
+    native = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.bfloat16 if native else torch.float32
+
+
+def describe_device(device: torch.device) -> str:
+    """Name for messages and reports, such as "cuda:0 (Orin)" or "cpu (x86_64, 2 threads)"."""
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return f"{device} ({platform.machine()}, {torch.get_num_threads()} threads)"

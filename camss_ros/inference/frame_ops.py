@@ -1,0 +1,43 @@
+"""What happens to a frame before and after the network, as tensor operations on its device."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def resize_frame(frame: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize to the network's working size, anti-aliased.
+
+    Args:
+        frame: uint8 [H, W, 3] RGB.
+        size: (height, width).
+
+    Returns:
+        [1, 3, height, width], 0-255, uint8 or float32.
+    """
+    images = frame.permute(2, 0, 1)[None]
+    if images.shape[-2:] == size:
+        return images
+    if images.device.type != "cpu":  # only the CPU kernel takes uint8
+        images = images.float()
+    return functional.interpolate(
+        images, size=size, mode="bilinear", align_corners=False, antialias=True
+    )
+
+
+def to_labels(probabilities: Tensor, size: tuple[int, int]) -> Tensor:
+    """Class ids and confidence at the output size.
+
+    Args:
+        probabilities: [1, classes, h, w] class probabilities.
+        size: (height, width) of the result; the probabilities are interpolated to it.
+
+    Returns:
+        uint8 [2, height, width]: class ids, then the winner's probability times 255.
+    """
+    if probabilities.shape[-2:] != size:
+        probabilities = functional.interpolate(
+            probabilities, size=size, mode="bilinear", align_corners=False
+        )
+    confidence, labels = probabilities[0].max(dim=0)
+    return torch.stack([labels.to(torch.uint8), (confidence * 255.0).round().to(torch.uint8)])

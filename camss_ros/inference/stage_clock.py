@@ -1,0 +1,47 @@
+"""Time per stage of a frame without waiting for the GPU inside it."""
+
+import time
+
+import torch
+
+
+class StageClock:
+    """Marks the end of each stage of one frame.
+
+    On a GPU it records CUDA events, read by `seconds` after the frame's own final transfer has
+    waited for them, so that timing adds no synchronisation.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._cuda = device.type == "cuda"
+        self._names: list[str] = []
+        self._marks: list[float | torch.cuda.Event] = [self._now()]
+
+    def _now(self) -> "float | torch.cuda.Event":
+        if not self._cuda:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def mark(self, name: str) -> None:
+        """The stage `name` ends here."""
+        self._names.append(name)
+        self._marks.append(self._now())
+
+    def seconds(self) -> dict[str, float]:
+        """Duration of every stage, and "total". On a GPU, call it after the frame is done."""
+        edges = [self._since_start(mark) for mark in self._marks]
+        stages = {
+            name: end - start
+            for name, start, end in zip(self._names, edges[:-1], edges[1:], strict=True)
+        }
+        return {**stages, "total": edges[-1]}
+
+    def _since_start(self, mark: "float | torch.cuda.Event") -> float:
+        start = self._marks[0]
+        if isinstance(start, float) and isinstance(mark, float):
+            return mark - start
+        assert isinstance(start, torch.cuda.Event)
+        assert isinstance(mark, torch.cuda.Event)
+        return start.elapsed_time(mark) / 1000.0

@@ -1,0 +1,147 @@
+"""Autoencoders between label images and continuous latents (paper section 3.1)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+_PATCH = 4  # pixels folded into channels at the full-resolution end
+
+
+@dataclass(frozen=True)
+class MaskAutoencoderConfig:
+    """Size of a `MaskAutoencoder`.
+
+    Attributes:
+        latent_channels: channels of the latent, one per 16 x 16 pixels.
+        widths: channels at strides 4, 8 and 16.
+        depths: residual blocks at these strides, in the encoder as in the decoder.
+    """
+
+    latent_channels: int = 16
+    widths: tuple[int, int, int] = (64, 128, 192)
+    depths: tuple[int, int, int] = (1, 2, 2)
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Diagonal Gaussian over latents: `mean` and `log_variance`, each [B, C, h, w]."""
+
+    mean: Tensor
+    log_variance: Tensor
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """The latent for standard normal `noise` of the mean's shape."""
+        return self.mean + (0.5 * self.log_variance).exp() * noise
+
+    def kl(self) -> Tensor:
+        """KL divergence to the standard normal, summed over channels: [B, h, w] in nats."""
+        variance = self.log_variance.exp()
+        return 0.5 * (self.mean**2 + variance - 1 - self.log_variance).sum(dim=1)
+
+
+class _ResidualBlock(nn.Module):
+    """Two 3 x 3 convolutions with batch norm, which folds into them for inference."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = functional.relu(self.norm1(self.conv1(x)))
+        return functional.relu(x + self.norm2(self.conv2(h)))
+
+
+def _residual_blocks(channels: int, depth: int) -> nn.Sequential:
+    return nn.Sequential(*(_ResidualBlock(channels) for _ in range(depth)))
+
+
+class _Encoder(nn.Module):
+    def __init__(self, classes: int, config: MaskAutoencoderConfig) -> None:
+        super().__init__()
+        stages: list[nn.Module] = []
+        channels, stride = classes * _PATCH**2, 1
+        stages.append(nn.PixelUnshuffle(_PATCH))
+        for width, depth in zip(config.widths, config.depths, strict=True):
+            stages += [
+                nn.Conv2d(channels, width, 3, stride=stride, padding=1, bias=False),
+                nn.BatchNorm2d(width),
+                nn.ReLU(),
+                _residual_blocks(width, depth),
+            ]
+            channels, stride = width, 2
+        self.stages = nn.Sequential(*stages)
+        self.moments = nn.Conv2d(channels, 2 * config.latent_channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.moments(self.stages(x))
+
+
+class _Decoder(nn.Module):
+    def __init__(self, classes: int, config: MaskAutoencoderConfig) -> None:
+        super().__init__()
+        widths, depths = config.widths[::-1], config.depths[::-1]
+        self.stem = nn.Conv2d(config.latent_channels, widths[0], 3, padding=1)
+        stages: list[nn.Module] = []
+        for index, (width, depth) in enumerate(zip(widths, depths, strict=True)):
+            stages.append(_residual_blocks(width, depth))
+            if index + 1 < len(widths):
+                stages += [nn.Conv2d(width, 4 * widths[index + 1], 1), nn.PixelShuffle(2)]
+        self.stages = nn.Sequential(*stages)
+        self.head = nn.Sequential(
+            nn.Conv2d(widths[-1], classes * _PATCH**2, 3, padding=1), nn.PixelShuffle(_PATCH)
+        )
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.head(self.stages(functional.relu(self.stem(z))))
+
+
+class MaskAutoencoder(nn.Module):
+    """KL autoencoder of one-hot label images that decodes to class logits.
+
+    Latents are normalised to zero mean and unit variance a channel by statistics of the training
+    masks (`latent_mean`, `latent_std`), which takes the place of the paper's factor 0.2325.
+
+    Args:
+        classes: number of classes; labels outside 0 .. classes - 1 are void.
+        config: size.
+    """
+
+    stride = 16
+
+    def __init__(self, classes: int, config: MaskAutoencoderConfig) -> None:
+        super().__init__()
+        self.classes = classes
+        self.config = config
+        self.encoder = _Encoder(classes, config)
+        self.decoder = _Decoder(classes, config)
+        self.latent_mean: Tensor
+        self.latent_std: Tensor
+        self.register_buffer("latent_mean", torch.zeros(1, config.latent_channels, 1, 1))
+        self.register_buffer("latent_std", torch.ones(1, config.latent_channels, 1, 1))
+
+    def one_hot(self, labels: Tensor) -> Tensor:
+        """[B, H, W] integer labels -> [B, classes, H, W], all zero where void."""
+        ids = torch.arange(self.classes, device=labels.device, dtype=labels.dtype)
+        return (labels[:, None] == ids[:, None, None]).to(self.latent_mean.dtype)
+
+    def posterior(self, labels: Tensor) -> Posterior:
+        """Posterior over raw latents of [B, H, W] labels, H and W multiples of 16."""
+        mean, log_variance = self.encoder(self.one_hot(labels)).float().chunk(2, dim=1)
+        return Posterior(mean, log_variance.clamp(-30.0, 20.0))
+
+    def encode(self, labels: Tensor) -> Tensor:
+        """[B, H, W] labels -> normalised posterior mode [B, C, H/16, W/16], float32."""
+        return (self.posterior(labels).mean - self.latent_mean) / self.latent_std
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Normalised latents [B, C, h, w] -> class logits [B, classes, 16h, 16w]."""
+        return self.decode_raw(latents * self.latent_std + self.latent_mean)
+
+    def decode_raw(self, latents: Tensor) -> Tensor:
+        """As `decode`, from latents of the posterior's own scale."""
+        return self.decoder(latents.to(self.decoder.stem.weight.dtype))

@@ -1,0 +1,280 @@
+"""CamSeg: image -> image tokens -> condition -> mask latents -> class probabilities (paper fig. 2).
+
+The stages are methods of their own, so that a caller can time them or stop between them;
+`generate` runs them all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from camss_ros.model.autoencoder import MaskAutoencoder, MaskAutoencoderConfig
+from camss_ros.model.backbone import FusedTokenizer
+from camss_ros.model.denoiser import Denoiser
+from camss_ros.model.schedule import Prediction, Sampler, SamplingOptions, reveal_counts
+from camss_ros.model.transformer import PairedTransformer
+
+
+@dataclass(frozen=True)
+class LabelClass:
+    """One class of a label set: `id` 0 .. n - 1, `name`, `color` as RGB 0-255."""
+
+    id: int
+    name: str
+    color: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class TokenizerConfig:
+    """EfficientNet-Lite0 tokens; `channels` of a token."""
+
+    channels: int = 256
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """Size of the paired-token transformer."""
+
+    width: int = 256
+    depth: int = 6
+    heads: int = 8
+    mlp_ratio: float = 4.0
+
+
+@dataclass(frozen=True)
+class DenoiserConfig:
+    """Size of the diffusion MLP."""
+
+    width: int = 256
+    depth: int = 3
+
+
+@dataclass(frozen=True)
+class CamSegConfig:
+    """Everything that `CamSeg` is built from.
+
+    Attributes:
+        name: of the model, for messages and reports.
+        label_set: its classes, ids 0 .. n - 1 in order.
+        input_size: default working (height, width), multiples of 16.
+        image_mean, image_std: the network sees (pixel - mean) / std of 0-255 RGB pixels.
+        prediction: what the denoiser's output is.
+        learned_variance: the denoiser predicts variances as well.
+    """
+
+    name: str
+    label_set: tuple[LabelClass, ...]
+    input_size: tuple[int, int] = (352, 480)
+    image_mean: float = 127.0
+    image_std: float = 128.0
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    mask_autoencoder: MaskAutoencoderConfig = MaskAutoencoderConfig()
+    transformer: TransformerConfig = TransformerConfig()
+    denoiser: DenoiserConfig = DenoiserConfig()
+    prediction: Prediction = "v"
+    learned_variance: bool = False
+
+
+@dataclass(frozen=True)
+class SamplingPlan:
+    """A sampler with the time embeddings of its steps, made once for many frames.
+
+    Attributes:
+        options: what it was made from.
+        sampler: coefficient table and loop.
+        time_embeddings: [steps, width] in the denoiser's dtype, on its device.
+    """
+
+    options: SamplingOptions
+    sampler: Sampler
+    time_embeddings: Tensor
+
+
+class CamSeg(nn.Module):
+    """The segmentation network (paper section 3).
+
+    Args:
+        config: sizes and label set.
+    """
+
+    stride = 16
+
+    def __init__(self, config: CamSegConfig) -> None:
+        super().__init__()
+        self.config = config
+        latent_channels = config.mask_autoencoder.latent_channels
+        self.mask_autoencoder = MaskAutoencoder(len(config.label_set), config.mask_autoencoder)
+        self.tokenizer = FusedTokenizer(config.tokenizer.channels)
+        self.transformer = PairedTransformer(
+            config.tokenizer.channels,
+            latent_channels,
+            config.transformer.width,
+            config.transformer.depth,
+            config.transformer.heads,
+            config.transformer.mlp_ratio,
+        )
+        self.denoiser = Denoiser(
+            latent_channels,
+            config.transformer.width,
+            config.denoiser.width,
+            config.denoiser.depth,
+            latent_channels * (2 if config.learned_variance else 1),
+        )
+        self.latent_channels = latent_channels
+
+    @classmethod
+    def from_pretrained(cls, model: str | Path) -> CamSeg:
+        """Load a bundled name, a directory or a Hub id; see `checkpoint.load_pretrained`."""
+        from camss_ros.model.checkpoint import load_pretrained
+
+        return load_pretrained(model)
+
+    def save_pretrained(self, directory: str | Path, dtype: torch.dtype = torch.float32) -> None:
+        """Write `config.json` and `model.safetensors`; see `checkpoint.save_pretrained`."""
+        from camss_ros.model.checkpoint import save_pretrained
+
+        save_pretrained(self, directory, dtype)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the network's weights; latents are float32 always."""
+        return self.denoiser.input_proj.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.denoiser.input_proj.weight.device
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] 0-255 RGB of any dtype -> the network's input, in its dtype."""
+        images = images.to(torch.float32)
+        return ((images - self.config.image_mean) / self.config.image_std).to(self.dtype)
+
+    def image_tokens(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] from `normalize`, sides multiples of 16 -> map [B, C, H/16, W/16]."""
+        return self.tokenizer(images)
+
+    def condition(
+        self, token_map: Tensor, latents: Tensor | None = None, known: Tensor | None = None
+    ) -> Tensor:
+        """Run the transformer.
+
+        Args:
+            token_map: [B, C, h, w] image tokens.
+            latents: [B, h*w, latent_channels] mask latents, read where `known`.
+            known: [B, h*w] bool; None when every mask token is masked.
+
+        Returns:
+            [B, h*w, width] the denoiser's condition of every mask token.
+        """
+        grid = (token_map.shape[-2], token_map.shape[-1])
+        return self.transformer(token_map.flatten(2).transpose(1, 2), grid, latents, known)
+
+    def plan(self, options: SamplingOptions) -> SamplingPlan:
+        """Prepare sampling with `options`; valid until the weights move or change."""
+        sampler = Sampler(options, self.config.prediction, self.config.learned_variance)
+        timesteps = torch.tensor(sampler.timesteps, dtype=torch.float32, device=self.device)
+        return SamplingPlan(options, sampler, self.denoiser.time_embed(timesteps))
+
+    def sample(
+        self, condition: Tensor, plan: SamplingPlan, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Denoise every mask token: [B, n, width] -> latents [B, n, latent_channels] float32."""
+        embedded = self.denoiser.cond_embed(condition)
+        dtype = embedded.dtype
+
+        def predict(x: Tensor, index: int) -> Tensor:
+            return self.denoiser(x.to(dtype), plan.time_embeddings[index], embedded)
+
+        shape = (*condition.shape[:2], self.latent_channels)
+        return plan.sampler.sample(predict, shape, condition.device, generator)
+
+    def latent_map(self, latents: Tensor, grid: Sequence[int]) -> Tensor:
+        """Token latents [B, h*w, C] -> map [B, C, h, w]."""
+        return latents.transpose(1, 2).unflatten(2, tuple(grid))
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latent map [B, C, h, w] -> class probabilities [B, classes, 16h, 16w] float32."""
+        return self.mask_autoencoder.decode(latents).float().softmax(dim=1)
+
+    def draw_latents(
+        self, token_map: Tensor, plan: SamplingPlan, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """All mask latents of a batch, in `plan.options.iterations` passes.
+
+        Returns:
+            [samples * B, C, h, w] float32; sample by sample, all images of the batch in each.
+        """
+        samples = plan.options.samples
+        if plan.options.iterations == 1:
+            condition = self.condition(token_map)
+            return self.draw_from(condition, token_map.shape[-2:], plan, generator)
+        token_map = token_map.repeat(samples, 1, 1, 1)
+        return self._decode_iteratively(token_map, plan, generator)
+
+    def draw_from(
+        self,
+        condition: Tensor,
+        grid: Sequence[int],
+        plan: SamplingPlan,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """The one-pass half of `draw_latents` that follows `condition`; `grid` is (h, w)."""
+        condition = condition.repeat(plan.options.samples, 1, 1)
+        return self.latent_map(self.sample(condition, plan, generator), grid)
+
+    def _decode_iteratively(
+        self, token_map: Tensor, plan: SamplingPlan, generator: torch.Generator | None
+    ) -> Tensor:
+        """Reveal tokens pass by pass, most confident or in random order (paper section 3.2)."""
+        batch, _, height, width = token_map.shape
+        count = height * width
+        latents: Tensor | None = None
+        known = torch.zeros(batch, count, dtype=torch.bool, device=token_map.device)
+        order = torch.rand(batch, count, generator=generator, device=token_map.device)
+        for index, revealed in enumerate(reveal_counts(count, plan.options.iterations)):
+            condition = self.condition(token_map, latents, known if index else None)
+            drawn = self.sample(condition, plan, generator)
+            latents = drawn if latents is None else torch.where(known[..., None], latents, drawn)
+            if plan.options.order == "confidence":
+                order = self._token_confidence(latents, (height, width))
+            chosen = order.masked_fill(known, -math.inf).topk(revealed, dim=1).indices
+            known = known.scatter(1, chosen, True)
+        assert latents is not None
+        return self.latent_map(latents, (height, width))
+
+    def _token_confidence(self, latents: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Mean probability of the winning class under each token: [B, n]."""
+        winning = self.decode(self.latent_map(latents, grid)).amax(dim=1, keepdim=True)
+        return functional.avg_pool2d(winning, self.stride).flatten(1)
+
+    def average_samples(self, probabilities: Tensor, samples: int) -> Tensor:
+        """[samples * B, classes, H, W] of `draw_latents` -> their mean [B, classes, H, W]."""
+        if samples == 1:
+            return probabilities
+        return probabilities.unflatten(0, (samples, -1)).mean(dim=0)
+
+    @torch.no_grad()
+    def generate(
+        self, images: Tensor, plan: SamplingPlan, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Segment images.
+
+        Args:
+            images: [B, 3, H, W] 0-255 RGB, sides multiples of 16.
+            plan: from `plan`.
+            generator: on the model's device; the result is a function of its state.
+
+        Returns:
+            [B, classes, H, W] float32 class probabilities.
+        """
+        token_map = self.image_tokens(self.normalize(images))
+        latents = self.draw_latents(token_map, plan, generator)
+        return self.average_samples(self.decode(latents), plan.options.samples)

@@ -1,0 +1,162 @@
+"""Models on disk: `config.json` and `model.safetensors` in one directory."""
+
+import dataclasses
+import json
+import typing
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from camss_ros.model.camseg import CamSeg, CamSegConfig
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+BUNDLED = Path(__file__).parent.parent / "weights"
+
+
+class ModelError(RuntimeError):
+    """A model cannot be found or read; the message says where and why."""
+
+
+def save_pretrained(
+    model: CamSeg, directory: str | Path, dtype: torch.dtype = torch.float32
+) -> None:
+    """Write the model to `directory`, made if missing.
+
+    Args:
+        dtype: of the parameters; buffers (batch norm and latent statistics) stay float32.
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(dataclasses.asdict(model.config), indent=2) + "\n"
+    (directory / CONFIG_FILE).write_text(text)
+    parameters = {name for name, _ in model.named_parameters()}
+    state = {
+        name: value.detach().cpu().to(dtype if name in parameters else value.dtype).contiguous()
+        for name, value in model.state_dict().items()
+    }
+    save_file(state, str(directory / WEIGHTS_FILE), metadata={"format": "pt"})
+
+
+def load_pretrained(model: str | Path) -> CamSeg:
+    """Load a model in float32 on the CPU, in evaluation mode.
+
+    Args:
+        model: name of a bundled model, directory, or Hugging Face Hub id (`user/name`).
+
+    Raises:
+        ModelError: not found (with the places looked at), or not readable.
+    """
+    directory = find_model(model)
+    config = read_config(directory / CONFIG_FILE)
+    try:
+        state = load_file(str(directory / WEIGHTS_FILE))
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{directory / WEIGHTS_FILE} cannot be read: {error}") from error
+    with torch.device("meta"):
+        network = CamSeg(config)
+    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    check_shapes(expected, {name: tuple(v.shape) for name, v in state.items()}, directory)
+    state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+    network.load_state_dict(state, assign=True)
+    return network.eval().requires_grad_(False)
+
+
+def find_model(model: str | Path) -> Path:
+    """Directory of a model; see `load_pretrained`."""
+    places = [Path(model), BUNDLED / str(model)]
+    for place in places:
+        if (place / CONFIG_FILE).is_file():
+            return place
+    looked = [f"the directory {places[0].absolute()}", f"the bundled models in {BUNDLED}"]
+    name = str(model)
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+        try:
+            files = [CONFIG_FILE, WEIGHTS_FILE]
+            return Path(snapshot_download(name, allow_patterns=files))
+        except (OSError, HfHubHTTPError, HFValidationError, ValueError) as error:
+            looked.append(f"the Hugging Face Hub ({str(error).splitlines()[0]})")
+    bundled = sorted(path.parent.name for path in BUNDLED.glob(f"*/{CONFIG_FILE}"))
+    raise ModelError(
+        f"no model {name!r}: looked in {'; '.join(looked)}. "
+        f"Bundled models: {', '.join(bundled) or 'none'}. "
+        f"A model directory holds {CONFIG_FILE} and {WEIGHTS_FILE}."
+    )
+
+
+def read_config(path: Path) -> CamSegConfig:
+    """Read a `config.json`.
+
+    Raises:
+        ModelError: not JSON, or with missing, unknown or mistyped entries, which are named.
+    """
+    try:
+        values = json.loads(path.read_text())
+        return _decode(CamSegConfig, values, "")
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(f"{path}: {error}") from error
+
+
+def check_shapes(
+    expected: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]], source: Path
+) -> None:
+    """Compare tensors by name and shape.
+
+    Raises:
+        ModelError: lists every missing, unexpected and misshapen tensor of `source`.
+    """
+    problems = [f"missing {name}" for name in expected if name not in found]
+    problems += [f"unexpected {name}" for name in found if name not in expected]
+    problems += [
+        f"{name} is {list(found[name])}, expected {list(shape)}"
+        for name, shape in expected.items()
+        if name in found and found[name] != shape
+    ]
+    if problems:
+        raise ModelError(f"the weights in {source} do not fit its config: " + "; ".join(problems))
+
+
+def _decode(kind: typing.Any, value: typing.Any, where: str) -> typing.Any:
+    """Rebuild dataclasses and tuples from JSON, refusing what does not fit."""
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        if not isinstance(value, dict):
+            raise ValueError(f"{where or 'the file'} must be an object, not {value!r}")
+        hints = typing.get_type_hints(kind)
+        unknown = sorted(set(value) - set(hints))
+        required = {
+            field.name for field in dataclasses.fields(kind) if field.default is dataclasses.MISSING
+        }
+        missing = sorted(required - set(value))
+        if unknown or missing:
+            raise ValueError(
+                f"{where or 'the top level'} has unknown entries {unknown}, lacks {missing}"
+            )
+        return kind(
+            **{k: _decode(hints[k], v, f"{where}.{k}".lstrip(".")) for k, v in value.items()}
+        )
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise ValueError(f"{where} must be a list, not {value!r}")
+        if arguments[-1] is Ellipsis:
+            arguments = (arguments[0],) * len(value)
+        if len(arguments) != len(value):
+            raise ValueError(f"{where} must have {len(arguments)} entries, not {len(value)}")
+        return tuple(
+            _decode(part, item, f"{where}[{index}]")
+            for index, (part, item) in enumerate(zip(arguments, value, strict=True))
+        )
+    if origin is typing.Literal:
+        if value not in arguments:
+            raise ValueError(f"{where} must be one of {list(arguments)}, not {value!r}")
+        return value
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+        raise ValueError(f"{where} must be of type {kind.__name__}, not {value!r}")
+    return value

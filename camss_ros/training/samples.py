@@ -1,0 +1,86 @@
+"""Labelled frames held in memory, with a share of synthetic scenes."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from camss_ros.training.crops import VOID
+
+
+@dataclass
+class LabelledFrames:
+    """Images and labels of one size of data set that fits into memory.
+
+    Attributes:
+        images: uint8 [H, W, 3] RGB each.
+        labels: uint8 [H, W] each, 255 where void.
+        classes: number of classes.
+        synthetic_share: share of `draw` that comes from the synthetic street.
+    """
+
+    images: list[np.ndarray]
+    labels: list[np.ndarray]
+    classes: int
+    synthetic_share: float = 0.0
+
+    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """One random labelled frame."""
+        index = int(rng.integers(len(self.images)))
+        return self.images[index], self.labels[index]
+
+    def multiple_of_16(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Every frame resized to the next lower multiple of 16."""
+        for image, label in zip(self.images, self.labels, strict=True):
+            height, width = (16 * (side // 16) for side in label.shape)
+            yield (
+                cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA),
+                cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST),
+            )
+
+
+def read_camvid(folder: Path) -> LabelledFrames:
+    images, labels = [], []
+    for path in sorted((folder / "images").iterdir()):
+        images.append(cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB))
+        label = cv2.imread(str(folder / "labels" / f"{path.stem}.png"), cv2.IMREAD_UNCHANGED)
+        label[label >= 11] = VOID
+        labels.append(label)
+    return LabelledFrames(images, labels, 11)
+
+
+def class_weights(frames: LabelledFrames) -> Tensor:
+    """Inverse square root of the class shares, mean 1 over pixels: [classes] float32."""
+    counts = np.zeros(frames.classes)
+    for label in frames.labels:
+        counts += np.bincount(label.ravel(), minlength=256)[: frames.classes]
+    shares = np.maximum(counts / counts.sum(), 1e-4)
+    weights = shares**-0.5
+    return torch.from_numpy(weights / (weights * shares).sum()).float()
+
+
+@torch.no_grad()
+def validation_miou(
+    frames: LabelledFrames, predict: Callable[[Tensor, Tensor], Tensor], batch: int = 8
+) -> dict[str, float]:
+    """Mean and per-class IoU of `predict(images uint8 [B, H, W, 3], labels) -> class ids`."""
+    n = frames.classes
+    confusion = torch.zeros(n * n, dtype=torch.long)
+    pairs = list(frames.multiple_of_16())
+    for start in range(0, len(pairs), batch):
+        images = torch.from_numpy(np.stack([image for image, _ in pairs[start : start + batch]]))
+        labels = torch.from_numpy(
+            np.stack([label for _, label in pairs[start : start + batch]])
+        ).long()
+        predicted = predict(images, labels)
+        valid = labels < n
+        confusion += torch.bincount(labels[valid] * n + predicted[valid], minlength=n * n)
+    matrix = confusion.view(n, n).double()
+    true_positive = matrix.diagonal()
+    iou = true_positive / (matrix.sum(0) + matrix.sum(1) - true_positive)
+    per_class = {f"iou_{index}": round(float(value), 4) for index, value in enumerate(iou)}
+    return {"miou": float(iou.nanmean()), **per_class}
