@@ -176,7 +176,6 @@ def test_natural_order_copes_with_any_name(
 
 
 def test_the_synthetic_street_is_endless_and_labelled() -> None:
-    pytest.importorskip("camss_ros.data.synthetic")
     for spec in ("synthetic", "synthetic:dusk", "synthetic:fog"):
         source = open_frames(spec)
         assert source.endless

@@ -21,12 +21,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from camss_ros.data.street.light import VARIANTS, Variant
+from camss_ros.data.synthetic import FRAME_RATE, SyntheticStreet
+
 VOID = 255  # the label of pixels without a class
-DEFAULT_FPS = 10.0  # for images, which have no rate of their own
+DEFAULT_FPS = 10.0  # for image files, which have no rate of their own
 IMAGE_SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
 )
-SYNTHETIC_VARIANTS = ("day", "dusk", "fog")
 
 _log = logging.getLogger(__name__)
 
@@ -181,11 +183,10 @@ class SyntheticFrames(FrameSource):
     """The procedural street, without end, with exact labels."""
 
     endless = True
+    fps = FRAME_RATE
 
-    def __init__(self, variant: str) -> None:
+    def __init__(self, variant: Variant) -> None:
         super().__init__()
-        from camss_ros.data.synthetic import SyntheticStreet
-
         self._street = SyntheticStreet(variant=variant)
 
     @property
@@ -211,12 +212,13 @@ def open_frames(spec: str | Path, classes: int | None = None) -> FrameSource:
     """
     kind, _, variant = str(spec).partition(":")
     if kind == "synthetic":
-        if variant and variant not in SYNTHETIC_VARIANTS:
-            raise UnreadableInputError(
-                f"'{spec}' is not a synthetic street; the variants are "
-                + ", ".join(f"synthetic:{name}" for name in SYNTHETIC_VARIANTS)
-            )
-        return SyntheticFrames(variant or "day")
+        for known in VARIANTS:
+            if variant in (known, ""):
+                return SyntheticFrames(known)
+        raise UnreadableInputError(
+            f"'{spec}' is not a synthetic street; the variants are "
+            + ", ".join(f"synthetic:{known}" for known in VARIANTS)
+        )
 
     path = Path(spec)
     try:
