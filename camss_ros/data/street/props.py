@@ -195,7 +195,7 @@ def bus(design: int) -> Mesh:
             )
         if not lorry:
             for side in (-width - 0.01, width + 0.01):
-                for start in np.arange(-half + 0.4, half - 1.2, 1.6):
+                for start in np.arange(-half + 0.4, half - 1.2, 1.6).tolist():
                     pane = [(side, low + 0.2, start), (side, low + 0.2, start + 1.4),
                             (side, low + 1.1, start + 1.4), (side, low + 1.1, start)]  # fmt: skip
                     build.polygon(pane, _GLASS, DETAIL)
@@ -461,8 +461,8 @@ def sign_post(design: int) -> Mesh:
         )[rng.integers(4)]  # fmt: skip
         build.polygon(_rectangle(-wide, wide, height - tall, height + tall, z), color, SIGN)
         z -= 0.01
-        for y in np.arange(height - tall + 0.12, height + tall - 0.1, 0.2):
-            right = wide * rng.uniform(-0.2, 0.85)
+        for y in np.arange(height - tall + 0.12, height + tall - 0.1, 0.2).tolist():
+            right = wide * float(rng.uniform(-0.2, 0.85))
             build.polygon(_rectangle(-wide * 0.85, right, y, y + 0.09, z), ink, DETAIL)
     if design % 5 == 0:
         build.polygon(_rectangle(-0.28, 0.28, height - 0.85, height - 0.55, -0.06), white, SIGN)
@@ -516,7 +516,7 @@ def trunk(design: int) -> Mesh:
     rng = np.random.default_rng((28, design))
     color = tuple(int(c) for c in np.array((78, 66, 54)) + rng.normal(0, 10, 3))
     build = MeshBuilder()
-    radius = float(rng.uniform(0.13, 0.26))
+    radius = float(rng.uniform(0.1, 0.2))
     build.limb(
         (0, 0, 0),
         (0, 3.0, 0),

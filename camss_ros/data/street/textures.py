@@ -15,6 +15,8 @@ PIXELS_PER_METRE = 32
 
 FACADE_DESIGNS = 4
 
+_Level = tuple[np.ndarray, "np.ndarray | None", "np.ndarray | None", "np.ndarray | None"]
+
 
 class Texture:
     """An RGB texture with optional cut-out and with smaller copies for drawing at a distance."""
@@ -31,14 +33,14 @@ class Texture:
         alpha: what is drawn; outline: what is labelled, where that is more than what is drawn
         (a bare crown is labelled as a whole); lamps: windows that are lit at dusk.
         """
-        self._levels = {(0, 0): (image, alpha, alpha if outline is None else outline, lamps)}
+        outline = alpha if outline is None else outline
+        self._levels: dict[tuple[int, int], _Level] = {(0, 0): (image, alpha, outline, lamps)}
         self.height, self.width = image.shape[:2]
         self.mean = np.array(cv2.mean(image, alpha)[:3], np.uint8).reshape(1, 1, 3)
+        self.opaque = alpha is None
         self.outline_is_full = outline is not None and bool(outline.all())
 
-    def level(
-        self, halvings_x: int, halvings_y: int
-    ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    def level(self, halvings_x: int, halvings_y: int) -> _Level:
         """(image, alpha, outline, lamps) with width and height halved that many times."""
         key = (halvings_x, halvings_y)
         if key not in self._levels:
@@ -53,11 +55,11 @@ class Texture:
                 image = small.astype(np.uint8)
             else:
                 image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-            masks = [
+            alpha, outline, lamps = (
                 None if mask is None else cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
                 for mask in (alpha, outline, lamps)
-            ]
-            self._levels[key] = (image.reshape(size[1], size[0], 3), *masks)
+            )
+            self._levels[key] = (image.reshape(size[1], size[0], 3), alpha, outline, lamps)
         return self._levels[key]
 
 
@@ -187,8 +189,8 @@ def facade(design: int, floors: int, bays: int, ground: str) -> Texture:
     width = int(bays * 2.6 * PIXELS_PER_METRE)
     storey = 3 * PIXELS_PER_METRE
     height = floors * storey + PIXELS_PER_METRE // 2
-    color, brick = _WALLS[rng.integers(len(_WALLS))]
-    color = np.clip(np.array(color) + rng.normal(0, 9, 3), 0, 255)
+    base, brick = _WALLS[rng.integers(len(_WALLS))]
+    color = np.clip(np.array(base) + rng.normal(0, 9, 3), 0, 255)
     pattern = cv2.resize(
         rng.normal(0, 1, (height // 3, width // 7 + 1)).astype(np.float32),
         (width, height), interpolation=cv2.INTER_NEAREST,
@@ -328,9 +330,9 @@ def _foliage(
         cv2.circle(image, centre, r, shade, -1)
         cv2.circle(alpha, centre, r, 255, -1)
     grain = rng.normal(0, 9, (height, width, 1))
-    image = np.clip(image + grain, 0, 255).astype(np.uint8)
+    leaves = np.clip(image + grain, 0, 255).astype(np.uint8)
     outline = cv2.morphologyEx(alpha, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
-    return Texture(image, alpha, outline)
+    return Texture(leaves, alpha, outline)
 
 
 @lru_cache(maxsize=24)
@@ -354,8 +356,8 @@ def _bare_crown(rng: np.random.Generator) -> Texture:
     size = 256
     image = np.zeros((size, size, 3), np.uint8)
     alpha = np.zeros((size, size), np.uint8)
-    color = np.array((62, 54, 46)) + rng.normal(0, 8, 3)
-    stack = [(128.0, 255.0, -np.pi / 2, 60.0, 6.0)]
+    color = np.array((76, 70, 58)) + rng.normal(0, 8, 3)
+    stack = [(128.0, 255.0, -np.pi / 2, 50.0, 5.0)]
     while stack:
         x, y, angle, length, thick = stack.pop()
         end_x, end_y = x + np.cos(angle) * length, y + np.sin(angle) * length
@@ -367,7 +369,7 @@ def _bare_crown(rng: np.random.Generator) -> Texture:
             continue
         for side in rng.uniform(-0.75, 0.75, int(rng.integers(2, 4)) + (length < 30)):
             turn = angle + side + 0.06 * np.cos(angle)
-            stack.append((end_x, end_y, turn, length * rng.uniform(0.62, 0.85), thick * 0.62))
+            stack.append((end_x, end_y, turn, length * rng.uniform(0.62, 0.85), thick * 0.6))
         if len(stack) > 600:
             break
     outline = cv2.morphologyEx(alpha, cv2.MORPH_CLOSE, np.ones((13, 13), np.uint8))

@@ -255,9 +255,11 @@ class Street:
         along = np.array([math.sin(turn), math.cos(turn)])
         across = np.array([along[1], -along[0]])
         base = np.array([x, z]) + np.array(
-            [i * half_width * across + j * half_length * along
-             for i, j in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
-        )  # fmt: skip
+            [
+                i * half_width * across + j * half_length * along
+                for i, j in ((-1, -1), (1, -1), (1, 1), (-1, 1))
+            ]
+        )
         chunk.shadows.append(_on_ground(base, y + 0.01))
         self.cast(chunk, base, height, y)
 
@@ -309,14 +311,27 @@ class _ChunkMaker:
     # Ground
 
     def _strip(
-        self, near: float, far: float, one: float, other: float, y: float,
-        color: np.ndarray | Color, label: int,
-    ) -> None:  # fmt: skip
+        self,
+        near: float,
+        far: float,
+        one: float,
+        other: float,
+        y: float,
+        color: np.ndarray | Color,
+        label: int,
+    ) -> None:
         point, (left, right) = self.street._point, sorted((one, other))
         self.build.polygon(
-            [point(left, y, near), point(right, y, near), point(right, y, far), point(left, y, far)],
-            _color(color), label, culled=False,
-        )  # fmt: skip
+            [
+                point(left, y, near),
+                point(right, y, near),
+                point(right, y, far),
+                point(left, y, far),
+            ],
+            _color(color),
+            label,
+            culled=False,
+        )
 
     def _lay_ground(self, zones: dict[int, str], junctions: dict[int, bool]) -> None:
         street = self.street
@@ -395,7 +410,9 @@ class _ChunkMaker:
                     left, right = sorted((side * street.lane, side * street.kerb[side]))
                     self._strip(near, near + 0.1, left, right, 0.0, white, UNLABELLED)
         if junction and rng.random() < 0.6:
-            for offset in np.arange(-street.kerb[LEFT] + 0.4, street.kerb[RIGHT] - 0.5, 1.1):
+            for offset in np.arange(
+                -street.kerb[LEFT] + 0.4, street.kerb[RIGHT] - 0.5, 1.1
+            ).tolist():
                 self._strip(
                     self.start + 1.5,
                     self.start + 4.0,
@@ -416,9 +433,18 @@ class _ChunkMaker:
     # Buildings
 
     def _upright(
-        self, side: int, near: float, far: float, offset: float, low: float, height: float,
-        texture: Texture, label: int, layer: int, tint: tuple[float, float, float] = (1.0, 1.0, 1.0),
-    ) -> None:  # fmt: skip
+        self,
+        side: int,
+        near: float,
+        far: float,
+        offset: float,
+        low: float,
+        height: float,
+        texture: Texture,
+        label: int,
+        layer: int,
+        tint: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    ) -> None:
         """A panel along the street."""
         point = self.street._point
         a = np.array(point(side * offset, low + height, near))
@@ -427,14 +453,21 @@ class _ChunkMaker:
         normal = np.array([-side * (far - near), 0.0, side * (b - a)[0]])
         normal /= np.linalg.norm(normal)
         v = np.array([0.0, -height, 0.0])
-        self.chunk.items.append(
-            Panel(origin, u, v, texture, label, normal, near, layer, tint)
-        )  # fmt: skip
+        self.chunk.items.append(Panel(origin, u, v, texture, label, normal, near, layer, tint))
 
     def _building(
-        self, side: int, near: float, far: float, offset: float, floors: int, ground: str,
-        *, depth: float = 10.0, pitched: bool = True, exposed: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        side: int,
+        near: float,
+        far: float,
+        offset: float,
+        floors: int,
+        ground: str,
+        *,
+        depth: float = 10.0,
+        pitched: bool = True,
+        exposed: bool = False,
+    ) -> None:
         street, rng, items = self.street, self.rng, self.chunk.items
         height = 3.0 * floors + 0.5
         if ground == "shop":
@@ -468,18 +501,35 @@ class _ChunkMaker:
             v = slope if side == LEFT else eave_b - (b + ridge)
             normal = np.array([-side * rise, depth / 2, 0.0])
             items.append(
-                Panel(origin, u, v, textures.roof(design), BUILDING,
-                      normal / np.linalg.norm(normal), near, BUILDINGS)
-            )  # fmt: skip
+                Panel(
+                    origin,
+                    u,
+                    v,
+                    textures.roof(design),
+                    BUILDING,
+                    normal / np.linalg.norm(normal),
+                    near,
+                    BUILDINGS,
+                )
+            )
         self._upright(side, near, far, offset, 0.0, height, front, BUILDING, BUILDINGS, tint)
         if exposed:
             gable = textures.facade(design, floors, 3, "blind")
             corner = a + up if side == RIGHT else a + up + out
             u = np.array([depth, 0.0, 0.0])
             items.append(
-                Panel(corner, u, -up, gable, BUILDING, np.array([0.0, 0.0, -1.0]),
-                      near, BUILDINGS, tint)
-            )  # fmt: skip
+                Panel(
+                    corner,
+                    u,
+                    -up,
+                    gable,
+                    BUILDING,
+                    np.array([0.0, 0.0, -1.0]),
+                    near,
+                    BUILDINGS,
+                    tint,
+                )
+            )
         base = np.stack([a, a + out, b + out, b])[:, [0, 2]]
         street.cast(self.chunk, base, height)
 
@@ -494,8 +544,16 @@ class _ChunkMaker:
             office = rng.random() < 0.12
             ground = "office" if office else "shop" if shops and rng.random() < 0.85 else "house"
             exposed = i == 0 and self._open_before(side)
-            self._building(side, near, float(far), offset, floors, ground,
-                           pitched=not office and rng.random() < 0.7, exposed=exposed)  # fmt: skip
+            self._building(
+                side,
+                near,
+                float(far),
+                offset,
+                floors,
+                ground,
+                pitched=not office and rng.random() < 0.7,
+                exposed=exposed,
+            )
             if ground == "shop" and rng.random() < 0.35:
                 board = props.shop_sign(int(rng.integers(6)))
                 z = near + 1.5
@@ -551,12 +609,29 @@ class _ChunkMaker:
         for piece in range(2):  # the edge of the wood closes the view
             near = self.start + piece * 12
             design = int(rng.integers(4)) * 2 + 1
-            self._upright(side, near, near + 12, edge + rng.uniform(26, 34), 0.0, rng.uniform(4, 8),
-                          textures.hedge(design), TREE, BUILDINGS, _tint(rng, 0.1))  # fmt: skip
+            self._upright(
+                side,
+                near,
+                near + 12,
+                edge + rng.uniform(26, 34),
+                0.0,
+                rng.uniform(4, 8),
+                textures.hedge(design),
+                TREE,
+                BUILDINGS,
+                _tint(rng, 0.1),
+            )
         if rng.random() < 0.4:
             near = self.start + rng.uniform(0, 10)
-            self._building(side, near, near + 11, edge + rng.uniform(16, 24),
-                           int(rng.integers(1, 4)), "house", exposed=True)  # fmt: skip
+            self._building(
+                side,
+                near,
+                near + 11,
+                edge + rng.uniform(16, 24),
+                int(rng.integers(1, 4)),
+                "house",
+                exposed=True,
+            )
         for _ in range(int(rng.integers(4, 11))):
             self._tree(side, edge + rng.uniform(1.5, 20), layer=GARDENS)
         self._boundary(
@@ -565,9 +640,17 @@ class _ChunkMaker:
 
     def _works(self, side: int) -> None:
         rng, edge = self.rng, self.street.edge[side]
-        self._building(side, self.start, self.start + CHUNK, edge + rng.uniform(8, 14),
-                       int(rng.integers(1, 4)), "office", depth=20, pitched=False,
-                       exposed=self._open_before(side))  # fmt: skip
+        self._building(
+            side,
+            self.start,
+            self.start + CHUNK,
+            edge + rng.uniform(8, 14),
+            int(rng.integers(1, 4)),
+            "office",
+            depth=20,
+            pitched=False,
+            exposed=self._open_before(side),
+        )
         self._boundary(side, "fence")
         for _ in range(int(rng.integers(0, 4))):
             z = self.start + rng.uniform(1, CHUNK - 1)
@@ -591,10 +674,18 @@ class _ChunkMaker:
             width, height = bays * 2.7, 3.0 * floors + 0.5
             left = x if side == RIGHT else x - width
             self.chunk.items.append(
-                Panel(np.array([left, height, far]), np.array([width, 0.0, 0.0]),
-                      np.array([0.0, -height, 0.0]), texture, BUILDING,
-                      np.array([0.0, 0.0, -1.0]), far, BUILDINGS, _tint(rng, 0.1))
-            )  # fmt: skip
+                Panel(
+                    np.array([left, height, far]),
+                    np.array([width, 0.0, 0.0]),
+                    np.array([0.0, -height, 0.0]),
+                    texture,
+                    BUILDING,
+                    np.array([0.0, 0.0, -1.0]),
+                    far,
+                    BUILDINGS,
+                    _tint(rng, 0.1),
+                )
+            )
             x += side * width
 
     # Furniture
@@ -613,9 +704,18 @@ class _ChunkMaker:
         bottom = low if design % 2 == 0 else 2.6
         origin = np.array([x - size / 2, bottom + tall, z - 0.02])
         self.chunk.items.append(
-            Panel(origin, np.array([size, 0.0, 0.0]), np.array([0.0, -tall, 0.0]),
-                  textures.crown(design), TREE, None, z, layer, _tint(rng, 0.1))
-        )  # fmt: skip
+            Panel(
+                origin,
+                np.array([size, 0.0, 0.0]),
+                np.array([0.0, -tall, 0.0]),
+                textures.crown(design),
+                TREE,
+                None,
+                z,
+                layer,
+                _tint(rng, 0.1),
+            )
+        )
         if street.shadow is not None:
             shift = np.array(street.shadow) * (bottom + tall / 2)
             angles = np.arange(12) * (math.pi / 6)
@@ -627,8 +727,13 @@ class _ChunkMaker:
         kerb, edge = street.kerb[side], street.edge[side]
         inward = math.pi if side == RIGHT else 0.0
 
-        def stand(mesh: Mesh, offset: float, z: float, heading: float = 0.0,
-                  size: tuple[float, float, float] | None = None) -> None:  # fmt: skip
+        def stand(
+            mesh: Mesh,
+            offset: float,
+            z: float,
+            heading: float = 0.0,
+            size: tuple[float, float, float] | None = None,
+        ) -> None:
             street._stand(self.chunk, mesh, side * offset, z, heading, KERB, size)
 
         if (self.index + (side == RIGHT)) % 2 == 0:
