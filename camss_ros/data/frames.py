@@ -21,10 +21,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from camss_ros.data.label_sets import VOID
 from camss_ros.data.street.light import VARIANTS, Variant
 from camss_ros.data.synthetic import FRAME_RATE, SyntheticStreet
 
-VOID = 255  # the label of pixels without a class
 DEFAULT_FPS = 10.0  # for image files, which have no rate of their own
 IMAGE_SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -51,13 +51,15 @@ class FrameSource(ABC):
     """Frames in order. Iterating starts at the first frame each time.
 
     `fps`: frames a second. `length`: frames at most, None when unknown or without end.
-    `endless`: whether iterating never stops. `skipped`: the files that could not be read so far.
+    `endless`: whether iterating never stops. `label_set`: the name of the labels' set, None where
+    nobody said. `skipped`: the files that could not be read so far.
     """
 
     fps: float = DEFAULT_FPS
     length: int | None = None
     endless: bool = False
     is_video: bool = False
+    label_set: str | None = None
 
     def __init__(self) -> None:
         self.skipped: list[Path] = []
@@ -184,6 +186,7 @@ class SyntheticFrames(FrameSource):
 
     endless = True
     fps = FRAME_RATE
+    label_set = "camvid11"
 
     def __init__(self, variant: Variant) -> None:
         super().__init__()

@@ -55,7 +55,7 @@ def segment_files(
     if source.endless and limit is None:
         raise ValueError("this input has no end: say how many frames are wanted")
     resumed = _start(output, settings)
-    statistics = FrameStatistics(segmenter.classes)
+    statistics = FrameStatistics(segmenter.classes, source.label_set)
     reused = 0
     # Images of a folder need not follow each other in time: no video of them.
     is_clip = source.is_video or source.endless

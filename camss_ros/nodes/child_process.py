@@ -23,8 +23,8 @@ class ChildFailedError(RuntimeError):
 class ChildProcess:
     """`python -m MODULE` with ROS parameters, its output in a log file; stopped by SIGINT.
 
-        with ChildProcess("camss_ros.nodes.segmenter_node", {"steps": 4}, env, log) as child:
-            child.check()
+    with ChildProcess("camss_ros.nodes.segmenter_node", {"steps": 4}, env, log) as child:
+        child.check()
     """
 
     def __init__(

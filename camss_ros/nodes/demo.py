@@ -58,10 +58,10 @@ def record_demo(
     `segmenter`: parameters of the segmenter node. `logs`: an existing folder for the output of the
     processes. `on_progress` is called after each message.
 
-    Raises ChildFailedError when a process fails, DemoError when no segmenter gets ready or the
-    package's messages have not been built.
+    Raises ChildFailedError when a process fails or the segmenter does not get ready, DemoError
+    when the package's messages have not been built, OSError when the nodes can't be isolated.
     """
-    environment = isolate(logs / "fastdds_profile.xml") | {"ROS_LOG_DIR": str(logs / "ros")}
+    environment = isolate()
     # This process only receives. (The profile would make rmw print a warning here.)
     os.environ.update({k: v for k, v in environment.items() if k.startswith("ROS_")})
     with (
@@ -71,6 +71,7 @@ def record_demo(
         ) as segmenter_process,
     ):
         listener.wait_until_active(segmenter_process)
+        parameters: dict[str, str | int | float | bool]
         parameters = {"path": path, "rate": rate, "frames": frames, "wait_for_subscriber": True}
         with ChildProcess(
             "camss_ros.nodes.video_publisher", parameters, environment, logs / "video_publisher.log"
@@ -127,7 +128,7 @@ class _Listener:
 
     def wait_until_active(self, segmenter: ChildProcess) -> None:
         """Wait until the segmenter takes images. Raises where it ends or can't be activated."""
-        client = self._node.create_client(GetState, "segmenter/get_state")
+        client: Any = self._node.create_client(GetState, "segmenter/get_state")
         deadline = time.monotonic() + _START_TIME
         while time.monotonic() < deadline:
             future = client.call_async(GetState.Request())

@@ -5,45 +5,17 @@ from __future__ import annotations
 import os
 import random
 import socket
-from pathlib import Path
 
-# Fast DDS passes a message between processes through 512 KiB of shared memory unless told
-# otherwise. A larger image overwrites itself there, and best-effort ones are lost: of 960 x 540
-# RGB images nearly all. This gives a writer room for several, each in one piece.
-_FAST_DDS_PROFILE = """\
-<?xml version="1.0" encoding="UTF-8"?>
-<profiles xmlns="http://www.eprosima.com">
-  <transport_descriptors>
-    <transport_descriptor>
-      <transport_id>large_shared_memory</transport_id>
-      <type>SHM</type>
-      <segment_size>67108864</segment_size>
-      <maxMessageSize>33554432</maxMessageSize>
-    </transport_descriptor>
-    <transport_descriptor>
-      <transport_id>udp</transport_id>
-      <type>UDPv4</type>
-    </transport_descriptor>
-  </transport_descriptors>
-  <participant profile_name="large_images" is_default_profile="true">
-    <rtps>
-      <userTransports>
-        <transport_id>large_shared_memory</transport_id>
-        <transport_id>udp</transport_id>
-      </userTransports>
-      <useBuiltinTransports>false</useBuiltinTransports>
-    </rtps>
-  </participant>
-</profiles>
-"""
+from camss_ros.resources import config_file
 
 # With higher domains the ports reach those that Linux hands out by itself.
 _DOMAINS = range(1, 102)
 
 
-def isolate(profile: Path) -> dict[str, str]:
-    """Environment variables for the processes of one demo; `profile` is where a file may be put."""
-    profile.write_text(_FAST_DDS_PROFILE)
+def isolate() -> dict[str, str]:
+    """Environment variables for the processes of one demo. Raises OSError where no domain is free,
+    FileNotFoundError where the package's configuration is not installed."""
+    profile = config_file("fastdds_large_images.xml")
     environment = {
         "ROS_DOMAIN_ID": str(_free_domain()),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
