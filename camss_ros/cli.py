@@ -3,7 +3,9 @@
 import typer
 
 from camss_ros.commands import convert
+from camss_ros.commands.demo import demo
 from camss_ros.commands.evaluate import evaluate
+from camss_ros.commands.segment import segment
 from camss_ros.commands.verify_parity import verify_parity
 
 app = typer.Typer(
@@ -11,7 +13,9 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
 )
+app.command()(segment)
 app.command()(evaluate)
+app.command()(demo)
 app.add_typer(convert.app, name="convert")
 app.command("verify-parity")(verify_parity)
 

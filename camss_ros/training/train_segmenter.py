@@ -150,7 +150,8 @@ def _set_modes(model: CamSeg) -> None:
     """Training mode, but for the frozen autoencoder and the backbone's ImageNet statistics."""
     model.train()
     model.mask_autoencoder.eval()
-    model.tokenizer.backbone.eval()
+    if model.tokenizer is not None:
+        model.tokenizer.backbone.eval()
 
 
 def _draw_batch(
