@@ -20,7 +20,7 @@ class CropOptions:
 
     size: tuple[int, int] = (288, 288)
     scale: tuple[float, float] = (0.6, 1.7)
-    photometric: float = 1.0
+    photometric: float = 0.8
 
 
 def random_crop(

@@ -1,35 +1,50 @@
 """Labelled frames held in memory, with a share of synthetic scenes."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from rich.progress import track
 from torch import Tensor
 
+from camss_ros.data.synthetic import random_scene
 from camss_ros.training.crops import VOID
 
 
 @dataclass
 class LabelledFrames:
-    """Images and labels of one size of data set that fits into memory.
+    """A labelled data set that fits into memory, and synthetic scenes beside it.
 
     Attributes:
         images: uint8 [H, W, 3] RGB each.
         labels: uint8 [H, W] each, 255 where void.
         classes: number of classes.
-        synthetic_share: share of `draw` that comes from the synthetic street.
+        synthetic: scenes (image, label), as above.
+        synthetic_share: share of `draw` that comes from them.
     """
 
     images: list[np.ndarray]
     labels: list[np.ndarray]
     classes: int
+    synthetic: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
     synthetic_share: float = 0.0
+
+    def add_synthetic(self, scenes: int, share: float, seed: int = 0) -> None:
+        """Draw `scenes` random street scenes (camvid11 ids) of the first frame's size."""
+        height, width = self.labels[0].shape
+        self.synthetic_share = share
+        self.synthetic = [
+            random_scene(seed + index, height, width)
+            for index in track(range(scenes), "drawing synthetic scenes")
+        ]
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """One random labelled frame."""
+        if rng.random() < self.synthetic_share:
+            return self.synthetic[int(rng.integers(len(self.synthetic)))]
         index = int(rng.integers(len(self.images)))
         return self.images[index], self.labels[index]
 

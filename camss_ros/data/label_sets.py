@@ -1,0 +1,125 @@
+"""Label sets: the classes of a data set with their names and colours, from YAML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from camss_ros.model.camseg import LabelClass
+from camss_ros.resources import config_file
+
+VOID = 255
+"""Class id, in memory, of pixels that belong to no class."""
+
+
+class LabelSetError(ValueError):
+    """A label set can't be found, or its file says something else than a label set."""
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """The classes 0 .. n - 1 of a data set.
+
+    Attributes:
+        name: of the set, such as "camvid11".
+        classes: in order of their ids.
+        void_color: RGB 0-255 of pixels without a class.
+        void_values: values that mean "no class" in label files.
+    """
+
+    name: str
+    classes: tuple[LabelClass, ...]
+    void_color: tuple[int, int, int] = (0, 0, 0)
+    void_values: tuple[int, ...] = (VOID,)
+
+    def palette(self) -> np.ndarray:
+        """uint8 [256, 3] RGB: `palette()[labels]` colours a label image; void where no class is."""
+        table = np.full((256, 3), self.void_color, np.uint8)
+        for label_class in self.classes:
+            table[label_class.id] = label_class.color
+        return table
+
+    def from_file_values(self) -> np.ndarray:
+        """int16 [256]: class id of each value in a label file, 255 for void, -1 if unknown."""
+        table = np.full(256, -1, np.int16)
+        table[list(self.void_values)] = VOID
+        for label_class in self.classes:
+            table[label_class.id] = label_class.id
+        return table
+
+
+def load_label_set(name_or_path: str | Path) -> LabelSet:
+    """The label set of a name ("camvid11", "cityscapes19") or of a YAML file.
+
+    Raises LabelSetError where there is none, or naming the entry that is wrong.
+    """
+    path = Path(name_or_path)
+    if path.suffix not in (".yaml", ".yml"):
+        try:
+            path = config_file(f"label_sets/{name_or_path}.yaml")
+        except FileNotFoundError as error:
+            raise LabelSetError(
+                f"no label set named {str(name_or_path)!r}: {error}\n"
+                "Give one of those names or the path of a .yaml file."
+            ) from None
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise LabelSetError(f"can't read label set {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise LabelSetError(f"label set {path} is not YAML: {error}") from error
+    return _parse(content, path)
+
+
+def _parse(content: Any, path: Path) -> LabelSet:
+    if not isinstance(content, dict) or not isinstance(content.get("classes"), list):
+        raise LabelSetError(f"label set {path}: expected a mapping with a list `classes`")
+    entries = content["classes"]
+    if not 1 <= len(entries) < VOID:
+        raise LabelSetError(f"label set {path}: expected 1 to {VOID - 1} classes")
+    classes = tuple(_parse_class(entry, i, path) for i, entry in enumerate(entries))
+    names = [label_class.name for label_class in classes]
+    for name in names:
+        if names.count(name) > 1:
+            raise LabelSetError(f"label set {path}: class name {name!r} is there twice")
+    void = content.get("void", {})
+    if not isinstance(void, dict):
+        raise LabelSetError(f"label set {path}: expected `void` to be a mapping")
+    values = void.get("file_values", [VOID])
+    if not isinstance(values, list) or not all(_is_byte(v) and v >= len(classes) for v in values):
+        raise LabelSetError(
+            f"label set {path}: void.file_values is {values!r}, expected a list of "
+            f"numbers from {len(classes)} to {VOID}"
+        )
+    return LabelSet(
+        name=str(content.get("name", path.stem)),
+        classes=classes,
+        void_color=_parse_color(void.get("color", [0, 0, 0]), f"label set {path}: void"),
+        void_values=tuple(values),
+    )
+
+
+def _parse_class(entry: Any, number: int, path: Path) -> LabelClass:
+    place = f"label set {path}: class {number}"
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+        raise LabelSetError(f"{place}: expected a mapping with `id`, `name` and `color`")
+    if entry.get("id") != number:
+        raise LabelSetError(
+            f"{place} ({entry['name']}) has id {entry.get('id')!r}: expected ids 0, 1, 2, ... in order"
+        )
+    return LabelClass(number, entry["name"], _parse_color(entry.get("color"), place))
+
+
+def _parse_color(color: Any, place: str) -> tuple[int, int, int]:
+    if not isinstance(color, list) or len(color) != 3 or not all(map(_is_byte, color)):
+        raise LabelSetError(f"{place}: color is {color!r}, expected [red, green, blue], 0 to 255")
+    red, green, blue = color
+    return red, green, blue
+
+
+def _is_byte(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 255

@@ -1,0 +1,31 @@
+"""Where the files of `config/` are: in a checkout, after pip and in a colcon install space."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_SHARE = Path("share") / "camss_ros" / "config"
+
+
+def config_directories(package: Path | None = None) -> tuple[Path, ...]:
+    """Directories in which `config/` may be, in order of preference.
+
+    package: directory of the Python package, by default this one's. A checkout has `config/`
+    beside it; pip (data files) and colcon put it into `share/camss_ros/config` of the prefix whose
+    `lib/.../site-packages` holds the package.
+    """
+    package = Path(__file__).parent if package is None else package
+    return (package.parent / "config", *(parent / _SHARE for parent in package.parents[1:]))
+
+
+def config_file(name: str, package: Path | None = None) -> Path:
+    """Path of the configuration file `name`, such as "label_sets/camvid11.yaml".
+
+    Raises FileNotFoundError that lists where it was looked for.
+    """
+    candidates = [directory / name for directory in config_directories(package)]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    places = "\n  ".join(str(candidate) for candidate in candidates)
+    raise FileNotFoundError(f"configuration file {name} not found; looked for\n  {places}")
