@@ -209,3 +209,33 @@ def test_files_that_are_no_checkpoints_are_refused(states, tmp_path):
 def test_heads_that_do_not_divide_the_width_are_refused(states):
     with pytest.raises(ModelError, match="48"):
         infer_config(*states, heads=5)
+
+
+def test_the_config_survives_the_disk(states, tmp_path):
+    from camss_ros.model.checkpoint import read_config
+
+    model = convert(infer_config(*states, heads=3), *states)
+    model.save_pretrained(tmp_path)
+    assert read_config(tmp_path / "config.json") == model.config
+    values = json.loads((tmp_path / "config.json").read_text())
+    values["transformer"]["layers"] = 3
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    with pytest.raises(ModelError, match="layers"):
+        read_config(tmp_path / "config.json")
+
+
+def test_the_segmenter_runs_it_and_calls_void_255(states, tmp_path):
+    from camss_ros.inference.frame_ops import to_labels
+    from camss_ros.inference.segmenter import Segmenter
+
+    convert(infer_config(*states, heads=3), *states).save_pretrained(tmp_path)
+    segmenter = Segmenter(tmp_path, device="cpu", precision="fp32")
+    assert len(segmenter.classes) == 19
+    image = torch.randint(0, 256, (30, 40, 3), dtype=torch.uint8).numpy()
+    labels = segmenter.segment(image).labels
+    assert labels.shape == (30, 40)
+    assert set(labels.flatten().tolist()) <= {*range(19), 255}
+
+    void = torch.zeros(1, 20, 2, 2)
+    void[:, 19] = 1
+    assert (to_labels(void, (2, 2), void_last=True)[0] == 255).all()
