@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from camss_ros.data.label_sets import VOID
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.schedule import (
     TRAIN_STEPS,
@@ -16,7 +17,7 @@ from camss_ros.model.schedule import (
     q_sample,
     v_target,
 )
-from camss_ros.training.crops import VOID, CropOptions, random_crop
+from camss_ros.training.crops import CropOptions, random_crop
 from camss_ros.training.loop import LoopOptions, train
 from camss_ros.training.samples import LabelledFrames, class_weights, validation_miou
 
