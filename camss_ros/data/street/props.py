@@ -514,7 +514,7 @@ def traffic_light(state: int) -> Mesh:
 def trunk(design: int) -> Mesh:
     """The stem of a tree, 3 m."""
     rng = np.random.default_rng((28, design))
-    color = tuple(int(c) for c in np.array((78, 66, 54)) + rng.normal(0, 10, 3))
+    color = tuple(int(c) for c in np.array((78, 69, 57)) * rng.uniform(0.75, 1.2))
     build = MeshBuilder()
     radius = float(rng.uniform(0.1, 0.2))
     build.limb(
