@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-VOID = 255
+from camss_ros.data.label_sets import VOID
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class CropOptions:
 
     size: tuple[int, int] = (288, 288)
     scale: tuple[float, float] = (0.6, 1.7)
-    photometric: float = 1.0
+    photometric: float = 0.8
 
 
 def random_crop(

@@ -1,0 +1,56 @@
+"""What a run over DDS left behind, as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class SentFrame:
+    """A frame that was published: `stamp` of its message in ns, its `name` in the source."""
+
+    stamp: int
+    name: str
+
+
+@dataclass(frozen=True)
+class ReceivedMask:
+    """A label image that arrived: `labels` uint8 [H, W]; `arrival` in ns, on the stamps' clock."""
+
+    labels: np.ndarray
+    arrival: int
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What became of the images that reached the segmenter, as it counts them."""
+
+    received: int = 0
+    segmented: int = 0
+    dropped: int = 0
+    rejected: int = 0
+    failed: int = 0
+
+    @property
+    def in_work(self) -> int:
+        """Images that wait or are being segmented."""
+        return self.received - self.segmented - self.dropped - self.rejected - self.failed
+
+
+@dataclass
+class Recording:
+    """A run.
+
+    `sent`: every frame, in order. `masks`: by stamp in ns. `timings`: seconds of each stage, by
+    the stamp of the frame. `model`, `device`, `sampling`: what the segmenter said it used.
+    """
+
+    sent: list[SentFrame] = field(default_factory=list)
+    masks: dict[int, ReceivedMask] = field(default_factory=dict)
+    timings: dict[int, dict[str, float]] = field(default_factory=dict)
+    counts: Counts = Counts()
+    model: str = ""
+    device: str = ""
+    sampling: dict[str, int | str] = field(default_factory=dict)

@@ -1,0 +1,135 @@
+"""The report on a run over DDS: overlay video, contact sheet, numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from rich.table import Table
+
+from camss_ros.data.drawing import contact_sheet, overlay, sample_evenly
+from camss_ros.data.frames import Frame, FrameSource
+from camss_ros.data.recording import ReceivedMask, Recording
+from camss_ros.data.video_writer import VideoWriter
+from camss_ros.evaluation.statistics import FrameStatistics, milliseconds
+from camss_ros.model.camseg import LabelClass
+
+_PICTURES = 12  # on the contact sheet
+
+
+def write_report(
+    recording: Recording,
+    source: FrameSource,
+    classes: Sequence[LabelClass],
+    output: Path,
+    settings: dict[str, Any],
+) -> dict[str, Any]:
+    """Write `overlay.mp4`, `contact_sheet.png` and `report.json` to `output`; returns the report.
+
+    `source`: the frames that were sent, by name. `settings` are kept in the report. Raises
+    ValueError where no mask belongs to a frame that was sent.
+    """
+    stamps = {frame.name: frame.stamp for frame in recording.sent}
+    pairs = [s for s in stamps.values() if s in recording.masks]
+    if not pairs:
+        raise ValueError("no mask has the stamp of a frame that was sent")
+    rate = _rate(pairs)
+    shown = {pairs[i] for i in sample_evenly(len(pairs), _PICTURES)}
+    statistics = FrameStatistics(classes, source.label_set)
+    tiles: list[tuple[np.ndarray, str]] = []
+    # At the rate at which the masks came, the video takes as long as the run did.
+    with VideoWriter(output / "overlay.mp4", rate or source.fps) as video:
+        for frame, stamp, mask in _matched(source, stamps, recording):
+            picture = overlay(frame.image, mask.labels, classes)
+            video.write(picture)
+            statistics.add_labels(mask.labels, frame.label)
+            if stamp in shown:
+                latency = (mask.arrival - stamp) / 1e6
+                tiles.append((picture, f"{frame.name}  {latency:.0f} ms"))
+    sheet = cv2.cvtColor(contact_sheet(tiles, classes), cv2.COLOR_RGB2BGR)
+    path = output / "contact_sheet.png"
+    if not cv2.imwrite(str(path), sheet):
+        raise OSError(f"can't write '{path}'")
+
+    for timings in recording.timings.values():
+        statistics.add_timings(timings)
+    counts, sent = recording.counts, len(recording.sent)
+    report = {
+        **settings,
+        "model": recording.model,
+        "device": recording.device,
+        "sampling": recording.sampling,
+        "frames": {
+            "sent": sent,
+            "lost_on_the_way": max(0, sent - counts.received),
+            "received": counts.received,
+            "segmented": counts.segmented,
+            "dropped": counts.dropped,
+            "rejected": counts.rejected,
+            "failed": counts.failed,
+            "masks_matched": len(pairs),
+            "masks_unmatched": len(recording.masks) - len(pairs),
+        },
+        "rate_hz": {"sent": _rate([f.stamp for f in recording.sent]), "masks": rate},
+        "latency_ms": milliseconds([(recording.masks[s].arrival - s) / 1e9 for s in pairs]),
+        **statistics.report(),
+    }
+    (output / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    return report
+
+
+def report_table(report: dict[str, Any]) -> Table:
+    """The report for a terminal."""
+    frames, latency, scores = report["frames"], report["latency_ms"], report["scores"]
+    sampling = report["sampling"]
+    table = Table(
+        title=f"{report['model']} on {report['device']}, {sampling['steps']} steps "
+        f"{sampling['sampler']}",
+        show_header=False,
+    )
+    for name in ("sent", "segmented", "dropped"):
+        table.add_row(f"frames {name}", str(frames[name]))
+    for name in ("lost_on_the_way", "rejected", "failed", "masks_unmatched"):
+        if frames[name]:
+            table.add_row(name.replace("_", " "), str(frames[name]), style="yellow")
+    if (rate := report["rate_hz"]["masks"]) is not None:
+        table.add_row("masks a second", f"{rate:.2f}")
+    table.add_row("latency p50 / p95", f"{latency['p50']:.0f} / {latency['p95']:.0f} ms")
+    table.add_section()
+    for stage, times in report["stages_ms"].items():
+        table.add_row(stage, f"{times['p50']:.1f} ms")
+    table.add_section()
+    for name, share in report["class_share"].items():
+        iou = scores["per_class_iou"][name] if scores else None
+        table.add_row(name, f"{share:6.1%}" + (f"   IoU {iou:.3f}" if iou is not None else ""))
+    if scores:
+        table.add_section()
+        table.add_row("mIoU", f"{scores['miou']:.3f}")
+        table.add_row("pixel accuracy", f"{scores['pixel_accuracy']:.3f}")
+    return table
+
+
+def _matched(
+    source: FrameSource, stamps: dict[str, int], recording: Recording
+) -> Iterator[tuple[Frame, int, ReceivedMask]]:
+    """The frames that came back as masks, in order."""
+    left = len(stamps)
+    for frame in source:
+        if left == 0:
+            return
+        stamp = stamps.get(frame.name)
+        if stamp is None:
+            continue
+        left -= 1
+        if stamp in recording.masks:
+            yield frame, stamp, recording.masks[stamp]
+
+
+def _rate(stamps: Sequence[int]) -> float | None:
+    """Mean rate in Hz of stamps in ns; None for fewer than two."""
+    span = (max(stamps) - min(stamps)) / 1e9 if stamps else 0.0
+    return (len(stamps) - 1) / span if span > 0 else None

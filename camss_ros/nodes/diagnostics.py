@@ -1,0 +1,99 @@
+"""What became of the images: counters, and their diagnostic_msgs form."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+
+
+@dataclass(frozen=True)
+class FrameCounts:
+    """Images since activation, by what became of them. `rejected` is by reason."""
+
+    received: int = 0
+    segmented: int = 0
+    dropped: int = 0
+    failed: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+
+
+class FrameCounter:
+    """Counts from the executor and the inference thread. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts = FrameCounts()
+
+    def snapshot(self) -> FrameCounts:
+        """The counts now; they do not change any more."""
+        return self._counts
+
+    def reset(self) -> None:
+        """Start again from zero."""
+        with self._lock:
+            self._counts = FrameCounts()
+
+    def received(self) -> None:
+        self._add("received")
+
+    def segmented(self) -> None:
+        self._add("segmented")
+
+    def dropped(self) -> None:
+        self._add("dropped")
+
+    def failed(self) -> None:
+        self._add("failed")
+
+    def rejected(self, reason: str) -> None:
+        with self._lock:
+            rejected = self._counts.rejected + Counter([reason])
+            self._counts = replace(self._counts, rejected=rejected)
+
+    def _add(self, name: str) -> None:
+        with self._lock:
+            self._counts = replace(self._counts, **{name: getattr(self._counts, name) + 1})
+
+
+def diagnostic_status(
+    name: str, state: str, counts: FrameCounts, previous: FrameCounts
+) -> DiagnosticStatus:
+    """The counts as diagnostic_msgs/DiagnosticStatus.
+
+    WARN when images were rejected or failed since `previous`, the counts of the last report.
+    `name` is the node's full name, `state` the label of its lifecycle state.
+    """
+    trouble = (counts.rejected.total() + counts.failed) - (
+        previous.rejected.total() + previous.failed
+    )
+    if trouble > 0:
+        level, message = DiagnosticStatus.WARN, f"{trouble} images could not be segmented"
+    else:
+        level, message = DiagnosticStatus.OK, state
+    values = {
+        "state": state,
+        "received": counts.received,
+        "segmented": counts.segmented,
+        "dropped": counts.dropped,
+        "failed": counts.failed,
+        "rejected": counts.rejected.total(),
+        **{f"rejected: {reason}": count for reason, count in sorted(counts.rejected.items())},
+    }
+    return DiagnosticStatus(
+        level=level,
+        name=f"{name}: segmentation",
+        message=message,
+        hardware_id="",
+        values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
+    )
+
+
+def diagnostic_array(stamp: Time, status: DiagnosticStatus) -> DiagnosticArray:
+    """One status as the message of the `/diagnostics` topic."""
+    array = DiagnosticArray(status=[status])
+    array.header.stamp = stamp
+    return array

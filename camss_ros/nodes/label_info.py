@@ -1,0 +1,31 @@
+"""The names of the class ids, as vision_msgs/LabelInfo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from std_msgs.msg import Header
+
+if TYPE_CHECKING:
+    from camss_ros.model.camseg import LabelClass
+
+
+def label_info_type() -> type | None:
+    """vision_msgs/LabelInfo, or None where vision_msgs is not installed (it has no wheel)."""
+    try:
+        from vision_msgs.msg import LabelInfo
+    except ImportError:
+        return None
+    return LabelInfo
+
+
+def label_info_message(classes: Sequence[LabelClass], header: Header) -> Any:
+    """vision_msgs/LabelInfo with every class id and name. 255 is "unlabeled" by definition."""
+    from vision_msgs.msg import LabelInfo, VisionClass
+
+    return LabelInfo(
+        header=header,
+        class_map=[VisionClass(class_id=c.id, class_name=c.name) for c in classes],
+        threshold=0.0,
+    )

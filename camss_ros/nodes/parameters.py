@@ -1,0 +1,203 @@
+"""Every parameter of the node: type, range, default, description, and when it may change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from camss_ros.nodes.qos import PROFILES
+
+if TYPE_CHECKING:
+    from camss_ros.model.schedule import SamplingOptions
+
+
+class Change(Enum):
+    """When a parameter may change."""
+
+    NEVER = "cannot change while the node runs"
+    UNCONFIGURED = "changes only while the node is unconfigured: clean it up first"
+    ALWAYS = "may change at any time"
+
+
+@dataclass(frozen=True)
+class ParameterSpec:
+    """One parameter. `default` fixes the type; `bounds` are inclusive."""
+
+    name: str
+    default: bool | int | float | str
+    description: str
+    change: Change
+    choices: tuple[str, ...] = ()
+    bounds: tuple[float, float] | None = None
+
+    def descriptor(self) -> ParameterDescriptor:
+        """The description for `ros2 param describe`, with ranges that rclpy enforces."""
+        descriptor = ParameterDescriptor(
+            name=self.name,
+            type=Parameter.Type.from_parameter_value(self.default).value,
+            description=self.description,
+            additional_constraints=f"one of: {', '.join(self.choices)}" if self.choices else "",
+            read_only=self.change is Change.NEVER,
+        )
+        if self.bounds is not None:
+            low, high = self.bounds
+            if isinstance(self.default, float):
+                descriptor.floating_point_range = [
+                    FloatingPointRange(from_value=float(low), to_value=float(high))
+                ]
+            else:
+                descriptor.integer_range = [
+                    IntegerRange(from_value=int(low), to_value=int(high), step=1)
+                ]
+        return descriptor
+
+
+SPECS = (
+    ParameterSpec(
+        "autostart", True, "Configure and activate the node when it starts.", Change.NEVER
+    ),
+    ParameterSpec(
+        "model",
+        "camss-tiny",
+        "Name of a bundled model, directory of a saved one, or Hugging Face Hub id.",
+        Change.UNCONFIGURED,
+    ),
+    ParameterSpec(
+        "device",
+        "auto",
+        "Where the network runs: auto (CUDA if there is one), cpu, cuda or cuda:N.",
+        Change.UNCONFIGURED,
+    ),
+    ParameterSpec(
+        "precision",
+        "auto",
+        "Number format of the network.",
+        Change.UNCONFIGURED,
+        choices=("auto", "fp32", "bf16", "fp16"),
+    ),
+    ParameterSpec(
+        "seed",
+        0,
+        "Seed of the sampling noise: the same image gives the same labels.",
+        Change.UNCONFIGURED,
+        bounds=(0, 2**31 - 1),
+    ),
+    ParameterSpec(
+        "steps",
+        4,
+        "Denoising steps a frame: fewer are faster, more are finer.",
+        Change.ALWAYS,
+        bounds=(1, 1000),
+    ),
+    ParameterSpec(
+        "sampler",
+        "ddim",
+        "How the denoising steps are taken.",
+        Change.ALWAYS,
+        choices=("ddim", "dpm++2m", "ddpm"),
+    ),
+    ParameterSpec(
+        "samples",
+        1,
+        "Label images drawn a frame, whose class probabilities are averaged.",
+        Change.ALWAYS,
+        bounds=(1, 64),
+    ),
+    ParameterSpec(
+        "temperature",
+        0.0,
+        "Share of the noise: 0 goes to the most likely labels, 1 samples.",
+        Change.ALWAYS,
+        bounds=(0.0, 2.0),
+    ),
+    ParameterSpec(
+        "mask_scale",
+        1.0,
+        "Size of mask and confidence relative to the image.",
+        Change.ALWAYS,
+        bounds=(0.0625, 1.0),
+    ),
+    ParameterSpec(
+        "image_transport",
+        "raw",
+        "raw: sensor_msgs/Image on `image`; compressed: CompressedImage on `image/compressed`.",
+        Change.UNCONFIGURED,
+        choices=("raw", "compressed"),
+    ),
+    ParameterSpec(
+        "image_qos",
+        "sensor_data",
+        "Quality of service of the image and camera_info subscriptions.",
+        Change.UNCONFIGURED,
+        choices=tuple(PROFILES),
+    ),
+    ParameterSpec(
+        "output_qos",
+        "system_default",
+        "Quality of service of mask, confidence, overlay and camera_info.",
+        Change.UNCONFIGURED,
+        choices=tuple(PROFILES),
+    ),
+)
+
+
+class NodeParameters:
+    """The declared parameters of a node and their accepted values.
+
+    `is_unconfigured` tells whether parameters of `Change.UNCONFIGURED` may change now. A value
+    that is refused leaves all values as they were, and the setter gets the reason.
+
+    Raises:
+        rclpy.exceptions.ParameterException: a value given at start is of a wrong type or refused.
+    """
+
+    def __init__(self, node: Node, is_unconfigured: Callable[[], bool]) -> None:
+        self._specs = {spec.name: spec for spec in SPECS}
+        self._values: dict[str, Any] = {spec.name: spec.default for spec in SPECS}
+        self._is_unconfigured = is_unconfigured
+        node.add_on_set_parameters_callback(self._on_set)
+        for spec in SPECS:
+            node.declare_parameter(spec.name, spec.default, spec.descriptor())
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def sampling(self) -> SamplingOptions:
+        """The sampling options as they are now."""
+        from camss_ros.model.schedule import SamplingOptions  # imports torch: only when needed
+
+        values = self._values
+        return SamplingOptions(
+            steps=values["steps"],
+            sampler=values["sampler"],
+            samples=values["samples"],
+            temperature=values["temperature"],
+        )
+
+    def _on_set(self, parameters: Sequence[Parameter]) -> SetParametersResult:
+        # rclpy has checked types, ranges and read-only parameters before this.
+        accepted = {p.name: p.value for p in parameters if p.name in self._specs}
+        for name, value in accepted.items():
+            spec = self._specs[name]
+            if spec.choices and value not in spec.choices:
+                return _refused(f"{name} must be one of {', '.join(spec.choices)}, not {value!r}")
+            if spec.change is Change.UNCONFIGURED and not self._is_unconfigured():
+                return _refused(f"{name} {spec.change.value}")
+        # One assignment: the inference thread sees all of the new values or none.
+        self._values = {**self._values, **accepted}
+        return SetParametersResult(successful=True)
+
+
+def _refused(reason: str) -> SetParametersResult:
+    return SetParametersResult(successful=False, reason=reason)

@@ -1,0 +1,23 @@
+"""Quality-of-service profiles by name, so that a parameter can choose one."""
+
+from rclpy.qos import (
+    DurabilityPolicy,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_profile_sensor_data,
+    qos_profile_system_default,
+)
+
+# REP-2003: sensor data for what comes from a camera, system default (reliable) for what follows it.
+PROFILES = {
+    "sensor_data": qos_profile_sensor_data,
+    "system_default": qos_profile_system_default,
+    "default": QoSProfile(depth=10),
+}
+
+# For what changes rarely: a subscriber that joins late gets the last message.
+LATCHED = QoSProfile(
+    depth=1,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)

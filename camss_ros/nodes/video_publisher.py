@@ -1,0 +1,224 @@
+"""A video file, an image folder or the synthetic street as a camera.
+
+Node `video_publisher`; topics, relative to its namespace, all with the stamp of the image:
+
+- `image` (sensor_msgs/Image, rgb8) or, with `image_transport: compressed`, `image/compressed`
+  (sensor_msgs/CompressedImage, jpeg), and `camera_info` (sensor_msgs/CameraInfo): sensor data QoS
+- `source_frame` (std_msgs/Header): the name of the frame in the source, as the frame_id; reliable
+  and transient local. What was sent, complete even where images got lost.
+
+    python -m camss_ros.nodes.video_publisher --ros-args -p path:=drive.mp4 -p rate:=10.0
+"""
+
+from __future__ import annotations
+
+import array
+import math
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+import rclpy
+import rclpy.logging
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.duration import Duration
+from rclpy.exceptions import ParameterException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_profile_sensor_data,
+)
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
+
+from camss_ros.data.frames import Frame, FrameSource, open_frames
+
+# A late subscriber to source_frame still learns of this many frames.
+_SOURCE_FRAME_QOS = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=1000,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+# Best-effort images still on their way are lost when the process that sent them ends.
+_LINGER_S = 0.5
+_JPEG_QUALITY = 90
+
+
+class VideoPublisher(Node):
+    """Publishes the frames of a source at a steady rate. `run()` does the work.
+
+    Raises FileNotFoundError, ValueError or ParameterException for bad parameters.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("video_publisher")
+        path = self._declare(
+            "path", "", "Video file, image, image folder, or synthetic[:dusk|:fog]."
+        )
+        self._rate = self._declare(
+            "rate", 0.0, "Frames a second; 0: the video's own, 10 for images.", (0.0, 1000.0)
+        )
+        self._loop = self._declare("loop", False, "Start again at the end.")
+        self._frames = self._declare("frames", 0, "End after this many frames; 0: all.", (0, 2**31))
+        self._frame_id = self._declare(
+            "frame_id", "camera_optical_frame", "frame_id of the images."
+        )
+        transport = self._declare("image_transport", "raw", "raw or compressed (jpeg).")
+        self._wait_for_subscriber = self._declare(
+            "wait_for_subscriber", False, "Send nothing before the image has a subscriber."
+        )
+        self._fov = self._declare(
+            "horizontal_fov",
+            60.0,
+            "Horizontal field of view of camera_info, degrees.",
+            (1.0, 179.0),
+        )
+        if not path:
+            raise ValueError("parameter 'path' is empty: set it to a video, an image or a folder")
+        if transport not in ("raw", "compressed"):
+            raise ValueError(f"parameter 'image_transport' is '{transport}': raw or compressed")
+        self._source: FrameSource = open_frames(path)
+        self._compressed = transport == "compressed"
+        self._images = (
+            self.create_publisher(CompressedImage, "image/compressed", qos_profile_sensor_data)
+            if self._compressed
+            else self.create_publisher(Image, "image", qos_profile_sensor_data)
+        )
+        self._infos = self.create_publisher(CameraInfo, "camera_info", qos_profile_sensor_data)
+        self._names = self.create_publisher(Header, "source_frame", _SOURCE_FRAME_QOS)
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self)
+        height, width = self._source.size
+        self._period = 1.0 / (self._rate or self._source.fps)
+        self.get_logger().info(f"'{path}': {width} x {height} at {1.0 / self._period:.6g} Hz")
+
+    def run(self) -> int:
+        """Send until the end, or for ever with `loop`; returns the number of frames sent.
+
+        Raises ExternalShutdownException when ROS is shut down meanwhile.
+        """
+        if self._wait_for_subscriber:
+            while self._images.get_subscription_count() == 0:
+                self._spin_until(time.monotonic() + 0.05)
+        sent = 0
+        started = due = time.monotonic()
+        for frame in self._endless() if self._loop else self._source:
+            self._spin_until(due)
+            self._publish(frame)
+            sent += 1
+            if sent == self._frames:
+                break
+            # A frame that comes late moves the following ones: a camera doesn't catch up in bursts.
+            due = max(due, time.monotonic() - self._period) + self._period
+        elapsed = time.monotonic() - started
+        self._names.wait_for_all_acked(Duration(seconds=2))
+        self._spin_until(time.monotonic() + _LINGER_S)
+        self.get_logger().info(f"sent {sent} frames in {elapsed:.1f} s")
+        return sent
+
+    def _endless(self) -> Iterator[Frame]:
+        while True:
+            empty = True
+            for frame in self._source:
+                empty = False
+                yield frame
+            if empty:  # every file has become unreadable
+                return
+
+    def _spin_until(self, due: float) -> None:
+        self._executor.spin_once(timeout_sec=0)
+        while (remaining := due - time.monotonic()) > 0:
+            self._executor.spin_once(timeout_sec=remaining)
+
+    def _publish(self, frame: Frame) -> None:
+        stamp = self.get_clock().now().to_msg()
+        header = Header(stamp=stamp, frame_id=self._frame_id)
+        height, width = frame.image.shape[:2]
+        self._names.publish(Header(stamp=stamp, frame_id=frame.name))
+        self._infos.publish(_camera_info(header, height, width, self._fov))
+        if self._compressed:
+            self._images.publish(_compressed_image(header, frame.image))
+        else:
+            self._images.publish(_raw_image(header, frame.image))
+
+    def _declare(
+        self, name: str, default: Any, description: str, bounds: tuple[Any, Any] | None = None
+    ) -> Any:
+        """Declare a read-only parameter and return its value; `bounds` are inclusive."""
+        descriptor = ParameterDescriptor(description=description, read_only=True)
+        if isinstance(default, float) and bounds:
+            descriptor.floating_point_range = [
+                FloatingPointRange(from_value=bounds[0], to_value=bounds[1])
+            ]
+        elif bounds:
+            descriptor.integer_range = [IntegerRange(from_value=bounds[0], to_value=bounds[1])]
+        return self.declare_parameter(name, default, descriptor).value
+
+
+def _raw_image(header: Header, image: np.ndarray) -> Image:
+    height, width = image.shape[:2]
+    data = array.array("B")  # rclpy checks bytes one by one, an array it takes as it is
+    data.frombytes(np.ascontiguousarray(image).data.cast("B"))
+    return Image(
+        header=header, height=height, width=width, encoding="rgb8", step=3 * width, data=data
+    )
+
+
+def _compressed_image(header: Header, image: np.ndarray) -> CompressedImage:
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    ok, jpeg = cv2.imencode(".jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))
+    if not ok:
+        raise ValueError(f"no JPEG can be made of an image of {image.shape[1]} x {image.shape[0]}")
+    data = array.array("B")
+    data.frombytes(jpeg.tobytes())
+    return CompressedImage(header=header, format="jpeg", data=data)
+
+
+def _camera_info(header: Header, height: int, width: int, fov: float) -> CameraInfo:
+    """An undistorted pinhole with square pixels that looks through the image centre."""
+    focal = width / 2 / math.tan(math.radians(fov) / 2)
+    cx, cy = (width - 1) / 2, (height - 1) / 2
+    return CameraInfo(
+        header=header,
+        height=height,
+        width=width,
+        distortion_model="plumb_bob",
+        d=[0.0] * 5,
+        k=[focal, 0.0, cx, 0.0, focal, cy, 0.0, 0.0, 1.0],
+        r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
+        p=[focal, 0.0, cx, 0.0, 0.0, focal, cy, 0.0, 0.0, 0.0, 1.0, 0.0],
+    )
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node; returns the exit code: 0 at the end or after SIGINT, 1 after an error."""
+    rclpy.init(args=args)
+    logger = rclpy.logging.get_logger("video_publisher")
+    try:
+        node = VideoPublisher()
+        try:
+            if node.run() == 0:
+                logger.error("no frame could be read")
+                return 1
+        finally:
+            node.destroy_node()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        return 0
+    except (FileNotFoundError, ValueError, ParameterException) as error:
+        logger.error(str(error))
+        return 1
+    finally:
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

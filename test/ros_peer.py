@@ -1,0 +1,150 @@
+"""The other side of a node under test: publishes to it, listens to it, calls its services."""
+
+from __future__ import annotations
+
+import array
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import rclpy
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.msg import Parameter, SetParametersResult
+from rcl_interfaces.srv import GetParameters, SetParameters
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image
+
+TIMEOUT = 60.0  # s; reached only when something is broken
+ANSWER_TIME = 5.0  # s
+
+GOALS = {
+    Transition.TRANSITION_CONFIGURE: "inactive",
+    Transition.TRANSITION_ACTIVATE: "active",
+    Transition.TRANSITION_DEACTIVATE: "inactive",
+    Transition.TRANSITION_CLEANUP: "unconfigured",
+}
+
+
+def wait_until(condition: Callable[[], Any], what: str, timeout: float = TIMEOUT) -> Any:
+    """The first true value of `condition`."""
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        if value := condition():
+            return value
+        time.sleep(0.01)
+    raise AssertionError(f"not within {timeout:g} s: {what}")
+
+
+def rgb_image(number: int, height: int = 32, width: int = 48) -> Image:
+    """An image whose stamp tells its number."""
+    pixels = np.full((height, width, 3), number % 256, np.uint8)
+    image = Image(
+        height=height,
+        width=width,
+        encoding="rgb8",
+        step=3 * width,
+        data=array.array("B", pixels.tobytes()),
+    )
+    image.header.frame_id = f"camera {number}"
+    image.header.stamp.sec = 1_700_000_000 + number
+    image.header.stamp.nanosec = 123_456_789
+    return image
+
+
+class RosPeer:
+    """A node with its own context and thread in a ROS domain."""
+
+    def __init__(self, domain_id: int, namespace: str = "/") -> None:
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context, domain_id=domain_id)
+        self.node = rclpy.create_node("peer", context=self.context, namespace=namespace)
+        self.received: dict[str, list[Any]] = defaultdict(list)
+        self._clients: dict[str, Any] = {}
+        self._executor = SingleThreadedExecutor(context=self.context)
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._executor.shutdown()
+        self._thread.join()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self.context)
+
+    def listen(self, kind: type, topic: str, qos: QoSProfile | int = 50) -> Any:
+        """Collect the messages of a topic in `received[topic]`."""
+        self.received[topic].clear()
+        return self.node.create_subscription(kind, topic, self.received[topic].append, qos)
+
+    def publisher(self, kind: type, topic: str, qos: QoSProfile | int = 50) -> Any:
+        """A publisher; `connect` waits for its subscriber."""
+        return self.node.create_publisher(kind, topic, qos)
+
+    def connect(self, *ends: Any, others: Iterable[Any] = ()) -> None:
+        """Wait until publishers have a subscriber and subscriptions a publisher.
+
+        The other side may learn of it later, and messages are lost until then: `others` are
+        endpoints of the other node, waited for as well where their topic is among the ends'.
+        """
+        topics = {end.topic_name for end in ends}
+        for end in (*ends, *(other for other in others if other.topic_name in topics)):
+            count = getattr(end, "get_subscription_count", None) or end.get_publisher_count
+            wait_until(lambda count=count: count() > 0, f"somebody at {end.topic_name}")
+
+    def wait_for(self, topic: str, condition: Callable[[Any], bool] = lambda _: True) -> Any:
+        """The first message of a topic, received or yet to come, that meets a condition."""
+        return wait_until(
+            lambda: next((m for m in list(self.received[topic]) if condition(m)), None),
+            f"such a message on {topic}; received: {len(self.received[topic])}",
+        )
+
+    def wait_for_stamp(self, topic: str, image: Any) -> Any:
+        """The message of a topic that has an image's header."""
+        return self.wait_for(topic, lambda message: message.header == image.header)
+
+    def _call(self, kind: type, service: str, request: Any) -> Any:
+        """Call a service of the segmenter; None if the answer got lost.
+
+        DDS loses the answer when the server does not know the client's reader yet.
+        """
+        client = self._clients.get(service)
+        if client is None:
+            client = self._clients[service] = self.node.create_client(kind, service)
+        assert client.wait_for_service(TIMEOUT), f"no service {service}"
+        future = client.call_async(request)
+        end = time.monotonic() + ANSWER_TIME
+        while not future.done() and time.monotonic() < end:
+            time.sleep(0.01)
+        return future.result() if future.done() else None
+
+    def _call_again(self, kind: type, service: str, request: Any) -> Any:
+        """Call a service that may be called twice, until an answer comes."""
+        return wait_until(lambda: self._call(kind, service, request), f"an answer of {service}")
+
+    def state(self) -> str:
+        """The segmenter's lifecycle state."""
+        answer = self._call_again(GetState, "segmenter/get_state", GetState.Request())
+        return answer.current_state.label
+
+    def transition(self, transition: int) -> bool:
+        """Make a lifecycle transition; whether it succeeded."""
+        request = ChangeState.Request(transition=Transition(id=transition))
+        answer = self._call(ChangeState, "segmenter/change_state", request)
+        return answer.success if answer else self.state() == GOALS[transition]
+
+    def set_parameter(self, name: str, value: Any) -> SetParametersResult:
+        """Set a parameter of the segmenter."""
+        parameter: Parameter = rclpy.Parameter(name, value=value).to_parameter_msg()
+        request = SetParameters.Request(parameters=[parameter])
+        return self._call_again(SetParameters, "segmenter/set_parameters", request).results[0]
+
+    def get_parameter(self, name: str) -> Any:
+        """A parameter of the segmenter."""
+        request = GetParameters.Request(names=[name])
+        value = self._call_again(GetParameters, "segmenter/get_parameters", request).values[0]
+        return rclpy.parameter.parameter_value_to_python(value)

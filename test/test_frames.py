@@ -1,0 +1,185 @@
+"""Frame sources: what is read, in which order, and what happens with what can't be read."""
+
+import logging
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from camss_ros.data.frames import UnreadableInputError, open_frames
+
+
+def solid(value: int, height: int = 24, width: int = 32) -> np.ndarray:
+    return np.full((height, width, 3), value, np.uint8)
+
+
+def write_video(path: Path, values: list[int], fps: float = 12.5) -> None:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, (32, 24))
+    for value in values:
+        writer.write(solid(value))
+    writer.release()
+
+
+def test_a_video_gives_its_frames_each_time_it_is_iterated(tmp_path: Path) -> None:
+    write_video(tmp_path / "drive.mp4", [0, 80, 160, 240])
+    source = open_frames(tmp_path / "drive.mp4")
+    assert source.fps == pytest.approx(12.5)
+    assert (source.size, source.length, source.endless) == ((24, 32), 4, False)
+    for _ in range(2):
+        frames = list(source)
+        levels = [frame.image.mean() for frame in frames]
+        assert levels == pytest.approx([0, 80, 160, 240], abs=8)
+        assert [frame.name for frame in frames] == [f"frame_{i:06d}" for i in range(4)]
+        assert all(frame.label is None for frame in frames)
+
+
+def test_images_are_rgb(tmp_path: Path) -> None:
+    red = np.zeros((24, 32, 3), np.uint8)
+    red[..., 2] = 255  # OpenCV's order is BGR
+    cv2.imwrite(str(tmp_path / "red.png"), red)
+    (frame,) = open_frames(tmp_path / "red.png")
+    assert frame.image.dtype == np.uint8
+    assert frame.image[0, 0].tolist() == [255, 0, 0]
+    assert frame.name == "red"
+
+
+@pytest.mark.parametrize("kind", ["grey", "alpha", "sixteen bit"])
+def test_other_pixel_formats_become_three_channels_of_8_bit(tmp_path: Path, kind: str) -> None:
+    image = {
+        "grey": np.full((24, 32), 128, np.uint8),
+        "alpha": np.full((24, 32, 4), 128, np.uint8),
+        "sixteen bit": np.full((24, 32), 128 * 257, np.uint16),
+    }[kind]
+    cv2.imwrite(str(tmp_path / "image.png"), image)
+    (frame,) = open_frames(tmp_path / "image.png")
+    assert frame.image.shape == (24, 32, 3)
+    assert frame.image.dtype == np.uint8
+    assert np.all(frame.image == 128)
+
+
+def test_a_folder_is_in_natural_order_and_ignores_other_files(tmp_path: Path) -> None:
+    for name in ("img10.png", "img9.png", "img1.png"):
+        cv2.imwrite(str(tmp_path / name), solid(1))
+    (tmp_path / "notes.txt").write_text("not an image")
+    source = open_frames(tmp_path)
+    assert source.length == 3
+    assert [frame.name for frame in source] == ["img1", "img9", "img10"]
+
+
+def test_names_stay_unique_when_only_the_suffix_differs(tmp_path: Path) -> None:
+    for name in ("a.png", "a.bmp", "b.png"):
+        cv2.imwrite(str(tmp_path / name), solid(1))
+    assert [frame.name for frame in open_frames(tmp_path)] == ["a.bmp", "a.png", "b"]
+
+
+def test_labels_come_with_their_images_and_void_is_255(tmp_path: Path) -> None:
+    for part in ("images", "labels"):
+        (tmp_path / part).mkdir()
+    for name in ("a", "b"):
+        cv2.imwrite(str(tmp_path / "images" / f"{name}.png"), solid(1))
+    label = np.arange(24 * 32).reshape(24, 32) % 12
+    cv2.imwrite(str(tmp_path / "labels" / "a.png"), label.astype(np.uint8))
+    first, second = open_frames(tmp_path, classes=11)
+    assert first.label is not None
+    assert np.array_equal(first.label, np.where(label == 11, 255, label))
+    assert second.label is None
+
+
+def test_a_label_of_another_size_is_left_out(tmp_path: Path) -> None:
+    for part in ("images", "labels"):
+        (tmp_path / part).mkdir()
+    cv2.imwrite(str(tmp_path / "images" / "a.png"), solid(1))
+    cv2.imwrite(str(tmp_path / "labels" / "a.png"), np.zeros((5, 5), np.uint8))
+    source = open_frames(tmp_path)
+    (frame,) = source
+    assert frame.label is None
+    assert [path.parent.name for path in source.skipped] == ["labels"]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp", ".tif"])
+def test_a_damaged_file_in_a_folder_is_skipped_counted_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, suffix: str
+) -> None:
+    texture = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
+    for name in ("a", "b", "c"):
+        cv2.imwrite(str(tmp_path / f"{name}{suffix}"), texture)
+    damaged = tmp_path / f"b{suffix}"
+    damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
+    source = open_frames(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        assert [frame.name for frame in source] == ["a", "c"]
+        assert [frame.name for frame in source] == ["a", "c"]
+    assert source.skipped == [damaged]
+    assert len(caplog.records) == 1, "looping must not repeat the warning"
+    assert str(damaged) in caplog.text
+
+
+def test_what_is_missing_or_holds_no_frames_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        open_frames(tmp_path / "nowhere.mp4")
+    with pytest.raises(UnreadableInputError, match="no images in"):
+        open_frames(tmp_path)
+    (tmp_path / "text.mp4").write_text("this is no video")
+    with pytest.raises(UnreadableInputError, match=r"text\.mp4"):
+        open_frames(tmp_path / "text.mp4")
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n")
+    with pytest.raises(UnreadableInputError, match=r"broken\.png"):
+        open_frames(tmp_path / "broken.png")
+    with pytest.raises(UnreadableInputError, match="synthetic:fog"):
+        open_frames("synthetic:snow")
+
+
+def test_a_folder_of_damaged_files_says_so_when_asked_for_its_size(tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"nothing")
+    source = open_frames(tmp_path)
+    assert list(source) == []
+    with pytest.raises(UnreadableInputError, match="none of the 1"):
+        _ = source.size
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    data=st.binary(max_size=200),
+    header=st.sampled_from(
+        [b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"RIFF", b"BM", b"II*\0"]
+    ),
+)
+def test_no_bytes_in_a_file_break_the_folder(tmp_path: Path, data: bytes, header: bytes) -> None:
+    cv2.imwrite(str(tmp_path / "good.png"), solid(3))
+    (tmp_path / "other.png").write_bytes(header + data)
+    names = [frame.name for frame in open_frames(tmp_path)]
+    assert "good" in names
+
+
+@settings(max_examples=100, deadline=None)
+@given(spec=st.text(max_size=400))
+def test_any_text_that_names_no_file_is_refused(spec: str) -> None:
+    with pytest.raises((FileNotFoundError, UnreadableInputError)):
+        open_frames(f"/nonexistent/{spec}")
+
+
+@settings(max_examples=200)
+@given(names=st.lists(st.text(alphabet="a1٣²9_", min_size=1, max_size=6), unique=True, max_size=6))
+def test_natural_order_copes_with_any_name(
+    tmp_path_factory: pytest.TempPathFactory, names: list[str]
+) -> None:
+    folder = tmp_path_factory.mktemp("names")
+    for name in names:
+        cv2.imwrite(str(folder / f"{name}.bmp"), solid(0, 2, 2))
+    if names:
+        assert sorted(frame.name for frame in open_frames(folder)) == sorted(names)
+
+
+def test_the_synthetic_street_is_endless_and_labelled() -> None:
+    for spec in ("synthetic", "synthetic:dusk", "synthetic:fog"):
+        source = open_frames(spec)
+        assert source.endless
+        frame = next(iter(source))
+        assert frame.image.shape == (*source.size, 3)
+        assert frame.label is not None
+        assert frame.label.shape == source.size
