@@ -5,13 +5,15 @@ import json
 import cv2
 import numpy as np
 import pytest
+from small_model import save_small_model
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
 from camss_ros.data.label_sets import load_label_set
 from camss_ros.evaluation.evaluate import class_table, evaluate, report
-from camss_ros.inference.segmenter import Segmentation
+from camss_ros.inference.segmenter import Segmentation, Segmenter
 from camss_ros.model.camseg import LabelClass
+from camss_ros.model.schedule import SamplingOptions
 
 CAMVID = load_label_set("camvid11")
 
@@ -90,4 +92,37 @@ def test_unknown_data_root_split_and_model_are_named(tmp_path):
     assert "no_model" in result.output
     result = run("--data", "camvid", "--root", tmp_path, "--json", tmp_path / "no" / "x.json")
     assert result.exit_code == 1
-    assert "no folder" in result.output
+    assert "a folder that exists" in result.output
+
+
+def test_command_scores_a_folder_as_the_segmenter_sees_it(tmp_path):
+    """The written mIoU is that of the segmenter's own labels, counted by hand."""
+    model = save_small_model(tmp_path / "model", label_set=CAMVID.classes)
+    rng = np.random.default_rng(0)
+    for folder in ("images", "labels"):
+        (tmp_path / "val" / folder).mkdir(parents=True)
+    segmenter = Segmenter(model, device="cpu", sampling=SamplingOptions(steps=2), seed=5)
+    hits, union = np.zeros(11), np.zeros(11)
+    for name in ("a", "b"):
+        image = rng.integers(0, 256, (40, 56, 3), np.uint8)
+        predicted = segmenter.segment(image).labels
+        truth = predicted.copy()
+        truth[:10] = 3
+        truth[35:] = 11  # void in the files
+        cv2.imwrite(str(tmp_path / "val" / "images" / f"{name}.png"), image[..., ::-1])
+        cv2.imwrite(str(tmp_path / "val" / "labels" / f"{name}.png"), truth)
+        for c in range(11):
+            hits[c] += ((truth == c) & (predicted == c)).sum()
+            union[c] += (((truth == c) | (predicted == c)) & (truth != 11)).sum()
+    path = tmp_path / "scores.json"
+    result = run("--data", "camvid", "--root", tmp_path, "--model", model, "--device", "cpu",
+                 "--steps", 2, "--seed", 5, "--json", path)  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "road" in result.output
+    content = json.loads(path.read_text())
+    assert content["miou"] == pytest.approx((hits[union > 0] / union[union > 0]).mean())
+    assert 0 < content["pixel_accuracy"] <= 1
+    assert 0 < content["precision_void_excluded"] <= 1
+    assert content["frames"] == 2
+    assert content["sampling"]["steps"] == 2
+    assert content["seconds_per_frame"] > 0

@@ -118,7 +118,7 @@ def test_plane_homography_agrees_with_projection():
         np.testing.assert_allclose((x / w, y / w), expected)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     seed=st.integers(0, 2**40),
     height=st.integers(16, 150),
@@ -136,7 +136,7 @@ def test_random_scene_of_any_size(seed, height, width):
     np.testing.assert_array_equal(label, again[1])
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(i=st.integers(0, 10**6), variant=st.sampled_from(["day", "dusk", "fog"]))
 def test_any_frame_of_an_endless_drive(i, variant):
     image, label = SyntheticStreet(7, variant, 64, 96).frame(i)
