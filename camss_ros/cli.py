@@ -1,12 +1,9 @@
 """The `camss-ros` command: every subcommand, each importing what it needs when it runs."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
-
-if TYPE_CHECKING:
-    from camss_ros.data.recording import Recording
 
 app = typer.Typer(
     help="Generative semantic segmentation (CAM-Seg) for ROS 2.",
@@ -193,6 +190,7 @@ def demo(
     from rich.progress import Progress
 
     from camss_ros.data.frames import open_frames
+    from camss_ros.data.recording import Recording
     from camss_ros.data.save_frames import save_frames
     from camss_ros.evaluation.demo_report import report_table, write_report
     from camss_ros.model.checkpoint import CONFIG_FILE, ModelError, find_model, read_config
@@ -214,7 +212,9 @@ def demo(
                 # Drawn beforehand: it takes about as long as segmenting, on the same processor.
                 task = bar.add_task("drawing the street", total=frames)
                 save_frames(opened, Path(folder), frames, lambda: bar.advance(task))
-                path, opened = folder, open_frames(folder, classes=len(classes))
+                path, street = folder, opened
+                opened = open_frames(folder, classes=len(classes))
+                opened.label_set = street.label_set
             count = min(frames, opened.length or frames)
             sending = bar.add_task("frames sent", total=count)
             segmenting = bar.add_task("masks received", total=count)
