@@ -109,7 +109,8 @@ def _parse_class(entry: Any, number: int, path: Path) -> LabelClass:
         raise LabelSetError(f"{place}: expected a mapping with `id`, `name` and `color`")
     if entry.get("id") != number:
         raise LabelSetError(
-            f"{place} ({entry['name']}) has id {entry.get('id')!r}: expected ids 0, 1, 2, ... in order"
+            f"{place} ({entry['name']}) has id {entry.get('id')!r}: "
+            "expected ids 0, 1, 2, ... in order"
         )
     return LabelClass(number, entry["name"], _parse_color(entry.get("color"), place))
 

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from camss_ros.model.camseg import VOID
+
 
 def resize_frame(frame: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize to the network's working size, anti-aliased.
@@ -25,11 +27,12 @@ def resize_frame(frame: Tensor, size: tuple[int, int]) -> Tensor:
     )
 
 
-def to_labels(probabilities: Tensor, size: tuple[int, int]) -> Tensor:
+def to_labels(probabilities: Tensor, size: tuple[int, int], void_last: bool = False) -> Tensor:
     """Class ids and confidence at the output size.
 
     Args:
         probabilities: [1, classes, h, w] class probabilities.
+        void_last: the last class is void, whose id is 255.
         size: (height, width) of the result; the probabilities are interpolated to it.
 
     Returns:
@@ -40,4 +43,6 @@ def to_labels(probabilities: Tensor, size: tuple[int, int]) -> Tensor:
             probabilities, size=size, mode="bilinear", align_corners=False
         )
     confidence, labels = probabilities[0].max(dim=0)
+    if void_last:
+        labels = labels.masked_fill(labels == probabilities.shape[1] - 1, VOID)
     return torch.stack([labels.to(torch.uint8), (confidence * 255.0).round().to(torch.uint8)])

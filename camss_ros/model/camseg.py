@@ -18,13 +18,19 @@ from torch.nn import functional
 from camss_ros.model.autoencoder import MaskAutoencoder, MaskAutoencoderConfig
 from camss_ros.model.backbone import FusedTokenizer
 from camss_ros.model.denoiser import Denoiser
+from camss_ros.model.image_autoencoder import ImageAutoencoderConfig, PaletteAutoencoder
 from camss_ros.model.schedule import Prediction, Sampler, SamplingOptions, reveal_counts
-from camss_ros.model.transformer import PairedTransformer
+from camss_ros.model.transformer import ConcatTransformer, PairedTransformer
+
+VOID = 255  # id of pixels without a class
 
 
 @dataclass(frozen=True)
 class LabelClass:
-    """One class of a label set: `id` 0 .. n - 1, `name`, `color` as RGB 0-255."""
+    """One class of a label set: `id` 0 .. n - 1, `name`, `color` as RGB 0-255.
+
+    A last class with id 255 is void, for models that predict it.
+    """
 
     id: int
     name: str
@@ -49,6 +55,17 @@ class TransformerConfig:
 
 
 @dataclass(frozen=True)
+class ConcatTransformerConfig:
+    """Size of the official transformer over image tokens followed by mask tokens."""
+
+    width: int = 768
+    encoder_depth: int = 12
+    decoder_depth: int = 12
+    heads: int = 12
+    mlp_ratio: float = 4.0
+
+
+@dataclass(frozen=True)
 class DenoiserConfig:
     """Size of the diffusion MLP."""
 
@@ -62,9 +79,13 @@ class CamSegConfig:
 
     Attributes:
         name: of the model, for messages and reports.
-        label_set: its classes, ids 0 .. n - 1 in order.
-        input_size: default working (height, width), multiples of 16.
+        label_set: its classes, ids 0 .. n - 1 in order, then void (255) if it is predicted.
+        input_size: default working (height, width), multiples of the stride.
         image_mean, image_std: the network sees (pixel - mean) / std of 0-255 RGB pixels.
+        tokenizer: None if the autoencoder of the masks makes the image tokens as well.
+        mask_autoencoder: of one-hot labels, or of colour images and palette-coloured labels.
+        transformer: over paired, or over image tokens followed by mask tokens; the latter works at
+            `input_size` only.
         prediction: what the denoiser's output is.
         learned_variance: the denoiser predicts variances as well.
     """
@@ -74,9 +95,9 @@ class CamSegConfig:
     input_size: tuple[int, int] = (352, 480)
     image_mean: float = 127.0
     image_std: float = 128.0
-    tokenizer: TokenizerConfig = TokenizerConfig()
-    mask_autoencoder: MaskAutoencoderConfig = MaskAutoencoderConfig()
-    transformer: TransformerConfig = TransformerConfig()
+    tokenizer: TokenizerConfig | None = TokenizerConfig()
+    mask_autoencoder: MaskAutoencoderConfig | ImageAutoencoderConfig = MaskAutoencoderConfig()
+    transformer: TransformerConfig | ConcatTransformerConfig = TransformerConfig()
     denoiser: DenoiserConfig = DenoiserConfig()
     prediction: Prediction = "v"
     learned_variance: bool = False
@@ -102,24 +123,25 @@ class CamSeg(nn.Module):
 
     Args:
         config: sizes and label set.
-    """
 
-    stride = 16
+    Raises:
+        ValueError: no tokenizer, and an autoencoder that cannot take its place.
+    """
 
     def __init__(self, config: CamSegConfig) -> None:
         super().__init__()
         self.config = config
         latent_channels = config.mask_autoencoder.latent_channels
-        self.mask_autoencoder = MaskAutoencoder(len(config.label_set), config.mask_autoencoder)
-        self.tokenizer = FusedTokenizer(config.tokenizer.channels)
-        self.transformer = PairedTransformer(
-            config.tokenizer.channels,
-            latent_channels,
-            config.transformer.width,
-            config.transformer.depth,
-            config.transformer.heads,
-            config.transformer.mlp_ratio,
-        )
+        self.mask_autoencoder = _build_autoencoder(config)
+        self.stride = self.mask_autoencoder.stride
+        self.tokenizer: FusedTokenizer | None = None
+        image_channels = latent_channels
+        if config.tokenizer is not None:
+            image_channels = config.tokenizer.channels
+            self.tokenizer = FusedTokenizer(image_channels)
+        elif not isinstance(self.mask_autoencoder, PaletteAutoencoder):
+            raise ValueError("a model whose autoencoder takes labels only needs a tokenizer")
+        self.transformer = _build_transformer(config, image_channels, latent_channels, self.stride)
         self.denoiser = Denoiser(
             latent_channels,
             config.transformer.width,
@@ -158,11 +180,25 @@ class CamSeg(nn.Module):
         return ((images - self.config.image_mean) / self.config.image_std).to(self.dtype)
 
     def image_tokens(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] from `normalize`, sides multiples of 16 -> map [B, C, H/16, W/16]."""
-        return self.tokenizer(images)
+        """Image tokens as a map.
+
+        Args:
+            images: [B, 3, H, W] from `normalize`, sides multiples of the stride.
+
+        Returns:
+            [B, C, H/stride, W/stride].
+        """
+        if self.tokenizer is not None:
+            return self.tokenizer(images)
+        assert isinstance(self.mask_autoencoder, PaletteAutoencoder)
+        return self.mask_autoencoder.images.encode(images)
 
     def condition(
-        self, token_map: Tensor, latents: Tensor | None = None, known: Tensor | None = None
+        self,
+        token_map: Tensor,
+        latents: Tensor | None = None,
+        known: Tensor | None = None,
+        known_count: int | None = None,
     ) -> Tensor:
         """Run the transformer.
 
@@ -170,12 +206,14 @@ class CamSeg(nn.Module):
             token_map: [B, C, h, w] image tokens.
             latents: [B, h*w, latent_channels] mask latents, read where `known`.
             known: [B, h*w] bool; None when every mask token is masked.
+            known_count: known tokens of a row, where they are equally many.
 
         Returns:
             [B, h*w, width] the denoiser's condition of every mask token.
         """
         grid = (token_map.shape[-2], token_map.shape[-1])
-        return self.transformer(token_map.flatten(2).transpose(1, 2), grid, latents, known)
+        tokens = token_map.flatten(2).transpose(1, 2)
+        return self.transformer(tokens, grid, latents, known, known_count)
 
     def plan(self, options: SamplingOptions) -> SamplingPlan:
         """Prepare sampling with `options`; valid until the weights move or change."""
@@ -201,7 +239,7 @@ class CamSeg(nn.Module):
         return latents.transpose(1, 2).unflatten(2, tuple(grid))
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Latent map [B, C, h, w] -> class probabilities [B, classes, 16h, 16w] float32."""
+        """Latent map [B, C, h, w] -> class probabilities [B, classes, H, W] float32."""
         return self.mask_autoencoder.decode(latents).float().softmax(dim=1)
 
     def draw_latents(
@@ -239,14 +277,19 @@ class CamSeg(nn.Module):
         latents: Tensor | None = None
         known = torch.zeros(batch, count, dtype=torch.bool, device=token_map.device)
         order = torch.rand(batch, count, generator=generator, device=token_map.device)
-        for index, revealed in enumerate(reveal_counts(count, plan.options.iterations)):
-            condition = self.condition(token_map, latents, known if index else None)
+        known_count = 0
+        for revealed in reveal_counts(count, plan.options.iterations):
+            if known_count:
+                condition = self.condition(token_map, latents, known, known_count)
+            else:
+                condition = self.condition(token_map)
             drawn = self.sample(condition, plan, generator)
             latents = drawn if latents is None else torch.where(known[..., None], latents, drawn)
             if plan.options.order == "confidence":
                 order = self._token_confidence(latents, (height, width))
             chosen = order.masked_fill(known, -math.inf).topk(revealed, dim=1).indices
             known = known.scatter(1, chosen, True)
+            known_count += revealed
         assert latents is not None
         return self.latent_map(latents, (height, width))
 
@@ -268,7 +311,7 @@ class CamSeg(nn.Module):
         """Segment images.
 
         Args:
-            images: [B, 3, H, W] 0-255 RGB, sides multiples of 16.
+            images: [B, 3, H, W] 0-255 RGB, sides multiples of the stride.
             plan: from `plan`.
             generator: on the model's device; the result is a function of its state.
 
@@ -278,3 +321,31 @@ class CamSeg(nn.Module):
         token_map = self.image_tokens(self.normalize(images))
         latents = self.draw_latents(token_map, plan, generator)
         return self.average_samples(self.decode(latents), plan.options.samples)
+
+
+def _build_autoencoder(config: CamSegConfig) -> MaskAutoencoder | PaletteAutoencoder:
+    size, classes = config.mask_autoencoder, config.label_set
+    if isinstance(size, MaskAutoencoderConfig):
+        return MaskAutoencoder(len(classes), size)
+    colors, ids = [each.color for each in classes], [each.id for each in classes]
+    return PaletteAutoencoder(size, colors, ids)
+
+
+def _build_transformer(
+    config: CamSegConfig, image_channels: int, latent_channels: int, stride: int
+) -> PairedTransformer | ConcatTransformer:
+    size = config.transformer
+    if isinstance(size, TransformerConfig):
+        return PairedTransformer(
+            image_channels, latent_channels, size.width, size.depth, size.heads, size.mlp_ratio
+        )
+    return ConcatTransformer(
+        (config.input_size[0] // stride, config.input_size[1] // stride),
+        image_channels,
+        latent_channels,
+        size.width,
+        size.encoder_depth,
+        size.decoder_depth,
+        size.heads,
+        size.mlp_ratio,
+    )

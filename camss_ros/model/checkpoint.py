@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import types
 import typing
 from pathlib import Path
 
@@ -121,6 +122,21 @@ def check_shapes(
         raise ModelError(f"the weights in {source} do not fit its config: " + "; ".join(problems))
 
 
+def _member(kinds: tuple[typing.Any, ...], value: typing.Any, where: str) -> typing.Any:
+    """The member of a union of dataclasses and None that has the entries of `value`."""
+    if value is None and type(None) in kinds:
+        return type(None)
+    entries = set(value) if isinstance(value, dict) else set()
+    dataclass_kinds = [kind for kind in kinds if dataclasses.is_dataclass(kind)]
+    for kind in dataclass_kinds:
+        if entries <= {field.name for field in dataclasses.fields(kind)}:
+            return kind
+    known = " or ".join(
+        str([field.name for field in dataclasses.fields(kind)]) for kind in dataclass_kinds
+    )
+    raise ValueError(f"{where} must have the entries {known}, not {sorted(entries)}")
+
+
 def _decode(kind: typing.Any, value: typing.Any, where: str) -> typing.Any:
     """Rebuild dataclasses and tuples from JSON, refusing what does not fit."""
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
@@ -140,6 +156,10 @@ def _decode(kind: typing.Any, value: typing.Any, where: str) -> typing.Any:
             **{k: _decode(hints[k], v, f"{where}.{k}".lstrip(".")) for k, v in value.items()}
         )
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return _decode(_member(arguments, value, where), value, where)
+    if kind is type(None) and value is None:
+        return None
     if origin is tuple:
         if not isinstance(value, list):
             raise ValueError(f"{where} must be a list, not {value!r}")

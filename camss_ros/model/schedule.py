@@ -83,10 +83,11 @@ def _check_range(name: str, value: int, low: int, high: int | None) -> None:
 @lru_cache(maxsize=1)
 def cosine_alpha_bar() -> Tensor:
     """Share of signal power left at each timestep: [1000] float64 on the CPU, falling."""
-    edges = torch.arange(TRAIN_STEPS + 1, dtype=torch.float64, device="cpu") / TRAIN_STEPS
-    signal = torch.cos((edges + 0.008) / 1.008 * math.pi / 2) ** 2
-    betas = (1 - signal[1:] / signal[:-1]).clamp(max=_MAX_BETA)
-    return torch.cumprod(1 - betas, dim=0)
+    with torch.inference_mode(False):
+        edges = torch.arange(TRAIN_STEPS + 1, dtype=torch.float64, device="cpu") / TRAIN_STEPS
+        signal = torch.cos((edges + 0.008) / 1.008 * math.pi / 2) ** 2
+        betas = (1 - signal[1:] / signal[:-1]).clamp(max=_MAX_BETA)
+        return torch.cumprod(1 - betas, dim=0)
 
 
 # --- Training -----------------------------------------------------------------------------------
@@ -96,7 +97,8 @@ def cosine_alpha_bar() -> Tensor:
 def _signal_and_noise(device: torch.device) -> Tensor:
     """sqrt(alpha_bar) and sqrt(1 - alpha_bar), [2, 1000] float32 on the device."""
     alpha_bar = cosine_alpha_bar()
-    return torch.stack([alpha_bar.sqrt(), (1 - alpha_bar).sqrt()]).float().to(device)
+    with torch.inference_mode(False):  # kept for training, whoever asks first
+        return torch.stack([alpha_bar.sqrt(), (1 - alpha_bar).sqrt()]).float().to(device)
 
 
 def _scales(t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:

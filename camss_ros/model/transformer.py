@@ -1,5 +1,7 @@
 """Masked-autoencoder transformers over image and mask tokens (paper section 3.2)."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -59,6 +61,17 @@ class Attention(nn.Module):
         x = functional.scaled_dot_product_attention(q, k, v)
         return self.proj(x.transpose(1, 2).reshape(batch, length, width))
 
+    def attend_from(self, x: Tensor, first: int) -> Tensor:
+        """The outputs of `forward` from the token with index `first` onwards, and no others."""
+        batch, length, width = x.shape
+        shape = (batch, -1, self.heads, width // self.heads)
+        weight, bias = self.qkv.weight, self.qkv.bias
+        q = functional.linear(x[:, first:], weight[:width], bias[:width])
+        k, v = functional.linear(x, weight[width:], bias[width:]).chunk(2, dim=-1)
+        q, k, v = (part.reshape(shape).transpose(1, 2) for part in (q, k, v))
+        x = functional.scaled_dot_product_attention(q, k, v)
+        return self.proj(x.transpose(1, 2).reshape(batch, length - first, width))
+
 
 class Mlp(nn.Module):
     """Linear, GELU, linear, with timm's parameter names."""
@@ -85,6 +98,11 @@ class Block(nn.Module):
     def forward(self, x: Tensor, rotation: Rotation | None = None) -> Tensor:
         """[B, length, width] -> the same shape."""
         x = x + self.attn(self.norm1(x), rotation)
+        return x + self.mlp(self.norm2(x))
+
+    def forward_from(self, x: Tensor, first: int) -> Tensor:
+        """The outputs of `forward` from the token with index `first` onwards, and no others."""
+        x = x[:, first:] + self.attn.attend_from(self.norm1(x), first)
         return x + self.mlp(self.norm2(x))
 
 
@@ -132,6 +150,7 @@ class PairedTransformer(nn.Module):
         grid: tuple[int, int],
         mask_tokens: Tensor | None = None,
         known: Tensor | None = None,
+        known_count: int | None = None,
     ) -> Tensor:
         """Condition of the denoiser for every mask token.
 
@@ -140,6 +159,7 @@ class PairedTransformer(nn.Module):
             grid: (height, width) in tokens, n = height * width.
             mask_tokens: [B, n, latent_channels] latents of the mask, read where `known`.
             known: [B, n] bool; None (with `mask_tokens` None) when no mask token is known.
+            known_count: not needed here; for callers that serve both transformers.
 
         Returns:
             [B, n, width].
@@ -155,3 +175,167 @@ class PairedTransformer(nn.Module):
         for block in self.blocks:
             x = block(x, rotation)
         return self.norm(x)
+
+
+class ConcatTransformer(nn.Module):
+    """The official transformer: masked autoencoder over image tokens followed by mask tokens.
+
+    The encoder sees the image tokens and the known mask tokens only; the decoder sees all places.
+    Parameter names are the official checkpoint's.
+
+    Args:
+        grid: (height, width) of the token grid, fixed by the position tables.
+        image_channels: channels of an image token.
+        latent_channels: channels of a mask token.
+        width, encoder_depth, decoder_depth, heads, mlp_ratio: size of the transformer.
+    """
+
+    def __init__(
+        self,
+        grid: tuple[int, int],
+        image_channels: int,
+        latent_channels: int,
+        width: int,
+        encoder_depth: int,
+        decoder_depth: int,
+        heads: int,
+        mlp_ratio: float = 4.0,
+    ) -> None:
+        super().__init__()
+        self.grid = grid
+        self.tokens = grid[0] * grid[1]
+        self.z_proj1 = nn.Linear(image_channels, width)
+        self.z_proj2 = nn.Linear(latent_channels, width)
+        self.z_proj_ln = nn.LayerNorm(width, eps=_EPS)
+        table = (1, 2 * self.tokens, width)
+        self.encoder_pos_embed_learned = nn.Parameter(torch.zeros(table))
+        self.encoder_blocks = _blocks(encoder_depth, width, heads, mlp_ratio)
+        self.encoder_norm = nn.LayerNorm(width, eps=_EPS)
+        self.decoder_embed = nn.Linear(width, width)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.decoder_pos_embed_learned = nn.Parameter(torch.zeros(table))
+        self.decoder_blocks = _blocks(decoder_depth, width, heads, mlp_ratio)
+        self.decoder_norm = nn.LayerNorm(width, eps=_EPS)
+        self.diffusion_pos_embed_learned = nn.Parameter(torch.zeros(table))
+        self._initialize()
+
+    def _initialize(self) -> None:
+        for table in (
+            self.mask_token,
+            self.encoder_pos_embed_learned,
+            self.decoder_pos_embed_learned,
+            self.diffusion_pos_embed_learned,
+        ):
+            nn.init.normal_(table, std=0.02)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+
+    def forward(
+        self,
+        image_tokens: Tensor,
+        grid: tuple[int, int],
+        mask_tokens: Tensor | None = None,
+        known: Tensor | None = None,
+        known_count: int | None = None,
+    ) -> Tensor:
+        """Condition of the denoiser for every mask token.
+
+        Args:
+            image_tokens: [B, n, image_channels], row by row over `grid`.
+            grid: (height, width) in tokens; must be the transformer's own.
+            mask_tokens: [B, n, latent_channels] latents of the mask, read where `known`.
+            known: [B, n] bool, with equally many known tokens in every row; None (with
+                `mask_tokens` None) when no mask token is known.
+            known_count: how many tokens of a row are known. Left out, they are counted, which
+                waits for the device.
+
+        Returns:
+            [B, n, width].
+
+        Raises:
+            ValueError: the grid is another, or rows have different numbers of known tokens.
+        """
+        if grid != self.grid:
+            raise ValueError(
+                f"this model has position tables for {self.grid[0]} x {self.grid[1]} tokens and "
+                f"cannot take {grid[0]} x {grid[1]}; resize the image to the model's input size"
+            )
+        places = None
+        if mask_tokens is not None and known is not None:
+            places = _places(known, _equal_count(known) if known_count is None else known_count)
+        encoded = self.encode(image_tokens, mask_tokens, places)
+        return self.decode(encoded, places)
+
+    def encode(
+        self, image_tokens: Tensor, mask_tokens: Tensor | None = None, places: Tensor | None = None
+    ) -> Tensor:
+        """Encode the visible tokens.
+
+        Args:
+            image_tokens: [B, n, image_channels].
+            mask_tokens: [B, n, latent_channels].
+            places: [B, k] int64 indices of the known mask tokens, ascending.
+
+        Returns:
+            [B, n + k, width], image tokens first.
+        """
+        positions = self.encoder_pos_embed_learned
+        x = self.z_proj1(image_tokens) + positions[:, : self.tokens]
+        if mask_tokens is not None and places is not None:
+            visible = self.z_proj2(_gather(mask_tokens, places).to(x.dtype))
+            batch = positions[:, self.tokens :].expand(len(x), -1, -1)
+            x = torch.cat([x, visible + _gather(batch, places)], dim=1)
+        x = self.z_proj_ln(x)
+        for block in self.encoder_blocks:
+            x = block(x)
+        return self.encoder_norm(x)
+
+    def decode(
+        self, encoded: Tensor, places: Tensor | None = None, image_rows: bool = False
+    ) -> Tensor:
+        """Decode all places from the visible ones.
+
+        Args:
+            encoded: [B, n + k, width] from `encode`.
+            places: as in `encode`.
+            image_rows: also return the outputs at the image tokens, which nothing but a
+                comparison with the official implementation needs.
+
+        Returns:
+            [B, n, width] at the mask tokens, or [B, 2n, width] with `image_rows`.
+        """
+        x = self.decoder_embed(encoded)
+        masked = self.mask_token.to(x.dtype).expand(len(x), self.tokens, -1)
+        if places is not None:
+            index = places[..., None].expand(-1, -1, x.shape[-1])
+            masked = masked.scatter(1, index, x[:, self.tokens :])
+        x = torch.cat([x[:, : self.tokens], masked], dim=1) + self.decoder_pos_embed_learned
+        first = 0 if image_rows else self.tokens
+        for block in self.decoder_blocks[:-1]:
+            x = block(x)
+        # the last block needs its queries only where an output is wanted
+        x = cast(Block, self.decoder_blocks[-1]).forward_from(x, first)
+        return self.decoder_norm(x) + self.diffusion_pos_embed_learned[:, first:]
+
+
+def _blocks(depth: int, width: int, heads: int, mlp_ratio: float) -> nn.ModuleList:
+    return nn.ModuleList(Block(width, heads, mlp_ratio) for _ in range(depth))
+
+
+def _equal_count(known: Tensor) -> int:
+    counts = known.sum(dim=1).tolist()
+    if len(set(counts)) > 1:
+        raise ValueError(f"every row must have equally many known tokens, not {counts}")
+    return counts[0]
+
+
+def _places(known: Tensor, count: int) -> Tensor:
+    """Ascending indices [B, count] of the known tokens."""
+    return torch.argsort(known.logical_not().to(torch.uint8), dim=1, stable=True)[:, :count]
+
+
+def _gather(tokens: Tensor, places: Tensor) -> Tensor:
+    """[B, n, C] tokens at [B, k] indices: [B, k, C]."""
+    return tokens.gather(1, places[..., None].expand(-1, -1, tokens.shape[-1]))

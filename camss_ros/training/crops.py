@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-VOID = 255
+from camss_ros.data.label_sets import VOID
 
 
 @dataclass(frozen=True)

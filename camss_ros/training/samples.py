@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,8 +9,9 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
+from camss_ros.data.folder import LabeledFolder
 from camss_ros.data.synthetic import random_scene
-from camss_ros.training.crops import VOID
+from camss_ros.evaluation.metrics import ConfusionMatrix
 
 
 @dataclass
@@ -58,14 +58,12 @@ class LabelledFrames:
             )
 
 
-def read_camvid(folder: Path) -> LabelledFrames:
-    images, labels = [], []
-    for path in sorted((folder / "images").iterdir()):
-        images.append(cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB))
-        label = cv2.imread(str(folder / "labels" / f"{path.stem}.png"), cv2.IMREAD_UNCHANGED)
-        label[label >= 11] = VOID
-        labels.append(label)
-    return LabelledFrames(images, labels, 11)
+def load_frames(folder: LabeledFolder) -> LabelledFrames:
+    """Read a whole split into memory."""
+    pairs = [folder[index] for index in track(range(len(folder)), "reading frames")]
+    images = [image for image, _, _ in pairs]
+    labels = [label for _, label, _ in pairs]
+    return LabelledFrames(images, labels, len(folder.label_set.classes))
 
 
 def class_weights(frames: LabelledFrames) -> Tensor:
@@ -80,22 +78,14 @@ def class_weights(frames: LabelledFrames) -> Tensor:
 
 @torch.no_grad()
 def validation_miou(
-    frames: LabelledFrames, predict: Callable[[Tensor, Tensor], Tensor], batch: int = 8
+    frames: LabelledFrames, predict: Callable[[Tensor, Tensor], Tensor]
 ) -> dict[str, float]:
-    """Mean and per-class IoU of `predict(images uint8 [B, H, W, 3], labels) -> class ids`."""
-    n = frames.classes
-    confusion = torch.zeros(n * n, dtype=torch.long)
-    pairs = list(frames.multiple_of_16())
-    for start in range(0, len(pairs), batch):
-        images = torch.from_numpy(np.stack([image for image, _ in pairs[start : start + batch]]))
-        labels = torch.from_numpy(
-            np.stack([label for _, label in pairs[start : start + batch]])
-        ).long()
-        predicted = predict(images, labels)
-        valid = labels < n
-        confusion += torch.bincount(labels[valid] * n + predicted[valid], minlength=n * n)
-    matrix = confusion.view(n, n).double()
-    true_positive = matrix.diagonal()
-    iou = true_positive / (matrix.sum(0) + matrix.sum(1) - true_positive)
-    per_class = {f"iou_{index}": round(float(value), 4) for index, value in enumerate(iou)}
-    return {"miou": float(iou.nanmean()), **per_class}
+    """Mean and per-class IoU of `predict(images uint8 [1, H, W, 3], labels) -> class ids`."""
+    confusion = ConfusionMatrix(frames.classes)
+    for image, label in frames.multiple_of_16():
+        labels = torch.from_numpy(label)[None].long()
+        predicted = predict(torch.from_numpy(image)[None], labels)
+        confusion.add(label, predicted[0].to(torch.uint8).numpy())
+    scores = confusion.scores()
+    per_class = {f"iou_{index}": float(iou) for index, iou in enumerate(scores.per_class_iou)}
+    return {"miou": scores.miou, **per_class}

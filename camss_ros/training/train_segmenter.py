@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from camss_ros.data.label_sets import VOID
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.schedule import (
     TRAIN_STEPS,
@@ -16,7 +17,7 @@ from camss_ros.model.schedule import (
     q_sample,
     v_target,
 )
-from camss_ros.training.crops import VOID, CropOptions, random_crop
+from camss_ros.training.crops import CropOptions, random_crop
 from camss_ros.training.loop import LoopOptions, train
 from camss_ros.training.samples import LabelledFrames, class_weights, validation_miou
 
@@ -149,7 +150,8 @@ def _set_modes(model: CamSeg) -> None:
     """Training mode, but for the frozen autoencoder and the backbone's ImageNet statistics."""
     model.train()
     model.mask_autoencoder.eval()
-    model.tokenizer.backbone.eval()
+    if model.tokenizer is not None:
+        model.tokenizer.backbone.eval()
 
 
 def _draw_batch(

@@ -1,0 +1,57 @@
+"""`camss-ros convert`: published checkpoints to model directories."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from camss_ros.commands.options import fail
+
+app = typer.Typer(help="Convert published checkpoints.", no_args_is_help=True)
+
+
+@app.callback()
+def _convert() -> None:
+    """Convert published checkpoints."""
+
+
+@app.command("official")
+def convert_official(
+    vae: Annotated[Path, typer.Option(help="The autoencoder, modelf16.ckpt.", exists=True)],
+    transformer: Annotated[
+        Path, typer.Option(help="Transformer and denoiser, city768.16.pth.", exists=True)
+    ],
+    output: Annotated[Path, typer.Option(help="Directory of the converted model.")],
+    ema: Annotated[
+        bool, typer.Option(help="Take the moving average of the weights, or the last ones.")
+    ] = True,
+    heads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Attention heads. Default: one for each 64 channels."),
+    ] = None,
+) -> None:
+    """Convert the official CAM-Seg checkpoints to a model directory."""
+    from rich.console import Console
+
+    from camss_ros.model.checkpoint import ModelError
+    from camss_ros.model.official import (
+        convert,
+        infer_config,
+        read_autoencoder,
+        read_transformer,
+    )
+
+    console = Console()
+    try:
+        autoencoder = read_autoencoder(vae)
+        weights = read_transformer(transformer, ema=ema)
+        config = infer_config(autoencoder, weights, heads)
+        model = convert(config, autoencoder, weights)
+    except ModelError as error:
+        fail(error)
+    model.save_pretrained(output)
+    for name, part in model.named_children():
+        count = sum(parameter.numel() for parameter in part.parameters())
+        console.print(f"{name}: {count / 1e6:.1f} M parameters")
+    console.print(f"{config.transformer}", highlight=False)
+    console.print(f"wrote {output}", highlight=False)

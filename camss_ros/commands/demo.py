@@ -1,0 +1,90 @@
+"""`camss-ros demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from camss_ros.commands.options import Device, Model, SamplerName, Steps, fail
+
+if TYPE_CHECKING:
+    from camss_ros.data.recording import Recording
+
+
+def demo(
+    source: Annotated[
+        str,
+        typer.Option(
+            "--input",
+            help="Video, image folder (images/ and labels/ below it: scored), or "
+            "synthetic[:dusk|:fog].",
+        ),
+    ] = "synthetic",
+    output: Annotated[Path, typer.Option(help="Folder for video, pictures and report.")] = (
+        Path("out/demo")
+    ),
+    rate: Annotated[float, typer.Option(min=0, help="Frames sent a second; 0: its own.")] = 4.0,
+    frames: Annotated[int, typer.Option(min=1, help="Frames sent at most.")] = 200,
+    model: Model = "camss-tiny",
+    steps: Steps = 4,
+    sampler: SamplerName = "ddim",
+    device: Device = "auto",
+) -> None:
+    """Play an input through the segmenter node over DDS; leaves a video and a report."""
+    import signal
+    import sys
+    import tempfile
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from camss_ros.data.frames import open_frames
+    from camss_ros.data.save_frames import save_frames
+    from camss_ros.evaluation.demo_report import report_table, write_report
+    from camss_ros.model.checkpoint import CONFIG_FILE, ModelError, find_model, read_config
+    from camss_ros.model.schedule import SamplingOptions
+    from camss_ros.nodes.child_process import ChildFailedError
+    from camss_ros.nodes.demo import DemoError, record_demo
+
+    # Ends the two nodes too, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    console = Console()
+    try:
+        SamplingOptions(steps=steps, sampler=sampler)  # type: ignore[arg-type]  # checked there
+        classes = read_config(find_model(model) / CONFIG_FILE).label_set
+        opened = open_frames(source, classes=len(classes))
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory() as folder, Progress(console=console) as bar:
+            path = source
+            if opened.endless:
+                # Drawn beforehand: it takes about as long as segmenting, on the same processor.
+                task = bar.add_task("drawing the street", total=frames)
+                save_frames(opened, Path(folder), frames, lambda: bar.advance(task))
+                path, street = folder, opened
+                opened = open_frames(folder, classes=len(classes))
+                opened.label_set = street.label_set
+            count = min(frames, opened.length or frames)
+            sending = bar.add_task("frames sent", total=count)
+            segmenting = bar.add_task("masks received", total=count)
+
+            def on_progress(recording: Recording) -> None:
+                bar.update(sending, completed=len(recording.sent))
+                bar.update(segmenting, completed=len(recording.masks))
+
+            recording = record_demo(
+                path,
+                rate=rate,
+                frames=frames,
+                segmenter={"model": model, "steps": steps, "sampler": sampler, "device": device},
+                logs=output,
+                on_progress=on_progress,
+            )
+            if not recording.masks:
+                fail(f"not one mask came back; see the logs in '{output}'")
+            report = write_report(recording, opened, classes, output, {"input": source})
+    except (OSError, ValueError, ModelError, ChildFailedError, DemoError) as error:
+        fail(error)
+    console.print(report_table(report))
+    console.print(f"wrote overlay.mp4, contact_sheet.png and report.json to '{output}'")

@@ -1,0 +1,96 @@
+"""`camss-ros evaluate`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from camss_ros.commands.options import (
+    Device,
+    Iterations,
+    Model,
+    Precision,
+    RevealOrder,
+    SamplerName,
+    Samples,
+    Seed,
+    Start,
+    Steps,
+    Temperature,
+    fail,
+)
+
+
+def evaluate(
+    data: Annotated[str, typer.Option(help="Data set: camvid.")],
+    root: Annotated[Path, typer.Option(help="Its folder, with SPLIT/images and SPLIT/labels.")],
+    split: Annotated[str, typer.Option(help="Split of the data set.")] = "val",
+    model: Model = "camss-tiny",
+    steps: Steps = 4,
+    sampler: SamplerName = "ddim",
+    start: Start = 950,
+    temperature: Temperature = 0.0,
+    samples: Samples = 1,
+    iterations: Iterations = 1,
+    order: RevealOrder = "confidence",
+    seed: Seed = 0,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    json_path: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the scores to FILE.")
+    ] = None,
+) -> None:
+    """Score a model on a labelled data set: mIoU, precision, pixel accuracy."""
+    import json
+    from dataclasses import asdict
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from camss_ros.data.folder import LabeledFolder
+    from camss_ros.data.label_sets import load_label_set
+    from camss_ros.evaluation.evaluate import evaluate as score
+    from camss_ros.evaluation.evaluate import label_set_of, report, score_table
+    from camss_ros.inference.segmenter import Segmenter
+    from camss_ros.model.checkpoint import ModelError
+    from camss_ros.model.schedule import SamplingOptions
+
+    console = Console()
+    choices: dict[str, Any] = {"sampler": sampler, "order": order}
+    if json_path is not None and not json_path.parent.is_dir():
+        fail(f"can't write {json_path}: there is no folder {json_path.parent}")
+    try:
+        label_set = load_label_set(label_set_of(data))
+        frames = LabeledFolder(root, split, label_set)
+        sampling = SamplingOptions(
+            steps=steps, start=start, temperature=temperature, samples=samples,
+            iterations=iterations, **choices,
+        )  # fmt: skip
+        segmenter = Segmenter(
+            model, device=device, precision=precision, sampling=sampling, seed=seed
+        )
+        height, width = frames[0][0].shape[:2]
+        segmenter.warm_up(height, width)
+        with Progress(console=console) as bar:
+            task = bar.add_task(f"{data} {split}", total=len(frames))
+            result = score(
+                segmenter, frames, label_set,
+                progress=lambda done: bar.update(task, completed=done),
+            )  # fmt: skip
+    except (ModelError, ValueError) as error:
+        fail(error)
+    console.print(score_table(result, label_set))
+    if json_path is not None:
+        content = report(
+            result, label_set,
+            data={"name": data, "root": str(root), "split": split},
+            model={
+                "name": segmenter.model_name,
+                "source": model,
+                "device": str(segmenter.device),
+                "dtype": str(segmenter.dtype).removeprefix("torch."),
+            },
+            sampling={**asdict(sampling), "seed": seed},
+        )  # fmt: skip
+        json_path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        console.print(f"wrote {json_path}", highlight=False)

@@ -1,0 +1,25 @@
+"""Options that several subcommands share."""
+
+from typing import Annotated, NoReturn
+
+import typer
+
+Model = Annotated[str, typer.Option(help="Bundled name, directory or Hub id.")]
+Steps = Annotated[int, typer.Option(help="Denoiser evaluations for a token, 1 to 1000.")]
+SamplerName = Annotated[str, typer.Option("--sampler", help="ddim, dpm++2m or ddpm.")]
+Start = Annotated[int, typer.Option(help="First timestep, 1 to 999.")]
+Temperature = Annotated[float, typer.Option(help="Factor of the noise; 0 walks to the mode.")]
+Samples = Annotated[int, typer.Option(help="Samples averaged for a frame.")]
+Iterations = Annotated[int, typer.Option(help="Masked-autoregressive passes.")]
+RevealOrder = Annotated[
+    str, typer.Option("--order", help="Order of the passes: confidence or random.")
+]
+Seed = Annotated[int, typer.Option(help="Of the noise.")]
+Device = Annotated[str, typer.Option(help="auto, cuda, cuda:N or cpu.")]
+Precision = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")]
+
+
+def fail(error: Exception | str) -> NoReturn:
+    """End with exit code 1 and the message on stderr."""
+    typer.echo(f"camss-ros: {error}", err=True)
+    raise typer.Exit(1)

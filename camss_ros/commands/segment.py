@@ -1,0 +1,84 @@
+"""`camss-ros segment`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from camss_ros.commands.options import (
+    Device,
+    Iterations,
+    Model,
+    Precision,
+    SamplerName,
+    Samples,
+    Seed,
+    Steps,
+    Temperature,
+    fail,
+)
+
+
+def segment(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="INPUT",
+            help="Video, image, image folder (images/ and labels/ below it: scored), or synthetic.",
+        ),
+    ],
+    output: Annotated[Path, typer.Option(help="Folder for masks, overlays and the summary.")],
+    model: Model = "camss-tiny",
+    steps: Steps = 4,
+    sampler: SamplerName = "ddim",
+    samples: Samples = 1,
+    temperature: Temperature = 0.0,
+    iterations: Iterations = 1,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    seed: Seed = 0,
+    frames: Annotated[int | None, typer.Option(min=1, help="Only the first so many.")] = None,
+) -> None:
+    """Segment an image, an image folder or a video into files; run again, it goes on."""
+    import dataclasses
+
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from camss_ros.data.frames import open_frames
+    from camss_ros.evaluation.segment_files import segment_files
+    from camss_ros.inference.segmenter import Segmenter
+    from camss_ros.model.checkpoint import ModelError
+    from camss_ros.model.schedule import SamplingOptions
+
+    try:
+        sampling = SamplingOptions(
+            steps=steps,
+            sampler=sampler,  # type: ignore[arg-type]  # checked there
+            samples=samples,
+            temperature=temperature,
+            iterations=iterations,
+        )
+        segmenter = Segmenter(
+            model, device=device, precision=precision, sampling=sampling, seed=seed
+        )
+        opened = open_frames(source, classes=len(segmenter.classes))
+        settings = {
+            "input": source if opened.endless else str(Path(source).resolve()),
+            "model": model,
+            "precision": str(segmenter.dtype).removeprefix("torch."),
+            "sampling": dataclasses.asdict(sampling),
+            "seed": seed,
+        }
+        total = min((n for n in (opened.length, frames) if n is not None), default=None)
+        with Progress(
+            *Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn()
+        ) as progress:
+            task = progress.add_task("segmenting", total=total)
+            summary = segment_files(
+                segmenter, opened, output, settings, frames, lambda: progress.advance(task)
+            )
+    except (OSError, ValueError, ModelError) as error:
+        fail(error)
+    typer.echo(f"{summary['frames']} frames in '{output}'")
+    if summary["skipped_files"]:
+        typer.echo(f"{len(summary['skipped_files'])} files could not be read", err=True)

@@ -1,0 +1,37 @@
+"""`camss-ros verify-parity`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from camss_ros.commands.options import fail
+
+
+def verify_parity(
+    directory: Annotated[Path, typer.Argument(help="Folder of recorded official numbers.")],
+) -> None:
+    """Reproduce recorded numbers of the official implementation; exit code 1 if any is off."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from camss_ros.evaluation import parity
+    from camss_ros.model.checkpoint import ModelError
+
+    try:
+        results = parity.verify_parity(directory)
+    except ModelError as error:
+        fail(error)
+    table = Table("stage", "max rel. error", "limit", "", "note", title=str(directory))
+    for result in results:
+        verdict = "[green]pass" if result.passed else "[red]FAIL"
+        table.add_row(
+            result.stage, f"{result.error:.1e}", f"{result.limit:g}", verdict, result.note
+        )
+    console = Console()
+    console.print(table)
+    failed = [result.stage for result in results if not result.passed]
+    if failed:
+        console.print(f"{len(failed)} of {len(results)} stages failed: {', '.join(failed)}")
+        raise typer.Exit(1)
+    console.print(f"all {len(results)} stages passed")

@@ -1,0 +1,306 @@
+"""The published checkpoints: LDM's KL-f16 autoencoder and CAM-Seg's transformer with denoiser.
+
+Both come as pickles. Their sizes are read off the tensors' shapes, their tensors renamed to ours.
+"""
+
+import argparse
+import math
+import re
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from camss_ros.model.camseg import (
+    VOID,
+    CamSeg,
+    CamSegConfig,
+    ConcatTransformerConfig,
+    DenoiserConfig,
+    LabelClass,
+)
+from camss_ros.model.checkpoint import ModelError
+from camss_ros.model.image_autoencoder import ImageAutoencoderConfig
+
+# Classes in the order of Cityscapes' train ids and the colours the official palette paints them
+# in. Its sky differs from Cityscapes' own (70, 130, 180). Void, its first entry, is our last.
+CITYSCAPES = (
+    LabelClass(0, "road", (128, 64, 128)),
+    LabelClass(1, "sidewalk", (244, 35, 232)),
+    LabelClass(2, "building", (70, 70, 70)),
+    LabelClass(3, "wall", (102, 102, 156)),
+    LabelClass(4, "fence", (190, 153, 153)),
+    LabelClass(5, "pole", (153, 153, 153)),
+    LabelClass(6, "traffic light", (250, 170, 30)),
+    LabelClass(7, "traffic sign", (220, 220, 0)),
+    LabelClass(8, "vegetation", (107, 142, 35)),
+    LabelClass(9, "terrain", (152, 251, 152)),
+    LabelClass(10, "sky", (0, 130, 180)),
+    LabelClass(11, "person", (220, 20, 60)),
+    LabelClass(12, "rider", (255, 0, 0)),
+    LabelClass(13, "car", (0, 0, 142)),
+    LabelClass(14, "truck", (0, 0, 70)),
+    LabelClass(15, "bus", (0, 60, 100)),
+    LabelClass(16, "train", (0, 80, 100)),
+    LabelClass(17, "motorcycle", (0, 0, 230)),
+    LabelClass(18, "bicycle", (119, 11, 32)),
+    LabelClass(VOID, "void", (0, 0, 0)),
+)
+
+# Attention heads leave no trace in the shapes; 64 channels a head are ViT's and the official size.
+_HEAD_CHANNELS = 64
+_DENOISER = "diffloss.net."
+
+# our (diffusers') names -> LDM's
+_AUTOENCODER_NAMES = (
+    (r"down_blocks\.(\d+)\.", r"down.\1."),
+    (r"mid_block\.resnets\.0\.", "mid.block_1."),
+    (r"mid_block\.resnets\.1\.", "mid.block_2."),
+    (r"mid_block\.attentions\.0\.", "mid.attn_1."),
+    (r"resnets\.", "block."),
+    (r"attentions\.", "attn."),
+    (r"(down|up)samplers\.0\.", r"\1sample."),
+    (r"conv_norm_out", "norm_out"),
+    (r"conv_shortcut", "nin_shortcut"),
+    (r"group_norm", "norm"),
+    (r"to_out\.0\.", "proj_out."),
+    (r"to_([qkv])\.", r"\1."),
+)
+
+Shape = tuple[int, ...]
+
+
+def base_config(
+    name: str = "cam-seg-base",
+    autoencoder: ImageAutoencoderConfig | None = None,
+    transformer: ConcatTransformerConfig | None = None,
+    denoiser: DenoiserConfig | None = None,
+    input_size: tuple[int, int] = (768, 768),
+    learned_variance: bool = True,
+) -> CamSegConfig:
+    """Configuration of the official network; what is left out has the official size."""
+    return CamSegConfig(
+        name=name,
+        label_set=CITYSCAPES,
+        input_size=input_size,
+        image_mean=127.5,
+        image_std=127.5,
+        tokenizer=None,
+        mask_autoencoder=autoencoder or ImageAutoencoderConfig(),
+        transformer=transformer or ConcatTransformerConfig(),
+        denoiser=denoiser or DenoiserConfig(width=1024, depth=6),
+        prediction="epsilon",
+        learned_variance=learned_variance,
+    )
+
+
+# --- Reading ------------------------------------------------------------------------------------
+
+
+def read_autoencoder(path: Path) -> dict[str, Tensor]:
+    """Tensors of `modelf16.ckpt`, without the `loss.*` ones of its training."""
+    content = _unpickle(path)
+    state = _tensors(content.get("state_dict", content), path)
+    return {name: value for name, value in state.items() if not name.startswith("loss.")}
+
+
+def read_transformer(path: Path, ema: bool = True) -> dict[str, Tensor]:
+    """Tensors of `city768.16.pth`.
+
+    Args:
+        ema: the moving average of the weights, which the published numbers are of, rather than
+            the last weights.
+    """
+    content = _unpickle(path)
+    entry = "model_ema" if ema else "model"
+    if entry not in content:
+        raise ModelError(
+            f"{path} has no entry {entry!r} but {', '.join(map(str, content)) or 'nothing'}; "
+            f"try {'--no-ema' if ema else '--ema'} for the other set of weights"
+        )
+    return _tensors(content[entry], path)
+
+
+def _unpickle(path: Path) -> dict[str, Any]:
+    # The training arguments lie in the file as an argparse.Namespace, a plain record.
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(
+                path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+            )
+    except Exception as error:  # the unpickler raises whatever the bytes lead it to
+        raise ModelError(f"{path} cannot be read as a PyTorch checkpoint: {error}") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} holds a {type(content).__name__} instead of a dictionary")
+    return content
+
+
+def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
+    if not isinstance(content, Mapping):
+        raise ModelError(f"{path} holds a {type(content).__name__} where its weights should be")
+    state = {
+        str(name).removeprefix("module."): value
+        for name, value in content.items()
+        if isinstance(value, Tensor)
+    }
+    if not state:
+        raise ModelError(f"{path} holds no weights")
+    return state
+
+
+# --- Sizes --------------------------------------------------------------------------------------
+
+
+def infer_config(
+    autoencoder: Mapping[str, Tensor], transformer: Mapping[str, Tensor], heads: int | None = None
+) -> CamSegConfig:
+    """Sizes of the network whose official tensors these are.
+
+    Where the tensor that tells a size is missing, the official size stands in, so that
+    `convert` names the tensor.
+
+    Args:
+        heads: attention heads; one for each 64 channels when left out.
+
+    Raises:
+        ModelError: the position table is not of a square grid.
+    """
+    width = _size(transformer, "z_proj1.weight", 0, 768)
+    config = _infer_autoencoder(autoencoder)
+    tokens = _size(transformer, "encoder_pos_embed_learned", 1, 2 * 48 * 48) // 2
+    side = math.isqrt(tokens)
+    if side**2 != tokens:
+        raise ModelError(f"encoder_pos_embed_learned has 2 x {tokens} places, not 2 x a square")
+    channels = _size(transformer, _DENOISER + "input_proj.weight", 1, 16)
+    outputs = _size(transformer, _DENOISER + "final_layer.linear.weight", 0, 2 * channels)
+    return base_config(
+        autoencoder=config,
+        transformer=ConcatTransformerConfig(
+            width=width,
+            encoder_depth=_count(transformer, r"encoder_blocks\.(\d+)\."),
+            decoder_depth=_count(transformer, r"decoder_blocks\.(\d+)\."),
+            heads=heads or max(1, width // _HEAD_CHANNELS),
+            mlp_ratio=_size(transformer, "encoder_blocks.0.mlp.fc1.weight", 0, 4 * width) / width,
+        ),
+        denoiser=DenoiserConfig(
+            width=_size(transformer, _DENOISER + "input_proj.weight", 0, 1024),
+            depth=_count(transformer, re.escape(_DENOISER) + r"res_blocks\.(\d+)\."),
+        ),
+        input_size=(side * config.stride, side * config.stride),
+        learned_variance=outputs != channels,
+    )
+
+
+def _infer_autoencoder(state: Mapping[str, Tensor]) -> ImageAutoencoderConfig:
+    width = _size(state, "encoder.conv_in.weight", 0, 128)
+    levels = range(_count(state, r"encoder\.down\.(\d+)\."))
+    return ImageAutoencoderConfig(
+        latent_channels=_size(state, "decoder.conv_in.weight", 1, 16),
+        width=width,
+        multipliers=tuple(
+            _size(state, f"encoder.down.{level}.block.0.conv1.weight", 0, width) // width
+            for level in levels
+        ),
+        res_blocks=_count(state, r"encoder\.down\.0\.block\.(\d+)\."),
+        attention_levels=tuple(
+            level
+            for level in levels
+            if any(name.startswith(f"encoder.down.{level}.attn.") for name in state)
+        ),
+    )
+
+
+def _size(state: Mapping[str, Tensor], name: str, axis: int, official: int) -> int:
+    shape = state[name].shape if name in state else ()
+    return shape[axis] if axis < len(shape) else official
+
+
+def _count(state: Iterable[str], pattern: str) -> int:
+    found = [int(match[1]) for name in state if (match := re.match(pattern, name))]
+    return max(found, default=0) + 1
+
+
+# --- Renaming -----------------------------------------------------------------------------------
+
+
+def official_autoencoder_names(model: CamSeg) -> dict[str, tuple[str, Shape]]:
+    """Our name of each autoencoder tensor -> its official name and shape."""
+    prefix = "mask_autoencoder.images.network."
+    network = model.get_submodule(prefix.rstrip("."))
+    levels = len(model.get_submodule(prefix + "decoder.up_blocks")._modules)
+    names = {}
+    for ours, value in network.state_dict().items():
+        # LDM counts the decoder's levels from the full resolution, we in order of use
+        official = re.sub(
+            r"up_blocks\.(\d+)\.", lambda match: f"up.{levels - 1 - int(match[1])}.", ours
+        )
+        for pattern, replacement in _AUTOENCODER_NAMES:
+            official = re.sub(pattern, replacement, official)
+        shape = tuple(value.shape)
+        # LDM's attention projects with 1 x 1 convolutions
+        projection = re.search(r"\.(q|k|v|proj_out)\.weight$", official)
+        names[prefix + ours] = (official, (*shape, 1, 1) if projection else shape)
+    return names
+
+
+def official_transformer_names(model: CamSeg) -> dict[str, tuple[str, Shape]]:
+    """Our name of each tensor of transformer and denoiser -> its official name and shape."""
+    parts: tuple[tuple[str, nn.Module, str], ...] = (
+        ("transformer.", model.transformer, ""),
+        ("denoiser.", model.denoiser, _DENOISER),
+    )
+    return {
+        ours + name: (official + name, tuple(value.shape))
+        for ours, module, official in parts
+        for name, value in module.state_dict().items()
+    }
+
+
+def convert(
+    config: CamSegConfig,
+    autoencoder: Mapping[str, Tensor],
+    transformer: Mapping[str, Tensor],
+) -> CamSeg:
+    """Build the network and load the official tensors into it.
+
+    Returns:
+        The network in float32 on the CPU, in evaluation mode.
+
+    Raises:
+        ModelError: lists by official name every tensor that is missing, unexpected or misshapen.
+    """
+    with torch.device("meta"):
+        empty = CamSeg(config)
+    tables = (
+        ("the autoencoder", official_autoencoder_names(empty), autoencoder),
+        ("the transformer", official_transformer_names(empty), transformer),
+    )
+    problems = [
+        f"{part}: {problem}"
+        for part, names, state in tables
+        for problem in _misfits(dict(names.values()), state)
+    ]
+    if problems:
+        raise ModelError("the checkpoints do not fit together:\n  " + "\n  ".join(problems))
+    shapes = {name: value.shape for name, value in empty.state_dict().items()}
+    weights = {
+        ours: state[official].float().reshape(shapes[ours])
+        for _, names, state in tables
+        for ours, (official, _) in names.items()
+    }
+    model = CamSeg(config)
+    model.load_state_dict(weights, strict=False)  # the palette is not in the checkpoints
+    return model.eval().requires_grad_(False)
+
+
+def _misfits(expected: dict[str, Shape], state: Mapping[str, Tensor]) -> list[str]:
+    problems = [f"missing {name}" for name in expected if name not in state]
+    problems += [f"unexpected {name}" for name in state if name not in expected]
+    return problems + [
+        f"{name} has shape {list(state[name].shape)}, expected {list(shape)}"
+        for name, shape in expected.items()
+        if name in state and tuple(state[name].shape) != shape
+    ]

@@ -1,0 +1,170 @@
+"""CamSeg as a whole: any size, determinism, iterative decoding, models on disk, meta device."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from camss_ros.model.camseg import CamSeg
+from camss_ros.model.checkpoint import ModelError
+from camss_ros.model.schedule import SamplingOptions
+
+
+def images(batch: int = 1, height: int = 32, width: int = 48, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (batch, 3, height, width), generator=generator)
+
+
+def run(model: CamSeg, frames: torch.Tensor, options: SamplingOptions, seed: int = 0):
+    generator = torch.Generator().manual_seed(seed)
+    return model.generate(frames, model.plan(options), generator)
+
+
+@settings(max_examples=8, deadline=None)
+@given(rows=st.integers(1, 5), columns=st.integers(1, 5), batch=st.integers(1, 2))
+def test_any_multiple_of_16_is_segmented_at_its_own_size(tiny_model, rows, columns, batch):
+    frames = images(batch, 16 * rows, 16 * columns)
+    probabilities = run(tiny_model, frames, SamplingOptions(steps=1))
+    assert probabilities.shape == (batch, 11, 16 * rows, 16 * columns)
+    torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(batch, *frames.shape[2:]))
+
+
+def test_same_seed_same_result_other_seed_another(tiny_model):
+    options = SamplingOptions(steps=3, temperature=1.0)
+    first, again, other = (run(tiny_model, images(), options, seed) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.allclose(first, other)
+
+
+def test_frames_of_a_batch_do_not_influence_each_other(tiny_model):
+    both = torch.cat([images(seed=1), images(seed=2)])
+    options = SamplingOptions(steps=2)
+    together = run(tiny_model, both, options)
+    alone = [run(tiny_model, frame[None], options)[0] for frame in both]
+    torch.testing.assert_close(together, torch.stack(alone), rtol=1e-4, atol=1e-5)
+
+
+def test_several_samples_are_averaged(tiny_model):
+    plan = tiny_model.plan(SamplingOptions(steps=2, temperature=1.0, samples=3))
+    tokens = tiny_model.image_tokens(tiny_model.normalize(images(batch=2)))
+    latents = tiny_model.draw_latents(tokens, plan, torch.Generator().manual_seed(5))
+    probabilities = tiny_model.decode(latents)
+    averaged = tiny_model.generate(images(batch=2), plan, torch.Generator().manual_seed(5))
+    assert latents.shape[0] == 6
+    expected = (probabilities[0:2] + probabilities[2:4] + probabilities[4:6]) / 3
+    torch.testing.assert_close(averaged, expected)
+
+
+@pytest.mark.parametrize("order", ["confidence", "random"])
+def test_iterative_decoding_feeds_revealed_tokens_back(tiny_model, order):
+    seen: list[tuple[int, torch.Tensor]] = []
+    transformer_forward = tiny_model.transformer.forward
+
+    def watch(tokens, grid, latents=None, known=None, *rest):
+        if known is not None:
+            seen.append((int(known.sum()), latents[known]))
+        return transformer_forward(tokens, grid, latents, known, *rest)
+
+    tiny_model.transformer.forward = watch
+    try:
+        options = SamplingOptions(steps=1, temperature=1.0, iterations=3, order=order)
+        run(tiny_model, images(), options)
+    finally:
+        tiny_model.transformer.forward = transformer_forward
+    counts = [count for count, _ in seen]
+    assert len(counts) == 2
+    assert 0 < counts[0] < counts[1] < 6
+    # What was revealed first is still among the known latents of the later pass.
+    for latent in seen[0][1]:
+        assert (seen[1][1] == latent).all(dim=1).any()
+
+
+def test_known_tokens_change_the_condition_of_the_others(tiny_model):
+    tokens = tiny_model.image_tokens(tiny_model.normalize(images()))
+    known = torch.tensor([[True, False, False, False, False, False]])
+    latents = torch.randn(1, 6, tiny_model.latent_channels, generator=torch.Generator())
+    without, given_one = tiny_model.condition(tokens), tiny_model.condition(tokens, latents, known)
+    assert not torch.allclose(without[:, 1:], given_one[:, 1:])
+
+
+def test_saved_models_come_back(tiny_model, tmp_path):
+    tiny_model.save_pretrained(tmp_path / "model")
+    loaded = CamSeg.from_pretrained(tmp_path / "model")
+    assert loaded.config == tiny_model.config
+    options = SamplingOptions(steps=2)
+    assert torch.equal(run(loaded, images(), options), run(tiny_model, images(), options))
+
+
+def test_half_precision_files_are_half_the_size_and_load_in_float32(tiny_model, tmp_path):
+    tiny_model.save_pretrained(tmp_path / "full")
+    tiny_model.save_pretrained(tmp_path / "half", torch.float16)
+    sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("full", "half")]
+    assert sizes[1] < 0.6 * sizes[0]
+    assert CamSeg.from_pretrained(tmp_path / "half").dtype == torch.float32
+
+
+def test_a_model_that_is_not_there_says_where_it_was_looked_for(tmp_path):
+    with pytest.raises(ModelError) as error:
+        CamSeg.from_pretrained(tmp_path / "nowhere")
+    assert str(tmp_path / "nowhere") in str(error.value)
+    assert "bundled models" in str(error.value)
+
+
+def test_a_hub_id_that_cannot_be_reached_is_an_error_too(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelError, match="Hugging Face Hub"):
+        CamSeg.from_pretrained("somebody/some-model")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"colour": 1}, "colour"),
+        ({"input_size": [352]}, "input_size"),
+        ({"prediction": "w"}, "prediction"),
+        ({"image_mean": "x"}, "image_mean"),
+    ],
+)
+def test_a_wrong_config_names_the_entry(tiny_model, tmp_path, change, message):
+    tiny_model.save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(ModelError, match=message):
+        CamSeg.from_pretrained(tmp_path)
+
+
+def test_weights_of_another_config_list_what_does_not_fit(tiny_model, tmp_path):
+    tiny_model.save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    config = json.loads(path.read_text())
+    config["denoiser"]["depth"] += 1
+    config["label_set"] = config["label_set"][:-1]
+    path.write_text(json.dumps(config))
+    with pytest.raises(ModelError) as error:
+        CamSeg.from_pretrained(tmp_path)
+    assert "missing denoiser.res_blocks" in str(error.value)
+    assert "mask_autoencoder.decoder.head.0.weight is" in str(error.value)
+
+
+def test_truncated_weights_are_a_clear_error(tiny_model, tmp_path):
+    tiny_model.save_pretrained(tmp_path)
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ModelError, match=r"model\.safetensors cannot be read"):
+        CamSeg.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("iterations", [1, 3])
+def test_no_tensor_is_made_on_another_device(tiny_config, iterations):
+    """On the meta device any tensor from elsewhere in the pipeline is an error."""
+    with torch.device("meta"):
+        model = CamSeg(replace(tiny_config, name="meta")).eval()
+        frames = torch.zeros(1, 3, 32, 48)
+    options = SamplingOptions(steps=2, temperature=1.0, samples=2, iterations=iterations)
+    result = model.generate(frames, model.plan(options), None)
+    assert result.device.type == "meta"
+    assert result.shape == (1, 11, 32, 48)
