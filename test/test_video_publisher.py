@@ -159,3 +159,8 @@ def test_bad_parameters_end_it_with_a_reason(
     assert process.returncode == 1
     assert message in output
     assert "Traceback" not in output
+
+
+def test_it_starts_without_the_network() -> None:
+    program = "import camss_ros.nodes.video_publisher, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0, "torch takes seconds"

@@ -21,7 +21,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from camss_ros.data.label_sets import VOID
+from camss_ros.data.street.classes import VOID
 from camss_ros.data.street.light import VARIANTS, Variant
 from camss_ros.data.synthetic import FRAME_RATE, SyntheticStreet
 
