@@ -1,26 +1,35 @@
-"""A small CamSeg with random weights for the CamVid classes: quick, of no use but for tests."""
+"""A small CamSeg with random weights: quick to run, of no use but for tests."""
 
 from pathlib import Path
 
 import torch
 
-from camss_ros.data.label_sets import load_label_set
 from camss_ros.model.autoencoder import MaskAutoencoderConfig
 from camss_ros.model.camseg import (
     CamSeg,
     CamSegConfig,
     DenoiserConfig,
+    LabelClass,
     TokenizerConfig,
     TransformerConfig,
 )
 
 
-def save_small_model(directory: Path) -> Path:
-    """Write the model to `directory` and return it."""
-    torch.manual_seed(0)
+def save_small_model(
+    directory: Path,
+    classes: int = 11,
+    seed: int = 0,
+    label_set: tuple[LabelClass, ...] | None = None,
+) -> Path:
+    """Write the model to `directory` and return it. Without a label set its classes are made up."""
+    torch.manual_seed(seed)
     config = CamSegConfig(
         name="small",
-        label_set=load_label_set("camvid11").classes,
+        label_set=label_set
+        or tuple(
+            LabelClass(i, f"class{i}", (20 * i % 256, 255 - 20 * i % 256, 128))
+            for i in range(classes)
+        ),
         input_size=(64, 96),
         tokenizer=TokenizerConfig(16),
         mask_autoencoder=MaskAutoencoderConfig(4, (8, 8, 8), (1, 1, 1)),

@@ -13,6 +13,7 @@ from ros_peer import wait_until
 from small_model import save_small_model
 
 from camss_ros.data.frames import open_frames
+from camss_ros.data.label_sets import load_label_set
 from camss_ros.nodes.child_process import ChildFailedError, ChildProcess
 
 TIMEOUT = 240.0  # s; reached only when something is broken
@@ -20,7 +21,8 @@ TIMEOUT = 240.0  # s; reached only when something is broken
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_small_model(tmp_path_factory.mktemp("model"))
+    classes = load_label_set("camvid11").classes
+    return save_small_model(tmp_path_factory.mktemp("model"), label_set=classes)
 
 
 def start(*arguments: object) -> subprocess.Popen[str]:
