@@ -136,7 +136,7 @@ def test_a_stopped_run_goes_on_where_it_was(
 def test_results_of_other_settings_are_not_mixed(
     folder: Path, segmenter: Segmenter, tmp_path: Path
 ) -> None:
-    source, output = open_frames(folder), tmp_path / "out"
+    source, output = open_frames(folder, classes=11), tmp_path / "out"
     segment_files(segmenter, source, output, {"steps": 4, "seed": 0})
     with pytest.raises(OutputMismatchError, match="steps 4 there, 8 now"):
         segment_files(segmenter, source, output, {"steps": 8, "seed": 0})

@@ -10,7 +10,7 @@ import typer
 from camss_ros.commands.options import Device, Model, SamplerName, Steps, fail
 
 if TYPE_CHECKING:
-    from camss_ros.nodes.demo import Recording
+    from camss_ros.data.recording import Recording
 
 
 def demo(
@@ -62,7 +62,9 @@ def demo(
                 # Drawn beforehand: it takes about as long as segmenting, on the same processor.
                 task = bar.add_task("drawing the street", total=frames)
                 save_frames(opened, Path(folder), frames, lambda: bar.advance(task))
-                path, opened = folder, open_frames(folder, classes=len(classes))
+                path, street = folder, opened
+                opened = open_frames(folder, classes=len(classes))
+                opened.label_set = street.label_set
             count = min(frames, opened.length or frames)
             sending = bar.add_task("frames sent", total=count)
             segmenting = bar.add_task("masks received", total=count)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from camss_ros.model.camseg import VOID, LabelClass
+from camss_ros.model.label_class import VOID, LabelClass
 from camss_ros.resources import config_file
 
 

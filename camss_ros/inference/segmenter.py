@@ -10,7 +10,8 @@ import torch
 from camss_ros.inference.device import select_device, select_dtype
 from camss_ros.inference.frame_ops import resize_frame, to_labels
 from camss_ros.inference.stage_clock import StageClock
-from camss_ros.model.camseg import CamSeg, LabelClass, SamplingPlan
+from camss_ros.model.camseg import CamSeg, SamplingPlan
+from camss_ros.model.label_class import LabelClass
 from camss_ros.model.schedule import SamplingOptions
 
 DEFAULT_MODEL = "camss-tiny"

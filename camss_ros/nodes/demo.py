@@ -62,7 +62,7 @@ def record_demo(
     when the package's messages have not been built, OSError when the nodes can't be isolated.
     """
     environment = isolate()
-    # This process only receives. (The profile would make rmw print a warning here.)
+    # The profile is for those that send large images.
     os.environ.update({k: v for k, v in environment.items() if k.startswith("ROS_")})
     with (
         _Listener() as listener,

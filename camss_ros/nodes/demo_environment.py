@@ -20,11 +20,12 @@ def isolate() -> dict[str, str]:
         "ROS_DOMAIN_ID": str(_free_domain()),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "ROS_STATIC_PEERS": "",
-        # The first is the name since Fast DDS 3 (Kilted), the second the one before.
-        "FASTDDS_DEFAULT_PROFILES_FILE": str(profile),
-        "FASTRTPS_DEFAULT_PROFILES_FILE": str(profile),
     }
-    if os.environ.get("ROS_DISTRO") == "humble":  # later releases warn about it
+    # Later releases know the old names, and warn about them.
+    distribution = os.environ.get("ROS_DISTRO")
+    fast_dds = "FASTRTPS" if distribution in ("humble", "iron", "jazzy") else "FASTDDS"
+    environment[f"{fast_dds}_DEFAULT_PROFILES_FILE"] = str(profile)
+    if distribution == "humble":
         environment["ROS_LOCALHOST_ONLY"] = "1"
     return environment
 

@@ -47,6 +47,9 @@ _SOURCE_FRAME_QOS = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
+# A subscriber learns of this publisher a little later than the publisher of the subscriber, and
+# what is sent in between is lost.
+_MATCHING_S = 0.5
 # Best-effort images still on their way are lost when the process that sent them ends.
 _LINGER_S = 0.5
 _JPEG_QUALITY = 90
@@ -108,6 +111,7 @@ class VideoPublisher(Node):
         if self._wait_for_subscriber:
             while self._images.get_subscription_count() == 0:
                 self._spin_until(time.monotonic() + 0.05)
+            self._spin_until(time.monotonic() + _MATCHING_S)
         sent = 0
         started = due = time.monotonic()
         for frame in self._endless() if self._loop else self._source:
