@@ -4,7 +4,18 @@ import hashlib
 import os
 
 import pytest
+import torch
 from hypothesis import settings
+
+from camss_ros.data.label_sets import load_label_set
+from camss_ros.model.autoencoder import MaskAutoencoderConfig
+from camss_ros.model.camseg import (
+    CamSeg,
+    CamSegConfig,
+    DenoiserConfig,
+    TokenizerConfig,
+    TransformerConfig,
+)
 
 # A loaded machine is slow, not wrong.
 settings.register_profile("camss_ros", deadline=None)
@@ -21,3 +32,27 @@ def domain_id(request: pytest.FixtureRequest) -> int:
     key = f"{request.node.nodeid} {os.getpid()}"
     # Up to 101 the ports stay below those that Linux hands out by itself.
     return 1 + int(hashlib.sha256(key.encode()).hexdigest(), 16) % 100
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> CamSegConfig:
+    """The bundled architecture at a small size."""
+    return CamSegConfig(
+        name="test",
+        label_set=load_label_set("camvid11").classes,
+        input_size=(32, 48),
+        tokenizer=TokenizerConfig(channels=32),
+        mask_autoencoder=MaskAutoencoderConfig(8, (16, 16, 32), (1, 1, 1)),
+        transformer=TransformerConfig(width=32, depth=2, heads=4),
+        denoiser=DenoiserConfig(width=32, depth=1),
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_config: CamSegConfig) -> CamSeg:
+    """Random weights, also where training starts from zero."""
+    torch.manual_seed(0)
+    model = CamSeg(tiny_config).eval().requires_grad_(False)
+    for parameter in model.denoiser.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return model

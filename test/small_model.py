@@ -15,12 +15,18 @@ from camss_ros.model.camseg import (
 )
 
 
-def save_small_model(directory: Path, classes: int = 11, seed: int = 0) -> Path:
-    """Write the model to `directory` and return it."""
+def save_small_model(
+    directory: Path,
+    classes: int = 11,
+    seed: int = 0,
+    label_set: tuple[LabelClass, ...] | None = None,
+) -> Path:
+    """Write the model to `directory` and return it. Without a label set its classes are made up."""
     torch.manual_seed(seed)
     config = CamSegConfig(
         name="small",
-        label_set=tuple(
+        label_set=label_set
+        or tuple(
             LabelClass(i, f"class{i}", (20 * i % 256, 255 - 20 * i % 256, 128))
             for i in range(classes)
         ),

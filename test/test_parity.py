@@ -15,6 +15,15 @@ from camss_ros.model.checkpoint import ModelError
 RECORDED = Path(__file__).parents[2] / "shared" / "parity" / "small"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Small tensors on a loaded machine are quicker without company."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     directory = tmp_path_factory.mktemp("parity")

@@ -57,8 +57,8 @@ def evaluate(
 
     console = Console()
     choices: dict[str, Any] = {"sampler": sampler, "order": order}
-    if json_path is not None and not json_path.parent.is_dir():
-        fail(f"can't write {json_path}: there is no folder {json_path.parent}")
+    if json_path is not None and (json_path.is_dir() or not json_path.parent.is_dir()):
+        fail(f"can't write {json_path}: expected a file in a folder that exists")
     try:
         label_set = load_label_set(label_set_of(data))
         frames = LabeledFolder(root, split, label_set)

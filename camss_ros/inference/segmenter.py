@@ -10,7 +10,7 @@ import torch
 from camss_ros.inference.device import select_device, select_dtype
 from camss_ros.inference.frame_ops import resize_frame, to_labels
 from camss_ros.inference.stage_clock import StageClock
-from camss_ros.model.camseg import VOID, CamSeg, LabelClass, SamplingPlan
+from camss_ros.model.camseg import CamSeg, LabelClass, SamplingPlan
 from camss_ros.model.schedule import SamplingOptions
 
 DEFAULT_MODEL = "camss-tiny"
@@ -126,7 +126,7 @@ class Segmenter:
             stage_done("latents")
         probabilities = network.average_samples(network.decode(latents), plan.options.samples)
         stage_done("decode")
-        void_last = self.classes[-1].id == VOID
+        void_last = probabilities.shape[1] > len(self.classes)
         size = output_size or (image.shape[0], image.shape[1])
         result = to_labels(probabilities, size, void_last).cpu().numpy()
         clock.mark("postprocess")

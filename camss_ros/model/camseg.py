@@ -27,10 +27,7 @@ VOID = 255  # id of pixels without a class
 
 @dataclass(frozen=True)
 class LabelClass:
-    """One class of a label set: `id` 0 .. n - 1, `name`, `color` as RGB 0-255.
-
-    A last class with id 255 is void, for models that predict it.
-    """
+    """One class of a label set: `id` 0 .. n - 1, `name`, `color` as RGB 0-255."""
 
     id: int
     name: str
@@ -79,7 +76,8 @@ class CamSegConfig:
 
     Attributes:
         name: of the model, for messages and reports.
-        label_set: its classes, ids 0 .. n - 1 in order, then void (255) if it is predicted.
+        label_set: its classes, ids 0 .. n - 1 in order.
+        void_color: RGB of void, if the model predicts void as one class more after the others.
         input_size: default working (height, width), multiples of the stride.
         image_mean, image_std: the network sees (pixel - mean) / std of 0-255 RGB pixels.
         tokenizer: None if the autoencoder of the masks makes the image tokens as well.
@@ -92,6 +90,7 @@ class CamSegConfig:
 
     name: str
     label_set: tuple[LabelClass, ...]
+    void_color: tuple[int, int, int] | None = None
     input_size: tuple[int, int] = (352, 480)
     image_mean: float = 127.0
     image_std: float = 128.0
@@ -324,11 +323,10 @@ class CamSeg(nn.Module):
 
 
 def _build_autoencoder(config: CamSegConfig) -> MaskAutoencoder | PaletteAutoencoder:
-    size, classes = config.mask_autoencoder, config.label_set
+    size = config.mask_autoencoder
     if isinstance(size, MaskAutoencoderConfig):
-        return MaskAutoencoder(len(classes), size)
-    colors, ids = [each.color for each in classes], [each.id for each in classes]
-    return PaletteAutoencoder(size, colors, ids)
+        return MaskAutoencoder(len(config.label_set), size)
+    return PaletteAutoencoder(size, [each.color for each in config.label_set], config.void_color)
 
 
 def _build_transformer(

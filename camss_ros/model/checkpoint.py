@@ -123,17 +123,17 @@ def check_shapes(
 
 
 def _member(kinds: tuple[typing.Any, ...], value: typing.Any, where: str) -> typing.Any:
-    """The member of a union of dataclasses and None that has the entries of `value`."""
+    """The member of a union that `value` is of; dataclasses are told apart by their entries."""
     if value is None and type(None) in kinds:
         return type(None)
+    others = [kind for kind in kinds if kind is not type(None)]
+    if len(others) == 1:
+        return others[0]
     entries = set(value) if isinstance(value, dict) else set()
-    dataclass_kinds = [kind for kind in kinds if dataclasses.is_dataclass(kind)]
-    for kind in dataclass_kinds:
+    for kind in others:
         if entries <= {field.name for field in dataclasses.fields(kind)}:
             return kind
-    known = " or ".join(
-        str([field.name for field in dataclasses.fields(kind)]) for kind in dataclass_kinds
-    )
+    known = " or ".join(str([field.name for field in dataclasses.fields(kind)]) for kind in others)
     raise ValueError(f"{where} must have the entries {known}, not {sorted(entries)}")
 
 

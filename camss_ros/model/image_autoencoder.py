@@ -92,31 +92,31 @@ class PaletteAutoencoder(nn.Module):
 
     Args:
         config: size of the autoencoder of colour images.
-        colors: RGB colour, 0 to 255, of each class.
-        ids: id of each class in label images. A label with any other id is painted as the last
-            class.
+        colors: RGB colour, 0 to 255, of each class, in the order of their ids.
+        void_color: of void, a class more after the others; None if there is none.
     """
 
     def __init__(
         self,
         config: ImageAutoencoderConfig,
         colors: Sequence[tuple[int, int, int]],
-        ids: Sequence[int],
+        void_color: tuple[int, int, int] | None = None,
     ) -> None:
         super().__init__()
         self.stride = config.stride
         self.images = ImageAutoencoder(config)
+        palette = [*colors] if void_color is None else [*colors, void_color]
         # integers, so that a cast of the network to half precision leaves them alone
         self.colors: Tensor
-        self.ids: Tensor
-        self.register_buffer("colors", torch.tensor(colors, dtype=torch.uint8))
-        self.register_buffer("ids", torch.tensor(ids, dtype=torch.int64))
+        self.register_buffer("colors", torch.tensor(palette, dtype=torch.uint8))
 
     def paint(self, labels: Tensor) -> Tensor:
-        """[B, H, W] integer ids -> colour image [B, 3, H, W] in [-1, 1], float32."""
-        match = (labels[..., None] == self.ids).to(torch.uint8)
-        match[..., -1] = 1
-        return self._unit_colors()[match.argmax(dim=-1)].movedim(-1, 1) * 2 - 1
+        """[B, H, W] integer ids -> colour image [B, 3, H, W] in [-1, 1], float32.
+
+        Ids of no class (255) get the last colour, which is void's if there is one.
+        """
+        index = labels.long().clamp(max=len(self.colors) - 1)
+        return self._unit_colors()[index].movedim(-1, 1) * 2 - 1
 
     def encode(self, labels: Tensor) -> Tensor:
         """[B, H, W] integer ids -> scaled latents [B, latent_channels, h, w]."""

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from camss_ros.model.camseg import (
-    VOID,
     CamSeg,
     CamSegConfig,
     ConcatTransformerConfig,
@@ -26,7 +25,7 @@ from camss_ros.model.checkpoint import ModelError
 from camss_ros.model.image_autoencoder import ImageAutoencoderConfig
 
 # Classes in the order of Cityscapes' train ids and the colours the official palette paints them
-# in. Its sky differs from Cityscapes' own (70, 130, 180). Void, its first entry, is our last.
+# in. Its sky differs from Cityscapes' own (70, 130, 180). Void comes first in it, in ours last.
 CITYSCAPES = (
     LabelClass(0, "road", (128, 64, 128)),
     LabelClass(1, "sidewalk", (244, 35, 232)),
@@ -47,8 +46,8 @@ CITYSCAPES = (
     LabelClass(16, "train", (0, 80, 100)),
     LabelClass(17, "motorcycle", (0, 0, 230)),
     LabelClass(18, "bicycle", (119, 11, 32)),
-    LabelClass(VOID, "void", (0, 0, 0)),
 )
+VOID_COLOR = (0, 0, 0)
 
 # Attention heads leave no trace in the shapes; 64 channels a head are ViT's and the official size.
 _HEAD_CHANNELS = 64
@@ -85,6 +84,7 @@ def base_config(
     return CamSegConfig(
         name=name,
         label_set=CITYSCAPES,
+        void_color=VOID_COLOR,
         input_size=input_size,
         image_mean=127.5,
         image_std=127.5,
@@ -166,10 +166,14 @@ def infer_config(
         heads: attention heads; one for each 64 channels when left out.
 
     Raises:
-        ModelError: the position table is not of a square grid.
+        ModelError: the heads do not divide the width, or the position table is not of a square
+            grid.
     """
     width = _size(transformer, "z_proj1.weight", 0, 768)
     config = _infer_autoencoder(autoencoder)
+    heads = heads or max(1, width // _HEAD_CHANNELS)
+    if width % heads:
+        raise ModelError(f"{heads} heads do not divide the width of {width}; choose --heads")
     tokens = _size(transformer, "encoder_pos_embed_learned", 1, 2 * 48 * 48) // 2
     side = math.isqrt(tokens)
     if side**2 != tokens:
@@ -182,7 +186,7 @@ def infer_config(
             width=width,
             encoder_depth=_count(transformer, r"encoder_blocks\.(\d+)\."),
             decoder_depth=_count(transformer, r"decoder_blocks\.(\d+)\."),
-            heads=heads or max(1, width // _HEAD_CHANNELS),
+            heads=heads,
             mlp_ratio=_size(transformer, "encoder_blocks.0.mlp.fc1.weight", 0, 4 * width) / width,
         ),
         denoiser=DenoiserConfig(
@@ -195,13 +199,14 @@ def infer_config(
 
 
 def _infer_autoencoder(state: Mapping[str, Tensor]) -> ImageAutoencoderConfig:
-    width = _size(state, "encoder.conv_in.weight", 0, 128)
+    width = _size(state, "encoder.conv_in.bias", 0, 0)
+    width = width or _size(state, "encoder.conv_in.weight", 0, 128)
     levels = range(_count(state, r"encoder\.down\.(\d+)\."))
     return ImageAutoencoderConfig(
         latent_channels=_size(state, "decoder.conv_in.weight", 1, 16),
         width=width,
         multipliers=tuple(
-            _size(state, f"encoder.down.{level}.block.0.conv1.weight", 0, width) // width
+            max(1, _size(state, f"encoder.down.{level}.block.0.conv1.weight", 0, width) // width)
             for level in levels
         ),
         res_blocks=_count(state, r"encoder\.down\.0\.block\.(\d+)\."),
@@ -272,8 +277,11 @@ def convert(
     Raises:
         ModelError: lists by official name every tensor that is missing, unexpected or misshapen.
     """
-    with torch.device("meta"):
-        empty = CamSeg(config)
+    try:
+        with torch.device("meta"):
+            empty = CamSeg(config)
+    except ValueError as error:
+        raise ModelError(f"there is no network of the sizes {config}: {error}") from error
     tables = (
         ("the autoencoder", official_autoencoder_names(empty), autoencoder),
         ("the transformer", official_transformer_names(empty), transformer),

@@ -58,9 +58,10 @@ class LabelledFrames:
             )
 
 
-def load_frames(folder: LabeledFolder) -> LabelledFrames:
-    """Read a whole split into memory."""
-    pairs = [folder[index] for index in track(range(len(folder)), "reading frames")]
+def load_frames(folder: LabeledFolder, every: int = 1) -> LabelledFrames:
+    """Read a split, or every n-th frame of it, into memory."""
+    indices = range(0, len(folder), every)
+    pairs = [folder[index] for index in track(indices, "reading frames")]
     images = [image for image, _, _ in pairs]
     labels = [label for _, label, _ in pairs]
     return LabelledFrames(images, labels, len(folder.label_set.classes))

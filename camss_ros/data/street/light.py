@@ -110,8 +110,7 @@ def _paint_sky(
     sky = horizon + (zenith - horizon) * rise**0.55
     stretched = fractal_noise(rng, height // 2, width, 120, octaves=6)
     noise = cv2.resize(stretched, (width, height))
-    order = np.sort(noise, axis=None)
-    level = order[min(int((1 - cover) * order.size), order.size - 1)]
+    level = np.quantile(stretched, 1 - cover)
     thick = np.clip((noise - level) * 2.2, 0, 1)[..., None]
     body = cloud - 46 * np.clip(noise - level - 0.25, 0, 1)[..., None]
     return np.clip(sky + (body - sky) * thick, 0, 255).astype(np.uint8)

@@ -44,12 +44,17 @@ _TYRE: Color = (22, 22, 24)
 _GLASS: Color = (44, 52, 60)
 
 
-def _wheel(
+def _tyre(
     build: MeshBuilder, side: float, z: float, radius: float, label: int, width: float = 0.2
 ) -> None:
+    """The treads of a wheel, to be drawn before the body that covers their upper part."""
     inner = side - math.copysign(width, side)
     low, high = min(inner, side), max(inner, side)
     build.box((low, 0.0, z - radius * 0.9), (high, radius * 1.6, z + radius * 0.9), _TYRE, label)
+
+
+def _wheel(build: MeshBuilder, side: float, z: float, radius: float, label: int) -> None:
+    """The outer face of a wheel in its arch, to be drawn after the body."""
     outside = side + math.copysign(0.01, side)
     build.disc((outside, radius * 1.08, z), radius * 1.12, "x", (16, 16, 18), DETAIL)
     build.disc((outside, radius, z), radius, "x", _TYRE, label)
@@ -80,6 +85,9 @@ def car(design: int) -> Mesh:
     build.box(
         (-width + 0.12, 0.16, -half + 0.2), (width - 0.12, 0.4, half - 0.2), (18, 18, 20), CAR
     )
+    wheels = [(side, z) for z in (-half + 0.72, half - 0.78) for side in (-width, width)]
+    for side, z in wheels:
+        _tyre(build, side, z, 0.31, CAR)
     bonnet = half - (1.05 if kind != "van" else 0.7)
     boot = -half + {"hatch": 0.12, "saloon": 0.75, "estate": 0.1, "van": 0.05}[kind]
     profile = [
@@ -111,9 +119,14 @@ def car(design: int) -> Mesh:
         tail = _rectangle(low, high, waist - 0.3, waist - 0.06, rear)
         build.polygon(tail, (186, 26, 24), DETAIL, glowing=True)
 
-    for z in (-half + 0.72, half - 0.78):
-        for side in (-width, width):
-            _wheel(build, side, z, 0.31, CAR)
+    for side, z in wheels:
+        _wheel(build, side, z, 0.31, CAR)
+
+    for side in (-1, 1):
+        x = side * (width + 0.09)
+        build.box(
+            (x - 0.08, waist, bonnet - 0.35), (x + 0.08, waist + 0.14, bonnet - 0.25), trim, CAR
+        )
 
     build.inside = np.array([0.0, waist + 0.1, 0.0])
     windscreen = 0.75 if kind != "van" else 0.45
@@ -138,11 +151,6 @@ def car(design: int) -> Mesh:
         build.polygon(_upper(pane, 0.5), (74, 84, 92), DETAIL)
         if place in ("left", "right") and kind != "van":
             build.polygon(_between(pane, 0.46, 0.52), paint, DETAIL)
-    for side in (-1, 1):
-        x = side * (width + 0.09)
-        build.box(
-            (x - 0.08, waist, bonnet - 0.35), (x + 0.08, waist + 0.14, bonnet - 0.25), trim, CAR
-        )
     return build.build()
 
 
@@ -177,6 +185,9 @@ def bus(design: int) -> Mesh:
     half = length / 2
     build = MeshBuilder((0.0, 1.4, 0.0))
     build.box((-width + 0.1, 0.2, -half + 0.1), (width - 0.1, 0.6, half - 0.1), (20, 20, 22), CAR)
+    wheels = [(side, z) for z in (-half + 2.0, half - 1.5) for side in (-width, width)]
+    for side, z in wheels:
+        _tyre(build, side, z, 0.48, CAR, 0.3)
     rear_end = half - 2.0 if lorry else half
     build.box((-width, 0.45, -half), (width, height, rear_end), paint, CAR)
     if lorry:
@@ -213,9 +224,8 @@ def bus(design: int) -> Mesh:
             glowing=True,
         )
     build.polygon(_rectangle(-0.3, 0.3, 0.5, 0.62, -half - 0.02), (226, 196, 60), DETAIL)
-    for z in (-half + 2.0, half - 1.5):
-        for side in (-width, width):
-            _wheel(build, side, z, 0.48, CAR, 0.3)
+    for side, z in wheels:
+        _wheel(build, side, z, 0.48, CAR)
     return build.build()
 
 
@@ -514,7 +524,7 @@ def traffic_light(state: int) -> Mesh:
 def trunk(design: int) -> Mesh:
     """The stem of a tree, 3 m."""
     rng = np.random.default_rng((28, design))
-    color = tuple(int(c) for c in np.array((78, 66, 54)) + rng.normal(0, 10, 3))
+    color = tuple(int(c) for c in np.array((78, 69, 57)) * rng.uniform(0.75, 1.2))
     build = MeshBuilder()
     radius = float(rng.uniform(0.1, 0.2))
     build.limb(

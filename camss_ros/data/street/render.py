@@ -336,7 +336,7 @@ def _draw_panel(target: _Target, panel: Panel, atmosphere: Atmosphere) -> None:
     small = _large_to_small(fixed)
     extent = pixels.max(axis=0) - pixels.min(axis=0)
     texture = panel.texture
-    if extent.min() < (9 if texture.opaque else 4):
+    if extent.min() < (12 if texture.opaque else 4):
         color = _light_texture(texture.mean, None, panel, normal, depth, atmosphere)[0, 0].tolist()
         cv2.fillConvexPoly(target.image, fixed, color, cv2.LINE_8, _SHIFT)
         cv2.fillConvexPoly(target.label, small, panel.label, cv2.LINE_8, _SHIFT)

@@ -370,6 +370,12 @@ class _ChunkMaker:
                     point(kerb, 0, far),
                 ]
                 self.build.polygon(face, _color(street.paving * 0.68), PAVEMENT, culled=False)
+                if junctions[side] and step == 3:  # the kerb across the far corner
+                    across = [
+                        point(x, y, near)
+                        for x, y in ((kerb, 0), (edge, 0), (edge, KERB), (kerb, KERB))
+                    ]
+                    self.build.polygon(across, _color(street.paving * 0.68), PAVEMENT, culled=False)
                 if street.double_yellow and not street.parking[side]:
                     for gap in (0.2, 0.42):
                         line = kerb - side * gap

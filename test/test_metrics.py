@@ -1,0 +1,119 @@
+"""Segmentation scores: cases worked by hand and counting by brute force."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from camss_ros.evaluation.metrics import ConfusionMatrix
+
+NAN = float("nan")
+
+
+def scores(truth, predicted, classes):
+    matrix = ConfusionMatrix(classes)
+    matrix.add(np.array([truth], np.uint8), np.array([predicted], np.uint8))
+    return matrix.scores()
+
+
+def test_by_hand():
+    # class 0: 2 hits, 1 missed as 1; class 1: 1 hit; class 2 occurs nowhere.
+    result = scores([0, 0, 0, 1], [0, 0, 1, 1], 3)
+    np.testing.assert_allclose(result.per_class_iou, [2 / 3, 1 / 2, NAN])
+    np.testing.assert_allclose(result.per_class_precision, [1, 1 / 2, NAN])
+    np.testing.assert_allclose(result.per_class_recall, [2 / 3, 1, NAN])
+    assert result.miou == pytest.approx((2 / 3 + 1 / 2) / 2)
+    assert result.precision_void_excluded == pytest.approx(3 / 4)
+    assert result.pixel_accuracy == pytest.approx(3 / 4)
+
+
+def test_void_in_the_truth_counts_nowhere():
+    with_void = scores([0, 255, 255, 1], [0, 1, 0, 1], 2)
+    assert with_void.miou == with_void.pixel_accuracy == with_void.precision_void_excluded == 1
+
+
+def test_void_in_the_prediction_is_a_miss_that_precision_does_not_see():
+    result = scores([0, 0, 1, 1], [0, 255, 1, 1], 2)
+    np.testing.assert_allclose(result.per_class_iou, [1 / 2, 1])
+    assert result.precision_void_excluded == 1
+    assert result.pixel_accuracy == 3 / 4
+
+
+def test_class_that_is_only_predicted_counts_as_zero():
+    result = scores([0, 0], [0, 1], 3)
+    np.testing.assert_allclose(result.per_class_iou, [1 / 2, 0, NAN])
+    assert result.miou == 1 / 4
+
+
+def test_class_that_is_never_predicted_is_no_part_of_the_mean_precision():
+    result = scores([0, 1], [0, 0], 2)
+    assert result.precision_void_excluded == 1 / 2
+    assert result.miou == 1 / 4
+
+
+def test_nothing_counted_is_nan():
+    result = ConfusionMatrix(2).scores()
+    assert np.isnan([result.miou, result.pixel_accuracy, result.precision_void_excluded]).all()
+
+
+def test_images_add_up():
+    whole, parts = ConfusionMatrix(3), ConfusionMatrix(3)
+    rng = np.random.default_rng(0)
+    truth, predicted = rng.integers(0, 3, (2, 8, 9)).astype(np.uint8)
+    whole.add(truth, predicted)
+    parts.add(truth[:5], predicted[:5])
+    parts.add(truth[5:], predicted[5:])
+    np.testing.assert_array_equal(whole.counts, parts.counts)
+
+
+labels = hnp.arrays(
+    np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=6),
+    elements=st.sampled_from([0, 1, 2, 3, 255]),
+)  # fmt: skip
+
+
+@given(data=st.data())
+def test_against_sets_of_pixels(data):
+    truth = data.draw(labels)
+    predicted = data.draw(
+        hnp.arrays(np.uint8, truth.shape, elements=st.sampled_from([0, 1, 2, 255]))
+    )
+    matrix = ConfusionMatrix(4)
+    matrix.add(truth, predicted)
+    result = matrix.scores()
+    pixels = list(zip(truth.ravel().tolist(), predicted.ravel().tolist(), strict=True))
+    known = {i for i, (t, _) in enumerate(pixels) if t != 255}
+    ious, precisions = [], []
+    for c in range(4):
+        true = {i for i in known if pixels[i][0] == c}
+        guessed = {i for i in known if pixels[i][1] == c}
+        if true | guessed:
+            ious.append(len(true & guessed) / len(true | guessed))
+            assert result.per_class_iou[c] == pytest.approx(ious[-1])
+        else:
+            assert np.isnan(result.per_class_iou[c])
+        if guessed:
+            precisions.append(len(true & guessed) / len(guessed))
+    right = [i for i in known if pixels[i][0] == pixels[i][1]]
+    assert result.miou == pytest.approx(np.mean(ious) if ious else NAN, nan_ok=True)
+    assert result.precision_void_excluded == pytest.approx(
+        np.mean(precisions) if precisions else NAN, nan_ok=True
+    )
+    assert result.pixel_accuracy == pytest.approx(
+        len(right) / len(known) if known else NAN, nan_ok=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("truth", "predicted", "message"),
+    [
+        (np.zeros((2, 2), np.uint8), np.full((2, 2), 4, np.uint8), "predicted has the class id 4"),
+        (np.full((2, 2), 9, np.uint8), np.zeros((2, 2), np.uint8), "truth has the class id 9"),
+        (np.zeros((2, 2), np.uint8), np.zeros((2, 3), np.uint8), r"\(2, 2\).*\(2, 3\)"),
+        (np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.int64), "int64"),
+    ],
+)
+def test_bad_input_is_named(truth, predicted, message):
+    with pytest.raises(ValueError, match=message):
+        ConfusionMatrix(4).add(truth, predicted)
