@@ -19,7 +19,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
-TIMEOUT = 60.0  # s; reached only when something is broken
+TIMEOUT = 120.0  # s; reached only when something is broken
 ANSWER_TIME = 5.0  # s
 
 GOALS = {

@@ -14,38 +14,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from ros_peer import RosPeer, rgb_image, wait_until
+from ros_peer import TIMEOUT, RosPeer, rgb_image, wait_until
 from sensor_msgs.msg import CameraInfo, Image
 
-from camss_ros.model.camseg import (
-    CamSeg,
-    CamSegConfig,
-    DenoiserConfig,
-    LabelClass,
-    TransformerConfig,
-)
+from camss_ros.model.camseg import CamSeg
 from camss_ros.nodes.label_info import label_info_type
 from camss_ros.nodes.qos import LATCHED
 
-CLASSES = tuple(LabelClass(i, f"class {i}", (20 * i, 0, 0)) for i in range(5))
 HEIGHT, WIDTH = 40, 60
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small model with random weights."""
-    torch.manual_seed(0)
-    config = CamSegConfig(
-        name="random",
-        label_set=CLASSES,
-        input_size=(32, 48),
-        transformer=TransformerConfig(width=32, depth=1, heads=2),
-        denoiser=DenoiserConfig(width=32, depth=1),
-    )
-    directory = tmp_path_factory.mktemp("random")
-    CamSeg(config).save_pretrained(directory)
+def model(tiny_model: CamSeg, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model with random weights, on disk."""
+    directory = tmp_path_factory.mktemp("model")
+    tiny_model.save_pretrained(directory)
     return directory
+
+
+def end_limit() -> float:
+    """s that a process may take to end: 2, and more where others keep the machine busy."""
+    overloaded = os.getloadavg()[0] > 2 * (os.cpu_count() or 1)
+    return 20.0 if overloaded else 2.0
 
 
 class Process:
@@ -79,7 +69,7 @@ class Process:
         """Send a signal; seconds until the process has ended."""
         start = time.monotonic()
         self.process.send_signal(number)
-        self.process.wait(60)
+        self.process.wait(TIMEOUT)
         self._reader.join()
         return time.monotonic() - start
 
@@ -154,7 +144,7 @@ def camera(spawn: Callable[..., Process], model: Path, domain_id: int) -> Iterat
     process.wait_for_log("active: segmenting /front/image")
     yield Camera(peer, process)
     peer.close()
-    assert process.end(signal.SIGTERM) < 2
+    assert process.end(signal.SIGTERM) < end_limit()
     assert process.process.returncode == 0
 
 
@@ -179,13 +169,15 @@ def encoded(camera: Camera, encoding: str, channels: int) -> Image:
         ("bayer_rggb8", 1),
     ],
 )
-def test_an_encoding_is_segmented(camera: Camera, encoding: str, channels: int) -> None:
+def test_an_encoding_is_segmented(
+    camera: Camera, tiny_model: CamSeg, encoding: str, channels: int
+) -> None:
     image = encoded(camera, encoding, channels)
     mask = camera.segment(image)
     assert (mask.header.stamp, mask.header.frame_id) == (image.header.stamp, image.header.frame_id)
     assert (mask.encoding, mask.height, mask.width) == ("mono8", HEIGHT, WIDTH)
     assert mask.step == mask.width
-    assert set(mask.data) <= {c.id for c in CLASSES}
+    assert set(mask.data) <= {c.id for c in tiny_model.config.label_set}
     confidence = camera.peer.wait_for_stamp("segmentation/confidence", image)
     assert (confidence.height, confidence.width, confidence.encoding) == (HEIGHT, WIDTH, "mono8")
     info = camera.peer.wait_for_stamp("segmentation/camera_info", image)
@@ -240,7 +232,7 @@ def test_the_status_tells_model_sampling_and_times(camera: Camera) -> None:
     image = camera.next_image()
     camera.segment(image)
     status = camera.status(lambda s: s.header == image.header)
-    assert (status.model, status.device) == ("random", "cpu")
+    assert (status.model, status.device) == ("test", "cpu")
     assert (status.steps, status.sampler, status.samples) == (3, "ddim", 1)
     stages = ("preprocess", "tokens", "transformer", "sampling", "decode", "postprocess")
     times = [getattr(status, stage) for stage in stages]
@@ -257,7 +249,9 @@ def test_a_bad_parameter_leaves_the_node_running_with_the_old_value(camera: Came
     camera.segment(camera.next_image())
 
 
-def test_a_late_subscriber_gets_status_and_class_names(camera: Camera, domain_id: int) -> None:
+def test_a_late_subscriber_gets_status_and_class_names(
+    camera: Camera, tiny_model: CamSeg, domain_id: int
+) -> None:
     from camss_ros.msg import SegmenterStatus
 
     camera.segment(camera.next_image())
@@ -271,7 +265,8 @@ def test_a_late_subscriber_gets_status_and_class_names(camera: Camera, domain_id
         else:
             late.listen(label_info, "segmentation/label_info", LATCHED)
             names = late.wait_for("segmentation/label_info").class_map
-            assert [(c.class_id, c.class_name) for c in names] == [(c.id, c.name) for c in CLASSES]
+            expected = [(c.id, c.name) for c in tiny_model.config.label_set]
+            assert [(c.class_id, c.class_name) for c in names] == expected
     finally:
         late.close()
 
@@ -293,32 +288,27 @@ def test_the_overlay_shows_the_class_colours(camera: Camera) -> None:
 def test_a_signal_ends_it_in_the_middle_of_an_image(
     spawn: Callable[..., Process], model: Path, domain_id: int, number: int
 ) -> None:
+    from camss_ros.msg import SegmenterStatus
+
     namespace = f"busy{int(number)}"
-    # So many steps that the image never gets finished.
-    process = spawn("-r", f"__ns:=/{namespace}", model=model, device="cpu", autostart=False)
+    # So many steps that the node is busy with an image for seconds.
+    process = spawn("-r", f"__ns:=/{namespace}", model=model, device="cpu", steps=1000, samples=64)
     peer = RosPeer(domain_id, namespace=f"/{namespace}")
     try:
-        from lifecycle_msgs.msg import Transition
-
-        assert peer.transition(Transition.TRANSITION_CONFIGURE)
-        for name, value in (("steps", 1000), ("samples", 64)):
-            assert peer.set_parameter(name, value).successful
-        assert peer.transition(Transition.TRANSITION_ACTIVATE)
-        from camss_ros.msg import SegmenterStatus
-
         image = peer.publisher(Image, "image")
         peer.listen(SegmenterStatus, "segmentation/status", LATCHED)
 
         def in_work() -> bool:
             image.publish(rgb_image(1, HEIGHT, WIDTH))
             time.sleep(0.2)
-            return any(s.received > 0 for s in peer.received["segmentation/status"])
+            return any(
+                s.received > s.segmented + s.dropped for s in peer.received["segmentation/status"]
+            )
 
-        wait_until(in_work, "an image in work")
-        assert process.end(number) < 2
+        wait_until(in_work, f"an image in work; log: {process.log}")
+        assert process.end(number) < end_limit()
         assert process.process.returncode == 0
         assert "Traceback" not in process.log
-        assert all(s.segmented == 0 for s in peer.received["segmentation/status"])
     finally:
         peer.close()
 
@@ -326,7 +316,7 @@ def test_a_signal_ends_it_in_the_middle_of_an_image(
 def test_a_signal_ends_it_while_the_model_loads(spawn: Callable[..., Process], model: Path) -> None:
     process = spawn("--log-level", "debug", model=model)
     process.wait_for_log("segmenter")
-    assert process.end(signal.SIGINT) < 2
+    assert process.end(signal.SIGINT) < end_limit()
     assert process.process.returncode == 0, process.log
 
 
@@ -338,7 +328,7 @@ def test_a_bad_parameter_at_start_ends_it_with_the_reason(
     spawn: Callable[..., Process], parameters: dict[str, Any], reason: str
 ) -> None:
     process = spawn(**parameters)
-    assert process.process.wait(60) == 1
+    assert process.process.wait(TIMEOUT) == 1
     process.wait_for_log(reason)
     assert "Traceback" not in process.log
 
@@ -347,7 +337,7 @@ def test_a_model_that_is_not_there_is_named(spawn: Callable[..., Process], tmp_p
     process = spawn(model=tmp_path / "nowhere")
     process.wait_for_log("nowhere")
     assert "cannot load model" in process.log
-    assert process.end(signal.SIGINT) < 2
+    assert process.end(signal.SIGINT) < end_limit()
     assert process.process.returncode == 0
 
 
