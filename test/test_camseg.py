@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from camss_ros.inference.frame_ops import resize_frame, to_labels
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.checkpoint import ModelError
 from camss_ros.model.schedule import SamplingOptions
@@ -160,11 +161,14 @@ def test_truncated_weights_are_a_clear_error(tiny_model, tmp_path):
 
 @pytest.mark.parametrize("iterations", [1, 3])
 def test_no_tensor_is_made_on_another_device(tiny_config, iterations):
-    """On the meta device any tensor from elsewhere in the pipeline is an error."""
+    """From frame to labels on the meta device, where any tensor from elsewhere is an error."""
     with torch.device("meta"):
         model = CamSeg(replace(tiny_config, name="meta")).eval()
-        frames = torch.zeros(1, 3, 32, 48)
+        frame = torch.zeros(90, 120, 3, dtype=torch.uint8)
     options = SamplingOptions(steps=2, temperature=1.0, samples=2, iterations=iterations)
-    result = model.generate(frames, model.plan(options), None)
+    images = resize_frame(frame, (32, 48))
+    probabilities = model.generate(images, model.plan(options), None)
+    assert probabilities.shape == (1, 11, 32, 48)
+    result = to_labels(probabilities, (90, 120))
     assert result.device.type == "meta"
-    assert result.shape == (1, 11, 32, 48)
+    assert result.shape == (2, 90, 120)
