@@ -48,7 +48,7 @@ def demo(
     from camss_ros.nodes.child_process import ChildFailedError
     from camss_ros.nodes.demo import DemoError, record_demo
 
-    # Ends the two nodes too, as Ctrl-C does.
+    # Removes the temporary folder, as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     console = Console()
     try:
