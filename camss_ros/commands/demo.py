@@ -26,7 +26,7 @@ def demo(
         Path("out/demo")
     ),
     rate: Annotated[float, typer.Option(min=0, help="Frames sent a second; 0: its own.")] = 4.0,
-    frames: Annotated[int, typer.Option(min=1, help="Frames sent at most.")] = 200,
+    frames: Annotated[int, typer.Option(min=1, help="Frames sent at most.")] = 150,
     model: Model = "camss-tiny",
     steps: Steps = 4,
     sampler: SamplerName = "ddim",
