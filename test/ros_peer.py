@@ -19,7 +19,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
-TIMEOUT = 60.0  # s; reached only when something is broken
+TIMEOUT = 120.0  # s; reached only when something is broken
 ANSWER_TIME = 5.0  # s
 
 GOALS = {
@@ -108,9 +108,9 @@ class RosPeer:
         return self.wait_for(topic, lambda message: message.header == image.header)
 
     def _call(self, kind: type, service: str, request: Any) -> Any:
-        """Call a service of the segmenter; None if the answer got lost.
+        """Call a service of the segmenter; None if the request or the answer got lost.
 
-        DDS loses the answer when the server does not know the client's reader yet.
+        DDS loses them when the server does not know both ends of the client yet.
         """
         client = self._clients.get(service)
         if client is None:
@@ -134,8 +134,10 @@ class RosPeer:
     def transition(self, transition: int) -> bool:
         """Make a lifecycle transition; whether it succeeded."""
         request = ChangeState.Request(transition=Transition(id=transition))
-        answer = self._call(ChangeState, "segmenter/change_state", request)
-        return answer.success if answer else self.state() == GOALS[transition]
+        while (answer := self._call(ChangeState, "segmenter/change_state", request)) is None:
+            if self.state() == GOALS[transition]:
+                return True
+        return answer.success
 
     def set_parameter(self, name: str, value: Any) -> SetParametersResult:
         """Set a parameter of the segmenter."""

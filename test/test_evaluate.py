@@ -12,7 +12,7 @@ from camss_ros.cli import app
 from camss_ros.data.label_sets import load_label_set
 from camss_ros.evaluation.evaluate import class_table, evaluate, report
 from camss_ros.inference.segmenter import Segmentation, Segmenter
-from camss_ros.model.camseg import LabelClass
+from camss_ros.model.label_class import LabelClass
 from camss_ros.model.schedule import SamplingOptions
 
 CAMVID = load_label_set("camvid11")

@@ -21,7 +21,8 @@ CROP = CropOptions(size=(32, 48))
 def frames() -> LabelledFrames:
     """Grey frames whose brightness tells the class: learnable in a few steps."""
     rng = np.random.default_rng(0)
-    labels = [np.repeat(rng.integers(0, 11, (4, 1), np.uint8), 48, 1) for _ in range(6)]
+    three = np.array([0, 5, 10], np.uint8)
+    labels = [np.repeat(rng.choice(three, (4, 1)), 48, 1) for _ in range(6)]
     labels = [np.repeat(label, 16, 0) for label in labels]
     images = [np.repeat((label * 23)[..., None], 3, 2) for label in labels]
     return LabelledFrames(images, labels, 11)
@@ -37,11 +38,11 @@ def metrics(folder) -> list[dict[str, float]]:
 
 
 def test_the_autoencoder_learns_to_reconstruct(frames, tiny_config, tmp_path):
-    training = AutoencoderTraining(batch=4, crop=CROP)
+    training = AutoencoderTraining(batch=8, crop=CROP)
     config = tiny_config.mask_autoencoder
-    model = train_autoencoder(frames, frames, tmp_path, options(60), training, config)
-    losses = [entry["cross_entropy"] for entry in metrics(tmp_path) if "cross_entropy" in entry]
-    assert losses[-1] < 0.5 * losses[0]
+    model = train_autoencoder(frames, frames, tmp_path, options(80), training, config)
+    # One class everywhere would score at most 1 / 3 on the three that occur.
+    assert metrics(tmp_path)[-1]["miou"] > 0.6
     # Normalised latents of the training masks have mean 0 and deviation 1 a channel.
     latents = torch.cat(
         [model.encode(torch.from_numpy(y)[None].long()) for _, y in frames.multiple_of_16()]

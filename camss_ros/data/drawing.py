@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 if TYPE_CHECKING:
-    from camss_ros.model.camseg import LabelClass
+    from camss_ros.model.label_class import LabelClass
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _BACKGROUND = 24  # grey value behind legends and sheets

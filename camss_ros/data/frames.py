@@ -21,9 +21,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from camss_ros.data.street.classes import VOID
 from camss_ros.data.street.light import VARIANTS, Variant
 from camss_ros.data.synthetic import FRAME_RATE, SyntheticStreet
+from camss_ros.model.label_class import VOID
 
 DEFAULT_FPS = 10.0  # for image files, which have no rate of their own
 IMAGE_SUFFIXES = frozenset(

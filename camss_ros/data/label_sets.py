@@ -9,11 +9,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from camss_ros.model.camseg import LabelClass
+from camss_ros.model.label_class import VOID, LabelClass
 from camss_ros.resources import config_file
-
-VOID = 255
-"""Class id, in memory, of pixels that belong to no class."""
 
 
 class LabelSetError(ValueError):

@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 
 from camss_ros.data.street.camera import Camera
-from camss_ros.data.street.classes import VOID
 from camss_ros.data.street.light import VARIANTS, Atmosphere, Variant, make_atmosphere
 from camss_ros.data.street.render import render
 from camss_ros.data.street.world import Street
+from camss_ros.model.label_class import VOID
 
 FRAME_RATE = 15.0
 """Frames per second of a `SyntheticStreet`, as in the CamVid clips."""

@@ -16,7 +16,7 @@ from camss_ros.data.frames import Frame, FrameSource
 from camss_ros.data.recording import ReceivedMask, Recording
 from camss_ros.data.video_writer import VideoWriter
 from camss_ros.evaluation.statistics import FrameStatistics, milliseconds
-from camss_ros.model.camseg import LabelClass
+from camss_ros.model.label_class import LabelClass
 
 _PICTURES = 12  # on the contact sheet
 

@@ -11,10 +11,10 @@ from typing import Any, Protocol
 import numpy as np
 from rich.table import Table
 
-from camss_ros.data.label_sets import VOID, LabelSet
+from camss_ros.data.label_sets import LabelSet
 from camss_ros.evaluation.metrics import ConfusionMatrix, Scores
 from camss_ros.inference.segmenter import Segmentation
-from camss_ros.model.camseg import LabelClass
+from camss_ros.model.label_class import VOID, LabelClass
 
 DATA_SETS = {"camvid": "camvid11"}
 """Known data sets and their label sets."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from camss_ros.data.label_sets import VOID
+from camss_ros.model.label_class import VOID
 
 
 class ConfusionMatrix:

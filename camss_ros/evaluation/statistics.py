@@ -11,7 +11,7 @@ import numpy as np
 
 from camss_ros.data.label_sets import load_label_set
 from camss_ros.evaluation.metrics import ConfusionMatrix
-from camss_ros.model.camseg import LabelClass
+from camss_ros.model.label_class import LabelClass
 
 
 class FrameStatistics:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from camss_ros.model.camseg import VOID
+from camss_ros.model.label_class import VOID
 
 
 def resize_frame(frame: Tensor, size: tuple[int, int]) -> Tensor:

@@ -10,7 +10,8 @@ import torch
 from camss_ros.inference.device import select_device, select_dtype
 from camss_ros.inference.frame_ops import resize_frame, to_labels
 from camss_ros.inference.stage_clock import StageClock
-from camss_ros.model.camseg import CamSeg, LabelClass, SamplingPlan
+from camss_ros.model.camseg import CamSeg, SamplingPlan
+from camss_ros.model.label_class import LabelClass
 from camss_ros.model.schedule import SamplingOptions
 
 DEFAULT_MODEL = "camss-tiny"
@@ -27,8 +28,8 @@ class Segmentation:
     Attributes:
         labels: uint8 [H, W] class ids of the model's label set.
         confidence: uint8 [H, W], probability of that class times 255.
-        timings: seconds of preprocess, tokens, transformer and sampling (together `latents` when
-            decoding iteratively), decode, postprocess and total.
+        timings: seconds of preprocess, tokens, transformer, sampling, decode, postprocess and
+            total. Iterative decoding alternates transformer and sampling: all of it is `sampling`.
         steps: denoiser evaluations a token took in each iteration.
     """
 
@@ -122,8 +123,9 @@ class Segmenter:
             latents = network.draw_from(condition, token_map.shape[-2:], plan, self._generator)
             stage_done("sampling")
         else:
+            clock.mark("transformer")
             latents = network.draw_latents(token_map, plan, self._generator)
-            stage_done("latents")
+            stage_done("sampling")
         probabilities = network.average_samples(network.decode(latents), plan.options.samples)
         stage_done("decode")
         void_last = probabilities.shape[1] > len(self.classes)

@@ -19,19 +19,9 @@ from camss_ros.model.autoencoder import MaskAutoencoder, MaskAutoencoderConfig
 from camss_ros.model.backbone import FusedTokenizer
 from camss_ros.model.denoiser import Denoiser
 from camss_ros.model.image_autoencoder import ImageAutoencoderConfig, PaletteAutoencoder
+from camss_ros.model.label_class import LabelClass
 from camss_ros.model.schedule import Prediction, Sampler, SamplingOptions, reveal_counts
 from camss_ros.model.transformer import ConcatTransformer, PairedTransformer
-
-VOID = 255  # id of pixels without a class
-
-
-@dataclass(frozen=True)
-class LabelClass:
-    """One class of a label set: `id` 0 .. n - 1, `name`, `color` as RGB 0-255."""
-
-    id: int
-    name: str
-    color: tuple[int, int, int]
 
 
 @dataclass(frozen=True)

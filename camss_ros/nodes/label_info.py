@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from std_msgs.msg import Header
 
 if TYPE_CHECKING:
-    from camss_ros.model.camseg import LabelClass
+    from camss_ros.model.label_class import LabelClass
 
 
 def label_info_type() -> type | None:

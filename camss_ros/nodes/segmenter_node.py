@@ -331,7 +331,10 @@ class SegmenterNode(LifecycleNode):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the node until SIGINT or SIGTERM. Returns the exit code."""
+    """Run the node and end the process on SIGINT or SIGTERM, with exit code 0.
+
+    Returns only when the node cannot be made: 1, with the reason on stderr.
+    """
     # The main thread waits for a signal while another spins, so that a signal never interrupts
     # anything halfway and is served while a model loads.
     stop = threading.Event()
@@ -369,16 +372,17 @@ def main(arguments: list[str] | None = None) -> int:
         spinner.join()
         node.trigger_shutdown()
         node.destroy_node()
+        rclpy.shutdown()
 
     ending = threading.Thread(target=end, name="shutdown", daemon=True)
     ending.start()
+    # It takes longer only while a model loads or a stage of the network runs, which cannot be
+    # interrupted. Either way nothing is left to be saved, and Python's own end is skipped: with
+    # torch loaded it takes more than a second on a busy machine.
     ending.join(SHUTDOWN_TIME)
-    if ending.is_alive():
-        # A model is loading or a stage of the network is running that cannot be interrupted.
-        sys.stderr.flush()
-        os._exit(int(failed.is_set()))
-    rclpy.shutdown()
-    return int(failed.is_set())
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(int(failed.is_set()))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from camss_ros.data.label_sets import VOID
+from camss_ros.model.label_class import VOID
 
 
 @dataclass(frozen=True)

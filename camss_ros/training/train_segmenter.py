@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from camss_ros.data.label_sets import VOID
 from camss_ros.model.camseg import CamSeg
+from camss_ros.model.label_class import VOID
 from camss_ros.model.schedule import (
     TRAIN_STEPS,
     SamplingOptions,

@@ -19,10 +19,10 @@ from camss_ros.data.street.classes import (
     POLE,
     SIGN,
     TREE,
-    VOID,
 )
 from camss_ros.data.street.classes import UNLABELLED as DETAIL
 from camss_ros.data.street.mesh import Color, Mesh, MeshBuilder
+from camss_ros.model.label_class import VOID
 
 CAR_DESIGNS = 48
 PERSON_DESIGNS = 32

@@ -13,11 +13,12 @@ import cv2
 import numpy as np
 
 from camss_ros.data.street.camera import NEAR, Camera, clip_near
-from camss_ros.data.street.classes import BUILDING, SKY, TREE, UNLABELLED, VOID
+from camss_ros.data.street.classes import BUILDING, SKY, TREE, UNLABELLED
 from camss_ros.data.street.light import Atmosphere, draw_sky
 from camss_ros.data.street.mesh import Mesh
 from camss_ros.data.street.textures import grain
 from camss_ros.data.street.world import CHUNK, Chunk, Panel, Solid, Street
+from camss_ros.model.label_class import VOID
 
 _VIEW = 170.0  # metres
 _SHIFT = 4  # bits below the pixel in polygon coordinates
