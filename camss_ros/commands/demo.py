@@ -26,7 +26,7 @@ def demo(
         Path("out/demo")
     ),
     rate: Annotated[float, typer.Option(min=0, help="Frames sent a second; 0: its own.")] = 4.0,
-    frames: Annotated[int, typer.Option(min=1, help="Frames sent at most.")] = 200,
+    frames: Annotated[int, typer.Option(min=1, help="Frames sent at most.")] = 150,
     model: Model = "camss-tiny",
     steps: Steps = 4,
     sampler: SamplerName = "ddim",
@@ -48,7 +48,7 @@ def demo(
     from camss_ros.nodes.child_process import ChildFailedError
     from camss_ros.nodes.demo import DemoError, record_demo
 
-    # Ends the two nodes too, as Ctrl-C does.
+    # Removes the temporary folder, as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     console = Console()
     try:

@@ -27,6 +27,7 @@ from std_msgs.msg import Header
 
 from camss_ros.data.recording import Counts, ReceivedMask, Recording, SentFrame
 from camss_ros.nodes.child_process import ChildProcess
+from camss_ros.nodes.deferred_signals import DeferredSignals
 from camss_ros.nodes.demo_environment import isolate
 
 # Loading a large model from a slow disk takes a while.
@@ -59,13 +60,15 @@ def record_demo(
     processes. `on_progress` is called after each message.
 
     Raises ChildFailedError when a process fails or the segmenter does not get ready, DemoError
-    when the package's messages have not been built, OSError when the nodes can't be isolated.
+    when the package's messages have not been built, OSError when the nodes can't be isolated,
+    KeyboardInterrupt and SystemExit after SIGINT and SIGTERM. Main thread only.
     """
     environment = isolate()
     # The profile is for those that send large images.
     os.environ.update({k: v for k, v in environment.items() if k.startswith("ROS_")})
     with (
-        _Listener() as listener,
+        DeferredSignals() as signals,
+        _Listener(signals) as listener,
         ChildProcess(
             "camss_ros.nodes.segmenter_node", segmenter, environment, logs / "segmenter.log"
         ) as segmenter_process,
@@ -92,7 +95,7 @@ def record_demo(
 class _Listener:
     """The demo's own node: records the topics of the other two."""
 
-    def __init__(self) -> None:
+    def __init__(self, signals: DeferredSignals) -> None:
         try:
             from camss_ros.msg import SegmenterStatus
         except ImportError as error:
@@ -102,9 +105,9 @@ class _Listener:
                 "source install/setup.bash)"
             ) from error
         self.recording = Recording()
+        self._signals = signals
         self._last_status = 0.0
         self._context = Context()
-        # Ctrl-C stays a KeyboardInterrupt, which stops the processes on its way.
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self._node: Node = rclpy.create_node("demo", context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
@@ -123,7 +126,8 @@ class _Listener:
         self._context.try_shutdown()
 
     def spin(self) -> None:
-        """Handle one message, or wait a little for one."""
+        """Handle one message, or wait a little for one. Raises what a signal asks for."""
+        self._signals.check()
         self._executor.spin_once(timeout_sec=0.1)
 
     def wait_until_active(self, segmenter: ChildProcess) -> None:
