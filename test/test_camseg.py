@@ -107,6 +107,15 @@ def test_half_precision_files_are_half_the_size_and_load_in_float32(tiny_model, 
     assert CamSeg.from_pretrained(tmp_path / "half").dtype == torch.float32
 
 
+def test_a_model_saved_for_inference_segments_and_does_not_train(tiny_model, tmp_path):
+    tiny_model.save_pretrained(tmp_path, inference_only=True)
+    loaded = CamSeg.from_pretrained(tmp_path)
+    options = SamplingOptions(steps=2)
+    assert torch.equal(run(loaded, images(), options), run(tiny_model, images(), options))
+    with pytest.raises(RuntimeError, match="without the encoder"):
+        loaded.mask_autoencoder.encode(torch.zeros(1, 32, 48, dtype=torch.long))
+
+
 def test_a_model_that_is_not_there_says_where_it_was_looked_for(tmp_path):
     with pytest.raises(ModelError) as error:
         CamSeg.from_pretrained(tmp_path / "nowhere")

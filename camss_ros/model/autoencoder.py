@@ -17,11 +17,13 @@ class MaskAutoencoderConfig:
         latent_channels: channels of the latent, one per 16 x 16 pixels.
         widths: channels at strides 4, 8 and 16.
         depths: residual blocks at these strides, in the encoder as in the decoder.
+        has_encoder: False for a model that only segments, which needs the decoder alone.
     """
 
     latent_channels: int = 16
     widths: tuple[int, int, int] = (64, 128, 192)
     depths: tuple[int, int, int] = (1, 2, 2)
+    has_encoder: bool = True
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ class MaskAutoencoder(nn.Module):
         super().__init__()
         self.classes = classes
         self.config = config
-        self.encoder = _Encoder(classes, config)
+        self.encoder = _Encoder(classes, config) if config.has_encoder else None
         self.decoder = _Decoder(classes, config)
         self.latent_mean: Tensor
         self.latent_std: Tensor
@@ -130,7 +132,16 @@ class MaskAutoencoder(nn.Module):
         return (labels[:, None] == ids[:, None, None]).to(self.latent_mean.dtype)
 
     def posterior(self, labels: Tensor) -> Posterior:
-        """Posterior over raw latents of [B, H, W] labels, H and W multiples of 16."""
+        """Posterior over raw latents of [B, H, W] labels, H and W multiples of 16.
+
+        Raises:
+            RuntimeError: the model was saved without its encoder.
+        """
+        if self.encoder is None:
+            raise RuntimeError(
+                "this model was saved for inference only, without the encoder of its masks; "
+                "`camss-ros train autoencoder` makes one"
+            )
         mean, log_variance = self.encoder(self.one_hot(labels)).float().chunk(2, dim=1)
         return Posterior(mean, log_variance.clamp(-30.0, 20.0))
 

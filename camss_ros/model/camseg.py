@@ -147,11 +147,16 @@ class CamSeg(nn.Module):
 
         return load_pretrained(model)
 
-    def save_pretrained(self, directory: str | Path, dtype: torch.dtype = torch.float32) -> None:
+    def save_pretrained(
+        self,
+        directory: str | Path,
+        dtype: torch.dtype = torch.float32,
+        inference_only: bool = False,
+    ) -> None:
         """Write `config.json` and `model.safetensors`; see `checkpoint.save_pretrained`."""
         from camss_ros.model.checkpoint import save_pretrained
 
-        save_pretrained(self, directory, dtype)
+        save_pretrained(self, directory, dtype, inference_only)
 
     @property
     def dtype(self) -> torch.dtype:

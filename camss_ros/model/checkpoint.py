@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from camss_ros.model.autoencoder import MaskAutoencoderConfig
 from camss_ros.model.camseg import CamSeg, CamSegConfig
 
 CONFIG_FILE = "config.json"
@@ -22,21 +23,32 @@ class ModelError(RuntimeError):
 
 
 def save_pretrained(
-    model: CamSeg, directory: str | Path, dtype: torch.dtype = torch.float32
+    model: CamSeg,
+    directory: str | Path,
+    dtype: torch.dtype = torch.float32,
+    inference_only: bool = False,
 ) -> None:
     """Write the model to `directory`, made if missing.
 
     Args:
         dtype: of the parameters; buffers (batch norm and latent statistics) stay float32.
+        inference_only: leave out the encoder of a `MaskAutoencoder`, which only training needs.
     """
+    config = model.config
+    left_out: tuple[str, ...] = ()
+    if inference_only and isinstance(config.mask_autoencoder, MaskAutoencoderConfig):
+        decoder_only = dataclasses.replace(config.mask_autoencoder, has_encoder=False)
+        config = dataclasses.replace(config, mask_autoencoder=decoder_only)
+        left_out = ("mask_autoencoder.encoder.",)
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(dataclasses.asdict(model.config), indent=2) + "\n"
+    text = json.dumps(dataclasses.asdict(config), indent=2) + "\n"
     (directory / CONFIG_FILE).write_text(text)
     parameters = {name for name, _ in model.named_parameters()}
     state = {
         name: value.detach().cpu().to(dtype if name in parameters else value.dtype).contiguous()
         for name, value in model.state_dict().items()
+        if not name.startswith(left_out)
     }
     save_file(state, str(directory / WEIGHTS_FILE), metadata={"format": "pt"})
 

@@ -100,7 +100,7 @@ def train_segmenter(
 
     average = train(model, losses, evaluate, output, loop, rate_of)
     assert isinstance(average, CamSeg)
-    average.save_pretrained(output, torch.float16)
+    average.save_pretrained(output, torch.float16, inference_only=True)
     return average
 
 
