@@ -2,7 +2,7 @@
 
 import typer
 
-from camss_ros.commands import convert, train
+from camss_ros.commands import convert, data, train
 from camss_ros.commands.demo import demo
 from camss_ros.commands.evaluate import evaluate
 from camss_ros.commands.segment import segment
@@ -16,6 +16,7 @@ app = typer.Typer(
 app.command()(segment)
 app.command()(evaluate)
 app.command()(demo)
+app.add_typer(data.app, name="data")
 app.add_typer(train.app, name="train")
 app.add_typer(convert.app, name="convert")
 app.command("verify-parity")(verify_parity)

@@ -6,6 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from camss_ros.commands.options import (
+    DataLabels,
+    DataName,
+    DataRoot,
     Device,
     Iterations,
     Model,
@@ -22,9 +25,10 @@ from camss_ros.commands.options import (
 
 
 def evaluate(
-    data: Annotated[str, typer.Option(help="Data set: camvid.")],
-    root: Annotated[Path, typer.Option(help="Its folder, with SPLIT/images and SPLIT/labels.")],
+    data: DataName,
+    root: DataRoot,
     split: Annotated[str, typer.Option(help="Split of the data set.")] = "val",
+    label_set: DataLabels = None,
     model: Model = "camss-tiny",
     steps: Steps = 4,
     sampler: SamplerName = "ddim",
@@ -47,10 +51,9 @@ def evaluate(
     from rich.console import Console
     from rich.progress import Progress
 
-    from camss_ros.data.folder import LabeledFolder
-    from camss_ros.data.label_sets import load_label_set
+    from camss_ros.data.datasets import open_data
     from camss_ros.evaluation.evaluate import evaluate as score
-    from camss_ros.evaluation.evaluate import label_set_of, report, score_table
+    from camss_ros.evaluation.evaluate import report, score_table
     from camss_ros.inference.segmenter import Segmenter
     from camss_ros.model.checkpoint import ModelError
     from camss_ros.model.schedule import SamplingOptions
@@ -60,8 +63,7 @@ def evaluate(
     if json_path is not None and (json_path.is_dir() or not json_path.parent.is_dir()):
         fail(f"can't write {json_path}: expected a file in a folder that exists")
     try:
-        label_set = load_label_set(label_set_of(data))
-        frames = LabeledFolder(root, split, label_set)
+        frames = open_data(data, root, split, label_set)
         sampling = SamplingOptions(
             steps=steps, start=start, temperature=temperature, samples=samples,
             iterations=iterations, **choices,
@@ -74,15 +76,15 @@ def evaluate(
         with Progress(console=console) as bar:
             task = bar.add_task(f"{data} {split}", total=len(frames))
             result = score(
-                segmenter, frames, label_set,
+                segmenter, frames, frames.label_set,
                 progress=lambda done: bar.update(task, completed=done),
             )  # fmt: skip
     except (ModelError, ValueError) as error:
         fail(error)
-    console.print(score_table(result, label_set))
+    console.print(score_table(result, frames.label_set))
     if json_path is not None:
         content = report(
-            result, label_set,
+            result, frames.label_set,
             data={"name": data, "root": str(root), "split": split},
             model={
                 "name": segmenter.model_name,

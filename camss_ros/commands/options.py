@@ -1,5 +1,6 @@
 """Options that several subcommands share."""
 
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -17,6 +18,19 @@ RevealOrder = Annotated[
 Seed = Annotated[int, typer.Option(help="Of the noise.")]
 Device = Annotated[str, typer.Option(help="auto, cuda, cuda:N or cpu.")]
 Precision = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")]
+DataName = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        help="Data set: camvid, camvid32, cityscapes, acdc, acdc-{fog,night,rain,snow}, "
+        "kitti-step, cad-edgetune or folder (docs/datasets.md).",
+    ),
+]
+DataRoot = Annotated[Path, typer.Option("--root", help="Its folder, laid out as published.")]
+DataLabels = Annotated[
+    str | None,
+    typer.Option("--label-set", help="Map the labels onto this label set (name or YAML file)."),
+]
 
 
 def fail(error: Exception | str) -> NoReturn:

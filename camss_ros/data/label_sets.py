@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,15 @@ class LabelSet:
         classes: in order of their ids.
         void_color: RGB 0-255 of pixels without a class.
         void_values: values that mean "no class" in label files.
+        mappings: by the name of another label set, the other's class for each class of this one,
+            by name; None where the other set has no such class.
     """
 
     name: str
     classes: tuple[LabelClass, ...]
     void_color: tuple[int, int, int] = (0, 0, 0)
     void_values: tuple[int, ...] = (VOID,)
+    mappings: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict, hash=False)
 
     def palette(self) -> np.ndarray:
         """uint8 [256, 3] RGB: `palette()[labels]` colours a label image; void where no class is."""
@@ -48,9 +52,35 @@ class LabelSet:
             table[label_class.id] = label_class.id
         return table
 
+    def to(self, other: LabelSet) -> np.ndarray:
+        """uint8 [256]: the class id in `other` of each class id of this set, 255 where it has none.
+
+        Raises LabelSetError where the two have no mapping.
+        """
+        ids = {label_class.name: label_class.id for label_class in other.classes}
+        mapping: Mapping[str, str | None] = {name: name for name in ids}
+        if other.name != self.name:
+            if other.name not in self.mappings:
+                known = ", ".join(self.mappings) or "none"
+                raise LabelSetError(
+                    f"label set {self.name} has no mapping onto {other.name}; it has: {known}"
+                )
+            mapping = self.mappings[other.name]
+        table = np.full(256, VOID, np.uint8)
+        for label_class in self.classes:
+            name = mapping.get(label_class.name)
+            if name is not None and name not in ids:
+                raise LabelSetError(
+                    f"label set {self.name} maps {label_class.name!r} onto {name!r}, "
+                    f"which {other.name} does not have"
+                )
+            if name is not None:
+                table[label_class.id] = ids[name]
+        return table
+
 
 def load_label_set(name_or_path: str | Path) -> LabelSet:
-    """The label set of a name ("camvid11", "cityscapes19") or of a YAML file.
+    """The label set of a name (a file in `config/label_sets`) or of a YAML file.
 
     Raises LabelSetError where there is none, or naming the entry that is wrong.
     """
@@ -97,7 +127,28 @@ def _parse(content: Any, path: Path) -> LabelSet:
         classes=classes,
         void_color=_parse_color(void.get("color", [0, 0, 0]), f"label set {path}: void"),
         void_values=tuple(values),
+        mappings=_parse_mappings(content.get("mappings", {}), names, path),
     )
+
+
+def _parse_mappings(content: Any, names: list[str], path: Path) -> dict[str, dict[str, str | None]]:
+    if not isinstance(content, dict):
+        raise LabelSetError(f"label set {path}: expected `mappings` to be a mapping")
+    for target, mapping in content.items():
+        place = f"label set {path}: mappings.{target}"
+        if not isinstance(mapping, dict):
+            raise LabelSetError(f"{place}: expected a class of {target}, or null, for each class")
+        missing = [name for name in names if name not in mapping]
+        unknown = [str(name) for name in mapping if name not in names]
+        if missing or unknown:
+            raise LabelSetError(
+                f"{place}: expected each class once; missing: {', '.join(missing) or 'none'}; "
+                f"unknown: {', '.join(unknown) or 'none'}"
+            )
+        for name, other in mapping.items():
+            if other is not None and not isinstance(other, str):
+                raise LabelSetError(f"{place}.{name} is {other!r}, expected a class name or null")
+    return content
 
 
 def _parse_class(entry: Any, number: int, path: Path) -> LabelClass:

@@ -16,9 +16,6 @@ from camss_ros.evaluation.metrics import ConfusionMatrix, Scores
 from camss_ros.inference.segmenter import Segmentation
 from camss_ros.model.label_class import VOID, LabelClass
 
-DATA_SETS = {"camvid": "camvid11"}
-"""Known data sets and their label sets."""
-
 
 class LabeledFrames(Protocol):
     """What is evaluated: (image uint8 [H, W, 3], label uint8 [H, W], name) by index."""
@@ -44,14 +41,6 @@ class Evaluation:
     scores: Scores
     frames: int
     seconds_per_frame: float
-
-
-def label_set_of(data: str) -> str:
-    """Name of the label set of a data set. Raises ValueError that lists the known ones."""
-    if data not in DATA_SETS:
-        known = ", ".join(sorted(DATA_SETS))
-        raise ValueError(f"unknown data set {data!r}: expected one of {known}")
-    return DATA_SETS[data]
 
 
 def class_table(model: Sequence[LabelClass], data: LabelSet) -> np.ndarray:

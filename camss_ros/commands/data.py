@@ -1,0 +1,131 @@
+"""`camss-ros data`: look at a data set, check that it is whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from camss_ros.commands.options import DataLabels, DataName, DataRoot, fail
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from camss_ros.data.check import Contents
+    from camss_ros.data.datasets import DataSet
+    from camss_ros.data.labeled_images import LabeledImages
+    from camss_ros.model.label_class import LabelClass
+
+app = typer.Typer(help="Look at a data set, check that it is whole.", no_args_is_help=True)
+
+Split = Annotated[str | None, typer.Option(help="Only this split; all that are there without it.")]
+
+
+@app.command()
+def check(
+    name: DataName, root: DataRoot, split: Split = None, label_set: DataLabels = None
+) -> None:
+    """Read every file: counts, unpaired and broken files, unknown label values, class shares."""
+    from rich.console import Console
+
+    from camss_ros.data.datasets import find_data_set
+
+    console = Console(soft_wrap=True, highlight=False)
+    contents: dict[str, Contents] = {}
+    problems: list[str] = []
+    try:
+        data_set = find_data_set(name)
+        for one in _splits(data_set, root, split):
+            listing = data_set.list(root, one)
+            images = data_set.read(listing, root, label_set)
+            contents[one] = _read_all(images, one)
+            problems += [*listing.problems, *contents[one].problems]
+            console.print(_summary(one, len(images), listing.unlabelled, contents[one]))
+    except ValueError as error:
+        fail(error)
+    console.print(_share_table(contents, images.label_set.classes))
+    for problem in problems:
+        typer.echo(problem, err=True)
+    if problems:
+        fail(f"{len(problems)} problems in {root}")
+    console.print("no problems")
+
+
+@app.command()
+def show(
+    name: DataName,
+    root: DataRoot,
+    output: Annotated[Path, typer.Option(help="PNG file of the contact sheet.")],
+    split: Split = None,
+    label_set: DataLabels = None,
+    frames: Annotated[int, typer.Option(min=1, help="Frames on the sheet from each split.")] = 4,
+) -> None:
+    """Draw frames and their labels on a contact sheet, and count the frames."""
+    import cv2
+
+    from camss_ros.data.datasets import find_data_set
+    from camss_ros.data.drawing import colorize, contact_sheet, sample_evenly
+
+    tiles = []
+    try:
+        data_set = find_data_set(name)
+        for one in _splits(data_set, root, split):
+            listing = data_set.list(root, one)
+            images = data_set.read(listing, root, label_set)
+            unpaired = f", {len(listing.problems)} files unpaired" if listing.problems else ""
+            typer.echo(f"{one}: {len(images)} frames{unpaired}")
+            for index in sample_evenly(len(images), frames):
+                image, label, sample = images[index]
+                tiles.append((image, f"{one} {sample}"))
+                tiles.append((colorize(label, images.label_set.classes), images.label_set.name))
+    except ValueError as error:
+        fail(error)
+    sheet = contact_sheet(tiles, images.label_set.classes)
+    try:
+        encoded = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1]
+        output.write_bytes(encoded.tobytes())
+    except OSError as error:
+        fail(f"can't write {output}: {error.strerror}")
+    typer.echo(f"wrote {output}")
+
+
+def _splits(data_set: DataSet, root: Path, split: str | None) -> tuple[str, ...]:
+    # Without any, listing the usual one says what was looked for.
+    return (split,) if split is not None else data_set.splits(root) or ("val",)
+
+
+def _read_all(images: LabeledImages, split: str) -> Contents:
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from camss_ros.data.check import read_all
+
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, transient=True) as bar:
+        task = bar.add_task(split, total=len(images))
+        return read_all(images, lambda: bar.advance(task))
+
+
+def _summary(split: str, count: int, unlabelled: int, contents: Contents) -> str:
+    common = contents.sizes.most_common(3)
+    sizes = ", ".join(f"{width} x {height}" for (height, width), _ in common)
+    if len(contents.sizes) > len(common):
+        sizes += " and others"
+    labels = f"; {unlabelled} more images without a label" if unlabelled else ""
+    return f"{split}: {count} frames of {sizes or 'no readable size'}{labels}"
+
+
+def _share_table(contents: Mapping[str, Contents], classes: tuple[LabelClass, ...]) -> Table:
+    from rich.table import Table
+
+    table = Table(title="share of the labelled pixels, %")
+    table.add_column("class")
+    for split in contents:
+        table.add_column(split, justify="right")
+    for one in classes:
+        table.add_row(one.name, *(f"{100 * c.share(one.id):.3f}" for c in contents.values()))
+    table.add_section()
+    void = (f"{100 * c.void_share():.3f}" for c in contents.values())
+    table.add_row("without a class (of all)", *void)
+    return table

@@ -1,0 +1,32 @@
+"""Decoding image files, with damaged ones told from whole ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+def read_image(path: Path) -> np.ndarray | None:
+    """uint8 [H, W, 3] RGB, or None where the file is missing, damaged or truncated."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    # The decoders fill what a truncated file lacks with grey or black and report success.
+    if not data or _truncated(data):
+        return None
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:  # e.g. a header that claims more pixels than OpenCV allows
+        return None
+    return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _truncated(data: bytes) -> bool:
+    if data.startswith(b"\xff\xd8"):
+        return b"\xff\xd9" not in data
+    return data.startswith(b"\x89PNG") and b"IEND" not in data
