@@ -58,6 +58,13 @@ def test_own_file(tmp_path):
         ),
         ("classes: [{id: 0, name: a, color: [0, 0, 0]}]\nvoid: {file_values: [0]}", "file_values"),
         ("classes: [{", "not YAML"),
+        ("classes: [{id: 0, name: a, color: [0, 0, 0]}]\nmappings: []", "`mappings`"),
+        ("classes: [{id: 0, name: a, color: [0, 0, 0]}]\nmappings: {b: [c]}", "mappings.b"),
+        (
+            "classes: [{id: 0, name: a, color: [0, 0, 0]}]\nmappings: {b: {c: d}}",
+            "mappings.b: .*missing: a; unknown: c",
+        ),
+        ("classes: [{id: 0, name: a, color: [0, 0, 0]}]\nmappings: {b: {a: 3}}", "mappings.b.a"),
     ],
 )
 def test_wrong_files_are_refused_with_the_place(tmp_path, text, message):
@@ -65,6 +72,59 @@ def test_wrong_files_are_refused_with_the_place(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(LabelSetError, match=f"(?s)wrong.yaml.*{message}"):
         load_label_set(path)
+
+
+ALL = sorted(path.stem for path in config_file("label_sets/camvid11.yaml").parent.glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_mapping_leads_to_classes_of_its_target(name):
+    label_set = load_label_set(name)
+    assert label_set.name == name
+    np.testing.assert_array_equal(label_set.to(label_set)[: len(label_set.classes)],
+                                  np.arange(len(label_set.classes)))  # fmt: skip
+    for other in label_set.mappings:
+        target = load_label_set(other)
+        table = label_set.to(target)
+        assert table[255] == 255
+        assert set(table.tolist()) <= {*range(len(target.classes)), 255}
+
+
+def test_mappings_between_camvid_cityscapes_and_autoware():
+    camvid, cityscapes, autoware = map(load_label_set, ("camvid11", "cityscapes19", "autoware16"))
+
+    def mapped(one, other):
+        table = one.to(other)
+        names = {c.id: c.name for c in other.classes}
+        return {c.name: names.get(int(table[c.id])) for c in one.classes}
+
+    there, back = mapped(camvid, cityscapes), mapped(cityscapes, camvid)
+    assert there.pop("bicyclist") is None  # Cityscapes tells rider and bicycle apart
+    assert all(back[other] == name for name, other in there.items())
+    assert back["rider"] == back["bicycle"] == "bicyclist"
+    assert [c.name for c in autoware.classes][6:11] == [
+        "person", "vehicle", "bike", "road", "sidewalk",
+    ]  # fmt: skip
+    assert None not in mapped(camvid, autoware).values()
+    assert None not in mapped(cityscapes, autoware).values()
+    with pytest.raises(LabelSetError, match=r"autoware16 has no mapping onto camvid11; .*none"):
+        autoware.to(camvid)
+
+
+def test_cityscapes_label_ids_become_train_ids():
+    table = load_label_set("cityscapes34").to(load_label_set("cityscapes19"))
+    train_ids = {7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10,
+                 24: 11, 25: 12, 26: 13, 27: 14, 28: 15, 31: 16, 32: 17, 33: 18}  # fmt: skip
+    assert {i: int(table[i]) for i in range(256) if table[i] != 255} == train_ids
+
+
+def test_a_mapping_onto_a_class_that_is_not_there_is_refused(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "classes: [{id: 0, name: tram, color: [1, 2, 3]}]\nmappings: {camvid11: {tram: trolley}}"
+    )
+    with pytest.raises(LabelSetError, match="mine maps 'tram' onto 'trolley', which camvid11"):
+        load_label_set(path).to(load_label_set("camvid11"))
 
 
 def test_unknown_name_says_where_it_was_looked_for():

@@ -83,8 +83,9 @@ class Layout:
         labels = self._files(root, self.labels, split)
         images = self._files(root, self.images, split)
         if not self.splits and "{split}" not in self.images:
-            # The images of all splits lie together: leave out sequences of other splits.
-            sequences = {_without_frame(key) for key in labels}
+            # The images of all splits lie together: leave out the sequences of other splits.
+            folders = find(root, self.labels.rpartition("/")[0], {"split": split})
+            sequences = {tuple(sorted(fields.items())) for fields, _ in folders}
             images = {key: images[key] for key in images if _without_frame(key) in sequences}
         if not images or not labels:
             raise DataError(self._nothing(root, split, "labels" if images else "images"))
