@@ -1,6 +1,7 @@
 """The readers of the official layouts, each on a tiny tree of its own."""
 
 import contextlib
+import shutil
 
 import numpy as np
 import pytest
@@ -274,6 +275,9 @@ def test_splits_without_folders(tmp_path):
     write_cad_edgetune(tmp_path / "cad")
     assert len(open_data("cad-edgetune", tmp_path / "cad", "train")) == 1
     assert len(open_data("cad-edgetune", tmp_path / "cad", "all")) == 3
+    assert find_data_set("cad-edgetune").splits(tmp_path / "cad") == ("train", "val")
+    shutil.rmtree(tmp_path / "cad/SEQ2")
+    assert find_data_set("cad-edgetune").splits(tmp_path / "cad") == ("val",)
 
 
 def test_labels_are_mapped_onto_another_label_set(tmp_path):

@@ -126,3 +126,23 @@ def test_command_scores_a_folder_as_the_segmenter_sees_it(tmp_path):
     assert content["frames"] == 2
     assert content["sampling"]["steps"] == 2
     assert content["seconds_per_frame"] > 0
+
+
+def test_other_data_sets_are_scored_in_the_models_label_set(tmp_path):
+    model = save_small_model(tmp_path / "model", label_set=CAMVID.classes)
+    image = tmp_path / "leftImg8bit/val/ulm/ulm_000001_000019_leftImg8bit.png"
+    label = tmp_path / "gtFine/val/ulm/ulm_000001_000019_gtFine_labelIds.png"
+    for path, pixels in ((image, np.zeros((32, 48, 3), np.uint8)), (label, np.full((32, 48), 7))):
+        path.parent.mkdir(parents=True)
+        cv2.imwrite(str(path), pixels)
+    arguments = ("--data", "cityscapes", "--root", tmp_path, "--model", model, "--device", "cpu")
+    result = run(*arguments)
+    assert result.exit_code == 1
+    assert "does not know the classes of cityscapes19" in result.output
+    path = tmp_path / "scores.json"
+    result = run(*arguments, "--label-set", "camvid11", "--steps", 1, "--json", path)
+    assert result.exit_code == 0, result.output
+    content = json.loads(path.read_text())
+    assert content["data"]["label_set"] == "camvid11"
+    assert content["per_class_recall"]["road"] is not None
+    assert content["per_class_recall"]["sky"] is None

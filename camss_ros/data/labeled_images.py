@@ -33,7 +33,7 @@ class LabeledImages:
         self.label_set = label_sets[-1]
         self._read_label = read_label
         self._file_labels = label_sets[0]
-        self._table = np.arange(256, dtype=np.uint8)
+        self._table: np.ndarray = np.arange(256, dtype=np.uint8)
         for one, other in itertools.pairwise(label_sets):
             self._table = one.to(other)[self._table]
 

@@ -62,7 +62,7 @@ class Layout:
     partly_labelled: tuple[str, ...] = ()
 
     def splits_at(self, root: Path) -> tuple[str, ...]:
-        """The splits of which there are label folders, or () if this is not the layout there.
+        """The splits that have labels there, () if this is not the layout.
 
         Raises OSError where a folder can't be read.
         """
@@ -70,8 +70,8 @@ class Layout:
             return ()
         if not self.splits:
             return self._split_folders(root, self.labels)
-        folder = self.labels.rpartition("/")[0]
-        return self.splits if any(True for _ in find(root, folder, self.fields("all"))) else ()
+        found = {self.split_of(fields) for fields, _ in find(root, self.labels, {})}
+        return tuple(split for split in self.splits if split in found)
 
     def list(self, root: Path, split: str) -> Listing:
         """The pairs of a split, and what lacks its counterpart.
@@ -126,6 +126,7 @@ class Layout:
             return ()
         components = template.split("/")[:-1]
         last = next(i for i, component in enumerate(components) if "{split}" in component)
+        # SPLIT/labels is a split, any other folder is not.
         following = _fixed_part("/".join([*components[last + 1 :], ""]))
         folders = "/".join([*components[: last + 1], *filter(None, [following])])
         found = find(root, folders, self.fields(""))

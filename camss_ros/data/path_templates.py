@@ -1,7 +1,7 @@
 """Paths with fields, such as "gtFine/{split}/{city}/{frame}_gtFine_labelIds.png".
 
-A template without braces around a field is matched literally; "{suffix}" at the end of a template
-stands for any suffix of an image file.
+A field stands for one or more characters of a file or folder name, "{suffix}" for the suffix of an
+image file.
 """
 
 from __future__ import annotations

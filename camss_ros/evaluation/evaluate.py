@@ -55,7 +55,7 @@ def class_table(model: Sequence[LabelClass], data: LabelSet) -> np.ndarray:
         extra = ", ".join(sorted(own.keys() - ids.keys())) or "none"
         raise ValueError(
             f"the model does not know the classes of {data.name}: missing in the model: {missing}; "
-            f"only in the model: {extra}"
+            f"only in the model: {extra}; map the data's labels onto the model's label set"
         )
     table = np.full(256, VOID, np.uint8)
     for name, class_id in own.items():
