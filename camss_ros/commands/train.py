@@ -32,7 +32,6 @@ def autoencoder(
     seed: Annotated[int, typer.Option(help="Of weights and crops.")] = 0,
 ) -> None:
     """Train the mask autoencoder on the label images."""
-    from camss_ros.data.folder import DataError
     from camss_ros.training.loop import LoopOptions, TrainingError
     from camss_ros.training.train_autoencoder import AutoencoderTraining, train_autoencoder
 
@@ -40,7 +39,7 @@ def autoencoder(
     try:
         frames, validation = _splits(root, label_set)
         train_autoencoder(frames, validation, output, loop, AutoencoderTraining(seed=seed))
-    except (DataError, TrainingError, OSError) as error:
+    except (ValueError, TrainingError, OSError) as error:
         fail(error)
     typer.echo(f"wrote {output / 'autoencoder.pt'}")
 
@@ -61,9 +60,10 @@ def segmenter(
     seed: Annotated[int, typer.Option(help="Of weights, crops and noise.")] = 0,
 ) -> None:
     """Train backbone, transformer and denoiser; writes a model directory."""
+    from pickle import UnpicklingError
+
     import torch
 
-    from camss_ros.data.folder import DataError
     from camss_ros.data.label_sets import load_label_set
     from camss_ros.model.camseg import CamSeg, CamSegConfig
     from camss_ros.training.imagenet import load_imagenet
@@ -72,16 +72,19 @@ def segmenter(
 
     loop = LoopOptions(steps, learning_rate, warmup=150, ema_decay=0.995)
     try:
+        classes = load_label_set(label_set).classes
+        if synthetic_scenes and classes != load_label_set("camvid11").classes:
+            fail(f"the synthetic street has no {label_set} labels: add --synthetic-scenes 0")
         frames, validation = _splits(root, label_set)
         if synthetic_scenes:
             frames.add_synthetic(synthetic_scenes, share=0.1)
         torch.manual_seed(seed)
-        model = CamSeg(CamSegConfig("camss-tiny", load_label_set(label_set).classes))
+        model = CamSeg(CamSegConfig("camss-tiny", classes))
         load_imagenet(model)
         state = torch.load(autoencoder, map_location="cpu", weights_only=True)
         model.mask_autoencoder.load_state_dict(state)
         train_segmenter(model, frames, validation, output, loop, SegmenterTraining(seed=seed))
-    except (DataError, TrainingError, OSError, RuntimeError) as error:
+    except (ValueError, TrainingError, OSError, RuntimeError, UnpicklingError) as error:
         fail(error)
     typer.echo(f"wrote the model to {output}")
 
