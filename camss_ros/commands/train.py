@@ -54,6 +54,13 @@ def segmenter(
     label_set: Labels = "camvid11",
     steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of 8 crops.")] = 2600,
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 6e-4,
+    start_from: Annotated[
+        Path | None,
+        typer.Option(exists=True, help="checkpoint.pt of an earlier run, to refine its model."),
+    ] = None,
+    decoder_rate: Annotated[
+        float, typer.Option(min=0, help="Train the mask decoder too, at so many times the rate.")
+    ] = 0.0,
     synthetic_scenes: Annotated[
         int, typer.Option(min=0, help="Scenes of the synthetic street (camvid11 only), 10 %.")
     ] = 100,
@@ -70,7 +77,9 @@ def segmenter(
     from camss_ros.training.loop import LoopOptions, TrainingError
     from camss_ros.training.train_segmenter import SegmenterTraining, train_segmenter
 
-    loop = LoopOptions(steps, learning_rate, warmup=150, ema_decay=0.995)
+    # A short refinement warms up and averages over fewer steps.
+    ema_decay = 0.995 if steps >= 1000 else 0.98
+    loop = LoopOptions(steps, learning_rate, warmup=min(150, steps // 14), ema_decay=ema_decay)
     try:
         classes = load_label_set(label_set).classes
         if synthetic_scenes and classes != load_label_set("camvid11").classes:
@@ -83,7 +92,11 @@ def segmenter(
         load_imagenet(model)
         state = torch.load(autoencoder, map_location="cpu", weights_only=True)
         model.mask_autoencoder.load_state_dict(state)
-        train_segmenter(model, frames, validation, output, loop, SegmenterTraining(seed=seed))
+        if start_from is not None:
+            earlier = torch.load(start_from, map_location="cpu", weights_only=True)
+            model.load_state_dict(earlier["average"])
+        training = SegmenterTraining(decoder_rate=decoder_rate, seed=seed)
+        train_segmenter(model, frames, validation, output, loop, training)
     except (ValueError, TrainingError, OSError, RuntimeError, UnpicklingError) as error:
         fail(error)
     typer.echo(f"wrote the model to {output}")

@@ -21,6 +21,8 @@ from camss_ros.training.crops import CropOptions, random_crop
 from camss_ros.training.loop import LoopOptions, train
 from camss_ros.training.samples import LabelledFrames, class_weights, validation_miou
 
+_DECODER = "mask_autoencoder.decoder"
+
 
 @dataclass(frozen=True)
 class SegmenterTraining:
@@ -36,6 +38,7 @@ class SegmenterTraining:
         auxiliary_weight: of the cross-entropy of the decoded one-step prediction.
         start: timestep of that prediction, half of them from zero and half from noise.
         backbone_rate: factor on the learning rate of the pretrained backbone.
+        decoder_rate: factor on the learning rate of the mask decoder; 0 keeps it as it is.
         seed: of weights, crops, timesteps and noise.
     """
 
@@ -47,6 +50,7 @@ class SegmenterTraining:
     auxiliary_weight: float = 0.5
     start: int = 950
     backbone_rate: float = 0.5
+    decoder_rate: float = 0.0
     seed: int = 0
 
 
@@ -68,14 +72,16 @@ def train_segmenter(
     loop: LoopOptions,
     options: SegmenterTraining = SegmenterTraining(),
 ) -> CamSeg:
-    """Train all of `model` but its mask autoencoder; return the averaged model.
+    """Train all of `model` but its mask encoder; return the averaged model.
 
     The loss is the diffusion loss on v over the masked tokens, each weighted by its share of
     labelled pixels, plus a class-weighted cross-entropy of the one-step prediction of the clean
-    latent, decoded by the frozen mask decoder.
+    latent, decoded by the mask decoder.
     """
     torch.manual_seed(options.seed)
     model.mask_autoencoder.requires_grad_(False)
+    if options.decoder_rate > 0:
+        model.get_submodule(_DECODER).requires_grad_(True)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     weights = class_weights(frames)
 
@@ -96,6 +102,8 @@ def train_segmenter(
         return validation_miou(validation, segment)
 
     def rate_of(name: str) -> float:
+        if name.startswith(_DECODER):
+            return options.decoder_rate
         return options.backbone_rate if name.startswith("tokenizer.backbone") else 1.0
 
     average = train(model, losses, evaluate, output, loop, rate_of)
@@ -147,7 +155,7 @@ def segmenter_losses(
 
 
 def _set_modes(model: CamSeg) -> None:
-    """Training mode, but for the frozen autoencoder and the backbone's ImageNet statistics."""
+    """Training mode, but for the statistics of the autoencoder and of ImageNet."""
     model.train()
     model.mask_autoencoder.eval()
     if model.tokenizer is not None:
