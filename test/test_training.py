@@ -68,6 +68,16 @@ def test_the_segmenter_learns_and_leaves_the_autoencoder_alone(frames, tiny_conf
     assert written.mask_autoencoder.encoder is None
 
 
+def test_a_refinement_trains_the_mask_decoder_and_not_the_encoder(frames, tiny_config, tmp_path):
+    torch.manual_seed(0)
+    model = CamSeg(tiny_config)
+    before = {k: v.clone() for k, v in model.mask_autoencoder.named_parameters()}
+    training = SegmenterTraining(batch=2, crop=CROP, decoder_rate=1.0)
+    trained = train_segmenter(model, frames, frames, tmp_path, options(3), training)
+    for name, value in trained.mask_autoencoder.named_parameters():
+        assert torch.equal(value, before[name]) == name.startswith("encoder."), name
+
+
 def test_a_resumed_run_ends_as_an_uninterrupted_one(frames, tiny_config, tmp_path):
     training = SegmenterTraining(batch=2, crop=CROP)
 
