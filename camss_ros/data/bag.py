@@ -169,6 +169,7 @@ class Bag:
         while True:
             try:
                 connection, log_time, data = next(merged)
+                memoryview(data), int(log_time)  # a damaged sqlite3 file holds anything
             except StopIteration:
                 return
             except Exception as error:  # rosbags raises whatever its parsing hits
@@ -185,9 +186,13 @@ class Bag:
         readers: list[_Reader] = []
         for reader in self._readers:
             try:
-                readers += [self._scan(path) for path in _mcap_files(reader)] or [reader]
+                scanned = [self._scan(path) for path in _mcap_files(reader)]
             except (OSError, ValueError):  # not even its beginning
-                readers.append(reader)
+                scanned = []
+            readers += scanned or [reader]
+            if scanned:
+                with suppress(Exception):  # closing what is damaged
+                    reader.close()
         changed = readers != self._readers
         self._readers, self._recovered = readers, changed or self._recovered
         return changed
@@ -265,6 +270,11 @@ class Bag:
 
 def _opened(reader: Any) -> _Reader:
     reader.open()
+    for connection in reader.connections:
+        kinds = ((connection.topic, str), (connection.msgtype, str), (connection.msgcount, int))
+        if not all(isinstance(value, kind) for value, kind in kinds):
+            reader.close()
+            raise ValueError("its list of topics is damaged")
     return reader  # type: ignore[no-any-return]
 
 
