@@ -6,8 +6,8 @@
     output/metrics.json      settings, counts, class shares, scores, what was passed over
     output/timings.json      time of each stage, of the frames segmented by the last run
 
-A run that was stopped goes on where it was, and ends with the same files, but for the timings: a
-mask that exists is a frame that is done.
+A run that was stopped goes on where it was, and ends with the same files, but for the timings and
+the bytes of the video: a mask that exists is a frame that is done.
 """
 
 from __future__ import annotations

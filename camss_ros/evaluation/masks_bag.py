@@ -100,6 +100,8 @@ def _write_mask(
     writer: BagWriter, topic: Connection, bag: Bag, image: BagMessage, mask: Path
 ) -> None:
     labels = cv2.imread(str(mask), cv2.IMREAD_UNCHANGED)
+    if labels is None:
+        raise OSError(f"the mask '{mask}' can't be read any more")
     header = bag.decode(image).header
     message = image_message(labels, "mono8", 0, header.frame_id)
     # The stamp as it is, unset ones too.
