@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from camss_ros.nodes.image_bridge import (
+from camss_ros.data.image_encoding import (
     ImageRejectedError,
+    compressed_to_labels,
     compressed_to_rgb,
+    image_to_labels,
     image_to_rgb,
-    to_image_message,
 )
+from camss_ros.nodes.image_bridge import to_image_message
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -192,3 +194,31 @@ def test_an_array_becomes_a_message_without_padding(shape: tuple[int, ...]) -> N
     assert image.header == header
     assert (image.height, image.width, image.step) == (4, 6, 6 * (1 if len(shape) == 2 else 3))
     assert image.data.tobytes() == pixels.tobytes()
+
+
+def test_a_truncated_jpeg_is_rejected() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    _, jpeg = cv2.imencode(".jpg", noise)
+    data = array.array("B", jpeg.tobytes()[: len(jpeg) // 2])
+    with pytest.raises(ImageRejectedError, match="truncated") as rejected:
+        compressed_to_rgb(CompressedImage(format="jpeg", data=data))
+    assert rejected.value.reason == "data"
+
+
+def test_labels_come_through_bit_for_bit() -> None:
+    labels = np.random.default_rng(0).integers(0, 256, (5, 7), np.uint8)
+    np.testing.assert_array_equal(image_to_labels(message("mono8", labels, 7, padding=3)), labels)
+    _, png = cv2.imencode(".png", labels)
+    compressed = CompressedImage(format="png", data=array.array("B", png.tobytes()))
+    np.testing.assert_array_equal(compressed_to_labels(compressed), labels)
+
+
+def test_what_holds_no_labels_is_rejected() -> None:
+    with pytest.raises(ImageRejectedError, match="mono8"):
+        image_to_labels(message("rgb8", encode("rgb8", quadrants()), 48))
+    for suffix, image in ((".jpg", np.zeros((4, 4), np.uint8)), (".png", quadrants())):
+        _, data = cv2.imencode(suffix, image)
+        compressed = CompressedImage(format=suffix, data=array.array("B", data.tobytes()))
+        with pytest.raises(ImageRejectedError) as rejected:
+            compressed_to_labels(compressed)
+        assert rejected.value.reason == "encoding"

@@ -14,7 +14,8 @@ from typer.testing import CliRunner, Result
 
 from camss_ros.cli import app
 from camss_ros.data.frames import Frame, FrameSource, open_frames
-from camss_ros.evaluation.segment_files import OutputMismatchError, segment_files
+from camss_ros.evaluation.result_folder import OutputMismatchError
+from camss_ros.evaluation.segment_files import segment_files
 from camss_ros.inference.segmenter import Segmenter
 
 SIZE = (48, 64)

@@ -87,6 +87,23 @@ def evaluate(
     return Evaluation(matrix.scores(), len(frames), seconds / max(len(frames), 1))
 
 
+def scores_report(scores: Scores, label_set: LabelSet) -> dict[str, Any]:
+    """The scores as JSON values: 0 to 1, null where a class does not occur."""
+
+    def by_class(values: np.ndarray) -> dict[str, float | None]:
+        pairs = zip(label_set.classes, values.tolist(), strict=True)
+        return {label_class.name: _number(value) for label_class, value in pairs}
+
+    return {
+        "miou": _number(scores.miou),
+        "per_class_iou": by_class(scores.per_class_iou),
+        "precision_void_excluded": _number(scores.precision_void_excluded),
+        "per_class_precision": by_class(scores.per_class_precision),
+        "per_class_recall": by_class(scores.per_class_recall),
+        "pixel_accuracy": _number(scores.pixel_accuracy),
+    }
+
+
 def report(
     evaluation: Evaluation,
     label_set: LabelSet,
@@ -101,19 +118,8 @@ def report(
 
     import camss_ros
 
-    scores = evaluation.scores
-
-    def by_class(values: np.ndarray) -> dict[str, float | None]:
-        pairs = zip(label_set.classes, values.tolist(), strict=True)
-        return {label_class.name: _number(value) for label_class, value in pairs}
-
     return {
-        "miou": _number(scores.miou),
-        "per_class_iou": by_class(scores.per_class_iou),
-        "precision_void_excluded": _number(scores.precision_void_excluded),
-        "per_class_precision": by_class(scores.per_class_precision),
-        "per_class_recall": by_class(scores.per_class_recall),
-        "pixel_accuracy": _number(scores.pixel_accuracy),
+        **scores_report(evaluation.scores, label_set),
         "data": {**data, "label_set": label_set.name},
         "model": model,
         "sampling": sampling,

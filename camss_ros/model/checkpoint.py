@@ -1,6 +1,7 @@
 """Models on disk: `config.json` and `model.safetensors` in one directory."""
 
 import dataclasses
+import hashlib
 import json
 import types
 import typing
@@ -100,6 +101,15 @@ def find_model(model: str | Path) -> Path:
         f"Bundled models: {', '.join(bundled) or 'none'}. "
         f"A model directory holds {CONFIG_FILE} and {WEIGHTS_FILE}."
     )
+
+
+def weights_hash(model: str | Path) -> str:
+    """SHA-256 of a model's weights, in hexadecimal; see `find_model`."""
+    with (find_model(model) / WEIGHTS_FILE).open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def read_config(path: Path) -> CamSegConfig:

@@ -26,15 +26,15 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-from camss_ros.nodes.camera_info import scale_camera_info
-from camss_ros.nodes.diagnostics import FrameCounter, diagnostic_array, diagnostic_status
-from camss_ros.nodes.image_bridge import (
+from camss_ros.data.image_encoding import (
     ImageRejectedError,
     check_image,
     compressed_to_rgb,
     image_to_rgb,
-    to_image_message,
 )
+from camss_ros.nodes.camera_info import scale_camera_info
+from camss_ros.nodes.diagnostics import FrameCounter, diagnostic_array, diagnostic_status
+from camss_ros.nodes.image_bridge import to_image_message
 from camss_ros.nodes.inference_worker import InferenceWorker
 from camss_ros.nodes.label_info import label_info_message, label_info_type
 from camss_ros.nodes.parameters import NodeParameters

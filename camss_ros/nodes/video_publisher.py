@@ -13,7 +13,6 @@ Node `video_publisher`; topics, relative to its namespace, all with the stamp of
 from __future__ import annotations
 
 import array
-import math
 import sys
 import time
 from collections.abc import Iterator
@@ -39,6 +38,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from camss_ros.data.frames import Frame, FrameSource, open_frames
+from camss_ros.data.pinhole import pinhole
 
 # A late subscriber to source_frame still learns of this many frames.
 _SOURCE_FRAME_QOS = QoSProfile(
@@ -147,7 +147,7 @@ class VideoPublisher(Node):
         header = Header(stamp=stamp, frame_id=self._frame_id)
         height, width = frame.image.shape[:2]
         self._names.publish(Header(stamp=stamp, frame_id=frame.name))
-        self._infos.publish(_camera_info(header, height, width, self._fov))
+        self._infos.publish(CameraInfo(header=header, **pinhole(height, width, self._fov)))
         if self._compressed:
             self._images.publish(_compressed_image(header, frame.image))
         else:
@@ -184,22 +184,6 @@ def _compressed_image(header: Header, image: np.ndarray) -> CompressedImage:
     data = array.array("B")
     data.frombytes(jpeg.tobytes())
     return CompressedImage(header=header, format="jpeg", data=data)
-
-
-def _camera_info(header: Header, height: int, width: int, fov: float) -> CameraInfo:
-    """An undistorted pinhole with square pixels that looks through the image centre."""
-    focal = width / 2 / math.tan(math.radians(fov) / 2)
-    cx, cy = (width - 1) / 2, (height - 1) / 2
-    return CameraInfo(
-        header=header,
-        height=height,
-        width=width,
-        distortion_model="plumb_bob",
-        d=[0.0] * 5,
-        k=[focal, 0.0, cx, 0.0, focal, cy, 0.0, 0.0, 1.0],
-        r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
-        p=[focal, 0.0, cx, 0.0, 0.0, focal, cy, 0.0, 0.0, 0.0, 1.0, 0.0],
-    )
 
 
 def main(args: list[str] | None = None) -> int:

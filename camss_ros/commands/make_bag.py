@@ -1,0 +1,69 @@
+"""`camss-ros make-bag`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from camss_ros.commands.options import fail
+
+
+def make_bag(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="INPUT",
+            help="Video, image folder (images/ and labels/ below it: with labels), or "
+            "synthetic[:dusk|:fog].",
+        ),
+    ],
+    output: Annotated[Path, typer.Option(help="Folder of the bag; must not exist.")],
+    rate: Annotated[
+        float, typer.Option(min=0, max=1000, help="Frames a second; 0: the video's own, 10 else.")
+    ] = 0.0,
+    label_set: Annotated[
+        str | None, typer.Option(help="Of the label images: a name (camvid11) or a YAML file.")
+    ] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="Only the first so many.")] = None,
+    storage: Annotated[str, typer.Option(help="mcap or sqlite3.")] = "mcap",
+    namespace: Annotated[str, typer.Option(help="Of the topics.")] = "/camera",
+    jpeg: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=100, metavar="QUALITY", help="CompressedImage (JPEG) instead of Image."
+        ),
+    ] = None,
+) -> None:
+    """Write a video, image folder or labelled folder as a rosbag2, without ROS."""
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from camss_ros.data.frames import open_frames
+    from camss_ros.data.label_sets import load_label_set
+    from camss_ros.data.make_bag import make_bag as make
+
+    if storage not in ("mcap", "sqlite3"):
+        fail(f"storage {storage!r}: expected mcap or sqlite3")
+    if not namespace.startswith("/") or namespace.endswith("/"):
+        fail(f"namespace {namespace!r}: expected it to begin with / and not to end with it")
+    try:
+        labels = load_label_set(label_set) if label_set else None
+        opened = open_frames(source, classes=len(labels.classes) if labels else None)
+        if labels is None and opened.label_set:
+            labels = load_label_set(opened.label_set)
+        total = min((n for n in (opened.length, frames) if n is not None), default=None)
+        with Progress(
+            *Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn()
+        ) as progress:
+            task = progress.add_task("writing", total=total)
+            count = make(
+                opened, output, rate or opened.fps, labels, frames,
+                storage=storage,  # type: ignore[arg-type]  # checked above
+                namespace=namespace,
+                jpeg=jpeg,
+                on_frame=lambda: progress.advance(task),
+            )  # fmt: skip
+    except (ImportError, OSError, ValueError) as error:
+        fail(error)
+    typer.echo(f"{count} frames in '{output}'")
+    if opened.skipped:
+        typer.echo(f"{len(opened.skipped)} files could not be read", err=True)

@@ -1,0 +1,69 @@
+"""The messages that bags of images hold, and their wire formats, without a ROS installation.
+
+The definitions are the standard ones, not those a bag may carry: an unrelated topic with a broken
+definition then harms nobody, and older bags carry none.
+"""
+
+from __future__ import annotations
+
+import struct
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rosbags.typesys.store import Typestore
+
+IMAGE = "sensor_msgs/msg/Image"
+COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
+CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+LABEL_INFO = "vision_msgs/msg/LabelInfo"
+IMAGE_TYPES = (IMAGE, COMPRESSED_IMAGE)
+
+# vision_msgs 4.1; rosbags has no definitions of it.
+_VISION_CLASS_MSG = "uint16 class_id\nstring class_name\n"
+_LABEL_INFO_MSG = "std_msgs/Header header\nvision_msgs/VisionClass[] class_map\nfloat32 threshold\n"
+
+
+@cache
+def ros2_types() -> Typestore:
+    """Message types of ROS 2 (Humble, whose image messages later ones share) and LabelInfo."""
+    from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    store.register(get_types_from_msg(_VISION_CLASS_MSG, "vision_msgs/msg/VisionClass"))
+    store.register(get_types_from_msg(_LABEL_INFO_MSG, LABEL_INFO))
+    return store
+
+
+@cache
+def ros1_types() -> Typestore:
+    """Message types of ROS 1 (Noetic)."""
+    from rosbags.typesys import Stores, get_typestore
+
+    return get_typestore(Stores.ROS1_NOETIC)
+
+
+def header_stamp(data: bytes, ros1: bool) -> int | None:
+    """The header stamp, in ns, of a serialized message that begins with a std_msgs/Header.
+
+    None where the message is too short for one, or the stamp was never set (zero).
+    """
+    try:
+        if ros1:
+            _, seconds, nanoseconds = struct.unpack_from("<III", data)
+        else:  # CDR: the second byte of its four-byte header says the byte order
+            order = "<" if data[1:2] != b"\x00" else ">"
+            seconds, nanoseconds = struct.unpack_from(f"{order}iI", data, 4)
+    except struct.error:
+        return None
+    return (seconds * 10**9 + nanoseconds) or None
+
+
+def make_header(stamp: int, frame_id: str) -> Any:
+    """std_msgs/Header; `stamp` in ns."""
+    types = ros2_types().types
+    seconds, nanoseconds = divmod(stamp, 10**9)
+    return types["std_msgs/msg/Header"](
+        stamp=types["builtin_interfaces/msg/Time"](sec=seconds, nanosec=nanoseconds),
+        frame_id=frame_id,
+    )

@@ -1,0 +1,180 @@
+"""A bag again, as rosbag2 (MCAP), with the masks of its images beside the original topics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+
+from camss_ros.data.bag import Bag, BagError, BagMessage
+from camss_ros.data.bag_types import IMAGE, LABEL_INFO, ros2_types
+from camss_ros.data.bag_writer import BagWriter, image_message, label_info_message
+from camss_ros.evaluation.bag_frames import BagSelection
+from camss_ros.model.label_class import LabelClass
+
+if TYPE_CHECKING:
+    from rosbags.interfaces import Connection
+    from rosbags.typesys.store import Typestore
+
+
+def mask_topic(image_topic: str) -> str:
+    """Where the node that subscribes to `image_topic` in its own namespace publishes its masks."""
+    return _segmentation(image_topic) + "/mask"
+
+
+def write_masks_bag(
+    bag: Bag,
+    path: Path,
+    selection: BagSelection,
+    mask_of: Callable[[int], Path],
+    classes: Sequence[LabelClass],
+    on_message: Callable[[], None] = lambda: None,
+) -> list[str]:
+    """Write the span of `bag` that `selection` names to the new folder `path`.
+
+    Every image with a mask is followed by it on `segmentation/mask` beside the image's topic
+    (sensor_msgs/Image, mono8), with the image's header and log time; `segmentation/label_info`
+    (vision_msgs/LabelInfo, latched) comes first. Topics of these names in the bag are replaced.
+    `mask_of`: the file for an image message by its number in the span.
+
+    Returns what could not be copied. Raises BagError where `path` exists, OSError.
+    """
+    notes: list[str] = []
+    mask_name, info_name = (
+        mask_topic(selection.image),
+        _segmentation(selection.image) + "/label_info",
+    )
+    start, stop = selection.span(bag)
+    ros1 = _Ros1Types(bag) if bag.ros1 else None
+    with BagWriter(path) as writer:
+        topics: dict[tuple[str, str], Connection] = {}
+        for connection in bag.connections:
+            key = (connection.topic, connection.msgtype)
+            if connection.topic in (mask_name, info_name):
+                note = f"{connection.topic} is replaced"
+            elif key in topics:
+                continue
+            else:
+                try:
+                    definition, digest = (
+                        ros1.definition(connection) if ros1 else _definition(connection)
+                    )
+                    qos = [] if ros1 else connection.ext.offered_qos_profiles  # type: ignore[union-attr]
+                    topics[key] = writer.add_raw_topic(*key, definition, digest, qos)
+                    continue
+                except Exception as error:  # rosbags raises whatever its parsing hits
+                    note = f"{connection.topic} is left out: {error}"
+            if note not in notes:
+                notes.append(note)
+        masks = writer.add_topic(mask_name, IMAGE)
+        info = writer.add_topic(info_name, LABEL_INFO, latched=True)
+        number = 0
+        first = True
+        try:
+            for message in bag.messages(None, start, stop):
+                if first:
+                    names = label_info_message(classes, message.log_time, "")
+                    writer.write(info, names, message.log_time)
+                    first = False
+                topic = topics.get((message.topic, message.type))
+                if topic is not None:
+                    try:
+                        data = ros1.to_cdr(message) if ros1 else message.data
+                        writer.write_raw(topic, data, message.log_time)
+                    except BagError as error:
+                        notes.append(f"a message of {message.topic} is left out: {error}")
+                if message.topic == selection.image:
+                    mask = mask_of(number)
+                    if number % selection.every == 0 and mask.exists():
+                        _write_mask(writer, masks, bag, message, mask)
+                    number += 1
+                on_message()
+        except BagError as error:
+            notes.append(str(error))
+    return notes
+
+
+def _write_mask(
+    writer: BagWriter, topic: Connection, bag: Bag, image: BagMessage, mask: Path
+) -> None:
+    labels = cv2.imread(str(mask), cv2.IMREAD_UNCHANGED)
+    if labels is None:
+        raise OSError(f"the mask '{mask}' can't be read any more")
+    header = bag.decode(image).header
+    message = image_message(labels, "mono8", 0, header.frame_id)
+    # The stamp as it is, unset ones too.
+    message.header.stamp.sec = header.stamp.sec
+    message.header.stamp.nanosec = header.stamp.nanosec
+    writer.write(topic, message, image.log_time)
+
+
+def _segmentation(image_topic: str) -> str:
+    name = image_topic.removesuffix("/compressed")
+    return name[: name.rfind("/") + 1] + "segmentation"
+
+
+def _definition(connection: Connection) -> tuple[str, str]:
+    """Text and RIHS01 hash of a rosbag2 topic's type; bags before Iron carry neither."""
+    if connection.msgdef.data and connection.digest:
+        return connection.msgdef.data, connection.digest
+    kind = connection.msgtype
+    known = ros2_types()
+    if not connection.msgdef.data:
+        if kind not in known.fielddefs:
+            raise BagError(f"the bag has no definition of {kind}")
+        return known.generate_msgdef(kind, ros_version=2)[0], known.hash_rihs01(kind)
+    return connection.msgdef.data, _parsed(connection.msgdef.data, kind).hash_rihs01(kind)
+
+
+def _parsed(definition: str, kind: str) -> Typestore:
+    """The types of a definition in the format of .msg files."""
+    from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+    store = get_typestore(Stores.EMPTY)
+    store.register(get_types_from_msg(definition, kind))
+    return store
+
+
+class _Ros1Types:
+    """Message types of a ROS 1 bag as those of ROS 2.
+
+    A type that ROS 2 knows is taken over where its fields are the same there; others bring their
+    own definition along.
+    """
+
+    def __init__(self, bag: Bag) -> None:
+        self._stores: dict[str, Typestore] = {}
+        self._bag = bag
+
+    def definition(self, connection: Connection) -> tuple[str, str]:
+        """Text and RIHS01 hash; raises BagError where the type is another in ROS 2."""
+        from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+        kind = connection.msgtype
+        known = ros2_types()
+        types = get_types_from_msg(connection.msgdef.data, kind)
+        for name in types:
+            if name == "std_msgs/msg/Header" or name not in known.fielddefs:
+                continue
+            if not _same_fields(types[name][1], known.fielddefs[name][1]):
+                raise BagError(f"{name} has other fields in ROS 2")
+        store = get_typestore(Stores.EMPTY)
+        store.register({name: known.fielddefs.get(name, types[name]) for name in types})
+        for name in ("builtin_interfaces/msg/Time", "builtin_interfaces/msg/Duration"):
+            if name not in store.fielddefs:
+                store.register({name: known.fielddefs[name]})
+        self._stores[kind] = store
+        return store.generate_msgdef(kind, ros_version=2)[0], store.hash_rihs01(kind)
+
+    def to_cdr(self, message: BagMessage) -> memoryview:
+        try:
+            return self._stores[message.type].ros1_to_cdr(message.data, message.type)
+        except Exception as error:  # rosbags raises whatever its parsing hits
+            raise BagError(f"no {message.type}: {error or type(error).__name__}") from error
+
+
+def _same_fields(one: object, other: object) -> bool:
+    """Names of fields differ in case: CameraInfo has K in ROS 1 and k in ROS 2."""
+    return str(one).lower() == str(other).lower()

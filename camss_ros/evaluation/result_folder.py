@@ -1,0 +1,92 @@
+"""A folder of results that a stopped run leaves in a state from which the next one goes on.
+
+A summary file holds the settings from the beginning on, so that results of others are not mixed
+with them; every file is written under a temporary name first, so that one that exists is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+
+class OutputMismatchError(ValueError):
+    """The output folder holds the results of other settings."""
+
+
+def begin_results(summary: Path, settings: dict[str, Any], folders: Sequence[str]) -> bool:
+    """Make `folders` beside `summary` and note the settings, JSON-able, in it.
+
+    Returns whether an earlier run with these settings is there. Raises OutputMismatchError where
+    there is one with others, OSError where that can't be written.
+    """
+    output = summary.parent
+    for folder in folders:
+        (output / folder).mkdir(parents=True, exist_ok=True)
+    if not summary.exists():
+        write_json(summary, {"complete": False, "settings": settings})
+        return False
+    try:
+        found = json.loads(summary.read_text())["settings"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise OutputMismatchError(
+            f"'{summary}' is not a summary of this command: choose another output folder"
+        ) from error
+    wanted = json.loads(json.dumps(settings))
+    if found != wanted:
+        names = sorted(set(found) | set(wanted))
+        changes = [
+            f"{name} {found.get(name)!r} there, {wanted.get(name)!r} now"
+            for name in names
+            if found.get(name) != wanted.get(name)
+        ]
+        raise OutputMismatchError(
+            f"'{output}' holds the results of other settings ({'; '.join(changes)}): choose "
+            "another output folder or delete this one"
+        )
+    return True
+
+
+def finish_results(
+    summary: Path, settings: dict[str, Any], results: dict[str, Any]
+) -> dict[str, Any]:
+    """Write the summary of a run that is complete, and return it."""
+    content = {"complete": True, "settings": settings, **results}
+    write_json(summary, content)
+    return content
+
+
+def read_mask(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """The label image uint8 [H, W] of that shape; None where there is none."""
+    labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.exists() else None
+    if labels is None or labels.shape != shape or labels.dtype != np.uint8:
+        return None
+    return labels
+
+
+def write_image(path: Path, image: np.ndarray) -> None:
+    """Write uint8 [H, W] or [H, W, 3] RGB in the format of the suffix. Raises OSError."""
+    if image.ndim == 3:
+        image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    ok, data = cv2.imencode(path.suffix, image)
+    if not ok:
+        raise OSError(f"OpenCV can't encode '{path}'")
+    write_atomically(path, data.tobytes())
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write JSON for people to read too; without NaN, which is none."""
+    write_atomically(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write the file under a temporary name, then rename it."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(data)
+    os.replace(partial, path)

@@ -1,0 +1,132 @@
+"""Small bags for the tests."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rosbags.rosbag1 import Writer as Writer1
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+
+from camss_ros.data.bag_types import (
+    COMPRESSED_IMAGE,
+    IMAGE,
+    make_header,
+    ros1_types,
+    ros2_types,
+)
+from camss_ros.data.bag_writer import image_message
+
+SECOND = 10**9
+PERIOD = SECOND // 10
+SIZE = (32, 48)
+
+
+def images(count: int, seed: int = 0) -> list[np.ndarray]:
+    """uint8 [32, 48, 3] each."""
+    rng = np.random.default_rng(seed)
+    return [rng.integers(0, 256, (*SIZE, 3), np.uint8) for _ in range(count)]
+
+
+def labels(count: int, classes: int = 11, seed: int = 1) -> list[np.ndarray]:
+    """uint8 [32, 48] each, with some void."""
+    rng = np.random.default_rng(seed)
+    made = [rng.integers(0, classes, SIZE, np.uint8) for _ in range(count)]
+    for label in made:
+        label[:4] = 255
+    return made
+
+
+def compressed_message(pixels: np.ndarray, stamp: int, suffix: str = ".png") -> object:
+    """CompressedImage of uint8 [H, W, 3] RGB or [H, W]."""
+    ok, data = cv2.imencode(suffix, pixels[..., ::-1] if pixels.ndim == 3 else pixels)
+    assert ok
+    return ros2_types().types[COMPRESSED_IMAGE](
+        header=make_header(stamp, "camera"), format=suffix[1:], data=data.reshape(-1)
+    )
+
+
+def stamps(count: int) -> list[int]:
+    return [100 * SECOND + i * PERIOD for i in range(count)]
+
+
+def write_bag(
+    path: Path,
+    frames: Sequence[np.ndarray],
+    truths: Sequence[np.ndarray] = (),
+    storage: str = "mcap",
+    compression: CompressionMode = CompressionMode.NONE,
+    label_shift: int = 0,
+    compressed: bool = False,
+    change: Callable[[int, bytes], bytes] = lambda number, data: data,
+) -> Path:
+    """Topics /cam/image and, with `truths`, /cam/label, 10 Hz from 100 s on.
+
+    `label_shift`: ns by which the labels' stamps and log times are later. `change`: of the
+    serialized images.
+    """
+    store = ros2_types()
+    plugin = StoragePlugin.MCAP if storage == "mcap" else StoragePlugin.SQLITE3
+    writer = Writer(path, version=8, storage_plugin=plugin)
+    writer.set_compression(compression, CompressionFormat.ZSTD)
+    kind = COMPRESSED_IMAGE if compressed else IMAGE
+    with writer:
+        image_topic = writer.add_connection("/cam/image", kind, typestore=store)
+        label_topic = writer.add_connection("/cam/label", kind, typestore=store) if truths else None
+        for number, (frame, stamp) in enumerate(zip(frames, stamps(len(frames)), strict=True)):
+            image = (
+                compressed_message(frame, stamp)
+                if compressed
+                else image_message(frame, "rgb8", stamp, "camera")
+            )
+            data = bytes(store.serialize_cdr(image, kind))
+            writer.write(image_topic, stamp, change(number, data))
+            if number < len(truths):
+                late = stamp + label_shift
+                label = (
+                    compressed_message(truths[number], late)
+                    if compressed
+                    else image_message(truths[number], "mono8", late, "camera")
+                )
+                writer.write(label_topic, late, store.serialize_cdr(label, kind))
+    return path
+
+
+def write_ros1_bag(path: Path, frames: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> Path:
+    """The same topics as a ROS 1 bag, in lz4 chunks."""
+    store = ros1_types()
+    types = store.types
+    writer = Writer1(path)
+    writer.set_compression(Writer1.CompressionFormat.LZ4)
+    with writer:
+        topics = {
+            name: writer.add_connection(name, IMAGE, typestore=store)
+            for name in ("/cam/image", "/cam/label")
+        }
+        for number, stamp in enumerate(stamps(len(frames))):
+            seconds, nanoseconds = divmod(stamp, SECOND)
+            header = types["std_msgs/msg/Header"](
+                seq=number,
+                stamp=types["builtin_interfaces/msg/Time"](sec=seconds, nanosec=nanoseconds),
+                frame_id="camera",
+            )
+            pairs = (
+                ("/cam/image", frames[number], "rgb8"),
+                ("/cam/label", truths[number], "mono8"),
+            )
+            for name, pixels, encoding in pairs:
+                message = types[IMAGE](
+                    header=header, height=SIZE[0], width=SIZE[1], encoding=encoding,
+                    is_bigendian=0, step=pixels[0].size, data=pixels.reshape(-1),
+                )  # fmt: skip
+                writer.write(topics[name], stamp, store.serialize_ros1(message, IMAGE))
+    return path
+
+
+def split_bag(path: Path, parts: Sequence[Path]) -> Path:
+    """One rosbag2 folder, without metadata.yaml, of the storage files of several."""
+    path.mkdir()
+    for number, part in enumerate(parts):
+        (file,) = (p for p in part.iterdir() if p.suffix in (".mcap", ".db3"))
+        (path / f"{path.name}_{number}{file.suffix}").write_bytes(file.read_bytes())
+    return path
