@@ -13,6 +13,7 @@ Node `video_publisher`; topics, relative to its namespace, all with the stamp of
 from __future__ import annotations
 
 import array
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -34,6 +35,7 @@ from rclpy.qos import (
     ReliabilityPolicy,
     qos_profile_sensor_data,
 )
+from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -52,6 +54,7 @@ _SOURCE_FRAME_QOS = QoSProfile(
 _MATCHING_S = 0.5
 # Best-effort images still on their way are lost when the process that sent them ends.
 _LINGER_S = 0.5
+_SIGNAL_S = 0.1
 _JPEG_QUALITY = 90
 
 
@@ -140,7 +143,8 @@ class VideoPublisher(Node):
     def _spin_until(self, due: float) -> None:
         self._executor.spin_once(timeout_sec=0)
         while (remaining := due - time.monotonic()) > 0:
-            self._executor.spin_once(timeout_sec=remaining)
+            # A signal is served between two waits.
+            self._executor.spin_once(timeout_sec=min(remaining, _SIGNAL_S))
 
     def _publish(self, frame: Frame) -> None:
         stamp = self.get_clock().now().to_msg()
@@ -187,8 +191,11 @@ def _compressed_image(header: Header, image: np.ndarray) -> CompressedImage:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run the node; returns the exit code: 0 at the end or after SIGINT, 1 after an error."""
-    rclpy.init(args=args)
+    """Run the node; returns the exit code: 0 at the end or after a signal, 1 after an error."""
+    # rclpy's own handlers shut ROS down under the feet of a running wait.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     logger = rclpy.logging.get_logger("video_publisher")
     try:
         node = VideoPublisher()
