@@ -145,6 +145,7 @@ def train(
         with (output / "metrics.jsonl").open("a") as file:
             file.write(json.dumps({"step": step, **values}) + "\n")
 
+    device_type = next(module.parameters()).device.type
     columns = (
         BarColumn(),
         MofNCompleteColumn(),
@@ -157,7 +158,6 @@ def train(
             for group in optimizer.param_groups:
                 factor = learning_rate_factor(step, options) * group["rate"]
                 group["lr"] = options.learning_rate * factor
-            device_type = next(module.parameters()).device.type
             with torch.autocast(device_type, torch.bfloat16, enabled=options.bf16):
                 losses = loss_of_step(step)
             values = {name: float(value.detach()) for name, value in losses.items()}

@@ -10,12 +10,12 @@ from torch.nn import functional
 
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.label_class import VOID
+from camss_ros.model.loss import diffusion_loss
 from camss_ros.model.schedule import (
     TRAIN_STEPS,
     SamplingOptions,
     predict_x0,
     q_sample,
-    v_target,
 )
 from camss_ros.training.crops import CropOptions, random_crop
 from camss_ros.training.loop import LoopOptions, train
@@ -131,10 +131,9 @@ def segmenter_losses(
     x0 = target.flatten(0, 1).repeat(repeats, 1)
     t = torch.randint(0, TRAIN_STEPS, x0.shape[:1], generator=batch.noise)
     noise = torch.randn(x0.shape, generator=batch.noise)
-    output = model.denoiser(
-        q_sample(x0, t, noise), model.denoiser.time_embed(t), embedded.repeat(repeats, 1)
-    ).float()
-    error = (output - v_target(x0, t, noise)).square().mean(dim=-1)
+    noisy = q_sample(x0, t, noise)
+    output = model.denoiser(noisy, model.denoiser.time_embed(t), embedded.repeat(repeats, 1))
+    error = diffusion_loss(output, x0, noisy, t, noise, "v")
     token_weight = weight.flatten().repeat(repeats)
     diffusion = (error * token_weight).sum() / token_weight.sum().clamp(min=1.0)
 
