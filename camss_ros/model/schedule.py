@@ -147,6 +147,20 @@ def predict_x0(x: Tensor, t: Tensor, output: Tensor, prediction: Prediction) -> 
     return (x - sigma * output) / signal
 
 
+def ddim_move(x: Tensor, t: Tensor, x0: Tensor, to: Tensor) -> Tensor:
+    """Move noisy latents to other timesteps along the line through their clean estimate (DDIM).
+
+    Args:
+        x, x0: [n, ...] latents at `t` and their clean estimate.
+        t, to: [n] int64 timesteps, 0 to 999.
+
+    Returns:
+        [n, ...] latents at `to`.
+    """
+    signal, sigma = _scales(t, x)
+    return q_sample(x0, to, (x - signal * x0) / sigma)
+
+
 def snr(t: Tensor) -> Tensor:
     """Signal-to-noise power ratio alpha_bar / (1 - alpha_bar) at int64 timesteps, float32."""
     signal, sigma = _signal_and_noise(t.device)[:, t]
