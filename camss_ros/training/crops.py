@@ -24,7 +24,11 @@ class CropOptions:
 
 
 def random_crop(
-    image: np.ndarray, label: np.ndarray, options: CropOptions, rng: np.random.Generator
+    image: np.ndarray,
+    label: np.ndarray,
+    options: CropOptions,
+    rng: np.random.Generator,
+    focus: tuple[int, int] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Zoom, crop, mirror and recolour one labelled image.
 
@@ -33,6 +37,7 @@ def random_crop(
         label: uint8 [H, W], 255 where void.
         options: see `CropOptions`.
         rng: source of everything random.
+        focus: (row, column) of a pixel that the crop shall contain, but for the rotation.
 
     Returns:
         Image uint8 [h, w, 3] and label uint8 [h, w] of `options.size`; what lies outside the
@@ -44,8 +49,8 @@ def random_crop(
     zoom_x, zoom_y = zoom * aspect, zoom / aspect
     span_x = label.shape[1] * zoom_x - width
     span_y = label.shape[0] * zoom_y - height
-    left = rng.uniform(min(0.0, span_x), max(0.0, span_x))
-    top = rng.uniform(min(0.0, span_y), max(0.0, span_y))
+    left = _place(span_x, width, None if focus is None else focus[1] * zoom_x, rng)
+    top = _place(span_y, height, None if focus is None else focus[0] * zoom_y, rng)
     transform = np.array([[zoom_x, 0, -left], [0, zoom_y, -top]])
     if rng.random() < 0.5:
         transform = np.array([[-1, 0, width - 1], [0, 1, 0]]) @ np.vstack([transform, [0, 0, 1]])
@@ -69,6 +74,15 @@ def random_crop(
     if options.photometric > 0:
         crop = recolour(crop, options.photometric, rng)
     return crop, crop_label
+
+
+def _place(span: float, length: int, focus: float | None, rng: np.random.Generator) -> float:
+    """Random offset of a crop that may slide by `span`; with `focus` it holds that coordinate."""
+    low, high = min(0.0, span), max(0.0, span)
+    if focus is not None and span > 0:
+        low, high = max(low, focus - 0.9 * length), min(high, focus - 0.1 * length)
+        low, high = min(low, span), max(high, 0.0)
+    return rng.uniform(min(low, high), max(low, high))
 
 
 def recolour(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:

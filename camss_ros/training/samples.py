@@ -1,6 +1,6 @@
 """Labelled frames held in memory, with a share of synthetic scenes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -31,6 +31,7 @@ class LabelledFrames:
     classes: int
     synthetic: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
     synthetic_share: float = 0.0
+    _frames_of: dict[int, np.ndarray] = field(default_factory=dict, init=False, repr=False)
 
     def add_synthetic(self, scenes: int, share: float, seed: int = 0) -> None:
         """Draw `scenes` random street scenes (camvid11 ids) of the first frame's size."""
@@ -47,6 +48,24 @@ class LabelledFrames:
             return self.synthetic[int(rng.integers(len(self.synthetic)))]
         index = int(rng.integers(len(self.images)))
         return self.images[index], self.labels[index]
+
+    def draw_focused(
+        self, rng: np.random.Generator, classes: Sequence[int]
+    ) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+        """A frame that shows a class drawn evenly from `classes`, and a pixel (y, x) of it."""
+        chosen = int(rng.choice([c for c in classes if len(self._showing(c))]))
+        showing = self._showing(chosen)
+        index = int(showing[rng.integers(len(showing))])
+        places = np.flatnonzero(self.labels[index] == chosen)
+        row, column = divmod(int(places[rng.integers(len(places))]), self.labels[index].shape[1])
+        return self.images[index], self.labels[index], (row, column)
+
+    def _showing(self, label: int) -> np.ndarray:
+        """Indices of the frames with at least 40 pixels of a class."""
+        if label not in self._frames_of:
+            counts = np.array([(each == label).sum() for each in self.labels])
+            self._frames_of[label] = np.flatnonzero(counts >= 40)
+        return self._frames_of[label]
 
     def multiple_of_16(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Every frame resized to the next lower multiple of 16."""

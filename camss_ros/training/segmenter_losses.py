@@ -131,13 +131,17 @@ def decoded_loss(logits: Tensor, labels: Tensor, weights: Tensor, jaccard_weight
     loss = functional.nll_loss(log_probabilities, labels, weights, ignore_index=VOID)
     if jaccard_weight == 0:
         return loss
-    valid = labels != VOID
-    truth = functional.one_hot(labels.where(valid, 0), logits.shape[1]).permute(0, 3, 1, 2)
-    probabilities = log_probabilities.exp() * valid[:, None]
-    truth = truth * valid[:, None]
-    overlap = (probabilities * truth).sum(dim=(0, 2, 3))
-    area = truth.sum(dim=(0, 2, 3))
-    union = probabilities.sum(dim=(0, 2, 3)) + area - overlap
+    # Sums by class through gathers and a product, without one-hot maps of the full size.
+    valid = (labels != VOID).flatten()
+    true_class = labels.flatten()[valid]
+    probabilities = log_probabilities.exp()
+    hit = probabilities.gather(1, labels.where(labels != VOID, 0)[:, None]).flatten()[valid]
+    zeros = logits.new_zeros(logits.shape[1])
+    overlap = zeros.index_add(0, true_class, hit)
+    area = zeros.index_add(0, true_class, torch.ones_like(hit))
+    predicted = torch.einsum(
+        "bcp,bp->c", probabilities.flatten(2), valid.view(len(labels), -1).float()
+    )
+    iou = overlap / (predicted + area - overlap).clamp(min=1e-6)
     present = area > 0
-    iou = torch.where(present, overlap / union.clamp(min=1e-6), 0.0)
-    return loss + jaccard_weight * (1 - iou.sum() / present.sum().clamp(min=1))
+    return loss + jaccard_weight * (1 - iou[present].mean())

@@ -28,10 +28,14 @@ class SegmenterTraining:
     Attributes:
         batch: crops a step.
         crop: geometry and photometry of the crops.
+        focus_share: share of the crops that contain a pixel of a class of `focus_classes`.
+        focus_classes: ids of rare classes, drawn evenly.
         known_share: share of the crops with some of their mask tokens known, as in iterative
             decoding; the others have none, as in one-pass decoding.
         most_known: largest share of tokens known in such a crop.
         losses: see `SegmenterLossOptions`.
+        frozen_stages: stages of the backbone, after the stem, that stay as they are (with the stem
+            where at least one does): their large maps make half the cost of a step.
         backbone_rate: factor on the learning rate of the pretrained backbone.
         decoder_rate: factor on the learning rate of the mask decoder; 0 keeps it as it is.
         seed: of weights, crops, timesteps and noise.
@@ -39,9 +43,12 @@ class SegmenterTraining:
 
     batch: int = 8
     crop: CropOptions = CropOptions()
+    focus_share: float = 0.0
+    focus_classes: tuple[int, ...] = ()
     known_share: float = 0.4
     most_known: float = 0.7
     losses: SegmenterLossOptions = SegmenterLossOptions()
+    frozen_stages: int = 0
     backbone_rate: float = 0.5
     decoder_rate: float = 0.0
     seed: int = 0
@@ -65,6 +72,10 @@ def train_segmenter(
     model.mask_autoencoder.requires_grad_(False)
     if options.decoder_rate > 0:
         model.get_submodule(_DECODER).requires_grad_(True)
+    if options.frozen_stages and model.tokenizer is not None:
+        backbone = model.tokenizer.backbone
+        for part in (backbone.stem, *backbone.stages[: options.frozen_stages]):
+            part.requires_grad_(False)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     weights = class_weights(frames)
 
@@ -107,7 +118,7 @@ def _draw_batch(
     frames: LabelledFrames, stride: int, options: SegmenterTraining, step: int
 ) -> SegmenterBatch:
     rng = np.random.default_rng([options.seed, step])
-    crops = [random_crop(*frames.draw(rng), options.crop, rng) for _ in range(options.batch)]
+    crops = [_draw_crop(frames, options, rng) for _ in range(options.batch)]
     images = torch.from_numpy(np.stack([image for image, _ in crops])).permute(0, 3, 1, 2)
     labels = torch.from_numpy(np.stack([label for _, label in crops])).long()
     tokens = (labels.shape[1] // stride) * (labels.shape[2] // stride)
@@ -116,3 +127,12 @@ def _draw_batch(
     known = torch.from_numpy(rng.random((options.batch, tokens)) < share)
     noise = torch.Generator().manual_seed(int(rng.integers(2**62)))
     return SegmenterBatch(images, labels, known, noise)
+
+
+def _draw_crop(
+    frames: LabelledFrames, options: SegmenterTraining, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    if rng.random() < options.focus_share:
+        image, label, focus = frames.draw_focused(rng, options.focus_classes)
+        return random_crop(image, label, options.crop, rng, focus)
+    return random_crop(*frames.draw(rng), options.crop, rng)
