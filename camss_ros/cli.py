@@ -2,7 +2,7 @@
 
 import typer
 
-from camss_ros.commands import convert, data, train
+from camss_ros.commands import convert, data, study, train
 from camss_ros.commands.demo import demo
 from camss_ros.commands.evaluate import evaluate
 from camss_ros.commands.evaluate_bag import evaluate_bag
@@ -24,6 +24,7 @@ app.command()(demo)
 app.command()(info)
 app.add_typer(data.app, name="data")
 app.add_typer(train.app, name="train")
+app.add_typer(study.app, name="study")
 app.add_typer(convert.app, name="convert")
 app.command("verify-parity")(verify_parity)
 
