@@ -2,10 +2,11 @@
 
 import typer
 
-from camss_ros.commands import convert, data, train
+from camss_ros.commands import convert, data, study, train
 from camss_ros.commands.demo import demo
 from camss_ros.commands.evaluate import evaluate
 from camss_ros.commands.evaluate_bag import evaluate_bag
+from camss_ros.commands.info import info
 from camss_ros.commands.make_bag import make_bag
 from camss_ros.commands.segment import segment
 from camss_ros.commands.verify_parity import verify_parity
@@ -20,8 +21,10 @@ app.command()(evaluate)
 app.command("evaluate-bag")(evaluate_bag)
 app.command("make-bag")(make_bag)
 app.command()(demo)
+app.command()(info)
 app.add_typer(data.app, name="data")
 app.add_typer(train.app, name="train")
+app.add_typer(study.app, name="study")
 app.add_typer(convert.app, name="convert")
 app.command("verify-parity")(verify_parity)
 

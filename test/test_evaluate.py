@@ -53,6 +53,17 @@ def test_classes_correspond_by_name():
     assert content["per_class_iou"]["road"] == pytest.approx(2 / 3)
     assert content["per_class_iou"]["tree"] is None
     assert content["frames"] == 2
+    assert content["flicker"] is None  # nobody said that it is a clip
+    # Full confidence, two of six pixels wrong.
+    assert content["expected_calibration_error"] == pytest.approx(2 / 6)
+    assert content["reliability"]["pixels"] == [0] * 14 + [6]
+    assert content["per_class_boundary_iou"]["road"] == pytest.approx(2 / 3)
+
+
+def test_flicker_of_a_clip():
+    frames = [frame([0, 3, 8], [0, 3, 8]), frame([0, 3, 3], [0, 3, 8])]
+    result = evaluate(ColorSegmenter(), frames, CAMVID, clip=True)
+    assert result.flicker == pytest.approx(1 / 3)
 
 
 def test_other_classes_are_refused_with_their_names():
@@ -116,13 +127,17 @@ def test_command_scores_a_folder_as_the_segmenter_sees_it(tmp_path):
             union[c] += (((truth == c) | (predicted == c)) & (truth != 11)).sum()
     path = tmp_path / "scores.json"
     result = run("--data", "camvid", "--root", tmp_path, "--model", model, "--device", "cpu",
-                 "--steps", 2, "--seed", 5, "--json", path)  # fmt: skip
+                 "--steps", 2, "--seed", 5, "--clip", "--json", path)  # fmt: skip
     assert result.exit_code == 0, result.output
     assert "road" in result.output
     content = json.loads(path.read_text())
     assert content["miou"] == pytest.approx((hits[union > 0] / union[union > 0]).mean())
     assert 0 < content["pixel_accuracy"] <= 1
     assert 0 < content["precision_void_excluded"] <= 1
+    assert 0 < content["mean_f1"] <= 1
+    assert 0 < content["boundary_iou"] <= 1
+    assert content["flicker"] is not None
+    assert "flicker" in result.output
     assert content["frames"] == 2
     assert content["sampling"]["steps"] == 2
     assert content["seconds_per_frame"] > 0

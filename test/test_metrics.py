@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from torchmetrics.functional import classification as oracle
 
 from camss_ros.evaluation.metrics import ConfusionMatrix
 
@@ -26,6 +28,10 @@ def test_by_hand():
     assert result.miou == pytest.approx((2 / 3 + 1 / 2) / 2)
     assert result.precision_void_excluded == pytest.approx(3 / 4)
     assert result.pixel_accuracy == pytest.approx(3 / 4)
+    np.testing.assert_allclose(result.per_class_f1, [4 / 5, 2 / 3, NAN])
+    assert result.mean_f1 == pytest.approx((4 / 5 + 2 / 3) / 2)
+    assert result.mean_recall == pytest.approx((2 / 3 + 1) / 2)
+    assert result.frequency_weighted_iou == pytest.approx((3 * 2 / 3 + 1 / 2) / 4)
 
 
 def test_void_in_the_truth_counts_nowhere():
@@ -49,6 +55,7 @@ def test_class_that_is_only_predicted_counts_as_zero():
 def test_class_that_is_never_predicted_is_no_part_of_the_mean_precision():
     result = scores([0, 1], [0, 0], 2)
     assert result.precision_void_excluded == 1 / 2
+    assert result.mean_precision == 1 / 4
     assert result.miou == 1 / 4
 
 
@@ -102,6 +109,36 @@ def test_against_sets_of_pixels(data):
     )
     assert result.pixel_accuracy == pytest.approx(
         len(right) / len(known) if known else NAN, nan_ok=True
+    )
+
+
+@given(data=st.data())
+def test_against_torchmetrics(data):
+    classes = 4
+    truth = data.draw(labels)
+    predicted = data.draw(hnp.arrays(np.uint8, truth.shape, elements=st.integers(0, classes - 1)))
+    matrix = ConfusionMatrix(classes)
+    matrix.add(truth, predicted)
+    result = matrix.scores()
+    if not matrix.counts.any():
+        return
+    arguments = (torch.from_numpy(predicted).long(), torch.from_numpy(truth).long())
+
+    def expected(score, average):
+        return score(*arguments, classes, average=average, ignore_index=255).numpy()
+
+    for score, per_class, mean in (
+        (oracle.multiclass_precision, result.per_class_precision, result.mean_precision),
+        (oracle.multiclass_recall, result.per_class_recall, result.mean_recall),
+        (oracle.multiclass_f1_score, result.per_class_f1, result.mean_f1),
+    ):
+        np.testing.assert_allclose(np.nan_to_num(per_class), expected(score, "none"), rtol=1e-6)
+        assert mean == pytest.approx(float(expected(score, "macro")))
+    jaccard = oracle.multiclass_jaccard_index
+    weighted = float(expected(jaccard, "weighted"))
+    assert result.frequency_weighted_iou == pytest.approx(weighted)
+    np.testing.assert_allclose(
+        np.nan_to_num(result.per_class_iou), expected(jaccard, "none"), rtol=1e-6
     )
 
 

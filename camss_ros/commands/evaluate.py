@@ -40,11 +40,14 @@ def evaluate(
     seed: Seed = 0,
     device: Device = "auto",
     precision: Precision = "auto",
+    clip: Annotated[
+        bool, typer.Option("--clip", help="The frames are one clip: report the labels' flicker.")
+    ] = False,
     json_path: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the scores to FILE.")
     ] = None,
 ) -> None:
-    """Score a model on a labelled data set: mIoU, precision, pixel accuracy."""
+    """Score a model on a labelled data set: IoU, boundary IoU, precision, recall, calibration."""
     import json
     from dataclasses import asdict
 
@@ -76,7 +79,7 @@ def evaluate(
         with Progress(console=console) as bar:
             task = bar.add_task(f"{data} {split}", total=len(frames))
             result = score(
-                segmenter, frames, frames.label_set,
+                segmenter, frames, frames.label_set, clip=clip,
                 progress=lambda done: bar.update(task, completed=done),
             )  # fmt: skip
     except (ModelError, ValueError) as error:

@@ -28,17 +28,7 @@ class ConfusionMatrix:
 
         Raises ValueError for other types, shapes that differ and ids that are no class.
         """
-        for name, labels in (("truth", truth), ("predicted", predicted)):
-            if labels.dtype != np.uint8:
-                raise ValueError(f"{name} is {labels.dtype}: expected uint8 class ids")
-            strange = (labels >= self.classes) & (labels != VOID)
-            if strange.any():
-                raise ValueError(
-                    f"{name} has the class id {labels[strange][0]}: expected 0 to "
-                    f"{self.classes - 1}, or {VOID} for void"
-                )
-        if truth.shape != predicted.shape:
-            raise ValueError(f"truth is {truth.shape}, predicted is {predicted.shape}")
+        check_labels(truth, predicted, self.classes)
         known = truth != VOID
         rows = truth[known].astype(np.int64)
         columns = np.minimum(predicted[known], self.classes).astype(np.int64)
@@ -51,15 +41,24 @@ class ConfusionMatrix:
         inner = self.counts[:, :-1]
         hits = inner.diagonal()
         true, predicted = self.counts.sum(axis=1), inner.sum(axis=0)
-        precision = _ratio(hits, predicted)
-        iou = _ratio(hits, true + predicted - hits)
+        occurs = true + predicted > 0
+        precision, recall = ratio(hits, predicted), ratio(hits, true)
+        iou = ratio(hits, true + predicted - hits)
+        f1 = ratio(2 * hits, true + predicted)
+        pixels = true.sum(keepdims=True)
+        weighted = np.nansum(true * iou, keepdims=True)
         return Scores(
-            miou=_mean(iou),
+            miou=mean_known(iou),
             per_class_iou=iou,
-            precision_void_excluded=_mean(precision),
+            precision_void_excluded=mean_known(precision),
             per_class_precision=precision,
-            per_class_recall=_ratio(hits, true),
-            pixel_accuracy=float(_ratio(hits.sum(keepdims=True), true.sum(keepdims=True))[0]),
+            per_class_recall=recall,
+            pixel_accuracy=float(ratio(hits.sum(keepdims=True), pixels)[0]),
+            per_class_f1=f1,
+            mean_f1=mean_known(f1),
+            mean_precision=mean_known(np.nan_to_num(precision[occurs])),
+            mean_recall=mean_known(np.nan_to_num(recall[occurs])),
+            frequency_weighted_iou=float(ratio(weighted, pixels)[0]),
         )
 
 
@@ -73,6 +72,10 @@ class Scores:
             is right, void left out of truth and prediction. The "AP" of the CAM-Seg paper
             (arXiv 2503.15617): it does not see false negatives.
         pixel_accuracy: share of the pixels of known truth whose class is right.
+        per_class_f1: harmonic mean of precision and recall (the Dice coefficient).
+        mean_f1, mean_precision, mean_recall: mean over the classes that occur in the truth or in
+            the prediction, where a class on one side only counts as 0.
+        frequency_weighted_iou: mean of the IoU weighted by the true pixels of each class.
     """
 
     miou: float
@@ -81,13 +84,37 @@ class Scores:
     per_class_precision: np.ndarray
     per_class_recall: np.ndarray
     pixel_accuracy: float
+    per_class_f1: np.ndarray
+    mean_f1: float
+    mean_precision: float
+    mean_recall: float
+    frequency_weighted_iou: float
 
 
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def check_labels(truth: np.ndarray, predicted: np.ndarray, classes: int) -> None:
+    """Refuse what are not two uint8 label images of one shape, with class ids or 255 for void.
+
+    Raises ValueError that names the image and what was expected.
+    """
+    for name, labels in (("truth", truth), ("predicted", predicted)):
+        if labels.dtype != np.uint8:
+            raise ValueError(f"{name} is {labels.dtype}: expected uint8 class ids")
+        strange = (labels >= classes) & (labels != VOID)
+        if strange.any():
+            raise ValueError(
+                f"{name} has the class id {labels[strange][0]}: expected 0 to {classes - 1}, "
+                f"or {VOID} for void"
+            )
+    if truth.shape != predicted.shape:
+        raise ValueError(f"truth is {truth.shape}, predicted is {predicted.shape}")
+
+
+def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """part / whole as float64, NaN where whole is 0."""
     return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
 
 
-def _mean(values: np.ndarray) -> float:
+def mean_known(values: np.ndarray) -> float:
     """Mean of the values that are not NaN; NaN if none is."""
     kept = values[~np.isnan(values)]
     return float(kept.mean()) if kept.size else float("nan")

@@ -1,0 +1,85 @@
+"""`camss-ros info`."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import typer
+
+from camss_ros.commands.options import Model, Steps, fail
+
+
+def info(
+    model: Model = "camss-tiny",
+    flops: Annotated[
+        bool, typer.Option("--flops", help="Also count the multiply-accumulates of a frame.")
+    ] = False,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="HxW", help="Size of that frame. Default: the model's working size."),
+    ] = None,
+    steps: Steps = 4,
+) -> None:
+    """Describe a model: label set, parameters, memory, hash of its weights, cost of a frame."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from camss_ros.model.camseg import CamSeg
+    from camss_ros.model.checkpoint import WEIGHTS_FILE, ModelError, find_model, weights_hash
+    from camss_ros.model.flops import count_macs
+    from camss_ros.model.schedule import SamplingOptions
+
+    try:
+        network = CamSeg.from_pretrained(model)
+        directory = find_model(model)
+        digest = weights_hash(model)
+        config = network.config
+        frame = config.input_size if size is None else _parse_size(size)
+        macs = count_macs(config, SamplingOptions(steps=steps), frame) if flops else {}
+    except (ModelError, ValueError, OSError) as error:
+        fail(error)
+    parameters = {
+        name: sum(p.numel() for p in part.parameters()) for name, part in network.named_children()
+    }
+    total = sum(parameters.values())
+    names = ", ".join(label_class.name for label_class in config.label_set)
+    height, width = config.input_size
+    facts = {
+        "name": config.name,
+        "directory": directory,
+        "label set": f"{len(config.label_set)} classes: {names}",
+        "working size": f"{height} x {width} (height x width)",
+        "weights": f"{_megabytes((directory / WEIGHTS_FILE).stat().st_size)}, sha256 {digest}",
+        "memory": f"{_megabytes(4 * total)} of weights in fp32, {_megabytes(2 * total)} in 16 bit",
+    }
+    console = Console()
+    for name, value in facts.items():
+        console.print(f"{name:13} {value}", soft_wrap=True, highlight=False, markup=False)
+    table = Table("part")
+    table.add_column("million parameters", justify="right")
+    for name, count in parameters.items():
+        table.add_row(name, f"{count / 1e6:.3f}")
+    table.add_section()
+    table.add_row("total", f"{total / 1e6:.3f}")
+    console.print(table)
+    if macs:
+        console.print(f"a frame of {frame[0]} x {frame[1]}, steps: {steps}", highlight=False)
+        table = Table("stage")
+        table.add_column("GMAC", justify="right")
+        for stage, count in macs.items():
+            table.add_row(stage, f"{count / 1e9:.3f}")
+        table.add_section()
+        table.add_row("total", f"{sum(macs.values()) / 1e9:.3f}")
+        console.print(table)
+
+
+def _parse_size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", text)
+    if match is None:
+        raise ValueError(f"--size {text!r}: expected HEIGHTxWIDTH in pixels, such as 352x480")
+    return int(match[1]), int(match[2])
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:.1f} MB"

@@ -1,0 +1,38 @@
+"""Parts of the Markdown page that a study writes."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table with its first column aligned to the left, the others to the right."""
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    lines = [header, rule, *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def number(value: float | None) -> str:
+    """A score with three decimals; a dash where there is none."""
+    return "-" if value is None else f"{value:.3f}"
+
+
+def command_line(*words: str, **options: object) -> str:
+    """`camss-ros WORDS --option value ...` as a shell reads it; options that are None are left out.
+
+    Paths outside the working directory are shown by their last part alone: where somebody keeps
+    data is nothing for a page that others read.
+    """
+    parts = ["camss-ros", *words]
+    for name, value in options.items():
+        if value is not None:
+            parts += [f"--{name.replace('_', '-')}", _shown(value)]
+    return shlex.join(parts)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, Path) and (value.is_absolute() or ".." in value.parts):
+        return f"DATA/{value.name}"
+    return str(value)
