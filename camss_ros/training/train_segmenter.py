@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from camss_ros.data.augmentation import AugmentationOptions, augment
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.schedule import SamplingOptions
-from camss_ros.training.crops import CropOptions, random_crop
 from camss_ros.training.loop import LoopOptions, train
 from camss_ros.training.samples import LabelledFrames, class_weights, validation_miou
 from camss_ros.training.segmenter_losses import (
@@ -38,7 +38,7 @@ class SegmenterTraining:
     """
 
     batch: int = 8
-    crop: CropOptions = CropOptions()
+    crop: AugmentationOptions = AugmentationOptions()
     known_share: float = 0.4
     most_known: float = 0.7
     losses: SegmenterLossOptions = SegmenterLossOptions()
@@ -107,7 +107,7 @@ def _draw_batch(
     frames: LabelledFrames, stride: int, options: SegmenterTraining, step: int
 ) -> SegmenterBatch:
     rng = np.random.default_rng([options.seed, step])
-    crops = [random_crop(*frames.draw(rng), options.crop, rng) for _ in range(options.batch)]
+    crops = [augment(*frames.draw(rng), options.crop, rng) for _ in range(options.batch)]
     images = torch.from_numpy(np.stack([image for image, _ in crops])).permute(0, 3, 1, 2)
     labels = torch.from_numpy(np.stack([label for _, label in crops])).long()
     tokens = (labels.shape[1] // stride) * (labels.shape[2] // stride)
