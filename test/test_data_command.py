@@ -102,6 +102,22 @@ def test_show_draws_frames_beside_their_labels(root):
     assert drawn[128, 64, 128] == pytest.approx(4 * tile * 6 / 9, rel=0.02)  # their road
 
 
+def test_show_draws_augmented_pairs_beside_them(root):
+    sheets = [root / f"{name}.png" for name in ("plain", "augmented", "again", "reseeded")]
+    more = [(), ("--augment", "paper"), ("--augment", "paper"), ("--augment", "paper", "--seed", 1)]
+    arguments = ("--data", "camvid", "--root", root, "--split", "val")
+    for sheet, extra in zip(sheets, more, strict=True):
+        result = run("show", *arguments, "--output", sheet, *extra)
+        assert result.exit_code == 0, result.output
+    plain, augmented, again, reseeded = (np.asarray(Image.open(sheet)) for sheet in sheets)
+    assert augmented.shape[0] > plain.shape[0]
+    assert np.array_equal(augmented, again)
+    assert not np.array_equal(augmented, reseeded)
+    result = run("show", *arguments, "--output", sheets[0], "--augment", "none")
+    assert result.exit_code == 1
+    assert "'none': expected one of paper, camss-tiny" in result.output
+
+
 def test_labels_may_be_shown_in_another_label_set(root):
     result = run("check", "--data", "camvid", "--root", root, "--label-set", "cityscapes19")
     assert result.exit_code == 0, result.output

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
+from camss_ros.data.augmentation import AugmentationOptions
 from camss_ros.model.camseg import CamSeg
-from camss_ros.training.crops import CropOptions, random_crop
 from camss_ros.training.loop import LoopOptions, TrainingError, train
 from camss_ros.training.samples import LabelledFrames
 from camss_ros.training.train_autoencoder import AutoencoderTraining, train_autoencoder
 from camss_ros.training.train_segmenter import SegmenterTraining, train_segmenter
 
-CROP = CropOptions(size=(32, 48))
+CROP = AugmentationOptions(size=(32, 48))
 
 
 @pytest.fixture
@@ -120,17 +120,11 @@ def test_a_loss_that_is_no_number_ends_the_run_and_names_the_step(tmp_path):
     assert checkpoint["step"] == 2
 
 
-def test_crops_move_image_and_label_together():
-    label = np.zeros((90, 120), np.uint8)
-    label[:, 60:] = 1
-    label[60:] = 2
-    image = np.repeat((label * 100)[..., None], 3, 2)
-    options = CropOptions(size=(64, 64), photometric=0.0)
-    for seed in range(10):
-        crop, crop_label = random_crop(image, label, options, np.random.default_rng(seed))
-        inside = crop_label != 255
-        agree = np.abs(crop[..., 0].astype(int) - crop_label * 100) < 40
-        # Bilinear against nearest: only pixels at the borders may differ.
-        assert agree[inside].mean() > 0.9
-        again, _ = random_crop(image, label, options, np.random.default_rng(seed))
-        assert np.array_equal(crop, again)
+def test_focused_crops_show_rare_classes(frames):
+    rng = np.random.default_rng(0)
+    frames.labels[2][:20, 3:9] = 7
+    rare, never = 7, 9
+    for _ in range(5):
+        image, label, (row, column) = frames.draw_focused(rng, (rare, never))
+        assert label[row, column] == rare
+        assert image.shape[:2] == label.shape

@@ -13,6 +13,7 @@ from camss_ros.commands.options import DataLabels, DataName, DataRoot, fail
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from camss_ros.data.augmentation import AugmentationOptions
     from camss_ros.data.check import Contents
     from camss_ros.data.datasets import DataSet
     from camss_ros.data.labeled_images import LabeledImages
@@ -61,15 +62,28 @@ def show(
     split: Split = None,
     label_set: DataLabels = None,
     frames: Annotated[int, typer.Option(min=1, help="Frames on the sheet from each split.")] = 4,
+    augmented: Annotated[
+        str | None,
+        typer.Option(
+            "--augment",
+            metavar="RECIPE",
+            help="Also draw an augmented version of each: paper, or camss-tiny (the bundled "
+            "model's recipe).",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the augmentation.")] = 0,
 ) -> None:
     """Draw frames and their labels on a contact sheet, and count the frames."""
     import cv2
+    import numpy as np
 
+    from camss_ros.data.augmentation import augment
     from camss_ros.data.datasets import find_data_set
     from camss_ros.data.drawing import colorize, contact_sheet, sample_evenly
 
     tiles = []
     try:
+        recipe = None if augmented is None else _augmentation(augmented)
         data_set = find_data_set(name)
         for one in _splits(data_set, root, split):
             listing = data_set.list(root, one)
@@ -80,6 +94,10 @@ def show(
                 image, label, sample = images[index]
                 tiles.append((image, f"{one} {sample}"))
                 tiles.append((colorize(label, images.label_set.classes), images.label_set.name))
+                if recipe is not None:
+                    view = augment(image, label, recipe, np.random.default_rng([seed, index]))
+                    tiles.append((view[0], f"augmented ({augmented})"))
+                    tiles.append((colorize(view[1], images.label_set.classes), "its label"))
     except ValueError as error:
         fail(error)
     sheet = contact_sheet(tiles, images.label_set.classes)
@@ -89,6 +107,15 @@ def show(
     except OSError as error:
         fail(f"can't write {output}: {error.strerror}")
     typer.echo(f"wrote {output}")
+
+
+def _augmentation(name: str) -> AugmentationOptions:
+    from camss_ros.data.augmentation import PAPER, AugmentationOptions
+
+    recipes = {"paper": PAPER, "camss-tiny": AugmentationOptions()}
+    if name not in recipes:
+        raise ValueError(f"no augmentation recipe {name!r}: expected one of {', '.join(recipes)}")
+    return recipes[name]
 
 
 def _splits(data_set: DataSet, root: Path, split: str | None) -> tuple[str, ...]:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from camss_ros.data.augmentation import AugmentationOptions, augment
 from camss_ros.model.autoencoder import MaskAutoencoder, MaskAutoencoderConfig
 from camss_ros.model.label_class import VOID
-from camss_ros.training.crops import CropOptions, random_crop
 from camss_ros.training.loop import LoopOptions, train
 from camss_ros.training.samples import LabelledFrames, class_weights, validation_miou
 
@@ -27,7 +27,7 @@ class AutoencoderTraining:
     """
 
     batch: int = 16
-    crop: CropOptions = CropOptions(size=(256, 256), photometric=0.0)
+    crop: AugmentationOptions = AugmentationOptions(size=(256, 256), recolour=0.0)
     kl_weight: float = 1e-4
     seed: int = 0
 
@@ -52,7 +52,7 @@ def train_autoencoder(
     def losses(step: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([options.seed, step])
         noise_source = torch.Generator().manual_seed(options.seed * 1_000_003 + step)
-        crops = [random_crop(*frames.draw(rng), options.crop, rng)[1] for _ in range(options.batch)]
+        crops = [augment(*frames.draw(rng), options.crop, rng)[1] for _ in range(options.batch)]
         labels = torch.from_numpy(np.stack(crops)).long()
         posterior = model.posterior(labels)
         noise = torch.randn(posterior.mean.shape, generator=noise_source)

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from camss_ros.data.augmentation import AugmentationOptions, augment
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.schedule import SamplingOptions
-from camss_ros.training.crops import CropOptions, random_crop
 from camss_ros.training.loop import LoopOptions, train
 from camss_ros.training.samples import LabelledFrames, class_weights, validation_miou
 from camss_ros.training.segmenter_losses import (
@@ -42,7 +42,7 @@ class SegmenterTraining:
     """
 
     batch: int = 8
-    crop: CropOptions = CropOptions()
+    crop: AugmentationOptions = AugmentationOptions()
     focus_share: float = 0.0
     focus_classes: tuple[int, ...] = ()
     known_share: float = 0.4
@@ -134,5 +134,5 @@ def _draw_crop(
 ) -> tuple[np.ndarray, np.ndarray]:
     if rng.random() < options.focus_share:
         image, label, focus = frames.draw_focused(rng, options.focus_classes)
-        return random_crop(image, label, options.crop, rng, focus)
-    return random_crop(*frames.draw(rng), options.crop, rng)
+        return augment(image, label, options.crop, rng, focus)
+    return augment(*frames.draw(rng), options.crop, rng)
