@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,27 +20,38 @@ from camss_ros.commands.options import (
     Seed,
     Steps,
     Temperature,
+    command_line,
     fail,
 )
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
+
+    from camss_ros.evaluation.bag_run import BagTask, ProgressOfRun
 
 
 def evaluate_bag(
-    bag: Annotated[
-        Path,
+    bags: Annotated[
+        list[Path],
         typer.Argument(
-            metavar="BAG",
-            help="rosbag2 folder, .mcap or .db3 file, or a ROS 1 bag.",
+            metavar="BAG...",
+            help="rosbag2 folders, .mcap or .db3 files, ROS 1 bags, or folders of bags.",
             show_default=False,
         ),
     ],
-    image: Annotated[str, typer.Option(metavar="TOPIC", help="Image or CompressedImage.")],
-    output: Annotated[Path, typer.Option(help="Folder for masks, overlay video and metrics.")],
+    image: Annotated[
+        list[str],
+        typer.Option(metavar="TOPIC", help="Image or CompressedImage; once for each camera."),
+    ],
+    output: Annotated[Path, typer.Option(help="Folder for masks, video, metrics and report.")],
     labels: Annotated[
-        str | None,
-        typer.Option(metavar="TOPIC", help="Label images: class ids, 8 bit, one channel."),
+        list[str] | None,
+        typer.Option(
+            metavar="TOPIC",
+            help="Label images: class ids, 8 bit, one channel. One for each --image, in their "
+            "order; - for a camera without.",
+        ),
     ] = None,
     label_set: Annotated[
         str | None,
@@ -55,6 +68,16 @@ def evaluate_bag(
     write_bag: Annotated[
         bool, typer.Option("--write-bag", help="Also write OUTPUT/bag: the bag with the masks.")
     ] = False,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes for several bags, a bag each.")
+    ] = 1,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Several bags on a Ray cluster instead: local, auto or HOST:PORT.",
+        ),
+    ] = None,
     model: Model = "camss-tiny",
     steps: Steps = 4,
     sampler: SamplerName = "ddim",
@@ -69,102 +92,179 @@ def evaluate_bag(
     device: Device = "auto",
     precision: Precision = "auto",
 ) -> None:
-    """Segment a bag's images into masks, a video and scores; run again, it goes on."""
-    import dataclasses
-    import shutil
-
+    """Segment bags into masks, videos, scores and a report; run again, it goes on."""
     from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    from camss_ros.data.bag import Bag
-    from camss_ros.data.label_sets import load_label_set
     from camss_ros.evaluation.bag_frames import BagSelection
-    from camss_ros.evaluation.evaluate_bag import METRICS_FILE
-    from camss_ros.evaluation.evaluate_bag import evaluate_bag as run
-    from camss_ros.evaluation.masks_bag import write_masks_bag
-    from camss_ros.inference.segmenter import Segmenter
-    from camss_ros.model.checkpoint import ModelError, weights_hash
+    from camss_ros.evaluation.bag_run import BagTask, NetworkChoice
+    from camss_ros.evaluation.bag_shelf import bag_names, find_bags, is_bag
+    from camss_ros.model.checkpoint import ModelError
     from camss_ros.model.schedule import SamplingOptions
 
     console = Console()
     choices: dict[str, Any] = {"sampler": sampler, "order": order}
     try:
-        selection = BagSelection(image, labels, tolerance, every, start, duration)
+        cameras = tuple(
+            BagSelection(topic, label, tolerance, every, start, duration)
+            for topic, label in _pairs(image, labels or [])
+        )
         sampling = SamplingOptions(
             steps=steps, start=start_timestep, temperature=temperature, samples=samples,
             iterations=iterations, **choices,
         )  # fmt: skip
-        with (
-            Bag(bag) as opened,
-            Progress(
-                *Progress.get_default_columns()[:2],
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                console=console,
-            ) as bar,
-        ):
-            for name in filter(None, (image, labels)):
-                opened.require(name)
-            label_classes = load_label_set(label_set) if label_set else None
-            segmenter = Segmenter(
-                model, device=device, precision=precision, sampling=sampling, seed=seed
-            )
-            settings = {
-                "bag": str(bag.resolve()),
-                "bag_bytes": opened.size,
-                "selection": dataclasses.asdict(selection),
-                "label_set": label_set,
-                "model": {
-                    "source": model,
-                    "name": segmenter.model_name,
-                    "sha256": weights_hash(model),
-                    "dtype": str(segmenter.dtype).removeprefix("torch."),
-                },
-                "sampling": {**dataclasses.asdict(sampling), "seed": seed},
-            }
-            progress = _Bars(bar)
-            result = run(segmenter, opened, output, selection, settings, progress, label_classes)
-            notes: list[str] = []
-            if write_bag:
-                task = bar.add_task("writing the bag", total=None)
-                shutil.rmtree(output / "bag", ignore_errors=True)
-                notes = write_masks_bag(
-                    opened, output / "bag", selection, result.mask_of, segmenter.classes,
-                    lambda: bar.advance(task),
-                )  # fmt: skip
+        network = NetworkChoice(model, sampling, seed, device, precision)
+
+        def task(bag: Path, folder: Path) -> BagTask:
+            return BagTask(bag, folder, cameras, label_set, network, write_bag, command_line())
+
+        if len(bags) == 1 and is_bag(bags[0]):
+            _one_bag(task(bags[0], output), console)
+        else:
+            found = find_bags(bags)
+            tasks = [
+                task(b, output / name) for b, name in zip(found, bag_names(found), strict=True)
+            ]
+            _shelf(tasks, output, workers, ray, console)
     except (OSError, ValueError, ModelError) as error:
         fail(error)
-    metrics = result.metrics
-    console.print(_table(metrics))
-    passed_over = metrics["passed_over"]
-    faults = [f"{count} x {reason}" for reason, count in passed_over["by_reason"].items()]
-    for warning in [*metrics["warnings"], *faults, *passed_over["first"], *notes]:
-        typer.echo(f"warning: {warning}", err=True)
-    console.print(f"wrote masks, overlay.mp4 and {METRICS_FILE} to '{output}'", highlight=False)
 
 
-class _Bars:
-    """The progress of a run as two bars."""
-
-    def __init__(self, bar: Any) -> None:
-        self._bar = bar
-        self._reading = bar.add_task("reading stamps", total=None)
-        self._segmenting = bar.add_task("segmenting", total=None)
-        self._messages = 0
-
-    def reading(self) -> None:
-        self._messages += 1
-        self._bar.update(self._reading, completed=self._messages)
-
-    def expecting(self, frames: int) -> None:
-        self._bar.update(self._reading, total=self._messages)
-        self._bar.update(self._segmenting, total=frames)
-
-    def segmented(self) -> None:
-        self._bar.advance(self._segmenting)
+def _pairs(images: list[str], labels: list[str]) -> list[tuple[str, str | None]]:
+    if len(set(images)) < len(images):
+        raise ValueError(f"a topic is named twice: --image {' --image '.join(images)}")
+    if labels and len(labels) != len(images):
+        raise ValueError(
+            f"{len(labels)} --labels for {len(images)} --image: expected one for each, in their "
+            "order, and - for a camera without labels"
+        )
+    chosen = [None if topic == "-" else topic for topic in labels] or [None] * len(images)
+    return list(zip(images, chosen, strict=True))
 
 
-def _table(metrics: dict[str, Any]) -> Table:
+def _one_bag(task: BagTask, console: Console) -> None:
+    import json
+
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from camss_ros.evaluation.bag_run import run_bag
+    from camss_ros.evaluation.evaluate_bag import METRICS_FILE
+
+    with Progress(
+        *Progress.get_default_columns()[:2],
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    ) as bar:
+        notes = run_bag(task, progress=_bars(bar, len(task.cameras) > 1))
+    for topic, folder in task.folders().items():
+        metrics = json.loads((folder / METRICS_FILE).read_text())
+        console.print(_table(metrics, topic))
+        passed_over = metrics["passed_over"]
+        faults = [f"{count} x {reason}" for reason, count in passed_over["by_reason"].items()]
+        for warning in [*metrics["warnings"], *faults, *passed_over["first"]]:
+            typer.echo(f"warning: {warning}", err=True)
+    for note in notes:
+        typer.echo(f"warning: {note}", err=True)
+    console.print(
+        f"wrote masks, overlay.mp4, {METRICS_FILE} and report.html to '{task.output}'",
+        highlight=False,
+    )
+
+
+def _shelf(
+    tasks: list[BagTask], output: Path, workers: int, ray: str | None, console: Console
+) -> None:
+    """Every bag into its own folder, and one report on all. Ends with 1 where any failed."""
+    from rich.progress import MofNCompleteColumn, Progress
+
+    from camss_ros.evaluation.bag_run import REPORT_FILE, read_parts
+    from camss_ros.evaluation.bag_shelf import run_shelf, run_shelf_on_ray
+    from camss_ros.evaluation.report import RunFacts, write_report
+
+    network = tasks[0].network.settings()  # refuses a model that can't be read, before any bag
+    output.mkdir(parents=True, exist_ok=True)
+    reasons: dict[int, str] = {}
+    with Progress(
+        *Progress.get_default_columns()[:2], MofNCompleteColumn(), console=console
+    ) as bar:
+        row = bar.add_task("bags", total=len(tasks))
+
+        def on_done(number: int, reason: str | None) -> None:
+            if reason is not None:
+                reasons[number] = reason
+            bar.advance(row)
+
+        if ray is None:
+            run_shelf(tasks, workers, on_done)
+        else:
+            run_shelf_on_ray(tasks, ray, on_done)
+    parts = []
+    for number, task in enumerate(tasks):
+        if number in reasons:
+            continue
+        try:
+            parts += read_parts(task, task.output.name)
+        except (OSError, ValueError, KeyError) as error:
+            reasons[number] = f"its results can't be read: {error}"
+    failed = [
+        {"bag": str(tasks[number].bag), "reason": reason} for number, reason in reasons.items()
+    ]
+    for failure in failed:
+        typer.echo(f"failed: {failure['bag']}: {failure['reason']}", err=True)
+    if not parts:
+        fail(f"not one of {len(tasks)} bags could be evaluated")
+    facts = RunFacts(
+        title=f"{len(tasks)} bags",
+        command=tasks[0].command,
+        model=network["model"],
+        sampling=network["sampling"],
+        failed=sorted(failed, key=lambda failure: failure["bag"]),
+        bags=len(tasks) - len(failed),
+    )
+    numbers = write_report(output / REPORT_FILE, parts, facts)
+    total = numbers["total"]
+    console.print(_table(total, f"{facts.bags} of {len(tasks)} bags"))
+    console.print(f"wrote {REPORT_FILE} and a folder for each bag to '{output}'", highlight=False)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _bars(bar: Any, several: bool) -> ProgressOfRun:
+    """The progress of a run as bars."""
+    from camss_ros.evaluation.bag_run import ProgressOfRun
+
+    class Bars(ProgressOfRun):
+        def __init__(self) -> None:
+            self._written: Any = None
+
+        @contextlib.contextmanager
+        def camera(self, topic: str) -> Iterator[None]:
+            of = f" {topic}" if several else ""
+            self._reading = bar.add_task(f"reading stamps{of}", total=None)
+            self._segmenting = bar.add_task(f"segmenting{of}", total=None)
+            self._messages = 0
+            yield
+
+        def reading(self) -> None:
+            self._messages += 1
+            bar.update(self._reading, completed=self._messages)
+
+        def expecting(self, frames: int) -> None:
+            bar.update(self._reading, total=self._messages)
+            bar.update(self._segmenting, total=frames)
+
+        def segmented(self) -> None:
+            bar.advance(self._segmenting)
+
+        def writing(self) -> None:
+            if self._written is None:
+                self._written = bar.add_task("writing the bag", total=None)
+            bar.advance(self._written)
+
+    return Bars()
+
+
+def _table(metrics: dict[str, Any], name: str) -> Table:
     """Share of the pixels and, with labels, the scores, in percent."""
     from rich.table import Table
 
@@ -172,7 +272,7 @@ def _table(metrics: dict[str, Any]) -> Table:
         return "-" if value is None else f"{100 * value:.1f}"
 
     scores = metrics["scores"]
-    title = f"{metrics['frames']} frames, {metrics['labelled_frames']} with labels"
+    title = f"{name}: {metrics['frames']} frames, {metrics['labelled_frames']} with labels"
     table = Table("class", title=title)
     columns = {"share": metrics["class_share"]}
     if scores:

@@ -1,5 +1,7 @@
 """Options that several subcommands share."""
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -31,6 +33,11 @@ DataLabels = Annotated[
     str | None,
     typer.Option("--label-set", help="Map the labels onto this label set (name or YAML file)."),
 ]
+
+
+def command_line() -> str:
+    """The command line of this process, to be typed again."""
+    return shlex.join(["camss-ros", *sys.argv[1:]])
 
 
 def fail(error: Exception | str) -> NoReturn:

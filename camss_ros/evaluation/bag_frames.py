@@ -111,7 +111,7 @@ class BagFrames:
         label_values: np.ndarray,
         on_message: Callable[[], None] = lambda: None,
     ) -> None:
-        self._bag, self._selection, self._label_values = bag, selection, label_values
+        self.bag, self.selection, self._label_values = bag, selection, label_values
         self.faults = Faults()
         topics = [selection.image, *([selection.labels] if selection.labels else [])]
         for topic in topics:
@@ -130,6 +130,11 @@ class BagFrames:
             self.fps = float(np.clip(1e9 / np.median(periods), 0.1, 240.0))
 
     @property
+    def labelled(self) -> bool:
+        """Whether any image of the span has a label."""
+        return bool((self._matched >= 0).any())
+
+    @property
     def labels_without_image(self) -> int:
         """Labels with no image within the tolerance."""
         return len(self._labels) - int((self._matched >= 0).sum())
@@ -141,26 +146,26 @@ class BagFrames:
     def __iter__(self) -> Iterator[BagFrame]:
         """Undecodable images are passed over, and undecodable labels left out; see `faults`."""
         self.faults = Faults()
-        topic = self._selection.image
-        if self._selection.labels is None:
+        topic = self.selection.image
+        if self.selection.labels is None:
             yield from self._frames(topic, None)
             return
-        with self._bag.again() as second:
+        with self.bag.again() as second:
             yield from self._frames(
-                topic, MessageCursor(second, self._selection.labels, *self._span)
+                topic, MessageCursor(second, self.selection.labels, *self._span)
             )
 
     def _frames(self, topic: str, labels: MessageCursor | None) -> Iterator[BagFrame]:
-        messages = self._bag.messages([topic], *self._span)
+        messages = self.bag.messages([topic], *self._span)
         for number in range(len(self._images)):
             message = next(messages, None)
             if message is None:
                 raise BagError(f"message {number} of {topic} is gone since the bag was first read")
-            if number % self._selection.every:
+            if number % self.selection.every:
                 continue
             stamp = int(self._images[number])
             try:
-                image = decode_image(self._bag, message)
+                image = decode_image(self.bag, message)
             except (BagError, ImageRejectedError) as error:
                 self.faults.add(topic, number, stamp, _reason(error), str(error))
                 continue
@@ -175,9 +180,9 @@ class BagFrames:
     def _label(
         self, labels: MessageCursor, number: int, stamp: int, image: np.ndarray
     ) -> np.ndarray | None:
-        assert self._selection.labels is not None
+        assert self.selection.labels is not None
         try:
-            values = decode_labels(self._bag, labels.get(number))
+            values = decode_labels(self.bag, labels.get(number))
             if values.shape != image.shape[:2]:
                 (height, width), (image_height, image_width) = values.shape, image.shape[:2]
                 raise ImageRejectedError(
@@ -191,7 +196,7 @@ class BagFrames:
                     "values", f"the values {strange} are no classes of the label set, nor its void"
                 )
         except (BagError, ImageRejectedError) as error:
-            self.faults.add(self._selection.labels, number, stamp, _reason(error), str(error))
+            self.faults.add(self.selection.labels, number, stamp, _reason(error), str(error))
             return None
         return ids.astype(np.uint8)
 

@@ -1,10 +1,12 @@
 """A bag in, masks, an overlay video and scores out.
 
-    output/masks/NAME.png    class ids, 8 bit, one channel; NAME is number and stamp of the image
-    output/overlay.mp4       the frames under the colours of their classes
-    output/frames.jsonl      one line a frame: name, stamps, scores
-    output/metrics.json      settings, counts, class shares, scores, what was passed over
-    output/timings.json      time of each stage, of the frames segmented by the last run
+    output/masks/NAME.png       class ids, 8 bit, one channel; NAME is number and stamp of the image
+    output/confidence/NAME.png  probability of the class times 255
+    output/overlay.mp4          the frames under the colours of their classes
+    output/frames.jsonl         one line a frame: name, stamps, scores
+    output/strips/              pictures of the worst and the best frames
+    output/metrics.json         settings, counts, class shares, scores, what was passed over
+    output/timings.jsonl        time of each stage of every frame
 
 A run that was stopped goes on where it was, and ends with the same files, but for the timings and
 the bytes of the video: a mask that exists is a frame that is done.
@@ -13,7 +15,7 @@ the bytes of the video: a mask that exists is a frame that is done.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,19 +32,18 @@ from camss_ros.evaluation.bag_frames import (
     BagSelection,
     model_label_values,
 )
-from camss_ros.evaluation.evaluate import FrameSegmenter, class_table, scores_report
-from camss_ros.evaluation.metrics import ConfusionMatrix
-from camss_ros.evaluation.result_folder import (
-    begin_results,
-    finish_results,
-    read_mask,
-    write_image,
-    write_json,
-)
-from camss_ros.evaluation.statistics import FrameStatistics
+from camss_ros.evaluation.evaluate import FrameSegmenter, class_table
+from camss_ros.evaluation.frame_strips import FrameStrips
+from camss_ros.evaluation.mask_folder import FOLDERS, MaskFolder, Prediction
+from camss_ros.evaluation.result_folder import begin_results, finish_results
+from camss_ros.evaluation.tally import Tally
+from camss_ros.evaluation.timings import TimingsFile
+from camss_ros.model.label_class import LabelClass
 
 METRICS_FILE = "metrics.json"
 FRAMES_FILE = "frames.jsonl"
+TIMINGS_FILE = "timings.jsonl"
+STRIPS = "strips"
 
 
 class Progress(Protocol):
@@ -85,85 +86,133 @@ def evaluate_bag(
     `output` holds results of other settings, ValueError where model and label set have different
     classes, OSError where `output` can't be written.
     """
+    frames = open_bag_frames(bag, selection, segmenter.classes, label_set, progress)
+    begin_results(output / METRICS_FILE, settings, FOLDERS)
+    kept = MaskFolder(output)
+    with TimingsFile(output / TIMINGS_FILE) as timings:
+
+        def predict(frame: BagFrame) -> Prediction:
+            found = kept.read(frame.name, frame.image.shape[:2])
+            if found is None:
+                result = segmenter.segment(frame.image)
+                found = Prediction(result.labels, result.confidence)
+                timings.add(frame.name, result.timings)
+                kept.write(frame.name, found)
+            return found
+
+        metrics = score_frames(
+            frames, predict, segmenter.classes, label_set, output, progress.segmented
+        )
+    return BagEvaluation(
+        finish_results(output / METRICS_FILE, settings, metrics),
+        lambda number: kept.mask(frames.name(number)),
+    )
+
+
+def open_bag_frames(
+    bag: Bag,
+    selection: BagSelection,
+    classes: Sequence[LabelClass],
+    label_set: LabelSet | None,
+    progress: Progress,
+) -> BagFrames:
+    """The selected frames, after a look at every stamp. Raises as `evaluate_bag`."""
     if label_set is None:
-        label_set = LabelSet("the model's", tuple(segmenter.classes))
-        values = model_label_values(len(segmenter.classes))
+        values = model_label_values(len(classes))
     else:
         values = label_set.from_file_values()
-    table = class_table(segmenter.classes, label_set)
+        class_table(classes, label_set)
     frames = BagFrames(bag, selection, values, progress.reading)
     progress.expecting(frames.expected)
-    begin_results(output / METRICS_FILE, settings, ("masks",))
-    statistics = FrameStatistics(segmenter.classes)
-    matrix = ConfusionMatrix(len(label_set.classes))
-    labelled = timed = 0
+    return frames
 
-    def labels_of(frame: BagFrame) -> np.ndarray:
-        nonlocal timed
-        path = output / "masks" / f"{frame.name}.png"
-        labels = read_mask(path, frame.image.shape[:2])
-        if labels is None:
-            result = segmenter.segment(frame.image)
-            labels = result.labels
-            statistics.add_timings(result.timings)
-            timed += 1
-            write_image(path, labels)
-        return labels
 
+def score_frames(
+    frames: BagFrames,
+    predict: Callable[[BagFrame], Prediction | None],
+    classes: Sequence[LabelClass],
+    label_set: LabelSet | None,
+    output: Path,
+    on_frame: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
+    """Hold the predictions of the frames against their labels; returns what metrics.json says.
+
+    `predict`: None for a frame without a prediction, which is left out. `classes`: the model's.
+    Writes the overlay video, frames.jsonl and the strips to `output`. Raises BagError where nothing
+    can be read, OSError.
+    """
+    bag = frames.bag
+    if label_set is None:
+        label_set = LabelSet("the model's", tuple(classes))
+    table = class_table(classes, label_set)
+    tally = Tally(len(label_set.classes))
+    strips = FrameStrips(label_set.classes)
+    pixels = np.zeros(256, np.int64)
+    count = read = 0
     lines = output / f".{FRAMES_FILE}.partial"
     with VideoWriter(output / "overlay.mp4", frames.fps) as video, lines.open("w") as listing:
         try:
             for frame in frames:
-                labels = labels_of(frame)
-                statistics.add_labels(labels, None)
-                video.write(overlay(frame.image, labels, segmenter.classes))
-                scores = None
-                if frame.label is not None:
-                    of_frame = ConfusionMatrix(len(label_set.classes))
-                    of_frame.add(frame.label, table[labels])
-                    matrix.counts += of_frame.counts
-                    labelled += 1
-                    scores = scores_report(of_frame.scores(), label_set)
-                listing.write(_line(frame, scores))
-                progress.segmented()
+                read += 1
+                found = predict(frame)
+                if found is None:
+                    tally.break_clip()
+                    continue
+                count += 1
+                labels = table[found.labels]
+                pixels += np.bincount(labels.ravel(), minlength=256)
+                video.write(overlay(frame.image, found.labels, classes))
+                line: dict[str, Any] = {
+                    "name": frame.name,
+                    "stamp": frame.stamp,
+                    "label_stamp": frame.label_stamp,
+                    "miou": None,
+                    "pixel_accuracy": None,
+                    "confidence": float(found.confidence.mean()) / 255,
+                }
+                if frame.label is None:
+                    tally.break_clip()
+                else:
+                    own = tally.add(frame.label, labels, found.confidence).scores()
+                    if not np.isnan(own.miou):
+                        line["miou"] = own.miou
+                    if not np.isnan(own.pixel_accuracy):
+                        line["pixel_accuracy"] = own.pixel_accuracy
+                score = line["miou"] if frames.labelled else line["confidence"]
+                if score is not None:
+                    strips.add(
+                        frame.name, score, frame.image, frame.label, labels, found.confidence
+                    )
+                listing.write(json.dumps(line) + "\n")
+                on_frame()
         except BagError as error:  # came up now only; what was segmented stays
             bag.warnings.append(str(error))
-    if statistics.frames == 0:
-        raise BagError(_nothing_read(bag, frames, selection))
+    if read == 0:
+        raise BagError(_nothing_read(frames))
     lines.replace(output / FRAMES_FILE)
-    summed = statistics.report()
-    metrics = {
-        "frames": statistics.frames,
-        "labelled_frames": labelled,
+    strips.save(output / STRIPS)
+    total = max(1, int(pixels.sum()))
+    return {
+        "frames": count,
+        "labelled_frames": tally.frames,
         "passed_over": {
-            "frames": frames.expected - statistics.frames,
+            "frames": frames.expected - read,
             "by_reason": dict(sorted(frames.faults.counts.items())),
             "first": frames.faults.listed,
         },
         "labels_without_image": frames.labels_without_image,
         "warnings": bag.warnings,
-        "class_share": summed["class_share"],
-        "scores": scores_report(matrix.scores(), label_set) if labelled else None,
+        "classes": [{"name": c.name, "color": list(c.color)} for c in label_set.classes],
+        "class_pixels": [int(pixels[c.id]) for c in label_set.classes],
+        "pixels": total,
+        "class_share": {c.name: int(pixels[c.id]) / total for c in label_set.classes},
+        "scores": tally.scores(label_set),
+        "counts": tally.counts(),
     }
-    write_json(output / "timings.json", {"frames": timed, "stages_ms": summed["stages_ms"]})
-    return BagEvaluation(
-        finish_results(output / METRICS_FILE, settings, metrics),
-        lambda number: output / "masks" / f"{frames.name(number)}.png",
-    )
 
 
-def _line(frame: BagFrame, scores: dict[str, Any] | None) -> str:
-    content = {
-        "name": frame.name,
-        "stamp": frame.stamp,
-        "label_stamp": frame.label_stamp,
-        "miou": scores and scores["miou"],
-        "pixel_accuracy": scores and scores["pixel_accuracy"],
-    }
-    return json.dumps(content) + "\n"
-
-
-def _nothing_read(bag: Bag, frames: BagFrames, selection: BagSelection) -> str:
+def _nothing_read(frames: BagFrames) -> str:
+    bag, selection = frames.bag, frames.selection
     if not frames.expected:
         where = "in that span" if selection.start or selection.duration is not None else "at all"
         reasons = bag.warnings

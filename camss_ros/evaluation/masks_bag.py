@@ -27,32 +27,37 @@ def mask_topic(image_topic: str) -> str:
 def write_masks_bag(
     bag: Bag,
     path: Path,
-    selection: BagSelection,
-    mask_of: Callable[[int], Path],
+    cameras: Sequence[tuple[BagSelection, Callable[[int], Path]]],
     classes: Sequence[LabelClass],
     on_message: Callable[[], None] = lambda: None,
 ) -> list[str]:
-    """Write the span of `bag` that `selection` names to the new folder `path`.
+    """Write the span of `bag` that the selections name, the same one, to the new folder `path`.
 
     Every image with a mask is followed by it on `segmentation/mask` beside the image's topic
     (sensor_msgs/Image, mono8), with the image's header and log time; `segmentation/label_info`
     (vision_msgs/LabelInfo, latched) comes first. Topics of these names in the bag are replaced.
-    `mask_of`: the file for an image message by its number in the span.
+    `cameras`: a selection, and the file for an image message by its number in the span.
 
-    Returns what could not be copied. Raises BagError where `path` exists, OSError.
+    Returns what could not be copied. Raises BagError where `path` exists and where two cameras'
+    masks would have one topic, OSError.
     """
     notes: list[str] = []
-    mask_name, info_name = (
-        mask_topic(selection.image),
-        _segmentation(selection.image) + "/label_info",
-    )
-    start, stop = selection.span(bag)
+    by_image = {selection.image: (selection, mask_of) for selection, mask_of in cameras}
+    mask_names = {image: mask_topic(image) for image in by_image}
+    if len(set(mask_names.values())) < len(mask_names):
+        raise BagError(
+            f"the masks of {' and '.join(mask_names)} would have one topic: "
+            "write a bag for one camera at a time"
+        )
+    info_names = [_segmentation(image) + "/label_info" for image in by_image]
+    replaced = {*mask_names.values(), *info_names}
+    start, stop = cameras[0][0].span(bag)
     ros1 = _Ros1Types(bag) if bag.ros1 else None
     with BagWriter(path) as writer:
         topics: dict[tuple[str, str], Connection] = {}
         for connection in bag.connections:
             key = (connection.topic, connection.msgtype)
-            if connection.topic in (mask_name, info_name):
+            if connection.topic in replaced:
                 note = f"{connection.topic} is replaced"
             elif key in topics:
                 continue
@@ -68,15 +73,16 @@ def write_masks_bag(
                     note = f"{connection.topic} is left out: {error}"
             if note not in notes:
                 notes.append(note)
-        masks = writer.add_topic(mask_name, IMAGE)
-        info = writer.add_topic(info_name, LABEL_INFO, latched=True)
-        number = 0
+        masks = {image: writer.add_topic(name, IMAGE) for image, name in mask_names.items()}
+        infos = [writer.add_topic(name, LABEL_INFO, latched=True) for name in info_names]
+        numbers = dict.fromkeys(by_image, 0)
         first = True
         try:
             for message in bag.messages(None, start, stop):
                 if first:
                     names = label_info_message(classes, message.log_time, "")
-                    writer.write(info, names, message.log_time)
+                    for info in infos:
+                        writer.write(info, names, message.log_time)
                     first = False
                 topic = topics.get((message.topic, message.type))
                 if topic is not None:
@@ -85,11 +91,13 @@ def write_masks_bag(
                         writer.write_raw(topic, data, message.log_time)
                     except BagError as error:
                         notes.append(f"a message of {message.topic} is left out: {error}")
-                if message.topic == selection.image:
+                if message.topic in by_image:
+                    selection, mask_of = by_image[message.topic]
+                    number = numbers[message.topic]
                     mask = mask_of(number)
                     if number % selection.every == 0 and mask.exists():
-                        _write_mask(writer, masks, bag, message, mask)
-                    number += 1
+                        _write_mask(writer, masks[message.topic], bag, message, mask)
+                    numbers[message.topic] += 1
                 on_message()
         except BagError as error:
             notes.append(str(error))

@@ -1,0 +1,188 @@
+"""One bag, one or several cameras: evaluated into a folder with a report, here or in a worker.
+
+With one camera its results are the folder's own; with several, each has a folder in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from camss_ros.data.bag import Bag
+from camss_ros.data.label_sets import load_label_set
+from camss_ros.evaluation.bag_frames import BagSelection
+from camss_ros.evaluation.evaluate_bag import METRICS_FILE, Progress, evaluate_bag
+from camss_ros.evaluation.masks_bag import write_masks_bag
+from camss_ros.evaluation.part_results import PartResults, read_part
+from camss_ros.evaluation.report import RunFacts, write_report
+from camss_ros.inference.device import select_device, select_dtype
+from camss_ros.inference.segmenter import Segmenter
+from camss_ros.model.checkpoint import CONFIG_FILE, find_model, read_config, weights_hash
+from camss_ros.model.schedule import SamplingOptions
+
+REPORT_FILE = "report.html"
+
+
+@dataclass(frozen=True)
+class NetworkChoice:
+    """Which network runs, and how; the arguments of `Segmenter`."""
+
+    model: str
+    sampling: SamplingOptions
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "auto"
+
+    def load(self) -> Segmenter:
+        """Raises ModelError or ValueError."""
+        return Segmenter(
+            self.model, device=self.device, precision=self.precision, sampling=self.sampling,
+            seed=self.seed,
+        )  # fmt: skip
+
+    def settings(self) -> dict[str, Any]:
+        """What results depend on, as JSON values; the network need not be loaded for it."""
+        dtype = select_dtype(self.precision, select_device(self.device))
+        return {
+            "model": {
+                "source": self.model,
+                "name": read_config(find_model(self.model) / CONFIG_FILE).name,
+                "sha256": weights_hash(self.model),
+                "dtype": str(dtype).removeprefix("torch."),
+            },
+            "sampling": {**dataclasses.asdict(self.sampling), "seed": self.seed},
+        }
+
+
+@dataclass(frozen=True)
+class BagTask:
+    """What is to be done with a bag; can be sent to another process.
+
+    Attributes:
+        bag, output: the bag and the folder of its results.
+        cameras: of one and the same span.
+        label_set: of the labels, a name or YAML file; None: the model's.
+        network: that segments.
+        write_bag: also write the bag with the masks.
+        command: the command line, for the report.
+    """
+
+    bag: Path
+    output: Path
+    cameras: tuple[BagSelection, ...]
+    label_set: str | None
+    network: NetworkChoice
+    write_bag: bool = False
+    command: str = ""
+
+    def folders(self) -> dict[str, Path]:
+        """The folder of each camera, by its image topic."""
+        if len(self.cameras) == 1:
+            return {self.cameras[0].image: self.output}
+        return {camera.image: self.output / camera_name(camera.image) for camera in self.cameras}
+
+
+class ProgressOfRun(Progress):
+    """What `run_bag` tells on top; does nothing."""
+
+    def reading(self) -> None: ...
+    def expecting(self, frames: int) -> None: ...
+    def segmented(self) -> None: ...
+
+    @contextlib.contextmanager
+    def camera(self, topic: str) -> Iterator[None]:
+        """A camera is evaluated while the context lasts."""
+        yield
+
+    def writing(self) -> None:
+        """One more message was written."""
+
+
+def camera_name(topic: str) -> str:
+    """A folder name for an image topic: front__image for /front/image.
+
+    Names in ROS 2 have no double underscore, so that two topics get two names.
+    """
+    return topic.strip("/").replace("/", "__")
+
+
+def run_bag(
+    task: BagTask,
+    load: Callable[[NetworkChoice], Segmenter] = NetworkChoice.load,
+    progress: ProgressOfRun | None = None,
+) -> list[str]:
+    """Evaluate every camera, write report and bag; what is finished is not done again.
+
+    Returns what could not be copied into the written bag. Raises OSError, ValueError (BagError
+    among them) and ModelError, whose messages name what is wrong.
+    """
+    progress = progress or ProgressOfRun()
+    label_set = load_label_set(task.label_set) if task.label_set else None
+    network = task.network.settings()
+    notes: list[str] = []
+    folders = task.folders()
+    with Bag(task.bag) as bag:
+        for camera in task.cameras:
+            for topic in filter(None, (camera.image, camera.labels)):
+                bag.require(topic)
+        written = task.output / "bag"
+        settings = {
+            camera.image: {
+                "bag": str(task.bag.resolve()),
+                "bag_bytes": bag.size,
+                "selection": dataclasses.asdict(camera),
+                "label_set": task.label_set,
+                **network,
+            }
+            for camera in task.cameras
+        }
+        done = all(_finished(folders[topic], wanted) for topic, wanted in settings.items())
+        if (
+            done
+            and (task.output / REPORT_FILE).exists()
+            and (written.exists() or not task.write_bag)
+        ):
+            return notes
+        segmenter = load(task.network)
+        masks = []
+        for camera in task.cameras:
+            with progress.camera(camera.image):
+                result = evaluate_bag(
+                    segmenter, bag, folders[camera.image], camera, settings[camera.image], progress,
+                    label_set,
+                )  # fmt: skip
+            masks.append((camera, result.mask_of))
+        if task.write_bag:
+            shutil.rmtree(written, ignore_errors=True)
+            notes = write_masks_bag(bag, written, masks, segmenter.classes, progress.writing)
+    facts = RunFacts(
+        title=f"{task.bag.name}: {' '.join(folders)}",
+        command=task.command,
+        model={**network["model"], "device": str(segmenter.device)},
+        sampling=network["sampling"],
+    )
+    write_report(task.output / REPORT_FILE, read_parts(task), facts)
+    return notes
+
+
+def read_parts(task: BagTask, prefix: str = "") -> list[PartResults]:
+    """The results of a task that is done, one part a camera. Raises OSError or ValueError."""
+    several = len(task.cameras) > 1
+    return [
+        read_part(folder, f"{prefix} {topic}".strip() if several or not prefix else prefix)
+        for topic, folder in task.folders().items()
+    ]
+
+
+def _finished(folder: Path, settings: dict[str, Any]) -> bool:
+    try:
+        found = json.loads((folder / METRICS_FILE).read_text())
+        return bool(found["complete"] and found["settings"] == json.loads(json.dumps(settings)))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

@@ -1,0 +1,194 @@
+"""A shelf of bags: evaluated by worker processes or on a Ray cluster, reported as one.
+
+A bag that fails, even by the end of its process, is noted with the reason, and the others go on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+import multiprocessing
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+from camss_ros.data.bag import BagError
+from camss_ros.evaluation.bag_run import BagTask, NetworkChoice, run_bag
+from camss_ros.inference.segmenter import Segmenter
+
+_SUFFIXES = (".mcap", ".db3", ".bag")
+
+
+def find_bags(paths: Sequence[Path]) -> list[Path]:
+    """The bags that are named, and those in folders of bags, in order, each once.
+
+    A folder with a metadata.yaml, an .mcap or a .db3 file is a bag; other folders are searched.
+    Raises FileNotFoundError for what is not there, BagError for a folder without a bag.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(f"there is no bag '{path}'")
+        inside = list(_search(path))
+        if not inside:
+            raise BagError(
+                f"'{path}' has no bag: expected folders with an .mcap or .db3 file, or .bag files"
+            )
+        found += inside
+    return list(dict.fromkeys(found))
+
+
+def is_bag(path: Path) -> bool:
+    """Whether a path is one bag, not a folder of some. A file is, whatever it holds."""
+    if not path.is_dir():
+        return True
+    files = [p for p in path.iterdir() if p.is_file()]
+    return any(p.name == "metadata.yaml" or p.suffix in (".mcap", ".db3") for p in files)
+
+
+def bag_names(bags: Sequence[Path]) -> list[str]:
+    """A folder name for each bag: its own, with a part of the hash of its path where another bag
+    has the same."""
+    names = [bag.stem if bag.is_file() else bag.name for bag in map(Path.resolve, bags)]
+    often = Counter(names)
+    return [
+        name if often[name] == 1 else f"{name}-{_hash(bag)}"
+        for name, bag in zip(names, bags, strict=True)
+    ]
+
+
+def run_shelf(
+    tasks: Sequence[BagTask], workers: int, on_done: Callable[[int, str | None], None]
+) -> None:
+    """Run every task in one of `workers` processes.
+
+    `on_done`: the number of a task that ended, and why it failed or None. A process that dies takes
+    its own bag with it alone. The threads of PyTorch are shared out among the workers.
+    """
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    waiting = list(enumerate(tasks))[::-1]
+    running: dict[Future[str | None], tuple[int, ProcessPoolExecutor]] = {}
+    idle: list[ProcessPoolExecutor] = []
+    pools: list[ProcessPoolExecutor] = []
+
+    def start() -> None:
+        number, task = waiting.pop()
+        if idle:
+            pool = idle.pop()
+        else:
+            # One process each: where one dies, its executor is broken, and only that.
+            pool = ProcessPoolExecutor(
+                1, multiprocessing.get_context("spawn"), _begin_worker, (threads,)
+            )
+            pools.append(pool)
+        running[pool.submit(attempt, task)] = number, pool
+
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                start()
+            ended, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in ended:
+                number, pool = running.pop(future)
+                try:
+                    reason = future.result()
+                    idle.append(pool)
+                except BrokenProcessPool:
+                    reason = "its worker process died; out of memory, or killed?"
+                    pool.shutdown()
+                    pools.remove(pool)
+                on_done(number, reason)
+    finally:
+        for pool in pools:
+            pool.shutdown(cancel_futures=True)
+
+
+def run_shelf_on_ray(
+    tasks: Sequence[BagTask], address: str, on_done: Callable[[int, str | None], None]
+) -> None:
+    """Run every task on a Ray cluster whose machines share the file system.
+
+    `address`: "local" starts Ray on this machine, "auto" finds a running one, or HOST:PORT. Each
+    task takes one processor, and a GPU where the cluster has some. `on_done` as of `run_shelf`.
+
+    Raises BagError without the package ray, ConnectionError where no cluster answers.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise BagError("--ray needs the package ray: pip install 'camss_ros[ray]'") from error
+    started = not ray.is_initialized()
+    if started:
+        options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
+        ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, **options)
+    try:
+        gpus = 1 if ray.cluster_resources().get("GPU") else 0
+        # A bag whose process died would most likely take the next one with it.
+        remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(attempt)
+        running = {
+            remote.remote(_with_absolute_paths(task)): number for number, task in enumerate(tasks)
+        }
+        while running:
+            (reference, *_), _ = ray.wait(list(running))
+            number = running.pop(reference)
+            try:
+                reason = ray.get(reference)
+            except ray.exceptions.RayError as error:
+                reason = f"its worker failed: {str(error).strip().splitlines()[0]}"
+            on_done(number, reason)
+    finally:
+        if started:
+            ray.shutdown()
+
+
+_loaded: tuple[NetworkChoice, Segmenter] | None = None
+
+
+def attempt(task: BagTask) -> str | None:
+    """Run a task in this process; returns why it failed, or None."""
+    try:
+        run_bag(task, _load_once)
+    except Exception as error:  # whatever it is, the other bags go on
+        return str(error) or type(error).__name__
+    return None
+
+
+def _load_once(network: NetworkChoice) -> Segmenter:
+    """A worker keeps its network from bag to bag."""
+    global _loaded
+    if _loaded is None or _loaded[0] != network:
+        _loaded = network, network.load()
+    return _loaded[1]
+
+
+def _begin_worker(threads: int) -> None:
+    import signal
+
+    import torch
+
+    # Ctrl-C in the terminal reaches the parent, which ends its workers after the frame in work.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    torch.set_num_threads(threads)
+
+
+def _with_absolute_paths(task: BagTask) -> BagTask:
+    """The workers have other working directories."""
+    return dataclasses.replace(task, bag=task.bag.resolve(), output=task.output.resolve())
+
+
+def _search(path: Path) -> Iterator[Path]:
+    if is_bag(path):
+        yield path
+        return
+    for inside in sorted(path.iterdir()):
+        if inside.is_dir() or inside.suffix in _SUFFIXES:
+            yield from _search(inside)
+
+
+def _hash(bag: Path) -> str:
+    return hashlib.sha256(str(bag.resolve()).encode()).hexdigest()[:6]

@@ -1,0 +1,155 @@
+"""The frames that went worst and best, as small pictures: image, label, prediction, confidence.
+
+They are made while a run passes by, so that no frame has to be read again, and only a few are held.
+"""
+
+from __future__ import annotations
+
+import bisect
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from camss_ros.data.drawing import colorize
+from camss_ros.evaluation.result_folder import write_atomically
+from camss_ros.model.label_class import LabelClass
+
+SHOWN = 4  # of the worst, and of the best
+TILE_WIDTH = 320
+_INDEX = "index.json"
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A frame's pictures.
+
+    Attributes:
+        name: of the frame.
+        score: what it was chosen by, 0 to 1.
+        tiles: the content of an image file by its name, such as "label.png"; in order.
+    """
+
+    name: str
+    score: float
+    tiles: dict[str, bytes]
+
+
+class FrameStrips:
+    """Keeps the strips of the `count` frames with the lowest and of those with the highest scores.
+
+    `worst` begins with the lowest score, `best` with the highest; no frame is in both.
+    """
+
+    def __init__(self, classes: Sequence[LabelClass], count: int = SHOWN) -> None:
+        self._classes = classes
+        self._count = count
+        self._lowest: list[Strip] = []  # ascending
+        self._highest: list[Strip] = []  # descending
+
+    def add(
+        self,
+        name: str,
+        score: float,
+        image: np.ndarray,
+        label: np.ndarray | None,
+        labels: np.ndarray,
+        confidence: np.ndarray,
+    ) -> None:
+        """One frame: `image` uint8 [H, W, 3] RGB, all others uint8 [H, W]; `label` is the truth."""
+        low = len(self._lowest) < self._count or score < self._lowest[-1].score
+        high = len(self._highest) < self._count or score > self._highest[-1].score
+        if not low and not high:
+            return
+        strip = Strip(name, score, self._tiles(image, label, labels, confidence))
+        if low:
+            bisect.insort_right(self._lowest, strip, key=lambda s: s.score)
+            del self._lowest[self._count :]
+        if high:
+            bisect.insort_right(self._highest, strip, key=lambda s: -s.score)
+            del self._highest[self._count :]
+
+    @property
+    def worst(self) -> list[Strip]:
+        return list(self._lowest)
+
+    @property
+    def best(self) -> list[Strip]:
+        shown = {strip.name for strip in self._lowest}
+        return [strip for strip in self._highest if strip.name not in shown]
+
+    def save(self, folder: Path) -> None:
+        """Write the strips to `folder`, made if missing, in place of those that are there."""
+        save_strips(folder, self.worst, self.best)
+
+    def _tiles(
+        self,
+        image: np.ndarray,
+        label: np.ndarray | None,
+        labels: np.ndarray,
+        confidence: np.ndarray,
+    ) -> dict[str, bytes]:
+        tiles = {"image.jpg": _encode(_shrink(image, cv2.INTER_AREA), ".jpg")}
+        if label is not None:
+            tiles["label.png"] = self._colored(label)
+        tiles["prediction.png"] = self._colored(labels)
+        small = _shrink(confidence, cv2.INTER_AREA)
+        heat = cv2.cvtColor(cv2.applyColorMap(small, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)
+        tiles["confidence.jpg"] = _encode(heat, ".jpg")
+        return tiles
+
+    def _colored(self, labels: np.ndarray) -> bytes:
+        return _encode(colorize(_shrink(labels, cv2.INTER_NEAREST), self._classes), ".png")
+
+
+def save_strips(folder: Path, worst: Sequence[Strip], best: Sequence[Strip]) -> None:
+    """Write strips for `load_strips`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.iterdir():
+        old.unlink()
+    index: dict[str, list[dict[str, object]]] = {"worst": [], "best": []}
+    for kind, strips in (("worst", worst), ("best", best)):
+        for strip in strips:
+            for tile, data in strip.tiles.items():
+                write_atomically(folder / f"{strip.name}.{tile}", data)
+            entry = {"name": strip.name, "score": strip.score, "tiles": list(strip.tiles)}
+            index[kind].append(entry)
+    write_atomically(folder / _INDEX, json.dumps(index, indent=2).encode())
+
+
+def load_strips(folder: Path) -> tuple[list[Strip], list[Strip]]:
+    """The worst and the best strips in `folder`. Raises OSError or ValueError."""
+    index = json.loads((folder / _INDEX).read_text())
+
+    def strips(kind: str) -> list[Strip]:
+        return [
+            Strip(
+                entry["name"],
+                entry["score"],
+                {
+                    tile: (folder / f"{entry['name']}.{tile}").read_bytes()
+                    for tile in entry["tiles"]
+                },
+            )
+            for entry in index[kind]
+        ]
+
+    return strips("worst"), strips("best")
+
+
+def _shrink(picture: np.ndarray, interpolation: int) -> np.ndarray:
+    height, width = picture.shape[:2]
+    if width <= TILE_WIDTH:
+        return picture
+    size = (TILE_WIDTH, max(1, round(height * TILE_WIDTH / width)))
+    return cv2.resize(picture, size, interpolation=interpolation)
+
+
+def _encode(picture: np.ndarray, suffix: str) -> bytes:
+    ok, data = cv2.imencode(suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    if not ok:
+        raise OSError(f"OpenCV can't encode a picture of {picture.shape[1]} x {picture.shape[0]}")
+    return data.tobytes()

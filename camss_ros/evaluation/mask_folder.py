@@ -1,0 +1,67 @@
+"""The predictions of a run as files: masks and, beside them, how sure the network was.
+
+    masks/NAME.png        class ids, 8 bit, one channel
+    confidence/NAME.png   probability of the class times 255, 8 bit, one channel
+
+A mask that exists is a frame that is done: it is written last.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from camss_ros.evaluation.result_folder import write_image
+
+FOLDERS = ("masks", "confidence")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """For one frame: `labels` uint8 [H, W], the model's class ids; `confidence` uint8 [H, W],
+    probability of the class times 255."""
+
+    labels: np.ndarray
+    confidence: np.ndarray
+
+
+class MaskFolder:
+    """The predictions in a folder, by the name of their frame. The two folders must exist."""
+
+    def __init__(self, output: Path) -> None:
+        self._masks, self._confidence = (output / folder for folder in FOLDERS)
+
+    def mask(self, name: str) -> Path:
+        """The file of a mask, which need not exist."""
+        return self._masks / f"{name}.png"
+
+    def read(self, name: str, shape: tuple[int, ...]) -> Prediction | None:
+        """The prediction, scaled to `shape` (height, width) where it has another size.
+
+        None where there is none, or not a whole one. Scaling takes the nearest pixel.
+        """
+        labels = _read(self.mask(name))
+        confidence = None if labels is None else _read(self._confidence / f"{name}.png")
+        if labels is None or confidence is None or labels.shape != confidence.shape:
+            return None
+        if labels.shape != shape:
+            labels, confidence = (
+                cv2.resize(values, shape[::-1], interpolation=cv2.INTER_NEAREST)
+                for values in (labels, confidence)
+            )
+        return Prediction(labels, confidence)
+
+    def write(self, name: str, prediction: Prediction) -> None:
+        """Keep a prediction. Raises OSError."""
+        write_image(self._confidence / f"{name}.png", prediction.confidence)
+        write_image(self.mask(name), prediction.labels)
+
+
+def _read(path: Path) -> np.ndarray | None:
+    values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.exists() else None
+    if values is None or values.ndim != 2 or values.dtype != np.uint8:
+        return None
+    return values

@@ -1,0 +1,91 @@
+"""The results of one camera of one bag, or of one data set: what a report is made of."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from camss_ros.data.label_sets import LabelSet
+from camss_ros.evaluation.evaluate_bag import FRAMES_FILE, METRICS_FILE, STRIPS, TIMINGS_FILE
+from camss_ros.evaluation.frame_strips import Strip, load_strips
+from camss_ros.evaluation.timings import read_timings
+from camss_ros.model.label_class import LabelClass
+
+SERIES = ("miou", "pixel_accuracy", "confidence")
+
+
+@dataclass(frozen=True)
+class PartResults:
+    """Results of one run over frames.
+
+    Attributes:
+        name: of the part: a bag, a camera, a data set.
+        label_set: the classes of labels and predictions.
+        frames: evaluated.
+        class_pixels: int64 [classes], predicted pixels; `pixels`: all of them, void too.
+        counts: as `Tally.counts`.
+        times: float64 [frames], seconds since the first frame; None where frames are no clip.
+        series: float64 [frames] of each name in `SERIES`, NaN where there is none.
+        seconds: float64 for each stage, "total" among them, and "latency" where the node was run.
+        worst, best: frames.
+        notes: what a reader should know: warnings, what was passed over.
+        facts: more numbers for the summary, by their name.
+    """
+
+    name: str
+    label_set: LabelSet
+    frames: int
+    class_pixels: np.ndarray
+    pixels: int
+    counts: dict[str, Any]
+    times: np.ndarray | None
+    series: dict[str, np.ndarray]
+    seconds: dict[str, np.ndarray]
+    worst: list[Strip]
+    best: list[Strip]
+    notes: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def read_part(folder: Path, name: str) -> PartResults:
+    """The results that a finished run has left in `folder`.
+
+    Holds some dozens of bytes a frame. Raises OSError or ValueError where they are not whole.
+    """
+    metrics = json.loads((folder / METRICS_FILE).read_text())
+    if not metrics.get("complete"):
+        raise ValueError(f"'{folder}' holds a run that has not been finished")
+    classes = tuple(
+        LabelClass(i, c["name"], tuple(c["color"])) for i, c in enumerate(metrics["classes"])
+    )
+    stamps, columns = array("q"), {key: array("d") for key in SERIES}
+    with (folder / FRAMES_FILE).open() as lines:
+        for line in lines:
+            frame = json.loads(line)
+            stamps.append(frame["stamp"])
+            for key in SERIES:
+                columns[key].append(float("nan") if frame[key] is None else frame[key])
+    times = np.array(stamps, np.int64)
+    passed_over = metrics["passed_over"]
+    faults = [f"{count} x {reason}" for reason, count in passed_over["by_reason"].items()]
+    worst, best = load_strips(folder / STRIPS)
+    return PartResults(
+        name=name,
+        label_set=LabelSet("", classes),
+        frames=metrics["frames"],
+        class_pixels=np.array(metrics["class_pixels"], np.int64),
+        pixels=metrics["pixels"],
+        counts=metrics["counts"],
+        times=(times - times[:1]) / 1e9,
+        series={key: np.array(values) for key, values in columns.items()},
+        seconds=read_timings(folder / TIMINGS_FILE),
+        worst=worst,
+        best=best,
+        notes=[*metrics["warnings"], *faults, *passed_over["first"]],
+        facts=metrics.get("live", {}),
+    )

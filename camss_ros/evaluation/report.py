@@ -1,0 +1,281 @@
+"""The report on an evaluation: one HTML file that needs no other, and its numbers as JSON."""
+
+from __future__ import annotations
+
+import base64
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import camss_ros
+from camss_ros.evaluation.frame_strips import SHOWN, Strip
+from camss_ros.evaluation.part_results import SERIES, PartResults
+from camss_ros.evaluation.report_plots import histogram, latency_plot, reduce_curve, temporal_plot
+from camss_ros.evaluation.result_folder import write_atomically, write_json
+from camss_ros.evaluation.statistics import milliseconds
+from camss_ros.evaluation.tally import Tally
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_PLOTS = 12  # temporal plots, one a part
+_NOTES = 60
+_COLUMNS = (  # title, values by class, mean
+    ("IoU", "per_class_iou", "miou"),
+    ("boundary IoU", "per_class_boundary_iou", "boundary_iou"),
+    ("precision", "per_class_precision", "mean_precision"),
+    ("recall", "per_class_recall", "mean_recall"),
+    ("F1", "per_class_f1", "mean_f1"),
+)
+_CARDS = (
+    ("mIoU %", "miou"),
+    ("boundary IoU %", "boundary_iou"),
+    ("precision_void_excluded %", "precision_void_excluded"),
+    ("pixel accuracy %", "pixel_accuracy"),
+    ("frequency-weighted IoU %", "frequency_weighted_iou"),
+    ("expected calibration error %", "expected_calibration_error"),
+    ("flicker %", "flicker"),
+)
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a report says about how it was made.
+
+    Attributes:
+        title: of the page.
+        command: the exact command line.
+        model: source, name, hash of the weights, dtype, device.
+        sampling: the sampler's options.
+        failed: bags that failed, each {"bag": ..., "reason": ...}.
+        bags: bags that did not.
+    """
+
+    title: str
+    command: str
+    model: dict[str, Any]
+    sampling: dict[str, Any]
+    failed: list[dict[str, str]] = field(default_factory=list)
+    bags: int = 1
+
+
+def write_report(path: Path, parts: Sequence[PartResults], facts: RunFacts) -> dict[str, Any]:
+    """Write the page to `path`, and its numbers beside it with the suffix .json; returns them.
+
+    Several parts (bags, cameras) are added up. Raises ValueError without a part or where the parts
+    have different classes, OSError.
+    """
+    numbers = report_numbers(parts, facts)
+    write_json(path.with_suffix(".json"), numbers)
+    write_atomically(path, _render(numbers, parts).encode())
+    return numbers
+
+
+def report_numbers(parts: Sequence[PartResults], facts: RunFacts) -> dict[str, Any]:
+    """Everything that the page says, as JSON values."""
+    if not parts:
+        raise ValueError("there is nothing to report: not one part has results")
+    label_set = parts[0].label_set
+    names = [c.name for c in label_set.classes]
+    tally = Tally(len(names))
+    for part in parts:
+        if [c.name for c in part.label_set.classes] != names:
+            raise ValueError(f"{part.name} has other classes than {parts[0].name}")
+        tally.merge(part.counts)
+    seconds: dict[str, np.ndarray] = {}
+    for stage in dict.fromkeys(stage for part in parts for stage in part.seconds):
+        seconds[stage] = np.concatenate([p.seconds[stage] for p in parts if stage in p.seconds])
+    pixels = np.sum([part.class_pixels for part in parts], axis=0)
+    total = max(1, sum(part.pixels for part in parts))
+    whole = _whole(seconds)
+    return {
+        "title": facts.title,
+        "subtitle": _subtitle(parts, facts),
+        "command": facts.command,
+        "versions": versions(),
+        "model": facts.model,
+        "sampling": facts.sampling,
+        "bags": facts.bags,
+        "failed": facts.failed,
+        "classes": [{"name": c.name, "color": list(c.color)} for c in label_set.classes],
+        "total": {
+            "frames": sum(part.frames for part in parts),
+            "labelled_frames": tally.frames,
+            "class_share": {n: int(p) / total for n, p in zip(names, pixels, strict=True)},
+            "scores": tally.scores(label_set),
+            "confusion": tally.confusion.counts.tolist() if tally.frames else None,
+            "latency_ms": _latency(whole),
+            "latency_histogram": histogram(whole) if len(whole) else None,
+            "stages_ms": {
+                stage: milliseconds(values.tolist()) for stage, values in seconds.items()
+            },
+        },
+        "parts": [_part_numbers(part) for part in parts],
+        **{
+            kind: [{"part": p.name, "name": s.name, "score": s.score} for p, s in chosen]
+            for kind, chosen in zip(("worst", "best"), _chosen(parts), strict=True)
+        },
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of this package, of Python and of what the numbers depend on."""
+    found = {"camss_ros": camss_ros.__version__, "python": platform.python_version()}
+    for name in ("torch", "numpy", "opencv-python-headless", "rosbags"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:  # OpenCV of the distribution has another name
+            continue
+    return found
+
+
+def _part_numbers(part: PartResults) -> dict[str, Any]:
+    tally = Tally(len(part.label_set.classes))
+    tally.merge(part.counts)
+    return {
+        "name": part.name,
+        "frames": part.frames,
+        "labelled_frames": tally.frames,
+        "scores": tally.scores(part.label_set),
+        "latency_ms": _latency(_whole(part.seconds)),
+        "facts": part.facts,
+        "notes": part.notes,
+        "temporal": {
+            name: {"x": x.tolist(), "y": [None if np.isnan(v) else v for v in y.tolist()]}
+            for name, (x, y) in _curves(part).items()
+        },
+    }
+
+
+def _whole(seconds: dict[str, np.ndarray]) -> np.ndarray:
+    """From the sending of an image to its mask where that was measured, else of the network."""
+    return seconds.get("latency", seconds.get("total", np.empty(0)))
+
+
+def _latency(seconds: np.ndarray) -> dict[str, float] | None:
+    if not len(seconds):
+        return None
+    return {**milliseconds(seconds.tolist()), "max": float(seconds.max() * 1e3)}
+
+
+def _curves(part: PartResults) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    times = np.arange(part.frames, dtype=float) if part.times is None else part.times
+    return {
+        name: reduce_curve(times, part.series[name])
+        for name in SERIES
+        if len(part.series[name]) > 1 and not np.isnan(part.series[name]).all()
+    }
+
+
+def _chosen(parts: Sequence[PartResults]) -> tuple[list[tuple[PartResults, Strip]], ...]:
+    """The worst and the best frames of all parts."""
+    worst = sorted(((p, s) for p in parts for s in p.worst), key=lambda pair: pair[1].score)
+    best = sorted(((p, s) for p in parts for s in p.best), key=lambda pair: -pair[1].score)
+    return worst[:SHOWN], best[:SHOWN]
+
+
+def _subtitle(parts: Sequence[PartResults], facts: RunFacts) -> str:
+    frames = sum(part.frames for part in parts)
+    sampling = facts.sampling
+    return (
+        f"{facts.model.get('name')} on {frames} frames, "
+        f"{sampling.get('steps')} steps {sampling.get('sampler')}"
+    )
+
+
+def _render(numbers: dict[str, Any], parts: Sequence[PartResults]) -> str:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    )
+    total, latency = numbers["total"], numbers["total"]["latency_ms"]
+    by_score = "mIoU" if total["scores"] else "mean confidence"
+    worst, best = (
+        [_strip(part, strip, by_score, len(parts) > 1) for part, strip in chosen]
+        for chosen in _chosen(parts)
+    )
+    notes = [
+        f"{part.name}: {note}" if len(parts) > 1 else note for part in parts for note in part.notes
+    ]
+    if len(notes) > _NOTES:
+        notes[_NOTES:] = [f"and {len(notes) - _NOTES} more; all of them are in the JSON file"]
+    return environment.get_template("report.html.j2").render(
+        report=numbers,
+        cards=_cards(numbers, parts),
+        columns=_COLUMNS,
+        matrix=_matrix(numbers),
+        frames=[
+            (f"Worst frames, by {by_score}", worst),
+            (f"Best frames, by {by_score}", best),
+        ],
+        latency_svg=latency
+        and latency_plot(total["latency_histogram"], latency["p50"], latency["p95"]),
+        temporal=[
+            (part.name, temporal_plot(curves, part.times is not None))
+            for part in parts[:_PLOTS]
+            if (curves := _curves(part))
+        ],
+        notes=notes,
+        made_with=[
+            *((f"model: {k}", v) for k, v in numbers["model"].items()),
+            *((f"sampling: {k}", v) for k, v in numbers["sampling"].items()),
+            *(numbers["versions"].items()),
+        ],
+    )
+
+
+def _cards(numbers: dict[str, Any], parts: Sequence[PartResults]) -> list[tuple[str, str]]:
+    total, latency = numbers["total"], numbers["total"]["latency_ms"]
+    cards = []
+    for title, key in _CARDS:
+        value = total["scores"] and total["scores"][key]
+        if value is not None:
+            cards.append((title, f"{100 * value:.1f}"))
+    cards += [("frames", str(total["frames"])), ("with labels", str(total["labelled_frames"]))]
+    if latency:
+        cards += [("latency p50, ms", f"{latency['p50']:.1f}"),
+                  ("latency p95, ms", f"{latency['p95']:.1f}")]  # fmt: skip
+    for part in parts:
+        cards += [(name, str(value)) for name, value in part.facts.items()]
+    return cards
+
+
+def _matrix(numbers: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of cells; the shade of a cell says its share of the row."""
+    confusion = numbers["total"]["confusion"]
+    if confusion is None:
+        return []
+    rows = []
+    for label_class, counts in zip(numbers["classes"], confusion, strict=True):
+        pixels = sum(counts)
+        cells = []
+        for count in counts:
+            share = count / pixels if pixels else 0.0
+            ink = "#fff" if share > 0.55 else "inherit"
+            style = f"background: rgb(31 111 139 / {share:.3f}); color: {ink}" if count else ""
+            text = "" if not count else "<0.1" if share < 0.001 else f"{100 * share:.1f}"
+            cells.append({"text": text, "style": style})
+        rows.append({"name": label_class["name"], "cells": cells})
+    return rows
+
+
+def _strip(part: PartResults, strip: Strip, by_score: str, with_part: bool) -> dict[str, Any]:
+    kinds = {".jpg": "image/jpeg", ".png": "image/png"}
+    name = f"{part.name}, {strip.name}" if with_part else strip.name
+    return {
+        "caption": f"{name}: {by_score} {100 * strip.score:.1f} %",
+        "tiles": [
+            {
+                "title": Path(tile).stem,
+                "uri": f"data:{kinds[Path(tile).suffix]};base64,{base64.b64encode(data).decode()}",
+            }
+            for tile, data in strip.tiles.items()
+        ],
+    }

@@ -1,0 +1,89 @@
+"""The plots of a report, as SVG text to be put into a page."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+_COLORS = {"miou": "#1f6f8b", "pixel_accuracy": "#7a9e3f", "confidence": "#c8843c"}
+_NAMES = {"miou": "mIoU", "pixel_accuracy": "pixel accuracy", "confidence": "mean confidence"}
+POINTS = 600  # of a curve; more would not be seen
+BINS = 40
+
+
+def histogram(seconds: np.ndarray) -> dict[str, list[float]]:
+    """`edges_ms` and `counts` of durations; the slowest 0.5 % share the last bin."""
+    values = seconds * 1e3
+    top = float(np.percentile(values, 99.5))
+    low = float(values.min())
+    edges = np.linspace(low, max(top, low + 1e-3), BINS + 1)
+    counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
+    return {"edges_ms": edges.tolist(), "counts": counts.tolist()}
+
+
+def reduce_curve(times: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """At most POINTS points of a curve: means over equal numbers of frames, NaN left out."""
+    groups = np.array_split(np.arange(len(values)), min(POINTS, max(1, len(values))))
+    means = [
+        float(np.nanmean(values[g])) if len(g) and not np.isnan(values[g]).all() else np.nan
+        for g in groups
+    ]
+    return np.array([times[g].mean() if len(g) else 0.0 for g in groups]), np.array(means)
+
+
+def latency_plot(bins: Mapping[str, list[float]], p50: float, p95: float) -> str:
+    """A histogram with the median and the 95th percentile, in ms."""
+    figure, axes = _figure(2.6)
+    edges = np.array(bins["edges_ms"])
+    axes.bar(edges[:-1], bins["counts"], np.diff(edges), align="edge", color="#1f6f8b")
+    for value, name in ((p50, "p50"), (p95, "p95")):
+        axes.axvline(value, color="#c0392b", linewidth=1, linestyle="--")
+        axes.annotate(
+            f"{name} {value:.0f} ms", (value, 1), xycoords=("data", "axes fraction"),
+            xytext=(3, -9 if name == "p50" else -21), textcoords="offset points", fontsize=8,
+            color="#c0392b",
+        )  # fmt: skip
+    axes.set_xlabel("milliseconds a frame")
+    axes.set_ylabel("frames")
+    return _svg(figure)
+
+
+def temporal_plot(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], of_time: bool) -> str:
+    """Scores along the frames, from 0 to 1, over seconds or over the number of the frame."""
+    figure, axes = _figure(2.6)
+    for name, (times, values) in curves.items():
+        mark = "." if len(values) < 40 else ""
+        axes.plot(
+            times, values, color=_COLORS[name], linewidth=1.2, marker=mark, label=_NAMES[name]
+        )
+    axes.set_ylim(0, 1.02)
+    axes.set_xlabel("seconds" if of_time else "frame")
+    axes.legend(loc="lower right", fontsize=8, frameon=True, framealpha=0.8, ncols=len(curves))
+    axes.grid(color="#dddddd", linewidth=0.6)
+    return _svg(figure)
+
+
+def _figure(height: float) -> tuple[Any, Any]:
+    # Not pyplot: that would choose a backend for the whole process.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _svg(figure: Any) -> str:
+    import matplotlib
+
+    output = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "font.family": "sans-serif"}):
+        figure.savefig(output, format="svg", metadata={"Date": None, "Creator": None})
+    svg = output.getvalue()
+    svg = svg[svg.index("<svg") :]
+    # Nothing in the page may point outside of it; the metadata names vocabularies by address.
+    return re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
