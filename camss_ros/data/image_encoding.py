@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Protocol
 
 import cv2
@@ -19,6 +20,7 @@ class RawImage(Protocol):
     height: int
     width: int
     encoding: str
+    is_bigendian: int
     step: int
     data: Any
 
@@ -31,6 +33,7 @@ class EncodedImage(Protocol):
 
 
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+_PNG_START, _PNG_BIT_DEPTH = b"\x89PNG\r\n\x1a\n", 24
 
 
 class ImageRejectedError(ValueError):
@@ -47,36 +50,74 @@ class ImageRejectedError(ValueError):
 
 @dataclass(frozen=True)
 class _Encoding:
-    """How rows of bytes become RGB."""
+    """How rows of bytes become RGB.
 
-    channels: int  # bytes a pixel
+    Attributes:
+        to_rgb: uint8 [rows, W] or [rows, W, channels] -> uint8 [H, W, 3].
+        channels: values a pixel takes in its row.
+        depth: bits of a value, 8 or 16. Those of 16 bits are scaled to 8.
+        rows: rows of data for each row of pixels; more than one where planes follow each other.
+        multiples: of which width and height must be.
+    """
+
     to_rgb: Callable[[np.ndarray], np.ndarray]
-    width_multiple: int = 1
+    channels: int = 1
+    depth: int = 8
+    rows: Fraction = Fraction(1)
+    multiples: tuple[int, int] = (1, 1)
+
+    @property
+    def pixel_bytes(self) -> int:
+        return self.channels * self.depth // 8
 
 
 def _cvt(code: int) -> Callable[[np.ndarray], np.ndarray]:
     return lambda pixels: cv2.cvtColor(pixels, code)
 
 
-_YUY2 = _Encoding(2, _cvt(cv2.COLOR_YUV2RGB_YUY2), width_multiple=2)
-_UYVY = _Encoding(2, _cvt(cv2.COLOR_YUV2RGB_UYVY), width_multiple=2)
+def _nv24_to_rgb(planes: np.ndarray) -> np.ndarray:
+    """[3 H, W]: luma, then full-size interleaved chroma, of which every second one is taken."""
+    height, width = len(planes) // 3, planes.shape[1]
+    chroma = planes[height:].reshape(height, width, 2)[::2, ::2].reshape(height // 2, width)
+    return cv2.cvtColor(np.concatenate([planes[:height], chroma]), cv2.COLOR_YUV2RGB_NV12)
 
-# OpenCV names a Bayer pattern by its second row, second and third pixel; ROS by the first 2 x 2.
+
+# Named by what cv2 calls the conversion to RGB. OpenCV names a Bayer pattern by its second row,
+# second and third pixel; ROS by the first 2 x 2.
+_COLOR = {
+    "rgb": (3, np.ascontiguousarray),
+    "bgr": (3, _cvt(cv2.COLOR_BGR2RGB)),
+    "rgba": (4, _cvt(cv2.COLOR_RGBA2RGB)),
+    "bgra": (4, _cvt(cv2.COLOR_BGRA2RGB)),
+    "mono": (1, _cvt(cv2.COLOR_GRAY2RGB)),
+    "bayer_rggb": (1, _cvt(cv2.COLOR_BayerBG2RGB)),
+    "bayer_bggr": (1, _cvt(cv2.COLOR_BayerRG2RGB)),
+    "bayer_gbrg": (1, _cvt(cv2.COLOR_BayerGR2RGB)),
+    "bayer_grbg": (1, _cvt(cv2.COLOR_BayerGB2RGB)),
+}
+_YUY2 = _Encoding(_cvt(cv2.COLOR_YUV2RGB_YUY2), channels=2, multiples=(2, 1))
+_UYVY = _Encoding(_cvt(cv2.COLOR_YUV2RGB_UYVY), channels=2, multiples=(2, 1))
+_PLANES = Fraction(3, 2)
+
 _ENCODINGS = {
-    "rgb8": _Encoding(3, np.ascontiguousarray),
-    "bgr8": _Encoding(3, _cvt(cv2.COLOR_BGR2RGB)),
-    "rgba8": _Encoding(4, _cvt(cv2.COLOR_RGBA2RGB)),
-    "bgra8": _Encoding(4, _cvt(cv2.COLOR_BGRA2RGB)),
-    "mono8": _Encoding(1, _cvt(cv2.COLOR_GRAY2RGB)),
-    "8UC1": _Encoding(1, _cvt(cv2.COLOR_GRAY2RGB)),
-    "yuv422_yuy2": _YUY2,
-    "yuyv": _YUY2,
+    **{f"{name}8": _Encoding(to_rgb, channels) for name, (channels, to_rgb) in _COLOR.items()},
+    **{f"{name}16": _Encoding(to_rgb, channels, 16) for name, (channels, to_rgb) in _COLOR.items()},
     "yuv422": _UYVY,
     "uyvy": _UYVY,
-    "bayer_rggb8": _Encoding(1, _cvt(cv2.COLOR_BayerBG2RGB)),
-    "bayer_bggr8": _Encoding(1, _cvt(cv2.COLOR_BayerRG2RGB)),
-    "bayer_gbrg8": _Encoding(1, _cvt(cv2.COLOR_BayerGR2RGB)),
-    "bayer_grbg8": _Encoding(1, _cvt(cv2.COLOR_BayerGB2RGB)),
+    "yuv422_yuy2": _YUY2,
+    "yuyv": _YUY2,
+    "nv12": _Encoding(_cvt(cv2.COLOR_YUV2RGB_NV12), rows=_PLANES, multiples=(2, 2)),
+    "nv21": _Encoding(_cvt(cv2.COLOR_YUV2RGB_NV21), rows=_PLANES, multiples=(2, 2)),
+    "nv24": _Encoding(_nv24_to_rgb, rows=Fraction(3), multiples=(2, 2)),
+    # Colours without a name: in OpenCV's order, as cv_bridge publishes a cv::Mat by default.
+    "8UC1": _Encoding(_cvt(cv2.COLOR_GRAY2RGB)),
+    "8UC3": _Encoding(_cvt(cv2.COLOR_BGR2RGB), channels=3),
+    "8UC4": _Encoding(_cvt(cv2.COLOR_BGRA2RGB), channels=4),
+}
+ENCODINGS = tuple(_ENCODINGS)
+# sensor_msgs::image_encodings::isColor
+_CHANNEL_ORDERED = {
+    f"{name}{depth}" for name in ("rgb", "bgr", "rgba", "bgra") for depth in (8, 16)
 }
 
 
@@ -84,8 +125,8 @@ def check_image(message: RawImage) -> None:
     """Check an image message without converting it.
 
     Raises:
-        ImageRejectedError: unknown encoding, zero size, rows shorter than the width needs, or
-            fewer bytes than height * step.
+        ImageRejectedError: unknown encoding, zero size or one that the encoding cannot have, rows
+            shorter than the width needs, or fewer bytes than the rows take.
     """
     encoding = _ENCODINGS.get(message.encoding)
     if encoding is None:
@@ -96,28 +137,32 @@ def check_image(message: RawImage) -> None:
     height, width, step = message.height, message.width, message.step
     if height == 0 or width == 0:
         raise ImageRejectedError("size", f"the image is empty: {width} x {height} pixels")
-    if width % encoding.width_multiple:
+    if width % encoding.multiples[0] or height % encoding.multiples[1]:
+        x, y = encoding.multiples
         raise ImageRejectedError(
             "size",
-            f"the width of {message.encoding} must be a multiple of {encoding.width_multiple}, "
-            f"not {width}",
+            f"width and height of {message.encoding} must be multiples of {x} and {y}, "
+            f"not {width} x {height}",
         )
-    if step < width * encoding.channels:
+    if step < width * encoding.pixel_bytes:
         raise ImageRejectedError(
             "step",
             f"step is {step} bytes, but {width} pixels of {message.encoding} take "
-            f"{width * encoding.channels}",
+            f"{width * encoding.pixel_bytes}",
         )
-    if len(message.data) < height * step:
+    rows = int(height * encoding.rows)
+    if len(message.data) < rows * step:
         raise ImageRejectedError(
             "data",
-            f"data is truncated: {len(message.data)} bytes instead of height * step = "
-            f"{height} * {step} = {height * step}",
+            f"data is truncated: {len(message.data)} bytes instead of rows * step = "
+            f"{rows} * {step} = {rows * step}",
         )
 
 
 def image_to_rgb(message: RawImage) -> np.ndarray:
     """sensor_msgs/Image -> uint8 [H, W, 3] RGB; for rgb8 without padding, a view of its data.
+
+    Values of 16 bits are scaled to 8 (65535 to 255).
 
     Raises:
         ImageRejectedError: as `check_image`.
@@ -128,22 +173,41 @@ def image_to_rgb(message: RawImage) -> np.ndarray:
 
 
 def _rows(message: RawImage, encoding: _Encoding) -> np.ndarray:
-    """The pixels without the padding of their rows: uint8 [H, W] or [H, W, channels]."""
-    height, width, step = message.height, message.width, message.step
-    rows = np.frombuffer(message.data, np.uint8, count=height * step).reshape(height, step)
-    pixels = rows[:, : width * encoding.channels]
+    """The values without the padding of their rows: uint8 [rows, W] or [rows, W, channels]."""
+    count, width, step = int(message.height * encoding.rows), message.width, message.step
+    rows = np.frombuffer(message.data, np.uint8, count=count * step).reshape(count, step)
+    values = rows[:, : width * encoding.pixel_bytes]
+    if encoding.depth == 16:
+        order = ">u2" if message.is_bigendian else "<u2"
+        native = np.ascontiguousarray(values).view(order).astype(np.uint16, copy=False)
+        values = cv2.convertScaleAbs(native, alpha=255 / 65535)
     if encoding.channels > 1:
-        pixels = pixels.reshape(height, width, encoding.channels)
-    return pixels
+        values = values.reshape(count, width, encoding.channels)
+    return values
 
 
 def compressed_to_rgb(message: EncodedImage) -> np.ndarray:
-    """sensor_msgs/CompressedImage (JPEG, PNG, ...) -> uint8 [H, W, 3] RGB.
+    """sensor_msgs/CompressedImage (JPEG, 8-bit PNG, ...) -> uint8 [H, W, 3] RGB.
+
+    `format` is read as image_transport's compressed plugin does: "rgb8; jpeg compressed bgr8" was
+    rgb8 and is stored in OpenCV's order; without "compressed bgr" a colour image is stored with
+    red and blue swapped; of a bayer_* image the mosaic is stored.
 
     Raises:
-        ImageRejectedError: the data cannot be decoded, or is a truncated JPEG.
+        ImageRejectedError: the data cannot be decoded, is a truncated JPEG, or holds depth or
+            values of 16 bits.
     """
-    return cv2.cvtColor(_decode(message, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    encoding, separator, stored = message.format.partition(";")
+    encoding = encoding.strip()
+    if "compressedDepth" in stored:
+        raise ImageRejectedError("encoding", f"format {message.format!r} is a depth image")
+    if encoding.startswith("bayer_") and encoding.endswith("8") and encoding in _ENCODINGS:
+        mosaic = _decode(message, cv2.IMREAD_GRAYSCALE)
+        return _ENCODINGS[encoding].to_rgb(mosaic)
+    decoded = _decode(message, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if separator and encoding in _CHANNEL_ORDERED and "compressed bgr" not in stored:
+        return decoded
+    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
 
 
 def image_to_labels(message: RawImage) -> np.ndarray:
@@ -180,8 +244,14 @@ def compressed_to_labels(message: EncodedImage) -> np.ndarray:
 
 def _decode(message: EncodedImage, flags: int) -> np.ndarray:
     data = np.frombuffer(message.data, np.uint8)
+    start = bytes(data[: _PNG_BIT_DEPTH + 1])
+    if start.startswith(_PNG_START) and start[_PNG_BIT_DEPTH:] == b"\x10":
+        raise ImageRejectedError(
+            "encoding",
+            "a PNG with 16 bits a channel, such as a depth image, cannot be used: publish 8 bits",
+        )
     # libjpeg fills what a truncated file lacks with grey and reports success.
-    truncated = bytes(data[:2]) == _JPEG_START and _JPEG_END not in data.tobytes()
+    truncated = start[:2] == _JPEG_START and _JPEG_END not in data.tobytes()
     try:
         decoded = cv2.imdecode(data, flags) if data.size and not truncated else None
     except cv2.error:  # e.g. a header that claims more pixels than OpenCV allows
