@@ -190,6 +190,21 @@ def test_same_seed_same_latents():
     assert not torch.equal(draw(1), draw(2))
 
 
+@pytest.mark.parametrize("name", ["ddim", "ddpm"])
+def test_noise_drawn_beforehand_is_the_generators(name):
+    sampler = Sampler(SamplingOptions(4, name, temperature=0.7), "v")
+
+    def generator():
+        return torch.Generator().manual_seed(3)
+
+    drawn = sampler.sample(toy_network, (5, 16), CPU, generator())
+    noise = sampler.draw_noise((5, 16), CPU, generator())
+    kept = noise.clone()
+    assert torch.equal(sampler.sample(toy_network, (5, 16), CPU, noise=noise), drawn)
+    assert torch.equal(noise, kept)
+    assert Sampler(SamplingOptions(4, name), "v").draw_noise((5, 16), CPU) is None
+
+
 def test_latents_stay_float32_with_a_half_precision_network():
     seen = []
 

@@ -1,6 +1,7 @@
 """The one place that decides on device and precision."""
 
 import platform
+from pathlib import Path
 
 import torch
 
@@ -56,3 +57,17 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
     return f"{device} ({platform.machine()}, {torch.get_num_threads()} threads)"
+
+
+def describe_processor(device: torch.device) -> str:
+    """Model of the processor that `device` is, for what depends on it, such as measured times."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    # "model name" on x86, "CPU part" on Arm; `flags` tells virtual processors of one name apart
+    wanted = ("model name", "CPU part", "flags", "Features")
+    facts = {line.partition(":")[2].strip() for line in lines if line.startswith(wanted)}
+    return " ".join([platform.machine(), *sorted(facts)])

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from camss_ros.inference.device import select_device, select_dtype
-from camss_ros.inference.frame_ops import resize_frame, to_labels
+from camss_ros.inference.backends import Backend, open_backend
+from camss_ros.inference.device import select_device
+from camss_ros.inference.frame_ops import to_labels
 from camss_ros.inference.stage_clock import StageClock
-from camss_ros.model.camseg import CamSeg, SamplingPlan
+from camss_ros.model.checkpoint import CONFIG_FILE, find_model, read_config
 from camss_ros.model.label_class import LabelClass
 from camss_ros.model.schedule import SamplingOptions
 
@@ -30,6 +31,7 @@ class Segmentation:
         confidence: uint8 [H, W], probability of that class times 255.
         timings: seconds of preprocess, tokens, transformer, sampling, decode, postprocess and
             total. Iterative decoding alternates transformer and sampling: all of it is `sampling`.
+            A backend that runs the network as one graph has `network` in place of the four.
         steps: denoiser evaluations a token took in each iteration.
     """
 
@@ -52,9 +54,11 @@ class Segmenter:
         precision: of the network: "auto", "fp32", "bf16" or "fp16". Latents stay float32.
         sampling: steps, sampler and so on; see `SamplingOptions`.
         seed: of the noise of every frame.
+        backend: what runs the network: "torch", "compile", "onnxruntime", "openvino", "tensorrt",
+            or "auto" for the fastest that a calibration finds on this machine; see `auto.py`.
 
     Raises:
-        ValueError: an argument is out of range.
+        ValueError: an argument is out of range, or the backend is not available.
         ModelError: the model cannot be found or read.
     """
 
@@ -66,20 +70,26 @@ class Segmenter:
         precision: str = "auto",
         sampling: SamplingOptions | None = None,
         seed: int = 0,
+        backend: str = "torch",
     ) -> None:
         self.device = select_device(device)
-        self.dtype = select_dtype(precision, self.device)
         self.sampling = sampling or SamplingOptions()
-        network = CamSeg.from_pretrained(model)
-        network.to(device=self.device, dtype=self.dtype)
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._network: CamSeg | None = network
-        self._plan: SamplingPlan | None = None
+        directory = find_model(model)
+        config = read_config(directory / CONFIG_FILE)
+        self.model_name = config.name
+        self.classes: tuple[LabelClass, ...] = config.label_set
+        self.input_size = config.input_size
+        if backend == "auto":
+            from camss_ros.inference.auto import choose_backend
+
+            backend, precision = choose_backend(
+                directory, self.device, precision, self.input_size, self.sampling
+            )
+        opened = open_backend(backend, directory, self.device, precision, self.input_size)
+        self.backend, self.dtype = opened.name, opened.dtype
+        self._backend: Backend | None = opened
         self._seed = seed
         self._generator = torch.Generator(self.device)
-        self.model_name = network.config.name
-        self.classes: tuple[LabelClass, ...] = network.config.label_set
-        self.input_size = network.config.input_size
 
     @torch.inference_mode()
     def segment(
@@ -102,7 +112,7 @@ class Segmenter:
             RuntimeError: the segmenter is closed.
         """
         check_image(image)
-        network, plan = self._ready()
+        backend, sampling = self._open_backend(), self.sampling
         self._generator.manual_seed(self._seed)
         clock = StageClock(self.device)
 
@@ -111,46 +121,35 @@ class Segmenter:
             if cancelled is not None and cancelled():
                 raise SegmentationCancelled
 
-        frame = torch.from_numpy(np.ascontiguousarray(image)).to(self.device)
-        images = network.normalize(resize_frame(frame, self.input_size))
-        images = images.contiguous(memory_format=torch.channels_last)
-        stage_done("preprocess")
-        token_map = network.image_tokens(images)
-        stage_done("tokens")
-        if plan.options.iterations == 1:
-            condition = network.condition(token_map)
-            stage_done("transformer")
-            latents = network.draw_from(condition, token_map.shape[-2:], plan, self._generator)
-            stage_done("sampling")
-        else:
-            clock.mark("transformer")
-            latents = network.draw_latents(token_map, plan, self._generator)
-            stage_done("sampling")
-        probabilities = network.average_samples(network.decode(latents), plan.options.samples)
-        stage_done("decode")
+        probabilities = backend.probabilities(image, sampling, self._generator, stage_done)
         void_last = probabilities.shape[1] > len(self.classes)
         size = output_size or (image.shape[0], image.shape[1])
         result = to_labels(probabilities, size, void_last).cpu().numpy()
         clock.mark("postprocess")
-        return Segmentation(result[0], result[1], clock.seconds(), len(plan.sampler.timesteps))
+        steps = min(sampling.steps, sampling.start + 1)
+        return Segmentation(result[0], result[1], clock.seconds(), steps)
 
     def warm_up(self, height: int, width: int) -> None:
-        """Segment a grey frame of that size, so that the first real one is not slow."""
+        """Do what makes first frames slow: build what the backend needs, segment a grey frame.
+
+        Args:
+            height, width: of the frames to come.
+        """
+        self._open_backend().prepare(self.sampling)
         self.segment(np.full((height, width, 3), 127, np.uint8))
 
     def close(self) -> None:
         """Free the weights and the memory they take on a GPU."""
-        self._network = None
-        self._plan = None
+        if self._backend is not None:
+            self._backend.close()
+        self._backend = None
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _ready(self) -> tuple[CamSeg, SamplingPlan]:
-        if self._network is None:
+    def _open_backend(self) -> Backend:
+        if self._backend is None:
             raise RuntimeError("the segmenter is closed")
-        if self._plan is None or self._plan.options != self.sampling:
-            self._plan = self._network.plan(self.sampling)
-        return self._network, self._plan
+        return self._backend
 
 
 def check_image(image: np.ndarray) -> None:

@@ -216,9 +216,16 @@ class CamSeg(nn.Module):
         return SamplingPlan(options, sampler, self.denoiser.time_embed(timesteps))
 
     def sample(
-        self, condition: Tensor, plan: SamplingPlan, generator: torch.Generator | None = None
+        self,
+        condition: Tensor,
+        plan: SamplingPlan,
+        generator: torch.Generator | None = None,
+        noise: Tensor | None = None,
     ) -> Tensor:
-        """Denoise every mask token: [B, n, width] -> latents [B, n, latent_channels] float32."""
+        """Denoise every mask token: [B, n, width] -> latents [B, n, latent_channels] float32.
+
+        `noise`, [count, B, n, latent_channels] of `Sampler.draw_noise`, replaces the generator.
+        """
         embedded = self.denoiser.cond_embed(condition)
         dtype = embedded.dtype
 
@@ -226,7 +233,7 @@ class CamSeg(nn.Module):
             return self.denoiser(x.to(dtype), plan.time_embeddings[index], embedded)
 
         shape = (*condition.shape[:2], self.latent_channels)
-        return plan.sampler.sample(predict, shape, condition.device, generator)
+        return plan.sampler.sample(predict, shape, condition.device, generator, noise)
 
     def latent_map(self, latents: Tensor, grid: Sequence[int]) -> Tensor:
         """Token latents [B, h*w, C] -> map [B, C, h, w]."""
@@ -257,10 +264,11 @@ class CamSeg(nn.Module):
         grid: Sequence[int],
         plan: SamplingPlan,
         generator: torch.Generator | None = None,
+        noise: Tensor | None = None,
     ) -> Tensor:
         """The one-pass half of `draw_latents` that follows `condition`; `grid` is (h, w)."""
         condition = condition.repeat(plan.options.samples, 1, 1)
-        return self.latent_map(self.sample(condition, plan, generator), grid)
+        return self.latent_map(self.sample(condition, plan, generator, noise), grid)
 
     def _decode_iteratively(
         self, token_map: Tensor, plan: SamplingPlan, generator: torch.Generator | None

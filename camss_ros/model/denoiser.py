@@ -58,7 +58,10 @@ def _zero_linear(inputs: int, outputs: int) -> nn.Linear:
 
 
 class ResidualBlock(nn.Module):
-    """Residual MLP whose norm is modulated (adaLN) and whose output is gated by the condition."""
+    """Residual MLP whose norm is modulated (adaLN) and whose output is gated by the condition.
+
+    It takes SiLU(condition), which all blocks share.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -66,22 +69,23 @@ class ResidualBlock(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
         self.adaLN_modulation = nn.Sequential(nn.SiLU(), _zero_linear(width, 3 * width))
 
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        shift, scale, gate = self.adaLN_modulation(condition).chunk(3, dim=-1)
+    def forward(self, x: Tensor, activated: Tensor) -> Tensor:
+        shift, scale, gate = self.adaLN_modulation[1](activated).chunk(3, dim=-1)
         return x + gate * self.mlp(_modulate(self.in_ln(x), shift, scale))
 
 
 class FinalLayer(nn.Module):
-    """adaLN norm without own parameters, then a projection to the output channels."""
+    """adaLN norm without own parameters, then a projection; takes SiLU(condition)."""
 
     def __init__(self, width: int, out_channels: int) -> None:
         super().__init__()
+        self.width = width
         self.linear = _zero_linear(width, out_channels)
         self.adaLN_modulation = nn.Sequential(nn.SiLU(), _zero_linear(width, 2 * width))
 
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        shift, scale = self.adaLN_modulation(condition).chunk(2, dim=-1)
-        x = functional.layer_norm(x, x.shape[-1:], eps=_EPS)
+    def forward(self, x: Tensor, activated: Tensor) -> Tensor:
+        shift, scale = self.adaLN_modulation[1](activated).chunk(2, dim=-1)
+        x = functional.layer_norm(x, (self.width,), eps=_EPS)
         return self.linear(_modulate(x, shift, scale))
 
 
@@ -119,8 +123,9 @@ class Denoiser(nn.Module):
         Returns:
             [n, out_channels].
         """
-        condition = time_embedding + condition_embedding
+        # the SiLU that each layer's modulation begins with, once for all of them
+        activated = functional.silu(time_embedding + condition_embedding)
         x = self.input_proj(x)
         for block in self.res_blocks:
-            x = block(x, condition)
-        return self.final_layer(x, condition)
+            x = block(x, activated)
+        return self.final_layer(x, activated)

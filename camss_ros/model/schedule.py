@@ -323,6 +323,29 @@ class Sampler:
         """Timestep of each step in sampling order; its index is what `predict` is given."""
         return [step.timestep for step in self.table]
 
+    @property
+    def noise_count(self) -> int:
+        """Noise tensors that drawing takes: the start's and one for each noisy step, or none."""
+        return 1 + sum(step.noisy for step in self.table) if self.temperature > 0 else 0
+
+    def draw_noise(
+        self,
+        shape: tuple[int, ...],
+        device: torch.device,
+        generator: torch.Generator | None = None,
+    ) -> Tensor | None:
+        """All noise of `sample` at once, as it would draw it from the generator.
+
+        Returns:
+            [noise_count, *shape] float32, scaled by the temperature; None if there is none.
+        """
+        if self.noise_count == 0:
+            return None
+        noise = torch.empty((self.noise_count, *shape), dtype=torch.float32, device=device)
+        for each in noise:
+            each.normal_(std=self.temperature, generator=generator)
+        return noise
+
     @torch.no_grad()
     def sample(
         self,
@@ -330,6 +353,7 @@ class Sampler:
         shape: tuple[int, ...],
         device: torch.device,
         generator: torch.Generator | None = None,
+        noise: Tensor | None = None,
     ) -> Tensor:
         """Draw latents.
 
@@ -338,22 +362,29 @@ class Sampler:
                 returns v or epsilon of that shape, or with learned variance twice the channels.
             shape: of the latents, channels last.
             generator: on `device`; the latents are a function of its state.
+            noise: from `draw_noise`, in place of the generator: the latents are then a pure
+                function of tensors, as compilers want it.
 
         Returns:
             `shape` float32 on `device`.
         """
-        x = torch.zeros(shape, dtype=torch.float32, device=device)
-        noise = None
+        given = None if noise is None else iter(noise.unbind(0))
+
+        def next_noise() -> Tensor:
+            if given is not None:
+                return next(given)
+            fresh = torch.empty(shape, dtype=torch.float32, device=device)
+            return fresh.normal_(std=self.temperature, generator=generator)
+
         if self.temperature > 0:
-            x.normal_(std=self.temperature, generator=generator)
-            if any(step.noisy for step in self.table):
-                noise = torch.empty_like(x)
+            x = next_noise().clone() if given is not None else next_noise()
+        else:
+            x = torch.zeros(shape, dtype=torch.float32, device=device)
         previous = None
         for i, step in enumerate(self.table):
             output = predict(x, i)
-            if noise is not None and step.noisy:
-                noise.normal_(std=self.temperature, generator=generator)
-            x, previous = self.step(i, x, output, previous, noise)
+            noisy = step.noisy and self.temperature > 0
+            x, previous = self.step(i, x, output, previous, next_noise() if noisy else None)
         return x
 
     @torch.no_grad()

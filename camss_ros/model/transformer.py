@@ -1,5 +1,6 @@
 """Masked-autoencoder transformers over image and mask tokens (paper section 3.2)."""
 
+from functools import lru_cache
 from typing import cast
 
 import torch
@@ -11,18 +12,32 @@ _EPS = 1e-6
 Rotation = tuple[Tensor, Tensor]
 
 
-def rotary_table(height: int, width: int, head_dim: int, device: torch.device) -> Rotation:
+@lru_cache(maxsize=8)
+def rotary_table(
+    height: int,
+    width: int,
+    head_dim: int,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+) -> Rotation:
     """Cosines and sines of the axial rotary position embedding of a token grid.
 
-    The first half of the pairs of a head turns with the row, the second with the column.
+    The first half of the pairs of a head turns with the row, the second with the column. They are
+    computed in float32, once for a grid.
 
     Args:
         height, width: size of the grid in tokens.
         head_dim: channels of a head, a multiple of 4.
 
     Returns:
-        (cos, sin), each [height * width, head_dim / 2] float32.
+        (cos, sin), each [height * width, head_dim / 2].
     """
+    with torch.inference_mode(False):  # kept for training, whoever asks first
+        cos, sin = _rotary_table(height, width, head_dim, device)
+        return cos.to(dtype), sin.to(dtype)
+
+
+def _rotary_table(height: int, width: int, head_dim: int, device: torch.device) -> Rotation:
     pairs = head_dim // 4
     frequency = 100.0 ** (-torch.arange(pairs, dtype=torch.float32, device=device) / pairs)
     rows = torch.arange(height, dtype=torch.float32, device=device)[:, None] * frequency
@@ -171,7 +186,7 @@ class PairedTransformer(nn.Module):
             embedded = self.mask_embed(mask_tokens.to(x.dtype))
             x = x + torch.where(known[..., None], embedded, self.mask_token.to(x.dtype))
         x = self.embed_norm(x)
-        rotation = rotary_table(*grid, self.head_dim, x.device)
+        rotation = rotary_table(*grid, self.head_dim, x.device, x.dtype)
         for block in self.blocks:
             x = block(x, rotation)
         return self.norm(x)

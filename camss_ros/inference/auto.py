@@ -1,0 +1,209 @@
+"""Backend "auto": measures once, on this machine, which backend is the fastest that works."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import json
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from camss_ros.inference.backends import Backend, open_backend, open_runtime
+from camss_ros.inference.build_graph import model_hash
+from camss_ros.inference.cache import cache_directory, cache_key, write_atomically
+from camss_ros.inference.device import describe_processor, select_dtype
+from camss_ros.model.schedule import SamplingOptions
+
+_log = logging.getLogger(__name__)
+
+_FRAMES = 10
+# Two precisions of a working backend agree on nearly all pixels, a broken one on few.
+_AGREEMENT = 0.9
+_PACKAGES = ("torch", "onnx", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A backend in a precision."""
+
+    backend: str
+    precision: str
+
+    def __str__(self) -> str:
+        return f"{self.backend} {self.precision}"
+
+
+def choose_backend(
+    model: Path,
+    device: torch.device,
+    precision: str,
+    size: tuple[int, int],
+    sampling: SamplingOptions,
+) -> tuple[str, str]:
+    """The fastest backend for a model here, and its precision.
+
+    Measured the first time, which builds the graphs of all candidates, and kept in the cache for
+    this model, device, number of threads, and these versions of the packages. The number of steps
+    is not asked about again: it changes the times and hardly their order.
+
+    Args:
+        model: its directory.
+        precision: "auto" for all that the device computes in; else the only one.
+        size: working (height, width).
+        sampling: measured with these.
+
+    Raises:
+        ValueError: an unknown precision.
+        ModelError: the model cannot be read.
+    """
+    possible = candidates(device, precision)
+    if sampling.iterations != 1:  # no graph does that
+        possible = [each for each in possible if each.backend == "torch"]
+    if len(possible) > 1:
+        possible = [each for each in possible if _installed(each, device)]
+    if len(possible) == 1:
+        return possible[0].backend, possible[0].precision
+    facts = {
+        "model": model_hash(model),
+        "size": size,
+        "device": describe_processor(device),
+        "threads": torch.get_num_threads(),
+        "candidates": [str(each) for each in possible],
+        "versions": {name: _version(name) for name in _PACKAGES},
+    }
+    path = cache_directory() / f"auto-{cache_key(facts)}.json"
+    chosen = _read_choice(path, possible)
+    if chosen is None:
+        _log.info("measuring the backends for this model, once: %s", ", ".join(map(str, possible)))
+        seconds = measure(possible, model, device, size, sampling)
+        chosen = min(seconds, key=lambda each: seconds[each])
+        content: dict[str, object] = {
+            "backend": chosen.backend,
+            "precision": chosen.precision,
+            "seconds": {str(each): value for each, value in seconds.items()},
+        }
+        write_atomically(path, lambda file: _write(file, content))
+        times = ", ".join(f"{each} {1e3 * value:.1f} ms" for each, value in seconds.items())
+        _log.info("measured, for a frame: %s", times)
+    _log.info("backend auto: %s (choice kept in %s)", chosen, path)
+    return chosen.backend, chosen.precision
+
+
+def candidates(device: torch.device, precision: str) -> list[Candidate]:
+    """What may be the fastest on a device, whether or not it is installed.
+
+    `compile` is left out on a CPU: it takes minutes, and a graph runtime does as well.
+    """
+    native = select_dtype(precision, device)
+    half = {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(native)
+    if device.type == "cuda":
+        here = half or "fp32"
+        names = ("torch", "compile", "tensorrt", *(["onnxruntime"] if here == "fp32" else []))
+        return [Candidate(name, here) for name in names]
+    found = []
+    if precision in ("auto", "fp32"):
+        found += [Candidate(name, "fp32") for name in ("torch", "onnxruntime", "openvino")]
+    if half is not None:
+        found += [Candidate(name, half) for name in ("torch", "openvino")]
+    return found
+
+
+def measure(
+    possible: list[Candidate],
+    model: Path,
+    device: torch.device,
+    size: tuple[int, int],
+    sampling: SamplingOptions,
+) -> dict[Candidate, float]:
+    """Seconds a frame of every candidate that works, one after the other.
+
+    The best of a few frames: other processes only ever make it slower. PyTorch comes first and is
+    the reference for the others; an error of it is raised.
+    """
+    frame = _test_frame(size)
+    reference: np.ndarray | None = None
+    seconds: dict[Candidate, float] = {}
+    for candidate in possible:
+        try:
+            backend = open_backend(candidate.backend, model, device, candidate.precision, size)
+            try:
+                backend.prepare(sampling)
+                labels, best = _time(backend, frame, sampling)
+            finally:
+                backend.close()
+        except Exception as error:  # whatever a runtime raises
+            if reference is None:
+                raise
+            _log.warning("backend %s does not work and is left out: %s", candidate, error)
+            continue
+        if reference is None:
+            reference = labels
+        agreement = float((labels == reference).mean())
+        if agreement < _AGREEMENT:
+            _log.warning(
+                "backend %s agrees with PyTorch on %.1f %% of the pixels only and is left out",
+                candidate,
+                100 * agreement,
+            )
+            continue
+        seconds[candidate] = best
+    return seconds
+
+
+def _time(
+    backend: Backend, frame: np.ndarray, sampling: SamplingOptions
+) -> tuple[np.ndarray, float]:
+    best = float("inf")
+    for _ in range(_FRAMES):
+        generator = torch.Generator(backend.device).manual_seed(0)
+        start = time.perf_counter()
+        probabilities = backend.probabilities(frame, sampling, generator, lambda _: None)
+        labels = probabilities[0].argmax(dim=0).cpu().numpy()  # waits for a GPU
+        best = min(best, time.perf_counter() - start)
+    return labels, best
+
+
+def _test_frame(size: tuple[int, int]) -> np.ndarray:
+    """Patches of colour."""
+    height, width = size
+    rng = np.random.default_rng(0)
+    patches = rng.integers(0, 256, (-(-height // 32), -(-width // 32), 3), np.uint8)
+    return np.repeat(np.repeat(patches, 32, axis=0), 32, axis=1)[:height, :width]
+
+
+@functools.cache
+def _installed(candidate: Candidate, device: torch.device) -> bool:
+    if candidate.backend in ("torch", "compile"):
+        return True
+    try:
+        open_runtime(candidate.backend, device, candidate.precision)
+        import onnx  # noqa: F401  # which makes their graphs
+    except (ValueError, ImportError) as error:
+        _log.info("backend %s is left out: %s", candidate, error)
+        return False
+    return True
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _read_choice(path: Path, possible: list[Candidate]) -> Candidate | None:
+    try:
+        content = json.loads(path.read_text())
+        chosen = Candidate(content["backend"], content["precision"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return chosen if chosen in possible else None
+
+
+def _write(path: Path, content: dict[str, object]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n")

@@ -1,0 +1,81 @@
+"""Backends that run the network: PyTorch, and runtimes of exported graphs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from camss_ros.inference.backends.base import (
+    BACKENDS,
+    Backend,
+    BackendUnavailableError,
+    StageDone,
+)
+from camss_ros.inference.device import select_dtype
+from camss_ros.model.camseg import CamSeg
+from camss_ros.model.fold import fold_batch_norms
+
+if TYPE_CHECKING:
+    from camss_ros.inference.backends.graph_backend import Runtime
+
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "BackendUnavailableError",
+    "StageDone",
+    "open_backend",
+    "open_runtime",
+]
+
+
+def open_backend(
+    name: str, model: Path, device: torch.device, precision: str, size: tuple[int, int]
+) -> Backend:
+    """A backend by name, other than "auto".
+
+    Args:
+        model: directory of the model.
+        size: working (height, width).
+
+    Raises:
+        ValueError: no such backend, or a precision that it does not have.
+        BackendUnavailableError: it is not installed or does not run on the device.
+        ModelError: the model cannot be read.
+    """
+    if name not in BACKENDS or name == "auto":
+        raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, not {name!r}")
+    from camss_ros.inference.backends.torch_backend import TorchBackend
+
+    if name in ("torch", "compile"):
+        dtype = select_dtype(precision, device)
+        return TorchBackend(load_network(model), size, device, dtype, compiled=name == "compile")
+
+    from camss_ros.inference.backends.graph_backend import GraphBackend
+
+    runtime = open_runtime(name, device, precision)
+    fallback = TorchBackend(load_network(model), size, device, runtime.dtype)
+    return GraphBackend(runtime, model, size, fallback)
+
+
+def open_runtime(name: str, device: torch.device, precision: str) -> Runtime:
+    """The runtime of "onnxruntime", "openvino" or "tensorrt"; raises as `open_backend` does."""
+    if name == "onnxruntime":
+        from camss_ros.inference.backends.onnxruntime_runtime import OnnxRuntime
+
+        return OnnxRuntime(device, precision)
+    if name == "openvino":
+        from camss_ros.inference.backends.openvino_runtime import OpenVino
+
+        return OpenVino(device, precision)
+    from camss_ros.inference.backends.tensorrt_runtime import TensorRt
+
+    return TensorRt(device, precision)
+
+
+def load_network(model: Path) -> CamSeg:
+    """The model in float32 on the CPU, ready for inference alone."""
+    network = CamSeg.from_pretrained(model)
+    fold_batch_norms(network)
+    return network

@@ -1,0 +1,212 @@
+"""A graph of the whole network in a runtime, built for the sampling options that are in use."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from camss_ros.inference.backends.base import Backend, StageDone
+from camss_ros.inference.backends.torch_backend import TorchBackend
+from camss_ros.inference.build_graph import cached_graph, model_hash
+from camss_ros.inference.cache import cache_key, cached_file
+from camss_ros.inference.export import ExportError, GraphSpec
+from camss_ros.inference.frame_ops import resize_frame
+from camss_ros.model.schedule import SamplingOptions
+
+_log = logging.getLogger(__name__)
+
+_KEPT_GRAPHS = 6
+
+# frame uint8 [h, w, 3] and noise, on the runtime's device -> probabilities [h, w, classes] there
+Graph = Callable[[Tensor, Tensor | None], Tensor]
+
+
+class Runtime(ABC):
+    """Runs ONNX graphs on one device in one precision.
+
+    Attributes:
+        name: of the backend.
+        device: of the tensors that go in and out.
+        dtype: in which the network computes.
+        suffix: of the file that a compiled graph is kept in; None if it is not kept.
+    """
+
+    name: str
+    device: torch.device
+    dtype: torch.dtype
+    suffix: str | None = None
+
+    @abstractmethod
+    def facts(self) -> dict[str, Any]:
+        """JSON values on which a compiled graph depends: versions, hardware."""
+
+    @abstractmethod
+    def load(self, graph: Path) -> Graph:
+        """Make an ONNX graph, or with a `suffix` its compiled file, ready to run."""
+
+    def compile(self, graph: Path, compiled: Path) -> None:
+        """Write the compiled form of an ONNX graph; for runtimes with a `suffix`."""
+        raise NotImplementedError
+
+
+class GraphBackend(Backend):
+    """Runs the network as one graph.
+
+    A graph fits one set of sampling options. The first is built by `prepare` or before the first
+    frame; when the options change, the next one is built in the background, and until it is ready
+    frames go through `fallback`. The last few stay loaded, the files of all in the cache.
+
+    Args:
+        runtime: what runs the graphs.
+        model: directory of the model.
+        size: working (height, width).
+        fallback: the same network in PyTorch, on the same device.
+    """
+
+    def __init__(
+        self, runtime: Runtime, model: Path, size: tuple[int, int], fallback: TorchBackend
+    ) -> None:
+        self.name, self.device, self.dtype = runtime.name, runtime.device, runtime.dtype
+        self._runtime = runtime
+        self._model = model
+        self._hash = model_hash(model)
+        self._size = size
+        self._fallback = fallback
+        self._graphs: dict[GraphSpec, Graph] = {}
+        self._failed: set[GraphSpec] = set()
+        self._builder = ThreadPoolExecutor(1, thread_name_prefix="graph-builder")
+        self._building: Future[None] | None = None
+        self._exporter: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def probabilities(
+        self,
+        frame: np.ndarray,
+        sampling: SamplingOptions,
+        generator: torch.Generator,
+        stage_done: StageDone,
+    ) -> Tensor:
+        """See `Backend`."""
+        graph = self._graph(sampling)
+        if graph is None:
+            return self._fallback.probabilities(frame, sampling, generator, stage_done)
+        with torch.inference_mode():
+            pixels = torch.from_numpy(np.ascontiguousarray(frame)).to(self.device)
+            resized = resize_frame(pixels, self._size)[0].permute(1, 2, 0)
+            if resized.dtype != torch.uint8:
+                resized = resized.round_().to(torch.uint8)
+            noise = self._fallback.draw_noise(sampling, generator)
+            stage_done("preprocess")
+            probabilities = graph(resized.contiguous(), noise)
+            stage_done("network")
+        return probabilities.permute(2, 0, 1)[None]
+
+    def prepare(self, sampling: SamplingOptions) -> None:
+        """Build and load the graph and run it once.
+
+        Raises:
+            ExportError: it cannot be built.
+        """
+        if sampling.iterations != 1:
+            self._fallback.prepare(sampling)
+            return
+        spec = GraphSpec(self._size, sampling)
+        if self._building is not None:
+            self._building.result()
+        if spec not in self._graphs:
+            self._keep(spec, self._load(spec, self._export_here))
+        grey = np.full((*self._size, 3), 127, np.uint8)
+        self.probabilities(grey, sampling, torch.Generator(self.device), lambda _: None)
+
+    def close(self) -> None:
+        """See `Backend`."""
+        with self._lock:
+            self._closed = True
+            if self._exporter is not None:
+                self._exporter.terminate()
+        self._builder.shutdown(wait=False, cancel_futures=True)
+        self._graphs.clear()
+        self._fallback.close()
+
+    def _graph(self, sampling: SamplingOptions) -> Graph | None:
+        """The graph for the options, or None while PyTorch has to do."""
+        if sampling.iterations != 1:
+            return None
+        spec = GraphSpec(self._size, sampling)
+        graph = self._graphs.get(spec)
+        if graph is not None or spec in self._failed:
+            return graph
+        if not self._graphs:
+            self.prepare(sampling)
+            return self._graphs[spec]
+        if self._building is None or self._building.done():
+            _log.info(
+                "building the %s graph for steps %d, sampler %s, samples %d; PyTorch until then",
+                self.name, sampling.steps, sampling.sampler, sampling.samples,
+            )  # fmt: skip
+            self._building = self._builder.submit(self._build, spec)
+        return None
+
+    def _build(self, spec: GraphSpec) -> None:
+        try:
+            self._keep(spec, self._load(spec, self._export_beside))
+            _log.info("the %s graph is ready", self.name)
+        except Exception as error:  # whatever it is, PyTorch goes on
+            self._failed.add(spec)
+            if not self._closed:
+                _log.warning("no %s graph for these options, PyTorch does: %s", self.name, error)
+
+    def _keep(self, spec: GraphSpec, graph: Graph) -> None:
+        # a new dictionary: the inference thread reads the old one meanwhile
+        kept = dict(list(self._graphs.items())[-(_KEPT_GRAPHS - 1) :])
+        self._graphs = {**kept, spec: graph}
+
+    def _load(self, spec: GraphSpec, export: Callable[[GraphSpec], Path]) -> Graph:
+        runtime = self._runtime
+        if runtime.suffix is None:
+            return runtime.load(export(spec))
+        facts = {"model": self._hash, "spec": spec.facts(), "runtime": runtime.facts()}
+        name = f"{runtime.name}-{cache_key(facts)}{runtime.suffix}"
+
+        def compile_to(path: Path) -> None:
+            runtime.compile(export(spec), path)
+
+        compiled = cached_file(name, compile_to)
+        try:
+            return runtime.load(compiled)
+        except Exception as error:  # of another version or driver, or damaged
+            _log.info("%s cannot be used (%s) and is made again", compiled, error)
+            compiled.unlink(missing_ok=True)
+            return runtime.load(cached_file(name, compile_to))
+
+    def _export_here(self, spec: GraphSpec) -> Path:
+        return cached_graph(self._model, self._hash, spec)
+
+    def _export_beside(self, spec: GraphSpec) -> Path:
+        """Export in a process of its own: tracing holds Python's lock for seconds."""
+        command = [sys.executable, "-m", "camss_ros.inference.build_graph"]
+        arguments = [str(self._model), self._hash, json.dumps(spec.facts())]
+        with self._lock:
+            if self._closed:
+                raise ExportError("the segmenter was closed")
+            self._exporter = subprocess.Popen(
+                [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
+        output, errors = self._exporter.communicate()
+        if self._exporter.returncode != 0:
+            lines = errors.decode(errors="replace").strip().splitlines()
+            raise ExportError(lines[-1] if lines else f"ended with {self._exporter.returncode}")
+        return Path(output.decode().strip().splitlines()[-1])

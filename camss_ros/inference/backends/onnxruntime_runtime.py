@@ -1,0 +1,87 @@
+"""ONNX Runtime: float32 on a CPU; its TensorRT and CUDA providers on a GPU (unverified)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from camss_ros.inference.backends.base import BackendUnavailableError
+from camss_ros.inference.backends.graph_backend import Graph, Runtime
+from camss_ros.inference.cache import cache_directory
+
+_TENSORRT, _CUDA, _CPU = (f"{name}ExecutionProvider" for name in ("Tensorrt", "CUDA", "CPU"))
+
+
+class OnnxRuntime(Runtime):
+    """See the module.
+
+    Raises:
+        BackendUnavailableError: not installed, or without a provider for the device.
+        ValueError: a precision that it does not have on the device.
+    """
+
+    name = "onnxruntime"
+
+    def __init__(self, device: torch.device, precision: str) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            package = "onnxruntime-gpu" if device.type == "cuda" else "onnxruntime"
+            raise BackendUnavailableError(
+                f"backend onnxruntime is not installed: pip install onnx {package}"
+            ) from error
+        self._module = onnxruntime
+        self.device = device
+        available = onnxruntime.get_available_providers()
+        self._providers: list[Any] = [_CPU]
+        if device.type == "cuda":
+            self._providers = self._gpu_providers(available, precision)
+        elif precision not in ("auto", "fp32"):
+            raise ValueError(f"backend onnxruntime computes in fp32 on a CPU, not in {precision}")
+        half = device.type == "cuda" and precision == "fp16"
+        self.dtype = torch.float16 if half else torch.float32
+
+    def _gpu_providers(self, available: list[str], precision: str) -> list[Any]:
+        if _CUDA not in available:
+            raise BackendUnavailableError(
+                f"this onnxruntime ({self._module.__version__}) has no CUDA provider: install "
+                "onnxruntime-gpu in its place"
+            )
+        number = self.device.index or 0
+        providers: list[Any] = [(_CUDA, {"device_id": number}), _CPU]
+        if precision in ("auto", "fp32"):
+            return providers
+        if precision != "fp16" or _TENSORRT not in available:
+            raise ValueError(
+                f"backend onnxruntime has precision {precision} on a GPU only as fp16 with its "
+                "TensorRT provider: use precision fp32"
+            )
+        options = {
+            "device_id": number,
+            "trt_fp16_enable": True,
+            "trt_engine_cache_enable": True,
+            "trt_engine_cache_path": str(cache_directory() / "onnxruntime-tensorrt"),
+        }
+        return [(_TENSORRT, options), *providers]
+
+    def facts(self) -> dict[str, Any]:
+        """See `Runtime`."""
+        return {"version": self._module.__version__, "providers": self._providers}
+
+    def load(self, graph: Path) -> Graph:
+        """See `Runtime`."""
+        options = self._module.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 3  # errors
+        session = self._module.InferenceSession(str(graph), options, providers=self._providers)
+
+        def run(frame: Tensor, noise: Tensor | None) -> Tensor:
+            inputs = {"frame": frame.cpu().numpy()}
+            if noise is not None:
+                inputs["noise"] = noise.cpu().numpy()
+            return torch.from_numpy(session.run(None, inputs)[0]).to(self.device)
+
+        return run

@@ -1,0 +1,120 @@
+"""TensorRT by its own Python API. Unverified: no GPU has run it yet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from camss_ros.inference.backends.base import BackendUnavailableError
+from camss_ros.inference.backends.graph_backend import Graph, Runtime
+from camss_ros.inference.export import ExportError
+
+_PRECISIONS = {
+    "auto": torch.float16,
+    "fp16": torch.float16,
+    "bf16": torch.bfloat16,
+    "fp32": torch.float32,
+}
+
+
+class TensorRt(Runtime):
+    """TensorRT 8.6 (JetPack 6's 8.6 and 10 included) and later.
+
+    An engine is built for one GPU and one version, which takes minutes.
+
+    Raises:
+        BackendUnavailableError: not installed, or the device is no GPU.
+        ValueError: an unknown precision.
+    """
+
+    name = "tensorrt"
+    suffix = ".engine"
+
+    def __init__(self, device: torch.device, precision: str) -> None:
+        if device.type != "cuda":
+            raise BackendUnavailableError(f"backend tensorrt runs on a CUDA GPU, not on {device}")
+        try:
+            import tensorrt
+        except ImportError as error:
+            raise BackendUnavailableError(
+                "backend tensorrt is not installed: it comes with JetPack, elsewhere "
+                "pip install onnx tensorrt"
+            ) from error
+        if precision not in _PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(_PRECISIONS)}: {precision!r}")
+        self._tensorrt = tensorrt
+        self._logger = tensorrt.Logger(tensorrt.Logger.WARNING)
+        self.device = device
+        self.dtype = _PRECISIONS[precision]
+
+    def facts(self) -> dict[str, Any]:
+        """See `Runtime`."""
+        return {
+            "version": self._tensorrt.__version__,
+            "gpu": torch.cuda.get_device_name(self.device),
+            "capability": torch.cuda.get_device_capability(self.device),
+            "dtype": str(self.dtype),
+        }
+
+    def compile(self, graph: Path, compiled: Path) -> None:
+        """See `Runtime`.
+
+        Raises:
+            ExportError: TensorRT cannot read the graph or build an engine of it.
+        """
+        tensorrt = self._tensorrt
+        with torch.cuda.device(self.device):
+            builder = tensorrt.Builder(self._logger)
+            flags = tensorrt.NetworkDefinitionCreationFlag
+            # the only kind from TensorRT 10 on, where the flag may be missing
+            explicit = getattr(flags, "EXPLICIT_BATCH", None)
+            network = builder.create_network(0 if explicit is None else 1 << int(explicit))
+            parser = tensorrt.OnnxParser(network, self._logger)
+            if not parser.parse_from_file(str(graph)):
+                errors = [str(parser.get_error(index)) for index in range(parser.num_errors)]
+                raise ExportError(f"TensorRT cannot read the graph: {'; '.join(errors)}")
+            config = builder.create_builder_config()
+            if self.dtype == torch.float16:
+                config.set_flag(tensorrt.BuilderFlag.FP16)
+            elif self.dtype == torch.bfloat16:
+                config.set_flag(tensorrt.BuilderFlag.BF16)
+            engine = builder.build_serialized_network(network, config)
+        if engine is None:
+            raise ExportError("TensorRT cannot build an engine; its reasons are on stderr")
+        compiled.write_bytes(bytes(engine))
+
+    def load(self, graph: Path) -> Graph:
+        """See `Runtime`.
+
+        Raises:
+            ExportError: the engine is of another version or GPU.
+        """
+        with torch.cuda.device(self.device):
+            runtime = self._tensorrt.Runtime(self._logger)
+            engine = runtime.deserialize_cuda_engine(graph.read_bytes())
+            if engine is None:
+                raise ExportError("TensorRT cannot load the engine; its reasons are on stderr")
+            context = engine.create_execution_context()
+        output = torch.empty(
+            tuple(engine.get_tensor_shape("probabilities")),
+            dtype=torch.float32,
+            device=self.device,
+        )
+        context.set_tensor_address("probabilities", output.data_ptr())
+
+        def run(frame: Tensor, noise: Tensor | None) -> Tensor:
+            context.set_tensor_address("frame", frame.data_ptr())
+            if noise is not None:
+                context.set_tensor_address("noise", noise.data_ptr())
+            # in the stream of the tensors' own operations: nothing waits
+            stream = torch.cuda.current_stream(self.device)
+            if not context.execute_async_v3(stream.cuda_stream):
+                raise RuntimeError("TensorRT could not run the engine")
+            return output
+
+        # the engine lives as long as its context
+        run.engine = (runtime, engine)  # type: ignore[attr-defined]
+        return run

@@ -1,0 +1,128 @@
+"""PyTorch, stage by stage: eager, or each stage compiled by `torch.compile`."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from camss_ros.inference.backends.base import Backend, StageDone
+from camss_ros.inference.frame_ops import resize_frame
+from camss_ros.model.camseg import CamSeg, SamplingPlan
+from camss_ros.model.schedule import SamplingOptions
+
+_log = logging.getLogger(__name__)
+
+_KEPT_PLANS = 16
+
+
+class TorchBackend(Backend):
+    """Runs the stages of a `CamSeg`.
+
+    Compiled, the stages are optimised once each, whatever the number of steps; where that fails
+    the network runs eagerly, with one warning.
+
+    Args:
+        network: in evaluation mode; taken over, moved and cast.
+        size: working (height, width).
+    """
+
+    def __init__(
+        self,
+        network: CamSeg,
+        size: tuple[int, int],
+        device: torch.device,
+        dtype: torch.dtype,
+        compiled: bool = False,
+    ) -> None:
+        self.name = "compile" if compiled else "torch"
+        self.device, self.dtype = device, dtype
+        network.to(device=device, dtype=dtype)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network = network
+        self._size = size
+        self._plans: dict[SamplingOptions, SamplingPlan] = {}
+        self._denoiser = network.denoiser
+        self._use_eager()
+        if compiled:
+            self._use_compiled()
+
+    @torch.inference_mode()
+    def probabilities(
+        self,
+        frame: np.ndarray,
+        sampling: SamplingOptions,
+        generator: torch.Generator,
+        stage_done: StageDone,
+    ) -> Tensor:
+        """See `Backend`."""
+        network, plan = self._network, self._plan(sampling)
+        if self._cuda_graphs:
+            torch.compiler.cudagraph_mark_step_begin()
+        pixels = torch.from_numpy(np.ascontiguousarray(frame)).to(self.device)
+        images = network.normalize(resize_frame(pixels, self._size))
+        images = images.contiguous(memory_format=torch.channels_last)
+        stage_done("preprocess")
+        token_map = self._image_tokens(images)
+        stage_done("tokens")
+        if sampling.iterations == 1:
+            condition = self._condition(token_map)
+            stage_done("transformer")
+            latents = network.draw_from(condition, token_map.shape[-2:], plan, generator)
+        else:
+            stage_done("transformer")
+            latents = network.draw_latents(token_map, plan, generator)
+        stage_done("sampling")
+        probabilities = network.average_samples(self._decode(latents), sampling.samples)
+        stage_done("decode")
+        return probabilities
+
+    def draw_noise(self, sampling: SamplingOptions, generator: torch.Generator) -> Tensor | None:
+        """The noise of one frame, from the generator as `probabilities` takes it; see `Sampler`."""
+        stride = self._network.stride
+        tokens = (self._size[0] // stride) * (self._size[1] // stride)
+        shape = (sampling.samples, tokens, self._network.latent_channels)
+        return self._plan(sampling).sampler.draw_noise(shape, self.device, generator)
+
+    def prepare(self, sampling: SamplingOptions) -> None:
+        """Segment a grey frame; see `Backend`."""
+        try:
+            self._run_once(sampling)
+        except Exception as error:  # compilers fail in many ways
+            if self.name != "compile":
+                raise
+            reason = str(error).strip().split("\n", 1)[0]
+            _log.warning("torch.compile failed, the network runs eagerly: %s", reason)
+            self._use_eager()
+            self._run_once(sampling)
+
+    def _run_once(self, sampling: SamplingOptions) -> None:
+        grey = np.full((*self._size, 3), 127, np.uint8)
+        self.probabilities(grey, sampling, torch.Generator(self.device), lambda _: None)
+
+    def _plan(self, sampling: SamplingOptions) -> SamplingPlan:
+        plan = self._plans.get(sampling)
+        if plan is None:
+            if len(self._plans) >= _KEPT_PLANS:
+                self._plans.clear()
+            plan = self._plans[sampling] = self._network.plan(sampling)
+        return plan
+
+    def _use_eager(self) -> None:
+        network = self._network
+        network.denoiser = self._denoiser
+        self._image_tokens, self._condition = network.image_tokens, network.condition
+        self._decode = network.decode
+        self._cuda_graphs = False
+
+    def _use_compiled(self) -> None:
+        network = self._network
+        self._cuda_graphs = self.device.type == "cuda"
+        mode = "reduce-overhead" if self._cuda_graphs else "default"
+        # the denoiser alone, not its loop: another number of steps compiles nothing
+        network.denoiser = torch.compile(self._denoiser, mode=mode)  # type: ignore[assignment]
+        self._image_tokens = torch.compile(network.image_tokens, mode=mode)
+        self._condition = torch.compile(network.condition, mode=mode)
+        self._decode = torch.compile(network.decode, mode=mode)

@@ -1,0 +1,176 @@
+"""The whole way from a frame to its label image as one ONNX graph.
+
+    frame       uint8 [height, width, 3] RGB at the working size
+    noise       float32 [count, samples, tokens, channels], where the temperature is not 0
+ -> labels      uint8 [H, W] class ids, 255 is void
+    confidence  uint8 [H, W] probability of the class times 255
+ or probabilities  float32 [height, width, classes]
+
+The sampling loop is unrolled, so that a graph is made for one number of steps. Frames of another
+size are resized before it, by the function that PyTorch uses (`frame_ops.resize_frame`): it is
+anti-aliased, which the runtimes do each in their own way.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from camss_ros.inference.frame_ops import to_labels
+from camss_ros.model.camseg import CamSeg
+from camss_ros.model.schedule import SamplingOptions
+
+OPSET = 20
+
+
+class ExportError(RuntimeError):
+    """A graph cannot be made, or does not do what the network does; the message says why."""
+
+
+@dataclass(frozen=True)
+class GraphSpec:
+    """What the operations and shapes of a graph depend on.
+
+    Attributes:
+        size: (height, width) of the frame, multiples of the network's stride.
+        sampling: with one iteration. A graph fits every temperature above 0.
+        output_size: (height, width) of labels and confidence; None for probabilities.
+
+    Raises:
+        ValueError: several iterations.
+    """
+
+    size: tuple[int, int]
+    sampling: SamplingOptions
+    output_size: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.sampling.iterations != 1:
+            raise ValueError(
+                "iterative decoding cannot be exported: its number of known tokens changes from "
+                "pass to pass; use iterations 1, or backend torch"
+            )
+        # the noise comes scaled, so that graphs differ in whether there is any
+        temperature = 1.0 if self.sampling.temperature > 0 else 0.0
+        sampling = dataclasses.replace(self.sampling, temperature=temperature, order="confidence")
+        object.__setattr__(self, "sampling", sampling)
+
+    def facts(self) -> dict[str, Any]:
+        """JSON values that tell one graph from another."""
+        return dataclasses.asdict(self)
+
+
+class FrameGraph(nn.Module):
+    """What is exported: a pure function of a frame and its noise.
+
+    Args:
+        network: in float32 on the CPU, in evaluation mode.
+        spec: what for.
+    """
+
+    def __init__(self, network: CamSeg, spec: GraphSpec) -> None:
+        super().__init__()
+        stride = network.stride
+        if spec.size[0] % stride or spec.size[1] % stride:
+            raise ValueError(f"the size {spec.size} must be multiples of {stride}")
+        self.network = network
+        self.spec = spec
+        self.plan = network.plan(spec.sampling)
+        self.grid = (spec.size[0] // stride, spec.size[1] // stride)
+
+    def noise_shape(self) -> tuple[int, int, int, int] | None:
+        """Shape of the noise, or None if there is none."""
+        count = self.plan.sampler.noise_count
+        if count == 0:
+            return None
+        tokens = self.grid[0] * self.grid[1]
+        return count, self.spec.sampling.samples, tokens, self.network.latent_channels
+
+    def forward(self, frame: Tensor, noise: Tensor | None = None) -> Any:
+        """See the module's docstring."""
+        network = self.network
+        token_map = network.image_tokens(network.normalize(frame.permute(2, 0, 1)[None]))
+        # the grid as numbers: sizes of traced tensors are no constants
+        condition = network.transformer(token_map.flatten(2).transpose(1, 2), self.grid)
+        latents = network.draw_from(condition, self.grid, self.plan, noise=noise)
+        probabilities = network.decode(latents)
+        probabilities = network.average_samples(probabilities, self.spec.sampling.samples)
+        if self.spec.output_size is None:
+            return probabilities[0].permute(1, 2, 0)
+        void_last = probabilities.shape[1] > len(network.config.label_set)
+        result = to_labels(probabilities, self.spec.output_size, void_last, traced=True)
+        return result[0], result[1]
+
+
+def export_onnx(network: CamSeg, spec: GraphSpec, path: Path) -> None:
+    """Write the graph of `spec` to `path`.
+
+    Args:
+        network: in float32 on the CPU, in evaluation mode.
+
+    Raises:
+        ValueError: a size that the network does not take.
+        ExportError: onnx is not installed, or PyTorch cannot export the network.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise ExportError("the export needs the Python package onnx: pip install onnx") from error
+
+    graph = FrameGraph(network, spec).eval()
+    inputs: dict[str, Tensor] = {"frame": torch.zeros(*spec.size, 3, dtype=torch.uint8)}
+    shape = graph.noise_shape()
+    if shape is not None:
+        inputs["noise"] = torch.zeros(shape)
+    outputs = ["probabilities"] if spec.output_size is None else ["labels", "confidence"]
+    with torch.no_grad(), _quiet():
+        # position tables are computed here, and so are constants to the trace
+        graph(*inputs.values())
+        try:
+            # The exporter by tracing: it needs one package less than its successor, is many times
+            # faster on an unrolled loop, and is the same in PyTorch 2.4, which a Jetson has.
+            torch.onnx.export(
+                graph,
+                tuple(inputs.values()),
+                str(path),
+                input_names=list(inputs),
+                output_names=outputs,
+                opset_version=OPSET,
+                dynamo=False,
+            )
+        except (torch.onnx.OnnxExporterError, RuntimeError) as error:
+            raise ExportError(f"PyTorch {torch.__version__} cannot export: {error}") from error
+    _describe(onnx, path, network, spec)
+
+
+def _describe(onnx: Any, path: Path, network: CamSeg, spec: GraphSpec) -> None:
+    """Tell in the file itself what it is; its weights, beside it if large, are left alone."""
+    model = onnx.load(str(path), load_external_data=False)
+    labels = {label.id: label.name for label in network.config.label_set}
+    facts = {"model": network.config.name, "labels": labels, **spec.facts()}
+    onnx.helper.set_model_props(model, {"camss_ros": json.dumps(facts)})
+    onnx.save(model, str(path))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the tracer's warnings: every shape that it takes for a constant is one."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,125 @@
+"""Backend "auto": what is measured, what is chosen, what is remembered. No real timing."""
+
+import logging
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from camss_ros.inference import auto
+from camss_ros.inference.auto import Candidate, candidates, choose_backend, measure
+from camss_ros.inference.backends import open_backend
+from camss_ros.inference.segmenter import Segmenter
+from camss_ros.model.schedule import SamplingOptions
+
+CPU = torch.device("cpu")
+SIZE = (32, 48)
+TORCH, OTHER = Candidate("torch", "fp32"), Candidate("openvino", "fp32")
+
+
+@pytest.fixture
+def model_directory(tiny_model, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    tiny_model.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def two_candidates(monkeypatch):
+    monkeypatch.setattr(auto, "candidates", lambda *_: [TORCH, OTHER])
+    monkeypatch.setattr(auto, "_installed", lambda *_: True)
+
+
+def choose(model, sampling=SamplingOptions()):
+    return choose_backend(model, CPU, "fp32", SIZE, sampling)
+
+
+def test_the_fastest_is_chosen_and_remembered(model_directory, two_candidates, monkeypatch):
+    measured = []
+
+    def times(possible, *_):
+        measured.append(possible)
+        return {TORCH: 0.2, OTHER: 0.1}
+
+    monkeypatch.setattr(auto, "measure", times)
+    assert choose(model_directory) == ("openvino", "fp32")
+    assert choose(model_directory, SamplingOptions(steps=9)) == ("openvino", "fp32")
+    assert measured == [[TORCH, OTHER]]
+    monkeypatch.setattr(auto, "_version", lambda name: "another")
+    choose(model_directory)
+    assert len(measured) == 2
+
+
+def test_a_damaged_memory_is_measured_again(model_directory, two_candidates, monkeypatch):
+    monkeypatch.setattr(auto, "measure", lambda *_: {TORCH: 0.1})
+    choose(model_directory)
+    (memory,) = auto.cache_directory().glob("auto-*.json")
+    memory.write_text('{"backend"')
+    monkeypatch.setattr(auto, "measure", lambda *_: {OTHER: 0.1})
+    assert choose(model_directory) == ("openvino", "fp32")
+
+
+def test_with_pytorch_alone_nothing_is_measured(model_directory, monkeypatch, caplog):
+    for name in ("OnnxRuntime", "OpenVino"):
+        module = {"OnnxRuntime": "onnxruntime", "OpenVino": "openvino"}[name]
+        monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setattr(auto, "measure", lambda *_: pytest.fail("measured"))
+    with caplog.at_level(logging.INFO, "camss_ros"):
+        segmenter = Segmenter(model_directory, device="cpu", precision="fp32", backend="auto")
+    assert (segmenter.backend, segmenter.dtype) == ("torch", torch.float32)
+    assert {record.levelname for record in caplog.records} == {"INFO"}
+    assert "openvino is not installed" in caplog.text
+
+
+def test_iterative_decoding_needs_no_graph(model_directory, two_candidates):
+    assert choose(model_directory, SamplingOptions(iterations=2)) == ("torch", "fp32")
+
+
+class _Wrong:
+    """Opens PyTorch in place of every other backend, with what goes wrong."""
+
+    def __init__(self, error: Exception | None) -> None:
+        self.error = error
+
+    def __call__(self, name, *arguments):
+        backend = open_backend("torch", *arguments)
+        if name != "torch":
+            if self.error is not None:
+                raise self.error
+            correct = backend.probabilities
+            backend.probabilities = lambda *a: correct(*a).flip(1)
+        return backend
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [(RuntimeError("no such driver"), "no such driver"), (None, "agrees with PyTorch on")],
+)
+def test_a_backend_that_does_not_work_is_left_out(
+    model_directory, monkeypatch, caplog, error, message
+):
+    monkeypatch.setattr(auto, "open_backend", _Wrong(error))
+    seconds = measure([TORCH, OTHER], model_directory, CPU, SIZE, SamplingOptions(steps=1))
+    assert list(seconds) == [TORCH]
+    assert seconds[TORCH] > 0
+    assert message in caplog.text
+
+
+def test_an_error_of_pytorch_is_not_hidden(model_directory, monkeypatch):
+    (model_directory / "model.safetensors").write_bytes(b"")
+    with pytest.raises(RuntimeError, match="cannot be read"):
+        measure([TORCH, OTHER], model_directory, CPU, SIZE, SamplingOptions())
+
+
+def test_a_precision_that_was_asked_for_is_kept():
+    assert {each.precision for each in candidates(CPU, "fp32")} == {"fp32"}
+    assert {each.precision for each in candidates(CPU, "bf16")} == {"bf16"}
+
+
+def test_auto_segments_like_any_backend(model_directory):
+    segmenter = Segmenter(model_directory, device="cpu", precision="fp32", backend="auto")
+    image = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8)
+    expected = Segmenter(model_directory, device="cpu", precision="fp32").segment(image)
+    assert (segmenter.segment(image).labels == expected.labels).mean() > 0.999
+    segmenter.close()
