@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_DECAY = 0.99  # of the moving averages
-_DEAD_BELOW = 0.1  # places a step, on average, below which a code is given a new place
-_EPS = 1e-5
+_DECAY = 0.95  # of the moving averages
+_DEAD_BELOW = 0.1  # of the places that a code had if all had equally many
 
 
 @dataclass(frozen=True)
@@ -83,8 +82,9 @@ class VectorQuantizer(nn.Module):
     @torch.no_grad()
     def _start(self, flat: Tensor) -> None:
         self.codebook.copy_(_random_rows(flat, self.size))
-        self.sums.copy_(self.codebook)
-        self.counts.fill_(1.0)
+        share = len(flat) / self.size
+        self.sums.copy_(self.codebook * share)
+        self.counts.fill_(share)
         self.started.fill_(True)
 
     @torch.no_grad()
@@ -93,10 +93,12 @@ class VectorQuantizer(nn.Module):
         sums = torch.zeros_like(self.sums).index_add_(0, codes, flat)
         self.counts.lerp_(counts, 1 - _DECAY)
         self.sums.lerp_(sums, 1 - _DECAY)
-        dead = (self.counts < _DEAD_BELOW)[:, None]
-        self.sums.copy_(torch.where(dead, _random_rows(flat, self.size), self.sums))
-        self.counts.masked_fill_(dead[:, 0], 1.0)
-        self.codebook.copy_(self.sums / self.counts.clamp(min=_EPS)[:, None])
+        share = len(flat) / self.size
+        dead = self.counts < _DEAD_BELOW * share
+        replacement = _random_rows(flat, self.size) * share
+        self.sums.copy_(torch.where(dead[:, None], replacement, self.sums))
+        self.counts.masked_fill_(dead, share)
+        self.codebook.copy_(self.sums / self.counts[:, None])
 
 
 def _random_rows(values: Tensor, count: int) -> Tensor:
