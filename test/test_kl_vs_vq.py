@@ -106,6 +106,10 @@ class Fixed(StudiedAutoencoder):
 
     codebook_size = 4
 
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
     def loss(self, labels, weights, generator):
         return torch.tensor(float("nan"), requires_grad=True)
 
@@ -139,9 +143,9 @@ def test_summary_and_loss():
 
 
 def study(output, **options):
-    settings = {"data": {"name": "camvid", "train": "train", "held_out": "val"}}
+    data = {"name": "camvid", "train": "train", "held_out": "val", "train_frames": 4}
     study_kl_vs_vq(
-        half_images(), half_images(2), CAMVID, output, settings, "camss-ros study kl-vs-vq",
+        half_images(), half_images(2), CAMVID, output, {"data": data}, "camss-ros study kl-vs-vq",
         TRAINING, 2, config=CONFIG, **options,
     )  # fmt: skip
 
@@ -174,15 +178,9 @@ def test_a_stopped_study_ends_as_an_uninterrupted_one(tmp_path, monkeypatch):
 
 
 def test_a_loss_that_is_no_number_names_run_and_step(tmp_path, monkeypatch):
-    monkeypatch.setattr(kl_vs_vq, "variants", lambda config: {"broken": lambda labels: Broken()})
+    monkeypatch.setattr(kl_vs_vq, "variants", lambda config: {"broken": lambda labels: Fixed()})
     with pytest.raises(StudyError, match=r"broken: the loss is nan at step 0 with seed 0"):
         study(tmp_path)
-
-
-class Broken(Fixed):
-    def __init__(self):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(1))
 
 
 def test_command_writes_page_plot_and_scores(tmp_path, monkeypatch):
@@ -196,12 +194,14 @@ def test_command_writes_page_plot_and_scores(tmp_path, monkeypatch):
             cv2.imwrite(str(tmp_path / split / "images" / f"{index}.png"), label)
     output = tmp_path / "out"
     arguments = ["study", "kl-vs-vq", "--data", "camvid", "--root", tmp_path, "--output", output,
+                 "--device", "cpu",
                  "--steps", 2, "--seeds", 2, "--crop", 32, "--batch", 2]  # fmt: skip
     result = CliRunner().invoke(app, [*map(str, arguments)])
     assert result.exit_code == 0, result.output
     page = (output / "kl_vs_vq.md").read_text()
     assert "2 steps of 2 crops of 32 x 32" in page
     assert "2 seeds" in page
+    assert "2 label images of camvid train" in page
     assert "--steps 2 --seeds 2 --crop 32" in page
     assert str(tmp_path) not in page
     rows = json.loads((output / "kl_vs_vq.json").read_text())["rows"]

@@ -95,13 +95,14 @@ def kl_vs_vq(
     crop: Annotated[int, typer.Option(help="Side of the crops, a multiple of 16.")] = 128,
     batch: Annotated[int, typer.Option(min=2, help="Crops a step.")] = 8,
     every: Annotated[int, typer.Option(min=1, help="Take every n-th label image.")] = 1,
+    device: Device = "auto",
 ) -> None:
     """Label images through continuous and quantised latents, as one-hot labels and as colours."""
     import torch
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn, track
 
     from camss_ros.data.datasets import open_data
-    from camss_ros.inference.device import select_dtype
+    from camss_ros.inference.device import select_device, select_dtype
     from camss_ros.model.autoencoder import MaskAutoencoderConfig
     from camss_ros.studies.kl_vs_vq import study_kl_vs_vq
     from camss_ros.studies.mask_autoencoders import variants
@@ -114,8 +115,9 @@ def kl_vs_vq(
         crop=crop, batch=batch, every=None if every == 1 else every, output=output,
     )  # fmt: skip
     try:
-        bf16 = select_dtype("auto", torch.device("cpu")) == torch.bfloat16
-        training = MaskTraining(steps, batch, crop, bf16=bf16)
+        selected = select_device(device)
+        bf16 = select_dtype("auto", selected) == torch.bfloat16
+        training = MaskTraining(steps, batch, crop, bf16=bf16, device=str(selected))
         splits = [open_data(data, root, split, label_set) for split in ("train", "val")]
         train, held_out = (
             [frames[i][1] for i in track(range(len(frames)), "reading labels", transient=True)]
@@ -128,6 +130,8 @@ def kl_vs_vq(
                 "train": "train",
                 "held_out": "val",
                 "every": every,
+                "train_frames": len(train),
+                "held_out_frames": len(held_out),
             },
         }
         columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())

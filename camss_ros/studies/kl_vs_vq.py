@@ -19,6 +19,7 @@ from camss_ros.data.label_sets import LabelSet
 from camss_ros.evaluation.boundary import DILATION_RATIO
 from camss_ros.evaluation.result_folder import write_atomically
 from camss_ros.model.autoencoder import MaskAutoencoderConfig
+from camss_ros.studies.figure import new_figure, save_figure
 from camss_ros.studies.mask_autoencoders import COMMITMENT_WEIGHT, KL_WEIGHT, Builder, variants
 from camss_ros.studies.page import markdown_table
 from camss_ros.studies.result_rows import ResultRows
@@ -59,7 +60,7 @@ def study_kl_vs_vq(
     Args:
         train, held_out: label images uint8 [H, W], 255 for void; held-out ones at least 16 x 16.
         settings: what the scores depend on beside `training` and `config`, JSON-able; its `data`
-            has `name`, `train` and `held_out` (splits), which the page says.
+            has `name`, `train` and `held_out` (splits) and `train_frames`, which the page says.
         command: as the page shows it.
         seeds: runs of each variant, with the seeds 0, 1, ...
         progress: told the run and its steps done, also of runs that were there already.
@@ -170,8 +171,8 @@ def _page(
 {command}
 ```
 
-Each variant is trained from scratch on the label images of {data["name"]} {data["train"]} for
-{training.steps} steps of {training.batch} crops of {training.crop} x {training.crop} pixels (peak
+Each variant is trained from scratch on the {data["train_frames"]} label images of
+{data["name"]} {data["train"]} for {training.steps} steps of {training.batch} crops of {training.crop} x {training.crop} pixels (peak
 learning rate {training.learning_rate:g}), with {seeds} seeds, and scored on the reconstruction of
 the {frames} label images of {data["held_out"]}, sides cut to multiples of 16. Numbers are mean ±
 sample standard deviation over the seeds. Every variant has the same encoder and decoder (widths
@@ -195,11 +196,7 @@ IoU of each class:
 
 
 def _plot(rows: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
-    from io import BytesIO
-
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = new_figure(10, 4)
     axes = figure.subplots()
     shown = [column for column in _COLUMNS if column != "pixel accuracy"]
     width = 0.8 / len(rows)
@@ -212,6 +209,4 @@ def _plot(rows: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
     axes.set_ylabel("held-out score")
     axes.grid(axis="y", alpha=0.3)
     figure.legend(loc="outside lower center", ncols=len(rows))
-    picture = BytesIO()
-    figure.savefig(picture, format="png", dpi=120)
-    write_atomically(path, picture.getvalue())
+    save_figure(figure, path)

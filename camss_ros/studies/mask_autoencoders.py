@@ -43,7 +43,8 @@ class StudiedAutoencoder(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, labels: Tensor, weights: Tensor, generator: torch.Generator) -> Tensor:
-        """Training loss; `weights` [classes], `generator` of the posterior's noise."""
+        """Training loss; `weights` [classes], `generator` (CPU) of the
+        posterior's noise."""
 
     @abstractmethod
     def reconstruct(self, labels: Tensor) -> Reconstruction:
@@ -128,7 +129,9 @@ class PaletteKL(StudiedAutoencoder):
 
 
 def _sample(posterior: Posterior, generator: torch.Generator) -> Tensor:
-    return posterior.sample(torch.randn(posterior.mean.shape, generator=generator))
+    # drawn on the CPU, so that it is the same on every device
+    noise = torch.randn(posterior.mean.shape, generator=generator)
+    return posterior.sample(noise.to(posterior.mean.device))
 
 
 Builder = Callable[[LabelSet], StudiedAutoencoder]

@@ -37,6 +37,7 @@ class MaskTraining:
         crop: side of the square crops, a multiple of 16.
         learning_rate: peak of it: a linear warm-up over a tenth of the steps, a cosine to 0.
         bf16: forward passes in bfloat16 autocast.
+        device: where the network is, as PyTorch names it.
     """
 
     steps: int
@@ -44,6 +45,7 @@ class MaskTraining:
     crop: int
     learning_rate: float = 1.5e-3
     bf16: bool = True
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.crop < STRIDE or self.crop % STRIDE:
@@ -65,15 +67,18 @@ def train_variant(
     classes' in the loss. Raises StudyError where the loss is no number.
     """
     torch.manual_seed(seed)
-    model = build(label_set).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    device = torch.device(training.device)
+    model = build(label_set).train().to(device)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    weights = weights.to(device)
     optimizer = torch.optim.AdamW(model.parameters(), training.learning_rate, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: _rate_factor(step, training.steps)
     )
     generator = torch.Generator().manual_seed(seed)
     for step in range(training.steps):
-        batch = _crops(labels, training, np.random.default_rng([seed, step]))
-        with torch.autocast("cpu", torch.bfloat16, enabled=training.bf16):
+        batch = _crops(labels, training, np.random.default_rng([seed, step])).to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=training.bf16):
             loss = model.loss(batch, weights, generator)
         if not math.isfinite(loss.item()):
             raise StudyError(f"the loss is {loss.item()} at step {step} with seed {seed}")
@@ -99,16 +104,17 @@ def score_variant(
     """
     classes = len(label_set.classes)
     confusion, boundary = ConfusionMatrix(classes), BoundaryIoU(classes)
+    device = next(model.parameters()).device
     usage = torch.zeros(model.codebook_size or 0, dtype=torch.int64)
     for label in labels:
         height, width = (side - side % STRIDE for side in label.shape)
         truth = np.ascontiguousarray(label[:height, :width])
-        result = model.reconstruct(torch.from_numpy(truth)[None].long())
-        predicted = result.labels[0].to(torch.uint8).numpy()
+        result = model.reconstruct(torch.from_numpy(truth)[None].long().to(device))
+        predicted = result.labels[0].to(torch.uint8).cpu().numpy()
         confusion.add(truth, predicted)
         boundary.add(truth, predicted)
         if result.codes is not None:
-            usage += torch.bincount(result.codes.flatten(), minlength=len(usage))
+            usage += torch.bincount(result.codes.flatten().cpu(), minlength=len(usage))
     scores = confusion.scores()
     names = [label_class.name for label_class in label_set.classes]
     per_class = dict(zip(names, map(_number, scores.per_class_iou.tolist()), strict=True))
