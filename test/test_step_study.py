@@ -121,7 +121,7 @@ def test_command_writes_page_plot_and_scores(model, root, tmp_path, monkeypatch)
     page = (tmp_path / "out" / "steps.md").read_text()
     assert weights_hash(model) in page
     assert "2 frames of camvid val" in page
-    assert f"camss-ros study steps --data camvid --root DATA/{root.name} --split val" in page
+    assert f"camss-ros study steps --data camvid --root PATH/{root.name} --split val" in page
     assert "--every 2" in page
     assert str(tmp_path) not in page + (tmp_path / "out" / "steps.json").read_text()
     assert cv2.imread(str(tmp_path / "out" / "steps.png")).shape[1] > 600

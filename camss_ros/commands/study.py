@@ -82,3 +82,72 @@ def steps(
     except (ModelError, ValueError, OSError) as error:
         fail(error)
     typer.echo(f"wrote {output / 'steps.md'}")
+
+
+@app.command("kl-vs-vq")
+def kl_vs_vq(
+    data: DataName,
+    root: DataRoot,
+    output: Output,
+    label_set: DataLabels = None,
+    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of a run.")] = 500,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each of the five variants.")] = 3,
+    crop: Annotated[int, typer.Option(help="Side of the crops, a multiple of 16.")] = 128,
+    batch: Annotated[int, typer.Option(min=2, help="Crops a step.")] = 8,
+    every: Annotated[int, typer.Option(min=1, help="Take every n-th label image.")] = 1,
+    device: Device = "auto",
+) -> None:
+    """Label images through continuous and quantised latents, as one-hot labels and as colours."""
+    import torch
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn, track
+
+    from camss_ros.data.datasets import open_data
+    from camss_ros.inference.device import select_device, select_dtype
+    from camss_ros.model.autoencoder import MaskAutoencoderConfig
+    from camss_ros.studies.kl_vs_vq import study_kl_vs_vq
+    from camss_ros.studies.mask_autoencoders import variants
+    from camss_ros.studies.page import command_line
+    from camss_ros.studies.step_study import EveryNth
+    from camss_ros.studies.train_masks import MaskTraining, StudyError
+
+    command = command_line(
+        "study", "kl-vs-vq", data=data, root=root, label_set=label_set, steps=steps, seeds=seeds,
+        crop=crop, batch=batch, every=None if every == 1 else every, output=output,
+    )  # fmt: skip
+    try:
+        selected = select_device(device)
+        bf16 = select_dtype("auto", selected) == torch.bfloat16
+        training = MaskTraining(steps, batch, crop, bf16=bf16, device=str(selected))
+        splits = [open_data(data, root, split, label_set) for split in ("train", "val")]
+        train, held_out = (
+            [frames[i][1] for i in track(range(len(frames)), "reading labels", transient=True)]
+            for frames in (EveryNth(split, every) for split in splits)
+        )
+        settings = {
+            "data": {
+                "name": data,
+                "label_set": splits[0].label_set.name,
+                "train": "train",
+                "held_out": "val",
+                "every": every,
+                "train_frames": len(train),
+                "held_out_frames": len(held_out),
+            },
+        }
+        columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns) as bar:
+            total = len(variants(MaskAutoencoderConfig())) * seeds * steps
+            task = bar.add_task("steps of all runs", total=total)
+            done: dict[str, int] = {}
+
+            def progress(run: str, step: int) -> None:
+                done[run] = step
+                bar.update(task, completed=sum(done.values()), description=run)
+
+            study_kl_vs_vq(
+                train, held_out, splits[0].label_set, output, settings, command, training, seeds,
+                progress=progress,
+            )  # fmt: skip
+    except (ValueError, OSError, StudyError) as error:
+        fail(error)
+    typer.echo(f"wrote {output / 'kl_vs_vq.md'}")

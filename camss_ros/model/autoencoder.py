@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from camss_ros.model.vector_quantizer import Quantized, VectorQuantizer
+
 _PATCH = 4  # pixels folded into channels at the full-resolution end
 
 
@@ -18,12 +20,15 @@ class MaskAutoencoderConfig:
         widths: channels at strides 4, 8 and 16.
         depths: residual blocks at these strides, in the encoder as in the decoder.
         has_encoder: False for a model that only segments, which needs the decoder alone.
+        codebook_size: codes of a vector-quantised latent, for the comparison with it; None for
+            the continuous latent with a KL penalty.
     """
 
     latent_channels: int = 16
     widths: tuple[int, int, int] = (64, 128, 192)
     depths: tuple[int, int, int] = (1, 2, 2)
     has_encoder: bool = True
+    codebook_size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -62,11 +67,13 @@ def _residual_blocks(channels: int, depth: int) -> nn.Sequential:
     return nn.Sequential(*(_ResidualBlock(channels) for _ in range(depth)))
 
 
-class _Encoder(nn.Module):
-    def __init__(self, classes: int, config: MaskAutoencoderConfig) -> None:
+class Encoder(nn.Module):
+    """Convolutions from images [B, channels, H, W] to [B, outputs, H/16, W/16]."""
+
+    def __init__(self, channels: int, config: MaskAutoencoderConfig, outputs: int) -> None:
         super().__init__()
         stages: list[nn.Module] = []
-        channels, stride = classes * _PATCH**2, 1
+        channels, stride = channels * _PATCH**2, 1
         stages.append(nn.PixelUnshuffle(_PATCH))
         for width, depth in zip(config.widths, config.depths, strict=True):
             stages += [
@@ -77,14 +84,16 @@ class _Encoder(nn.Module):
             ]
             channels, stride = width, 2
         self.stages = nn.Sequential(*stages)
-        self.moments = nn.Conv2d(channels, 2 * config.latent_channels, 3, padding=1)
+        self.moments = nn.Conv2d(channels, outputs, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.moments(self.stages(x))
 
 
-class _Decoder(nn.Module):
-    def __init__(self, classes: int, config: MaskAutoencoderConfig) -> None:
+class Decoder(nn.Module):
+    """Convolutions from latents [B, latent_channels, h, w] to images [B, channels, 16h, 16w]."""
+
+    def __init__(self, channels: int, config: MaskAutoencoderConfig) -> None:
         super().__init__()
         widths, depths = config.widths[::-1], config.depths[::-1]
         self.stem = nn.Conv2d(config.latent_channels, widths[0], 3, padding=1)
@@ -95,7 +104,7 @@ class _Decoder(nn.Module):
                 stages += [nn.Conv2d(width, 4 * widths[index + 1], 1), nn.PixelShuffle(2)]
         self.stages = nn.Sequential(*stages)
         self.head = nn.Sequential(
-            nn.Conv2d(widths[-1], classes * _PATCH**2, 3, padding=1), nn.PixelShuffle(_PATCH)
+            nn.Conv2d(widths[-1], channels * _PATCH**2, 3, padding=1), nn.PixelShuffle(_PATCH)
         )
 
     def forward(self, z: Tensor) -> Tensor:
@@ -103,7 +112,10 @@ class _Decoder(nn.Module):
 
 
 class MaskAutoencoder(nn.Module):
-    """KL autoencoder of one-hot label images that decodes to class logits.
+    """Autoencoder of one-hot label images that decodes to class logits.
+
+    Its latents are continuous, with a KL penalty in training, or vector-quantised; see
+    `MaskAutoencoderConfig.codebook_size`.
 
     Latents are normalised to zero mean and unit variance a channel by statistics of the training
     masks (`latent_mean`, `latent_std`), which takes the place of the paper's factor 0.2325.
@@ -119,8 +131,15 @@ class MaskAutoencoder(nn.Module):
         super().__init__()
         self.classes = classes
         self.config = config
-        self.encoder = _Encoder(classes, config) if config.has_encoder else None
-        self.decoder = _Decoder(classes, config)
+        self.encoder: Encoder | None = None
+        self.quantizer: VectorQuantizer | None = None
+        if config.has_encoder:
+            quantized = config.codebook_size is not None
+            outputs = config.latent_channels * (1 if quantized else 2)  # else mean and variance
+            self.encoder = Encoder(classes, config, outputs)
+            if config.codebook_size is not None:
+                self.quantizer = VectorQuantizer(config.codebook_size, config.latent_channels)
+        self.decoder = Decoder(classes, config)
         self.latent_mean: Tensor
         self.latent_std: Tensor
         self.register_buffer("latent_mean", torch.zeros(1, config.latent_channels, 1, 1))
@@ -135,24 +154,47 @@ class MaskAutoencoder(nn.Module):
         """Posterior over raw latents of [B, H, W] labels, H and W multiples of 16.
 
         Raises:
-            RuntimeError: the model was saved without its encoder.
+            RuntimeError: the model was saved without its encoder, or its latents are quantised.
         """
-        if self.encoder is None:
-            raise RuntimeError(
-                "this model was saved for inference only, without the encoder of its masks; "
-                "`camss-ros train autoencoder` makes one"
-            )
-        mean, log_variance = self.encoder(self.one_hot(labels)).float().chunk(2, dim=1)
+        if self.quantizer is not None:
+            raise RuntimeError("quantised latents have no posterior: use `quantize`")
+        mean, log_variance = self._encoded(labels).chunk(2, dim=1)
         return Posterior(mean, log_variance.clamp(-30.0, 20.0))
 
+    def quantize(self, labels: Tensor) -> Quantized:
+        """Quantised raw latents of [B, H, W] labels, H and W multiples of 16.
+
+        Raises:
+            RuntimeError: the model was saved without its encoder, or its latents are continuous.
+        """
+        encoded = self._encoded(labels)
+        if self.quantizer is None:
+            raise RuntimeError("continuous latents have no codes: use `posterior`")
+        return self.quantizer(encoded)
+
     def encode(self, labels: Tensor) -> Tensor:
-        """[B, H, W] labels -> normalised posterior mode [B, C, H/16, W/16], float32."""
-        return (self.posterior(labels).mean - self.latent_mean) / self.latent_std
+        """[B, H, W] labels -> normalised latents [B, C, H/16, W/16], float32.
+
+        The latents are the posterior's mode, or the codes.
+        """
+        if self.quantizer is None:
+            raw = self.posterior(labels).mean
+        else:
+            raw = self.quantize(labels).latents
+        return (raw - self.latent_mean) / self.latent_std
 
     def decode(self, latents: Tensor) -> Tensor:
         """Normalised latents [B, C, h, w] -> class logits [B, classes, 16h, 16w]."""
         return self.decode_raw(latents * self.latent_std + self.latent_mean)
 
     def decode_raw(self, latents: Tensor) -> Tensor:
-        """As `decode`, from latents of the posterior's own scale."""
+        """As `decode`, from latents of the encoder's own scale."""
         return self.decoder(latents.to(self.decoder.stem.weight.dtype))
+
+    def _encoded(self, labels: Tensor) -> Tensor:
+        if self.encoder is None:
+            raise RuntimeError(
+                "this model was saved for inference only, without the encoder of its masks; "
+                "`camss-ros train autoencoder` makes one"
+            )
+        return self.encoder(self.one_hot(labels)).float()

@@ -33,14 +33,15 @@ def save_pretrained(
 
     Args:
         dtype: of the parameters; buffers (batch norm and latent statistics) stay float32.
-        inference_only: leave out the encoder of a `MaskAutoencoder`, which only training needs.
+        inference_only: leave out encoder and codebook of a `MaskAutoencoder`, which only training
+            needs.
     """
     config = model.config
     left_out: tuple[str, ...] = ()
     if inference_only and isinstance(config.mask_autoencoder, MaskAutoencoderConfig):
         decoder_only = dataclasses.replace(config.mask_autoencoder, has_encoder=False)
         config = dataclasses.replace(config, mask_autoencoder=decoder_only)
-        left_out = ("mask_autoencoder.encoder.",)
+        left_out = ("mask_autoencoder.encoder.", "mask_autoencoder.quantizer.")
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     text = json.dumps(dataclasses.asdict(config), indent=2) + "\n"

@@ -34,5 +34,5 @@ def command_line(*words: str, **options: object) -> str:
 
 def _shown(value: object) -> str:
     if isinstance(value, Path) and (value.is_absolute() or ".." in value.parts):
-        return f"DATA/{value.name}"
+        return f"PATH/{value.name}"
     return str(value)

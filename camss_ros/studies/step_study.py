@@ -19,6 +19,7 @@ from camss_ros.evaluation.evaluate import LabeledFrames, evaluate, evaluation_re
 from camss_ros.evaluation.result_folder import write_atomically
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.model.schedule import SamplingOptions
+from camss_ros.studies.figure import new_figure, save_figure
 from camss_ros.studies.page import markdown_table, number
 from camss_ros.studies.result_rows import ResultRows
 
@@ -202,11 +203,7 @@ IoU of each class:
 
 
 def _plot(rows: Sequence[StudyRow], results: ResultRows, path: Path) -> None:
-    from io import BytesIO
-
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    figure = new_figure(10, 4.2)
     panels = zip(figure.subplots(1, 2), ("mIoU", "ECE"), strict=True)
     for axes, column in panels:
         for name in SAMPLINGS:
@@ -223,6 +220,4 @@ def _plot(rows: Sequence[StudyRow], results: ResultRows, path: Path) -> None:
         axes.set_ylabel(column)
         axes.grid(alpha=0.3)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    picture = BytesIO()
-    figure.savefig(picture, format="png", dpi=120)
-    write_atomically(path, picture.getvalue())
+    save_figure(figure, path)
