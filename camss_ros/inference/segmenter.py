@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from camss_ros.inference.device import select_device, select_dtype
 from camss_ros.inference.frame_ops import resize_frame, to_labels
 from camss_ros.inference.stage_clock import StageClock
 from camss_ros.model.camseg import CamSeg, SamplingPlan
+from camss_ros.model.checkpoint import load_network
 from camss_ros.model.label_class import LabelClass
 from camss_ros.model.schedule import SamplingOptions
 
@@ -70,7 +72,7 @@ class Segmenter:
         self.device = select_device(device)
         self.dtype = select_dtype(precision, self.device)
         self.sampling = sampling or SamplingOptions()
-        network = CamSeg.from_pretrained(model)
+        network = cast(CamSeg, load_network(model))  # a Twin has the same stages
         network.to(device=self.device, dtype=self.dtype)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._network: CamSeg | None = network
@@ -132,7 +134,7 @@ class Segmenter:
         size = output_size or (image.shape[0], image.shape[1])
         result = to_labels(probabilities, size, void_last).cpu().numpy()
         clock.mark("postprocess")
-        return Segmentation(result[0], result[1], clock.seconds(), len(plan.sampler.timesteps))
+        return Segmentation(result[0], result[1], clock.seconds(), plan.steps)
 
     def warm_up(self, height: int, width: int) -> None:
         """Segment a grey frame of that size, so that the first real one is not slow."""
