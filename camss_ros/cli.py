@@ -7,6 +7,7 @@ from camss_ros.commands.demo import demo
 from camss_ros.commands.evaluate import evaluate
 from camss_ros.commands.evaluate_bag import evaluate_bag
 from camss_ros.commands.make_bag import make_bag
+from camss_ros.commands.robustness import robustness
 from camss_ros.commands.segment import segment
 from camss_ros.commands.verify_parity import verify_parity
 
@@ -19,6 +20,7 @@ app.command()(segment)
 app.command()(evaluate)
 app.command("evaluate-bag")(evaluate_bag)
 app.command("make-bag")(make_bag)
+app.command()(robustness)
 app.command()(demo)
 app.add_typer(data.app, name="data")
 app.add_typer(train.app, name="train")
