@@ -24,6 +24,7 @@ $(VENV)/.installed: $(requirements)
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@echo 'Installing the pinned requirements: a few minutes the first time'
 	$(VENV)/bin/python -m pip install -qq --disable-pip-version-check -r requirements/all.txt
+	$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-deps -r requirements/no_deps.txt
 	touch $@
 
 build: install/.built ## Messages and package (colcon build)

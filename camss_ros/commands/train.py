@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from camss_ros.commands.options import fail
+from camss_ros.commands.train_twin import twin
 
 if TYPE_CHECKING:
     from camss_ros.training.samples import LabelledFrames
@@ -100,6 +101,9 @@ def segmenter(
     except (ValueError, TrainingError, OSError, RuntimeError, UnpicklingError) as error:
         fail(error)
     typer.echo(f"wrote the model to {output}")
+
+
+app.command()(twin)
 
 
 def _splits(root: Path, label_set: str) -> tuple[LabelledFrames, LabelledFrames]:

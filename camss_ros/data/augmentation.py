@@ -115,8 +115,8 @@ class AugmentationOptions:
 
 PAPER = AugmentationOptions(
     size=(768, 768),
-    crop_probability=0.5,
-    zoom=(0.8, 1.25),
+    crop_probability=1.0,
+    zoom=(0.9, 1.25),
     rotation=5.0,
     shear=3.0,
     skew=0.05,

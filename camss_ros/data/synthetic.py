@@ -6,7 +6,7 @@ No file and no network is needed; everything follows from the seed.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import cv2
@@ -67,6 +67,20 @@ def _noise(height: int, width: int) -> np.ndarray:
     return np.random.default_rng(44).standard_normal((height, width), np.float32)
 
 
+@dataclass(frozen=True)
+class ViewShift:
+    """How a camera is mounted otherwise than usual.
+
+    `height` and `lateral` (to the right) in metres, `pitch` (down) and `roll` (clockwise) in
+    degrees.
+    """
+
+    height: float = 0.0
+    pitch: float = 0.0
+    roll: float = 0.0
+    lateral: float = 0.0
+
+
 class SyntheticStreet:
     """A drive along an endless street at 15 frames per second.
 
@@ -89,10 +103,10 @@ class SyntheticStreet:
         self._street = Street(seed, shadow=_shadow(self._atmosphere))
         self._speed = float(rng.uniform(6.5, 9.0))
 
-    def frame(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+    def frame(self, i: int, shift: ViewShift = ViewShift()) -> tuple[np.ndarray, np.ndarray]:
         """Frame i >= 0: image uint8 [H, W, 3] RGB, label uint8 [H, W] (CamVid 11 ids, 255 void).
 
-        Raises IndexError for a negative i.
+        `shift` moves the camera and nothing else. Raises IndexError for a negative i.
         """
         if i < 0:
             raise IndexError(f"frame {i}: frames are numbered from 0")
@@ -101,19 +115,43 @@ class SyntheticStreet:
         z = _START + self._speed * time
         sway = 0.12 * math.sin(0.7 * time) + 0.05 * math.sin(1.9 * time + 1)
         camera = Camera(
-            x=street.centre(z) - street.lane / 2 + sway,
-            y=1.4 + 0.012 * math.sin(6.1 * time),
+            x=street.centre(z) - street.lane / 2 + sway + shift.lateral,
+            y=1.4 + 0.012 * math.sin(6.1 * time) + shift.height,
             z=z,
             yaw=street.heading(z + 4) + 0.012 * math.sin(0.5 * time + self.seed),
-            pitch=0.004 * math.sin(3.7 * time),
+            pitch=0.004 * math.sin(3.7 * time) + math.radians(shift.pitch),
             roll=0.004 * math.sin(1.3 * time + 2),
             focal=_FIELD_OF_VIEW * self.width,
             height=self.height,
             width=self.width,
         )
-        image, label = render(street, camera, self._atmosphere, time)
+        image, label = _render_rolled(street, camera, self._atmosphere, time, shift.roll)
         noise = np.random.default_rng((42, self.seed, i))
         return _expose(image, self._atmosphere, noise), label
+
+
+def _render_rolled(
+    street: Street, camera: Camera, atmosphere: Atmosphere, time: float, roll: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Renders with `roll` more degrees, exactly: rolling a pinhole camera turns its picture.
+
+    The renderer itself draws sky and haze for small angles only.
+    """
+    if roll == 0:
+        return render(street, camera, atmosphere, time)
+    height, width = camera.height, camera.width
+    cos, sin = abs(math.cos(math.radians(roll))), abs(math.sin(math.radians(roll)))
+    margin_x = math.ceil(max(0.0, width * cos + height * sin - width) / 2) + 2
+    margin_y = math.ceil(max(0.0, width * sin + height * cos - height) / 2) + 2
+    larger = replace(camera, height=height + 2 * margin_y, width=width + 2 * margin_x)
+    image, label = render(street, larger, atmosphere, time)
+    centre = (larger.width - 1) / 2, (larger.height - 1) / 2
+    cut = np.array([[0, 0, margin_x], [0, 0, margin_y]])
+    turn = cv2.getRotationMatrix2D(centre, roll, 1.0) - cut
+    return (
+        cv2.warpAffine(image, turn, (width, height), flags=cv2.INTER_LINEAR),
+        cv2.warpAffine(label, turn, (width, height), flags=cv2.INTER_NEAREST),
+    )
 
 
 def random_scene(seed: int, height: int = 360, width: int = 480) -> tuple[np.ndarray, np.ndarray]:

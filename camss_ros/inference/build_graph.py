@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from camss_ros.inference.backends import load_network
+from camss_ros.inference.backends import load_camseg
 from camss_ros.inference.cache import cache_key, cached_file
 from camss_ros.inference.export import ExportError, GraphSpec, export_onnx
 from camss_ros.model.checkpoint import CONFIG_FILE, ModelError, weights_hash
@@ -38,7 +38,7 @@ def cached_graph(model: Path, digest: str, spec: GraphSpec) -> Path:
     def export(path: Path) -> None:
         # a caller may be segmenting, in inference mode, of which tracing would take note
         with torch.inference_mode(False):
-            export_onnx(load_network(model), spec, path)
+            export_onnx(load_camseg(model), spec, path)
 
     facts = {"model": digest, "spec": spec.facts(), "torch": torch.__version__}
     return cached_file(f"graph-{cache_key(facts)}.onnx", export)

@@ -126,7 +126,7 @@ class Segmenter:
         size = output_size or (image.shape[0], image.shape[1])
         result = to_labels(probabilities, size, void_last).cpu().numpy()
         clock.mark("postprocess")
-        steps = min(sampling.steps, sampling.start + 1)
+        steps = backend.steps(sampling)
         return Segmentation(result[0], result[1], clock.seconds(), steps)
 
     def warm_up(self, height: int, width: int) -> None:

@@ -106,6 +106,11 @@ class SamplingPlan:
     sampler: Sampler
     time_embeddings: Tensor
 
+    @property
+    def steps(self) -> int:
+        """Denoiser evaluations of a token."""
+        return len(self.sampler.timesteps)
+
 
 class CamSeg(nn.Module):
     """The segmentation network (paper section 3).

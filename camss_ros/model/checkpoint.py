@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from camss_ros.model.autoencoder import MaskAutoencoderConfig
 from camss_ros.model.camseg import CamSeg, CamSegConfig
+from camss_ros.model.twin import Twin, TwinConfig
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -24,7 +25,7 @@ class ModelError(RuntimeError):
 
 
 def save_pretrained(
-    model: CamSeg,
+    model: CamSeg | Twin,
     directory: str | Path,
     dtype: torch.dtype = torch.float32,
     inference_only: bool = False,
@@ -38,7 +39,11 @@ def save_pretrained(
     """
     config = model.config
     left_out: tuple[str, ...] = ()
-    if inference_only and isinstance(config.mask_autoencoder, MaskAutoencoderConfig):
+    if (
+        inference_only
+        and isinstance(config, CamSegConfig)
+        and isinstance(config.mask_autoencoder, MaskAutoencoderConfig)
+    ):
         decoder_only = dataclasses.replace(config.mask_autoencoder, has_encoder=False)
         config = dataclasses.replace(config, mask_autoencoder=decoder_only)
         left_out = ("mask_autoencoder.encoder.", "mask_autoencoder.quantizer.")
@@ -56,6 +61,18 @@ def save_pretrained(
 
 
 def load_pretrained(model: str | Path) -> CamSeg:
+    """Load a `CamSeg`; see `load_network`.
+
+    Raises:
+        ModelError: as there, or it is the discriminative twin of one.
+    """
+    network = load_network(model)
+    if isinstance(network, Twin):
+        raise ModelError(f"{model} is a discriminative twin, not a CamSeg model")
+    return network
+
+
+def load_network(model: str | Path) -> CamSeg | Twin:
     """Load a model in float32 on the CPU, in evaluation mode.
 
     Args:
@@ -71,7 +88,7 @@ def load_pretrained(model: str | Path) -> CamSeg:
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{directory / WEIGHTS_FILE} cannot be read: {error}") from error
     with torch.device("meta"):
-        network = CamSeg(config)
+        network = Twin(config) if isinstance(config, TwinConfig) else CamSeg(config)
     expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     check_shapes(expected, {name: tuple(v.shape) for name, v in state.items()}, directory)
     state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
@@ -113,7 +130,7 @@ def weights_hash(model: str | Path) -> str:
     return digest.hexdigest()
 
 
-def read_config(path: Path) -> CamSegConfig:
+def read_config(path: Path) -> CamSegConfig | TwinConfig:
     """Read a `config.json`.
 
     Raises:
@@ -121,7 +138,8 @@ def read_config(path: Path) -> CamSegConfig:
     """
     try:
         values = json.loads(path.read_text())
-        return _decode(CamSegConfig, values, "")
+        kind = TwinConfig if isinstance(values, dict) and "decoder" in values else CamSegConfig
+        return _decode(kind, values, "")
     except (OSError, ValueError, TypeError) as error:
         raise ModelError(f"{path}: {error}") from error
 

@@ -172,7 +172,8 @@ def _page(
 ```
 
 Each variant is trained from scratch on the {data["train_frames"]} label images of
-{data["name"]} {data["train"]} for {training.steps} steps of {training.batch} crops of {training.crop} x {training.crop} pixels (peak
+{data["name"]} {data["train"]} for {training.steps} steps of {training.batch} crops of
+{training.crop} x {training.crop} pixels (peak
 learning rate {training.learning_rate:g}), with {seeds} seeds, and scored on the reconstruction of
 the {frames} label images of {data["held_out"]}, sides cut to multiples of 16. Numbers are mean ±
 sample standard deviation over the seeds. Every variant has the same encoder and decoder (widths

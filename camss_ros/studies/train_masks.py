@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from camss_ros.data.augmentation import AugmentationOptions
 from camss_ros.data.label_sets import LabelSet
+from camss_ros.data.random_geometry import random_view
 from camss_ros.evaluation.boundary import BoundaryIoU
 from camss_ros.evaluation.metrics import ConfusionMatrix
 from camss_ros.model.vector_quantizer import perplexity
 from camss_ros.studies.mask_autoencoders import Builder, StudiedAutoencoder
-from camss_ros.training.crops import CropOptions, random_crop
 
 STRIDE = 16
 THIN_CLASSES = ("pole", "sign", "traffic sign", "pedestrian", "person")
@@ -138,11 +139,11 @@ def _rate_factor(step: int, steps: int) -> float:
 def _crops(
     labels: Sequence[np.ndarray], training: MaskTraining, rng: np.random.Generator
 ) -> Tensor:
-    options = CropOptions(size=(training.crop, training.crop), photometric=0.0)
+    options = AugmentationOptions(size=(training.crop, training.crop))
     chosen = (labels[int(index)] for index in rng.integers(len(labels), size=training.batch))
     # the label takes the image's place: only labels are read
     return torch.from_numpy(
-        np.stack([random_crop(label, label, options, rng)[1] for label in chosen])
+        np.stack([random_view(label, label, options, rng)[1] for label in chosen])
     ).long()
 
 

@@ -3,9 +3,10 @@
 import torch
 
 from camss_ros.model.camseg import CamSeg
+from camss_ros.model.twin import Twin
 
 
-def load_imagenet(model: CamSeg) -> None:
+def load_imagenet(model: CamSeg | Twin) -> None:
     """Load the pretrained backbone into `model`.
 
     Raises:

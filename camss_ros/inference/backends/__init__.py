@@ -15,6 +15,7 @@ from camss_ros.inference.backends.base import (
 )
 from camss_ros.inference.device import select_dtype
 from camss_ros.model.camseg import CamSeg
+from camss_ros.model.checkpoint import load_network
 from camss_ros.model.fold import fold_batch_norms
 
 if TYPE_CHECKING:
@@ -50,12 +51,14 @@ def open_backend(
 
     if name in ("torch", "compile"):
         dtype = select_dtype(precision, device)
-        return TorchBackend(load_network(model), size, device, dtype, compiled=name == "compile")
+        network = load_network(model)
+        fold_batch_norms(network)
+        return TorchBackend(network, size, device, dtype, compiled=name == "compile")
 
     from camss_ros.inference.backends.graph_backend import GraphBackend
 
     runtime = open_runtime(name, device, precision)
-    fallback = TorchBackend(load_network(model), size, device, runtime.dtype)
+    fallback = TorchBackend(load_camseg(model), size, device, runtime.dtype)
     return GraphBackend(runtime, model, size, fallback)
 
 
@@ -74,8 +77,11 @@ def open_runtime(name: str, device: torch.device, precision: str) -> Runtime:
     return TensorRt(device, precision)
 
 
-def load_network(model: Path) -> CamSeg:
-    """The model in float32 on the CPU, ready for inference alone."""
+def load_camseg(model: Path) -> CamSeg:
+    """The model in float32 on the CPU, ready for inference alone. Graphs are of these, of no twin.
+
+    Raises ModelError where it cannot be read or is a twin.
+    """
     network = CamSeg.from_pretrained(model)
     fold_batch_norms(network)
     return network

@@ -58,5 +58,9 @@ class Backend(ABC):
     def prepare(self, sampling: SamplingOptions) -> None:
         """Do now, and wait for, all that makes the first frame with `sampling` slow."""
 
+    def steps(self, sampling: SamplingOptions) -> int:
+        """Denoiser evaluations of a token."""
+        return min(sampling.steps, sampling.start + 1)
+
     def close(self) -> None:  # noqa: B027 -- most have nothing to end
         """Free memory and end what runs in the background."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import cast
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from camss_ros.inference.backends.base import Backend, StageDone
 from camss_ros.inference.frame_ops import resize_frame
 from camss_ros.model.camseg import CamSeg, SamplingPlan
 from camss_ros.model.schedule import SamplingOptions
+from camss_ros.model.twin import Twin
 
 _log = logging.getLogger(__name__)
 
@@ -19,7 +21,7 @@ _KEPT_PLANS = 16
 
 
 class TorchBackend(Backend):
-    """Runs the stages of a `CamSeg`.
+    """Runs the stages of a `CamSeg`, or of its discriminative twin.
 
     Compiled, the stages are optimised once each, whatever the number of steps; where that fails
     the network runs eagerly, with one warning.
@@ -31,7 +33,7 @@ class TorchBackend(Backend):
 
     def __init__(
         self,
-        network: CamSeg,
+        network: CamSeg | Twin,
         size: tuple[int, int],
         device: torch.device,
         dtype: torch.dtype,
@@ -41,10 +43,10 @@ class TorchBackend(Backend):
         self.device, self.dtype = device, dtype
         network.to(device=device, dtype=dtype)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._network = network
+        self._network = cast(CamSeg, network)  # a Twin has the same stages
         self._size = size
         self._plans: dict[SamplingOptions, SamplingPlan] = {}
-        self._denoiser = network.denoiser
+        self._denoiser = network.denoiser if isinstance(network, CamSeg) else None
         self._use_eager()
         if compiled:
             self._use_compiled()
@@ -86,6 +88,10 @@ class TorchBackend(Backend):
         shape = (sampling.samples, tokens, self._network.latent_channels)
         return self._plan(sampling).sampler.draw_noise(shape, self.device, generator)
 
+    def steps(self, sampling: SamplingOptions) -> int:
+        """Denoiser evaluations of a token; none of a twin."""
+        return self._plan(sampling).steps
+
     def prepare(self, sampling: SamplingOptions) -> None:
         """Segment a grey frame; see `Backend`."""
         try:
@@ -112,7 +118,8 @@ class TorchBackend(Backend):
 
     def _use_eager(self) -> None:
         network = self._network
-        network.denoiser = self._denoiser
+        if self._denoiser is not None:
+            network.denoiser = self._denoiser
         self._image_tokens, self._condition = network.image_tokens, network.condition
         self._decode = network.decode
         self._cuda_graphs = False
@@ -122,7 +129,8 @@ class TorchBackend(Backend):
         self._cuda_graphs = self.device.type == "cuda"
         mode = "reduce-overhead" if self._cuda_graphs else "default"
         # the denoiser alone, not its loop: another number of steps compiles nothing
-        network.denoiser = torch.compile(self._denoiser, mode=mode)  # type: ignore[assignment]
+        if self._denoiser is not None:
+            network.denoiser = torch.compile(self._denoiser, mode=mode)  # type: ignore[assignment]
         self._image_tokens = torch.compile(network.image_tokens, mode=mode)
         self._condition = torch.compile(network.condition, mode=mode)
         self._decode = torch.compile(network.decode, mode=mode)

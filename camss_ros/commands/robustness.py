@@ -1,0 +1,158 @@
+"""`camss-ros robustness`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from camss_ros.commands.options import (
+    DataLabels,
+    DataName,
+    DataRoot,
+    Device,
+    Model,
+    Precision,
+    SamplerName,
+    Samples,
+    Seed,
+    Steps,
+    Temperature,
+    fail,
+)
+
+
+def robustness(
+    data: DataName,
+    root: DataRoot,
+    output: Annotated[Path, typer.Option(help="Folder of scores, robustness.json and the page.")],
+    split: Annotated[str, typer.Option(help="Split of the data set.")] = "val",
+    label_set: DataLabels = None,
+    every: Annotated[int, typer.Option(min=1, help="Take every n-th frame.")] = 1,
+    model: Model = "camss-tiny",
+    twin: Annotated[
+        Path | None,
+        typer.Option(help="Its discriminative twin (`train twin`), scored on the same images."),
+    ] = None,
+    groups: Annotated[
+        str, typer.Option(help="Of paper, imagenet_c, weather, viewpoint; separated by commas.")
+    ] = "paper,imagenet_c,weather,viewpoint",
+    viewpoint_frames: Annotated[
+        int, typer.Option(min=1, help="Frames of the synthetic street for each viewpoint.")
+    ] = 40,
+    page: Annotated[
+        Path | None,
+        typer.Option(help="Markdown page, plots beside it. Default: OUTPUT/robustness.md."),
+    ] = None,
+    steps: Steps = 4,
+    sampler: SamplerName = "ddim",
+    temperature: Temperature = 0.0,
+    samples: Samples = 1,
+    seed: Seed = 0,
+    device: Device = "auto",
+    precision: Precision = "auto",
+) -> None:
+    """Score a model under corruptions, beside its twin (docs/robustness.md). Resumable."""
+    from dataclasses import asdict
+
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from camss_ros.data.datasets import open_data
+    from camss_ros.data.label_sets import load_label_set
+    from camss_ros.evaluation.conditions import (
+        GROUPS,
+        EveryNth,
+        data_conditions,
+        viewpoint_conditions,
+    )
+    from camss_ros.evaluation.result_folder import begin_results, finish_results
+    from camss_ros.evaluation.robustness import METRICS, score_conditions, summarize
+    from camss_ros.evaluation.robustness_page import write_page
+    from camss_ros.inference.segmenter import Segmenter
+    from camss_ros.model.checkpoint import ModelError, weights_hash
+    from camss_ros.model.schedule import SamplingOptions
+
+    console = Console()
+    chosen = tuple(name.strip() for name in groups.split(","))
+    if unknown := [name for name in chosen if name not in GROUPS]:
+        fail(f"no group {unknown[0]!r} of corruptions: expected some of {', '.join(GROUPS)}")
+    choices: dict[str, Any] = {"sampler": sampler}
+    sources = {"model": model} | ({"twin": str(twin)} if twin is not None else {})
+    try:
+        sampling = SamplingOptions(
+            steps=steps, temperature=temperature, samples=samples, **choices
+        )  # fmt: skip
+        labelled = open_data(data, root, split, label_set)
+        frames = EveryNth(labelled, every)
+        conditions = {"data": (labelled.label_set, data_conditions(frames, chosen, seed))}
+        if "viewpoint" in chosen:
+            street = load_label_set("camvid11")
+            conditions["viewpoint"] = (street, viewpoint_conditions(viewpoint_frames))
+        settings = {
+            "data": {"name": data, "root": str(root.resolve()), "split": split, "every": every},
+            "label_set": labelled.label_set.name,
+            "frames": len(frames),
+            "groups": list(chosen),
+            "viewpoint_frames": viewpoint_frames,
+            "models": {
+                role: {"source": source, "sha256": weights_hash(source)}
+                for role, source in sources.items()
+            },
+            "precision": precision,
+            "sampling": {**asdict(sampling), "seed": seed},
+        }
+        summary = output / "robustness.json"
+        begin_results(summary, settings, ["scores"])
+        rows = {}
+        columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console) as bar:
+            count = sum(len(some) for _, some in conditions.values())
+            for role, source in sources.items():
+                task = bar.add_task(role, total=count)
+                opened = partial(
+                    Segmenter, source, device=device, precision=precision, sampling=sampling,
+                    seed=seed,
+                )  # fmt: skip
+                rows[role] = score_conditions(
+                    opened, conditions, output / "scores" / role,
+                    partial(bar.advance, task),
+                )  # fmt: skip
+        summaries = {
+            role: {metric: summarize(of, metric) for metric in METRICS} for role, of in rows.items()
+        }
+        results = {"summaries": summaries, "conditions": rows}
+        finish_results(summary, settings, results)
+        target = page or output / "robustness.md"
+        command = shlex.join(["camss-ros", *sys.argv[1:]])
+        plots = write_page(target, command, _notes(settings), summaries)
+    except (OSError, ValueError, ModelError, RuntimeError) as error:
+        fail(error)
+    for path in (summary, target, *plots):
+        console.print(f"wrote {path}", highlight=False)
+
+
+def _notes(settings: dict[str, Any]) -> list[str]:
+    data, sampling = settings["data"], settings["sampling"]
+    notes = [
+        f"Data: {data['name']} {data['split']}, {settings['frames']} frames (every "
+        f"{data['every']}.), label set {settings['label_set']}."
+    ]
+    notes += [
+        f"{role}: `{model['source']}`, SHA-256 of the weights {model['sha256'][:16]}."
+        for role, model in settings["models"].items()
+    ]
+    notes.append(
+        f"Sampling: {sampling['sampler']}, {sampling['steps']} steps, temperature "
+        f"{sampling['temperature']:g}, {sampling['samples']} samples, seed {sampling['seed']}."
+    )
+    if "viewpoint" in settings["groups"]:
+        notes.append(
+            f"Viewpoints: {settings['viewpoint_frames']} frames of the synthetic street each, "
+            "referred to the same places seen from the usual camera."
+        )
+    return notes

@@ -1,0 +1,140 @@
+"""The discriminative twin: what generates in `CamSeg` replaced by a per-pixel classifier.
+
+Backbone, transformer and convolutional decoder are those of the small model; the decoder reads the
+transformer's output instead of drawn latents. Comparing the two tells what generating does.
+It has the stages of `CamSeg`, so that `Segmenter` runs either; sampling options have no effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from camss_ros.model.autoencoder import MaskAutoencoder, MaskAutoencoderConfig
+from camss_ros.model.backbone import FusedTokenizer
+from camss_ros.model.camseg import TokenizerConfig, TransformerConfig
+from camss_ros.model.label_class import LabelClass
+from camss_ros.model.schedule import SamplingOptions
+from camss_ros.model.transformer import PairedTransformer
+
+
+@dataclass(frozen=True)
+class TwinConfig:
+    """Everything that `Twin` is built from.
+
+    Attributes:
+        name, label_set, input_size, image_mean, image_std: as in `CamSegConfig`.
+        tokenizer, transformer: as in the small model.
+        decoder: its `latent_channels` are the transformer's width; it has no encoder.
+    """
+
+    name: str
+    label_set: tuple[LabelClass, ...]
+    input_size: tuple[int, int] = (352, 480)
+    image_mean: float = 127.0
+    image_std: float = 128.0
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    transformer: TransformerConfig = TransformerConfig()
+    decoder: MaskAutoencoderConfig = MaskAutoencoderConfig(latent_channels=256, has_encoder=False)
+
+
+@dataclass(frozen=True)
+class TwinPlan:
+    """Stands in for a `SamplingPlan`: the twin takes no denoising steps, whatever the options."""
+
+    options: SamplingOptions
+    steps: int = 0
+
+
+class Twin(nn.Module):
+    """Per-pixel classification on the small model's backbone and transformer.
+
+    Raises:
+        ValueError: the decoder does not read the transformer's width, or has an encoder.
+    """
+
+    stride = 16
+
+    def __init__(self, config: TwinConfig) -> None:
+        super().__init__()
+        size = config.transformer
+        if config.decoder.latent_channels != size.width or config.decoder.has_encoder:
+            raise ValueError(
+                f"the decoder of {config.name} must have {size.width} latent channels, as the "
+                "transformer is wide, and no encoder"
+            )
+        self.config = config
+        self.tokenizer = FusedTokenizer(config.tokenizer.channels)
+        # No mask token is ever known here: the embedding of known ones is kept at its smallest.
+        self.transformer = PairedTransformer(
+            config.tokenizer.channels, 1, size.width, size.depth, size.heads, size.mlp_ratio
+        )
+        self.decoder = MaskAutoencoder(len(config.label_set), config.decoder)
+
+    def save_pretrained(self, directory: str | Path, dtype: torch.dtype = torch.float32) -> None:
+        """Write `config.json` and `model.safetensors`; see `checkpoint.save_pretrained`."""
+        from camss_ros.model.checkpoint import save_pretrained
+
+        save_pretrained(self, directory, dtype)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the weights."""
+        return self.transformer.mask_token.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.transformer.mask_token.device
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] 0-255 RGB of any dtype -> the network's input, in its dtype."""
+        images = images.to(torch.float32)
+        return ((images - self.config.image_mean) / self.config.image_std).to(self.dtype)
+
+    def image_tokens(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] from `normalize`, sides multiples of 16 -> [B, C, H/16, W/16]."""
+        return self.tokenizer(images)
+
+    def condition(self, token_map: Tensor) -> Tensor:
+        """Run the transformer: [B, C, h, w] -> [B, h*w, width]."""
+        grid = (token_map.shape[-2], token_map.shape[-1])
+        return self.transformer(token_map.flatten(2).transpose(1, 2), grid)
+
+    def plan(self, options: SamplingOptions) -> TwinPlan:
+        """There is nothing to prepare."""
+        return TwinPlan(options)
+
+    def draw_from(
+        self,
+        condition: Tensor,
+        grid: Sequence[int],
+        plan: TwinPlan,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """[B, h*w, width] -> the same as a map [B, width, h, w]; nothing is drawn."""
+        return condition.transpose(1, 2).unflatten(2, tuple(grid))
+
+    def draw_latents(
+        self, token_map: Tensor, plan: TwinPlan, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """[B, C, h, w] -> [B, width, h, w]; nothing is drawn."""
+        return self.draw_from(self.condition(token_map), token_map.shape[-2:], plan, generator)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Map [B, width, h, w] -> class probabilities [B, classes, H, W] float32."""
+        return self.decoder.decode(latents).float().softmax(dim=1)
+
+    def average_samples(self, probabilities: Tensor, samples: int) -> Tensor:
+        """There is one sample always."""
+        return probabilities
+
+    def logits(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] 0-255 RGB, sides multiples of 16 -> class logits [B, classes, H, W]."""
+        token_map = self.image_tokens(self.normalize(images))
+        condition = self.condition(token_map)
+        return self.decoder.decode(condition.transpose(1, 2).unflatten(2, token_map.shape[-2:]))
