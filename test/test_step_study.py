@@ -119,8 +119,9 @@ def test_command_writes_page_plot_and_scores(model, root, tmp_path, monkeypatch)
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     page = (tmp_path / "out" / "steps.md").read_text()
+    text = " ".join(page.split())
     assert weights_hash(model) in page
-    assert "2 frames of camvid val" in page
+    assert "2 frames of camvid val" in text
     assert f"camss-ros study steps --data camvid --root PATH/{root.name} --split val" in page
     assert "--every 2" in page
     assert str(tmp_path) not in page + (tmp_path / "out" / "steps.json").read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -12,6 +13,11 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     rule = ["---", *["---:"] * (len(header) - 1)]
     lines = [header, rule, *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def paragraph(text: str) -> str:
+    """The text in lines of up to 100 characters, however it was broken."""
+    return textwrap.fill(" ".join(text.split()), 100, break_on_hyphens=False)
 
 
 def number(value: float | None) -> str:

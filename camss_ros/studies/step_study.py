@@ -20,7 +20,7 @@ from camss_ros.evaluation.result_folder import write_atomically
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.studies.figure import new_figure, save_figure
-from camss_ros.studies.page import markdown_table, number
+from camss_ros.studies.page import markdown_table, number, paragraph
 from camss_ros.studies.result_rows import ResultRows
 
 STEPS = (1, 2, 4, 8, 25, 100)
@@ -177,23 +177,26 @@ def _page(
     per_class_iterations = markdown_table(
         ["iterations", *names], [[str(row.count), *classes(row)] for row in by_iterations]
     )
+    method = paragraph(f"""
+        Model `{model["name"]}` (weights sha256 `{model["sha256"]}`, computed in {model["dtype"]})
+        on {data["frames"]} frames of {data["name"]} {data["split"]}, at the size of the labels;
+        void is ignored. Boundary IoU: dilation ratio {DILATION_RATIO}. ECE: expected calibration
+        error of the confidence, {BINS} bins. `precision_void_excluded` is the paper's "AP", which
+        does not see false negatives. All samplers start at timestep
+        {by_steps[0].sampling.start}.""")
     return f"""# Sampling steps and samplers
 
 ```
 {command}
 ```
 
-Model `{model["name"]}` (weights sha256 `{model["sha256"]}`, computed in {model["dtype"]}) on
-{data["frames"]} frames of {data["name"]} {data["split"]}, at the size of the labels; void is
-ignored. Boundary IoU: dilation ratio {DILATION_RATIO}. ECE: expected calibration error of the
-confidence, {BINS} bins. `precision_void_excluded` is the paper's "AP", which does not see false
-negatives. All samplers start at timestep {by_steps[0].sampling.start}.
+{method}
 
 ![mIoU and calibration over the number of steps](steps.png)
 
 {steps}
-One-pass against iterative (masked-autoregressive) decoding, ddim from zero, {_STEPS_OF_ITERATION}
-steps an iteration, the surest tokens first:
+One-pass against iterative decoding, ddim from zero, {_STEPS_OF_ITERATION} steps an iteration, the
+surest tokens first:
 
 {iterations}
 IoU of each class:
