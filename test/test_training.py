@@ -69,7 +69,7 @@ class Broken(Training):
 def test_the_autoencoder_learns_to_reconstruct(tmp_path):
     torch.manual_seed(0)
     size = MaskAutoencoderConfig(8, (16, 16, 32), (1, 1, 1))
-    loop = options(60, batch=6)
+    loop = options(90, batch=6)
     config = AutoencoderConfig(DataConfig("camvid"), loop, size)
     training = AutoencoderTraining(MaskAutoencoder(11, size), config, pairs(), pairs())
 
