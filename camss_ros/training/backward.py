@@ -3,6 +3,7 @@
 What they compute stays the same, and so does inference.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -18,12 +19,13 @@ def depthwise_in_float32(module: nn.Module) -> None:
     Their backward pass in bfloat16 is several times slower on a CPU (PyTorch 2.13).
     """
     for child in module.modules():
-        depthwise = isinstance(child, nn.Conv2d) and child.groups == child.in_channels > 1
-        if depthwise and (child.kernel_size[0] == 5 or child.stride[0] == 2):
-            child.forward = partial(_in_float32, child.forward)
+        if not isinstance(child, nn.Conv2d) or not child.groups == child.in_channels > 1:
+            continue
+        if child.kernel_size[0] == 5 or child.stride[0] == 2:
+            child.forward = partial(_in_float32, child.forward)  # type: ignore[method-assign]
 
 
-def _in_float32(forward: partial[Tensor], x: Tensor) -> Tensor:
+def _in_float32(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     with torch.autocast(x.device.type, enabled=False):
         return forward(x.float())
 
