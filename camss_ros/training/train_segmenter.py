@@ -77,7 +77,7 @@ class SampleDraws:
         self, index: int, step: np.random.Generator, sample: np.random.Generator
     ) -> dict[str, Any]:
         shape = (self._tokens, self._channels)
-        draws = {
+        draws: dict[str, Any] = {
             "known": self._masking.known(self._tokens, step, sample),
             "timesteps": sample.integers(TRAIN_STEPS, size=(self._repeats, self._tokens)),
             "noise": sample.standard_normal((self._repeats, *shape), np.float32),
