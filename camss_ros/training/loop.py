@@ -153,14 +153,14 @@ def train(
     return run.average.module
 
 
-def _share(first: int, options: LoopOptions, accelerator: Accelerator) -> Iterator[range]:
+def _share(first: int, options: LoopOptions, accelerator: Accelerator) -> Iterator[list[int]]:
     """Numbers of the samples of each micro-batch of this process, from step `first` on."""
     size = options.batch // (accelerator.num_processes * options.accumulation)
     for step in range(first, options.steps):
         for micro in range(options.accumulation):
             part = micro * accelerator.num_processes + accelerator.process_index
             start = step * options.batch + part * size
-            yield range(start, start + size)
+            yield list(range(start, start + size))
 
 
 class _Run:
