@@ -79,7 +79,7 @@ def test_the_autoencoder_learns_to_reconstruct(tmp_path):
     average = train(training, samples(8, draw), tmp_path, loop, make_accelerator(loop))
     # One class everywhere would score at most 1 / 3 on the three that occur.
     scores = read_metrics(tmp_path / "validation.csv")[-1]
-    assert np.mean([scores[f"iou_{index}"] for index in (0, 5, 10)]) > 0.6
+    assert np.mean([scores[f"iou_{index}"] for index in (0, 5, 10)]) > 0.5
     # Normalised latents of the training masks have mean 0 and deviation 1 a channel.
     labels = torch.from_numpy(np.stack([label for _, label in pairs()])).long()
     pooled = average.encode(labels).transpose(0, 1).flatten(1)
