@@ -1,6 +1,5 @@
-"""Both trainings: they learn, they resume exactly, they stop at a loss that is no number."""
+"""The training loop: what is learned, and what happens to files when something goes wrong."""
 
-import json
 import math
 
 import numpy as np
@@ -8,123 +7,158 @@ import pytest
 import torch
 
 from camss_ros.data.augmentation import AugmentationOptions
-from camss_ros.model.camseg import CamSeg
-from camss_ros.training.loop import LoopOptions, TrainingError, train
-from camss_ros.training.samples import LabelledFrames
-from camss_ros.training.train_autoencoder import AutoencoderTraining, train_autoencoder
-from camss_ros.training.train_segmenter import SegmenterTraining, train_segmenter
+from camss_ros.model.autoencoder import MaskAutoencoder, MaskAutoencoderConfig
+from camss_ros.model.label_class import LabelClass
+from camss_ros.training.config import AutoencoderConfig, DataConfig, LoopOptions
+from camss_ros.training.loop import Training, make_accelerator, train
+from camss_ros.training.masking import TruncatedNormalRatio
+from camss_ros.training.optimization import parameter_groups
+from camss_ros.training.run_folder import (
+    MetricsFile,
+    TrainingError,
+    read_metrics,
+    save_checkpoint,
+)
+from camss_ros.training.samples import TrainingSamples
+from camss_ros.training.train_autoencoder import AutoencoderTraining
 
-CROP = AugmentationOptions(size=(32, 48))
 
-
-@pytest.fixture
-def frames() -> LabelledFrames:
-    """Grey frames whose brightness tells the class: learnable in a few steps."""
-    rng = np.random.default_rng(0)
-    three = np.array([0, 5, 10], np.uint8)
-    labels = [np.repeat(rng.choice(three, (4, 1)), 48, 1) for _ in range(6)]
-    labels = [np.repeat(label, 16, 0) for label in labels]
-    images = [np.repeat((label * 23)[..., None], 3, 2) for label in labels]
-    return LabelledFrames(images, labels, 11)
+@pytest.fixture(autouse=True)
+def on_the_cpu(monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
 
 
 def options(steps: int, **changes) -> LoopOptions:
-    values = {"learning_rate": 3e-3, "warmup": 2, "ema_decay": 0.5, "bf16": False}
-    return LoopOptions(steps, **{**values, "evaluate_every": 1000, "save_every": 2, **changes})
+    values = {"batch": 2, "learning_rate": 3e-3, "warmup": 2, "ema_decay": 0.5, "log_every": 1}
+    values |= {"precision": "fp32", "save_every": 2, "evaluate_every": 1000}
+    return LoopOptions(steps, **{**values, **changes})
 
 
-def metrics(folder) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+def pairs(count: int = 6):
+    """Grey frames whose brightness tells the class."""
+    rng = np.random.default_rng(0)
+    rows = [rng.choice(np.array([0, 5, 10], np.uint8), (4, 1)) for _ in range(count)]
+    labels = [np.repeat(np.repeat(row, 48, 1), 16, 0) for row in rows]
+    return [(np.repeat((label * 23)[..., None], 3, 2), label) for label in labels]
 
 
-def test_the_autoencoder_learns_to_reconstruct(frames, tiny_config, tmp_path):
-    training = AutoencoderTraining(batch=8, crop=CROP)
-    config = tiny_config.mask_autoencoder
-    model = train_autoencoder(frames, frames, tmp_path, options(80), training, config)
+def samples(batch: int, draw=lambda index, step, sample: {}) -> TrainingSamples:
+    crop = AugmentationOptions(size=(32, 48), recolour=0.0)
+    return TrainingSamples(pairs(), DataConfig("camvid"), (), (), crop, batch, 0, draw)
+
+
+class Broken(Training):
+    """Its loss is no number at one step."""
+
+    def __init__(self, bad_step: int) -> None:
+        super().__init__()
+        self.model = torch.nn.Linear(2, 2)
+        self.calls, self.bad_step = 0, bad_step
+
+    def forward(self, batch):
+        factor = math.nan if self.calls == self.bad_step else 1.0
+        self.calls += 1
+        return {"loss": self.model(torch.ones(2)).square().sum() * factor}
+
+    def validate(self, average, accelerator):
+        return {"miou": 0.5}
+
+    def write(self, average, directory):
+        (directory / "weights").write_text("written")
+
+
+def test_the_autoencoder_learns_to_reconstruct(tmp_path):
+    torch.manual_seed(0)
+    size = MaskAutoencoderConfig(8, (16, 16, 32), (1, 1, 1))
+    loop = options(120, batch=8, learning_rate=5e-3)
+    config = AutoencoderConfig(DataConfig("camvid"), loop, size)
+    training = AutoencoderTraining(MaskAutoencoder(11, size), config, pairs(), pairs())
+
+    def draw(index, step, sample):
+        return {"noise": sample.standard_normal((8, 2, 3), np.float32)}
+
+    average = train(training, samples(8, draw), tmp_path, loop, make_accelerator(loop))
     # One class everywhere would score at most 1 / 3 on the three that occur.
-    assert metrics(tmp_path)[-1]["miou"] > 0.6
+    scores = read_metrics(tmp_path / "validation.csv")[-1]
+    assert np.mean([scores[f"iou_{index}"] for index in (0, 5, 10)]) > 0.5
     # Normalised latents of the training masks have mean 0 and deviation 1 a channel.
-    latents = torch.cat(
-        [model.encode(torch.from_numpy(y)[None].long()) for _, y in frames.multiple_of_16()]
-    )
-    pooled = latents.transpose(0, 1).flatten(1)
+    labels = torch.from_numpy(np.stack([label for _, label in pairs()])).long()
+    pooled = average.encode(labels).transpose(0, 1).flatten(1)
     torch.testing.assert_close(pooled.mean(1), torch.zeros(8), atol=1e-3, rtol=0)
     torch.testing.assert_close(pooled.std(1), torch.ones(8), atol=1e-3, rtol=0)
 
 
-def test_the_segmenter_learns_and_leaves_the_autoencoder_alone(frames, tiny_config, tmp_path):
-    torch.manual_seed(0)
-    model = CamSeg(tiny_config)
-    before = {k: v.clone() for k, v in model.mask_autoencoder.state_dict().items()}
-    training = SegmenterTraining(batch=4, crop=CROP)
-    trained = train_segmenter(model, frames, frames, tmp_path, options(40), training)
-    losses = [entry["loss"] for entry in metrics(tmp_path) if "loss" in entry]
-    assert losses[-1] < losses[0]
-    for name, value in trained.mask_autoencoder.state_dict().items():
-        assert torch.equal(value, before[name]), name
-    written = CamSeg.from_pretrained(tmp_path)
-    assert written.config.transformer == tiny_config.transformer
-    # What segments needs no encoder of masks.
-    assert written.mask_autoencoder.encoder is None
-
-
-def test_a_refinement_trains_the_mask_decoder_and_not_the_encoder(frames, tiny_config, tmp_path):
-    torch.manual_seed(0)
-    model = CamSeg(tiny_config)
-    before = {k: v.clone() for k, v in model.mask_autoencoder.named_parameters()}
-    training = SegmenterTraining(batch=2, crop=CROP, decoder_rate=1.0)
-    trained = train_segmenter(model, frames, frames, tmp_path, options(3), training)
-    for name, value in trained.mask_autoencoder.named_parameters():
-        assert torch.equal(value, before[name]) == name.startswith("encoder."), name
-
-
-def test_a_resumed_run_ends_as_an_uninterrupted_one(frames, tiny_config, tmp_path):
-    training = SegmenterTraining(batch=2, crop=CROP)
-
-    def run(folder, stop_at: int | None) -> CamSeg:
-        torch.manual_seed(3)
-        model = CamSeg(tiny_config)
-        if stop_at is not None:
-            draw, calls = LabelledFrames.draw, [0]
-
-            def draw_until(self, rng):
-                calls[0] += 1
-                if calls[0] > stop_at * training.batch:
-                    raise KeyboardInterrupt
-                return draw(self, rng)
-
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(LabelledFrames, "draw", draw_until)
-                with pytest.raises(KeyboardInterrupt):
-                    train_segmenter(model, frames, frames, folder, options(6), training)
-            torch.manual_seed(4)
-            model = CamSeg(tiny_config)
-        return train_segmenter(model, frames, frames, folder, options(6), training)
-
-    whole = run(tmp_path / "whole", None)
-    resumed = run(tmp_path / "resumed", stop_at=5)
-    for name, value in whole.denoiser.state_dict().items():
-        torch.testing.assert_close(value, resumed.denoiser.state_dict()[name], msg=name)
-
-
 def test_a_loss_that_is_no_number_ends_the_run_and_names_the_step(tmp_path):
-    module = torch.nn.Linear(2, 2)
-
-    def losses(step: int) -> dict[str, torch.Tensor]:
-        value = module(torch.ones(2)).sum()
-        return {"loss": value * (math.nan if step == 3 else 1.0)}
-
-    with pytest.raises(TrainingError, match="step 3"):
-        train(module, losses, lambda average: {}, tmp_path, options(6))
+    loop = options(6, log_every=20)
+    with pytest.raises(TrainingError, match=r"loss is nan at step 3.*checkpoint\.pt"):
+        train(Broken(3), samples(2), tmp_path, loop, make_accelerator(loop))
     checkpoint = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert checkpoint["step"] == 2
+    assert all(value.isfinite().all() for value in checkpoint["module"].values())
 
 
-def test_focused_crops_show_rare_classes(frames):
-    rng = np.random.default_rng(0)
-    frames.labels[2][:20, 3:9] = 7
-    rare, never = 7, 9
-    for _ in range(5):
-        image, label, (row, column) = frames.draw_focused(rng, (rare, never))
-        assert label[row, column] == rare
-        assert image.shape[:2] == label.shape
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint({"step": 2}, path)
+    # writes to /dev/full fail as on a full disk
+    (tmp_path / "checkpoint.pt.partial").symlink_to("/dev/full")
+    with pytest.raises(TrainingError, match=r"checkpoint\.pt.*No space left on device"):
+        save_checkpoint({"step": 4, "weights": torch.zeros(100_000)}, path)
+    assert torch.load(path, weights_only=True)["step"] == 2
+
+
+def test_metrics_after_the_checkpoint_are_dropped(tmp_path):
+    path = tmp_path / "metrics.csv"
+    file = MetricsFile(path, 0)
+    for step in (1, 2, 3):
+        file.append(step, {"loss": step / 3})
+    path.write_text(path.read_text() + "4,0.")
+    resumed = MetricsFile(path, 2)
+    resumed.append(3, {"loss": 7.0})
+    assert [row["step"] for row in read_metrics(path)] == [1, 2, 3]
+    assert read_metrics(path)[-1]["loss"] == 7.0
+
+
+def test_every_epoch_has_another_order_of_all_frames():
+    taken = samples(2)
+    seen = [tuple(np.flatnonzero([(taken._frame(e * 6 + i, np.random.default_rng(0))[1] == label)
+            .all() for _, label in pairs()])[0] for i in range(6)) for e in range(3)]  # fmt: skip
+    assert len(set(seen)) > 1
+    assert len({frozenset(epoch) for epoch in seen}) == 1
+
+
+def test_the_official_mask_ratio_is_that_of_the_step():
+    masking = TruncatedNormalRatio()
+    counts = []
+    for step in range(200):
+        known = [
+            masking.known(400, np.random.default_rng(step), np.random.default_rng([step, sample]))
+            for sample in range(2)
+        ]
+        assert known[0].sum() == known[1].sum() <= 120
+        counts.append(known[0].sum() / 400)
+    # mean of the half-normal distance from 1, of deviation 0.25, cut at 0.3
+    assert np.mean(counts) == pytest.approx(0.132, abs=0.02)
+
+
+def test_norms_biases_and_position_tables_do_not_decay():
+    module = torch.nn.Module()
+    module.mask_token = torch.nn.Parameter(torch.zeros(1, 1, 4))
+    module.encoder_pos_embed_learned = torch.nn.Parameter(torch.zeros(1, 3, 4))
+    module.linear = torch.nn.Linear(4, 4)
+    groups = parameter_groups(module, 0.1, lambda name: 1.0)
+    decayed = [p for group in groups if group["weight_decay"] for p in group["params"]]
+    assert len(decayed) == 1
+    assert decayed[0] is module.linear.weight
+
+
+def test_focused_samples_show_a_rare_class():
+    size, rare = (16, 16), 7
+    label = np.zeros((64, 96), np.uint8)
+    label[50:54, 80:84] = rare
+    frames = [(np.zeros((64, 96, 3), np.uint8), label)]
+    classes = tuple(LabelClass(index, f"class{index}", (0, 0, 0)) for index in range(11))
+    data = DataConfig("camvid", focus_share=1.0, focus_classes=("class7", "class9"))
+    crop = AugmentationOptions(size=size, recolour=0.0, rotation=0.0)
+    taken = TrainingSamples(frames, data, classes, (), crop, 2, 0, lambda index, step, sample: {})
+    assert all((taken[number]["labels"] == rare).any() for number in range(12))

@@ -15,9 +15,10 @@ from camss_ros.model.camseg import CamSeg
 from camss_ros.model.checkpoint import ModelError, load_network
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.model.twin import Twin, TwinConfig
-from camss_ros.training.loop import LoopOptions
-from camss_ros.training.samples import LabelledFrames
-from camss_ros.training.train_twin import TwinTraining, train_twin
+from camss_ros.training.config import DataConfig, LoopOptions, TwinTrainingConfig
+from camss_ros.training.loop import make_accelerator, train
+from camss_ros.training.samples import TrainingSamples
+from camss_ros.training.train_twin import TwinTraining
 
 
 @pytest.fixture(scope="module")
@@ -38,35 +39,38 @@ def trained(config, tmp_path_factory):
     rng = np.random.default_rng(0)
     three = np.array([0, 5, 10], np.uint8)
     labels = [np.repeat(rng.choice(three, (2, 1)), 48, 1).repeat(16, 0) for _ in range(6)]
-    images = [np.repeat((label * 23)[..., None], 3, 2) for label in labels]
-    frames = LabelledFrames(images, labels, 11)
+    frames = [(np.repeat((label * 23)[..., None], 3, 2), label) for label in labels]
     folder = tmp_path_factory.mktemp("twin")
     torch.manual_seed(0)
     loop = LoopOptions(
-        40, 3e-3, warmup=5, ema_decay=0.8, bf16=False, evaluate_every=1000, save_every=30
+        40, 6, 3e-3, warmup=5, ema_decay=0.8, precision="fp32", evaluate_every=1000, save_every=30
     )
     crop = AugmentationOptions(size=(32, 48), recolour=0.0, zoom=(1.0, 1.2))
-    train_twin(Twin(config), frames, frames, folder, loop, TwinTraining(batch=6, crop=crop))
-    return folder, frames
+    settings = TwinTrainingConfig(DataConfig("camvid"), loop, config, crop)
+    samples = TrainingSamples(
+        frames, settings.data, config.label_set, (), crop, 6, 0, lambda index, step, sample: {}
+    )
+    training = TwinTraining(Twin(config), settings, frames, frames)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ACCELERATE_USE_CPU", "true")
+        train(training, samples, folder, loop, make_accelerator(loop))
+    return folder / "last", frames
 
 
 def test_it_learns_and_segmenter_runs_what_was_saved(trained):
     folder, frames = trained
     segmenter = Segmenter(folder, device="cpu")
-    hits = [
-        (segmenter.segment(image).labels == label).mean()
-        for image, label in zip(frames.images, frames.labels, strict=True)
-    ]
-    counts = np.bincount(np.concatenate([label.ravel() for label in frames.labels]))
+    hits = [(segmenter.segment(image).labels == label).mean() for image, label in frames]
+    counts = np.bincount(np.concatenate([label.ravel() for _, label in frames]))
     assert np.mean(hits) > counts.max() / counts.sum() + 0.2  # than one class everywhere
 
 
 def test_sampling_options_have_no_effect(trained):
     folder, frames = trained
     segmenter = Segmenter(folder, device="cpu")
-    first = segmenter.segment(frames.images[0])
+    first = segmenter.segment(frames[0][0])
     segmenter.sampling = SamplingOptions(steps=7, samples=3, temperature=1.0, iterations=2)
-    second = segmenter.segment(frames.images[0])
+    second = segmenter.segment(frames[0][0])
     np.testing.assert_array_equal(first.labels, second.labels)
     np.testing.assert_array_equal(first.confidence, second.confidence)
     assert first.steps == second.steps == 0
@@ -112,8 +116,10 @@ def test_the_command_writes_a_model(tmp_path):
             (tmp_path / split / kind).mkdir(parents=True)
             pixels = rng.integers(0, high, shape, np.uint8)
             cv2.imwrite(str(tmp_path / split / kind / "a.png"), pixels)
-    arguments = ["train", "twin", "--root", tmp_path, "--output", tmp_path / "t", "--steps", 1]
-    result = CliRunner().invoke(app, [*map(str, arguments), "--synthetic-scenes", "1"])
+    arguments = ["train", "twin", "--config", "camss_tiny_twin", "--root", tmp_path]
+    arguments += ["--output", tmp_path / "t", "--set", "loop.steps=1", "--set", "loop.batch=2"]
+    arguments += ["--set", "data.synthetic_scenes=1"]
+    result = CliRunner().invoke(app, [*map(str, arguments)], env={"ACCELERATE_USE_CPU": "true"})
     assert result.exit_code == 0, result.output
-    labels = Segmenter(tmp_path / "t", device="cpu").segment(np.zeros((50, 70, 3), np.uint8)).labels
-    assert labels.shape == (50, 70)
+    segmenter = Segmenter(tmp_path / "t" / "last", device="cpu")
+    assert segmenter.segment(np.zeros((50, 70, 3), np.uint8)).labels.shape == (50, 70)

@@ -1,118 +1,91 @@
-"""`camss-ros train`: the bundled model's two trainings, one after the other."""
+"""`camss-ros train`: every training is made from a YAML file."""
 
 from __future__ import annotations
 
+import dataclasses
+import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from camss_ros.commands.options import fail
-from camss_ros.commands.train_twin import twin
 
 if TYPE_CHECKING:
-    from camss_ros.training.samples import LabelledFrames
+    from camss_ros.training.config import Config
 
 app = typer.Typer(
     help="Train a model. The same command goes on where a killed run stopped.",
     no_args_is_help=True,
 )
 
-Root = Annotated[Path, typer.Option(help="Data set: ROOT/{train,val}/{images,labels}.")]
-Labels = Annotated[str, typer.Option("--label-set", help="Name of its label set, or a YAML file.")]
-Output = Annotated[Path, typer.Option(help="Folder of checkpoint, metrics and result.")]
+ConfigFile = Annotated[
+    Path, typer.Option("--config", help="YAML file, or the name of one in config/train.")
+]
+Output = Annotated[Path, typer.Option(help="Folder of checkpoint, metrics and models.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Replace an entry, such as loop.steps=100; may be repeated."),
+]
+Root = Annotated[Path | None, typer.Option(help="Folder of the data set: data.root.")]
 
 
 @app.command()
 def autoencoder(
-    root: Root,
-    output: Output,
-    label_set: Labels = "camvid11",
-    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of 16 crops.")] = 900,
-    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1.5e-3,
-    seed: Annotated[int, typer.Option(help="Of weights and crops.")] = 0,
+    config: ConfigFile, output: Output, overrides: Overrides = None, root: Root = None
 ) -> None:
-    """Train the mask autoencoder on the label images."""
-    from camss_ros.training.loop import LoopOptions, TrainingError
-    from camss_ros.training.train_autoencoder import AutoencoderTraining, train_autoencoder
+    """Train the mask autoencoder on label images."""
+    from camss_ros.training.config import AutoencoderConfig
+    from camss_ros.training.train_autoencoder import train_autoencoder
 
-    loop = LoopOptions(steps, learning_rate, warmup=50, ema_decay=0.99, evaluate_every=150)
-    try:
-        frames, validation = _splits(root, label_set)
-        train_autoencoder(frames, validation, output, loop, AutoencoderTraining(seed=seed))
-    except (ValueError, TrainingError, OSError) as error:
-        fail(error)
-    typer.echo(f"wrote {output / 'autoencoder.pt'}")
+    _run(AutoencoderConfig, train_autoencoder, config, output, overrides, root)
 
 
 @app.command()
 def segmenter(
-    root: Root,
-    output: Output,
-    autoencoder: Annotated[
-        Path, typer.Option(exists=True, help="autoencoder.pt of `train autoencoder`.")
-    ],
-    label_set: Labels = "camvid11",
-    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of 8 crops.")] = 2600,
-    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 6e-4,
-    start_from: Annotated[
-        Path | None,
-        typer.Option(exists=True, help="checkpoint.pt of an earlier run, to refine its model."),
-    ] = None,
-    decoder_rate: Annotated[
-        float, typer.Option(min=0, help="Train the mask decoder too, at so many times the rate.")
-    ] = 0.0,
-    synthetic_scenes: Annotated[
-        int, typer.Option(min=0, help="Scenes of the synthetic street (camvid11 only), 10 %.")
-    ] = 100,
-    seed: Annotated[int, typer.Option(help="Of weights, crops and noise.")] = 0,
+    config: ConfigFile, output: Output, overrides: Overrides = None, root: Root = None
 ) -> None:
-    """Train backbone, transformer and denoiser; writes a model directory."""
-    from pickle import UnpicklingError
+    """Train image tokens, transformer and denoiser; writes model directories."""
+    from camss_ros.training.config import SegmenterConfig
+    from camss_ros.training.train_segmenter import train_segmenter
 
-    import torch
+    _run(SegmenterConfig, train_segmenter, config, output, overrides, root)
 
-    from camss_ros.data.label_sets import load_label_set
-    from camss_ros.model.camseg import CamSeg, CamSegConfig
-    from camss_ros.training.imagenet import load_imagenet
-    from camss_ros.training.loop import LoopOptions, TrainingError
-    from camss_ros.training.train_segmenter import SegmenterTraining, train_segmenter
 
-    # A short refinement warms up and averages over fewer steps.
-    ema_decay = 0.995 if steps >= 1000 else 0.98
-    loop = LoopOptions(steps, learning_rate, warmup=min(150, steps // 14), ema_decay=ema_decay)
+@app.command()
+def twin(
+    config: ConfigFile, output: Output, overrides: Overrides = None, root: Root = None
+) -> None:
+    """Train the discriminative twin, to compare with (docs/robustness.md)."""
+    from camss_ros.training.config import TwinTrainingConfig
+    from camss_ros.training.train_twin import train_twin
+
+    _run(TwinTrainingConfig, train_twin, config, output, overrides, root)
+
+
+def _run(
+    kind: type[Config],
+    train: Callable[[Config, Path], Any],
+    path: Path,
+    output: Path,
+    overrides: list[str] | None,
+    root: Path | None,
+) -> None:
+    from camss_ros.model.checkpoint import ModelError
+    from camss_ros.training.config import config_text, load_config
+    from camss_ros.training.run_folder import TrainingError, write_atomically
+
     try:
-        classes = load_label_set(label_set).classes
-        if synthetic_scenes and classes != load_label_set("camvid11").classes:
-            fail(f"the synthetic street has no {label_set} labels: add --synthetic-scenes 0")
-        frames, validation = _splits(root, label_set)
-        if synthetic_scenes:
-            frames.add_synthetic(synthetic_scenes, share=0.1)
-        torch.manual_seed(seed)
-        model = CamSeg(CamSegConfig("camss-tiny", classes))
-        load_imagenet(model)
-        state = torch.load(autoencoder, map_location="cpu", weights_only=True)
-        model.mask_autoencoder.load_state_dict(state)
-        if start_from is not None:
-            earlier = torch.load(start_from, map_location="cpu", weights_only=True)
-            model.load_state_dict(earlier["average"])
-        training = SegmenterTraining(decoder_rate=decoder_rate, seed=seed)
-        train_segmenter(model, frames, validation, output, loop, training)
-    except (ValueError, TrainingError, OSError, RuntimeError, UnpicklingError) as error:
+        config = load_config(kind, path, overrides or [])
+        if root is not None:
+            data = dataclasses.replace(config.data, root=str(root))
+            config = dataclasses.replace(config, data=data)
+        output.mkdir(parents=True, exist_ok=True)
+        if os.environ.get("RANK", "0") == "0":
+            text = config_text(config).encode()
+            write_atomically(output / "config.yaml", lambda file: file.write(text))
+        train(config, output)
+    except (ValueError, ModelError, TrainingError, OSError) as error:
         fail(error)
-    typer.echo(f"wrote the model to {output}")
-
-
-app.command()(twin)
-
-
-def _splits(root: Path, label_set: str) -> tuple[LabelledFrames, LabelledFrames]:
-    """The training split, and every fourth frame of the validation split."""
-    from camss_ros.data.folder import LabeledFolder
-    from camss_ros.data.label_sets import load_label_set
-    from camss_ros.training.samples import load_frames
-
-    labels = load_label_set(label_set)
-    frames = load_frames(LabeledFolder(root, "train", labels))
-    validation = load_frames(LabeledFolder(root, "val", labels), every=4)
-    return frames, validation
+    typer.echo(f"wrote {output / 'last'} and {output / 'best'}")

@@ -34,20 +34,12 @@ class _ConvNorm(nn.Module):
         )
         self.norm = nn.BatchNorm2d(outputs, eps=_BN_EPS, momentum=0.01)
         self.activate = activate
-        # The CPU's gradient of these is several times faster in float32.
-        self.slow_in_bfloat16 = groups > 1 and (kernel > 3 or stride > 1)
 
     def forward(self, x: Tensor) -> Tensor:
         kernel, stride = self.conv.kernel_size[0], self.conv.stride[0]
         if stride > 1:
             x = functional.pad(x, _same_padding(x.shape[-2:], kernel, stride))
-        if self.slow_in_bfloat16 and torch.is_grad_enabled() and torch.is_autocast_enabled("cpu"):
-            with torch.autocast("cpu", enabled=False):
-                x = self.conv(x.float())
-            x = x.bfloat16()
-        else:
-            x = self.conv(x)
-        x = self.norm(x)
+        x = self.norm(self.conv(x))
         return functional.relu6(x) if self.activate else x
 
 

@@ -3,8 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import types
-import typing
 from pathlib import Path
 
 import torch
@@ -13,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from camss_ros.model.autoencoder import MaskAutoencoderConfig
 from camss_ros.model.camseg import CamSeg, CamSegConfig
+from camss_ros.model.strict_decode import decode
 from camss_ros.model.twin import Twin, TwinConfig
 
 CONFIG_FILE = "config.json"
@@ -139,7 +138,7 @@ def read_config(path: Path) -> CamSegConfig | TwinConfig:
     try:
         values = json.loads(path.read_text())
         kind = TwinConfig if isinstance(values, dict) and "decoder" in values else CamSegConfig
-        return _decode(kind, values, "")
+        return decode(kind, values, "")
     except (OSError, ValueError, TypeError) as error:
         raise ModelError(f"{path}: {error}") from error
 
@@ -161,63 +160,3 @@ def check_shapes(
     ]
     if problems:
         raise ModelError(f"the weights in {source} do not fit its config: " + "; ".join(problems))
-
-
-def _member(kinds: tuple[typing.Any, ...], value: typing.Any, where: str) -> typing.Any:
-    """The member of a union that `value` is of; dataclasses are told apart by their entries."""
-    if value is None and type(None) in kinds:
-        return type(None)
-    others = [kind for kind in kinds if kind is not type(None)]
-    if len(others) == 1:
-        return others[0]
-    entries = set(value) if isinstance(value, dict) else set()
-    for kind in others:
-        if entries <= {field.name for field in dataclasses.fields(kind)}:
-            return kind
-    known = " or ".join(str([field.name for field in dataclasses.fields(kind)]) for kind in others)
-    raise ValueError(f"{where} must have the entries {known}, not {sorted(entries)}")
-
-
-def _decode(kind: typing.Any, value: typing.Any, where: str) -> typing.Any:
-    """Rebuild dataclasses and tuples from JSON, refusing what does not fit."""
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        if not isinstance(value, dict):
-            raise ValueError(f"{where or 'the file'} must be an object, not {value!r}")
-        hints = typing.get_type_hints(kind)
-        unknown = sorted(set(value) - set(hints))
-        required = {
-            field.name for field in dataclasses.fields(kind) if field.default is dataclasses.MISSING
-        }
-        missing = sorted(required - set(value))
-        if unknown or missing:
-            raise ValueError(
-                f"{where or 'the top level'} has unknown entries {unknown}, lacks {missing}"
-            )
-        return kind(
-            **{k: _decode(hints[k], v, f"{where}.{k}".lstrip(".")) for k, v in value.items()}
-        )
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, types.UnionType):
-        return _decode(_member(arguments, value, where), value, where)
-    if kind is type(None) and value is None:
-        return None
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise ValueError(f"{where} must be a list, not {value!r}")
-        if arguments[-1] is Ellipsis:
-            arguments = (arguments[0],) * len(value)
-        if len(arguments) != len(value):
-            raise ValueError(f"{where} must have {len(arguments)} entries, not {len(value)}")
-        return tuple(
-            _decode(part, item, f"{where}[{index}]")
-            for index, (part, item) in enumerate(zip(arguments, value, strict=True))
-        )
-    if origin is typing.Literal:
-        if value not in arguments:
-            raise ValueError(f"{where} must be one of {list(arguments)}, not {value!r}")
-        return value
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
-        raise ValueError(f"{where} must be of type {kind.__name__}, not {value!r}")
-    return value

@@ -1,182 +1,368 @@
-"""The training loop both trainings share: AdamW, EMA, atomic checkpoints, resume, progress bar."""
+"""The training loop both trainings share, on Hugging Face accelerate.
 
-import copy
-import json
+One process or many (`accelerate launch`): the samples of a step are split over the processes, and
+what a step computes does not depend on how many there are.
+"""
+
+from __future__ import annotations
+
 import math
-import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedDataParallelKwargs
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from camss_ros.data.data_error import DataError
+from camss_ros.training.config import LoopOptions
+from camss_ros.training.global_batch import synchronize_batch_norm
+from camss_ros.training.optimization import (
+    ExponentialMovingAverage,
+    learning_rate,
+    parameter_groups,
+    trained_state,
+)
+from camss_ros.training.run_folder import (
+    MetricsFile,
+    TrainingError,
+    replace_files,
+    save_checkpoint,
+)
+from camss_ros.training.samples import TrainingSamples, collate
+
+CHECKPOINT = "checkpoint.pt"
+SCORE = "miou"
 
 
-class TrainingError(RuntimeError):
-    """Training cannot go on; the last checkpoint is intact."""
-
-
-@dataclass(frozen=True)
-class LoopOptions:
-    """How long and how fast to train.
+class Training(nn.Module, ABC):
+    """A model with its losses, and what the loop needs to know of them.
 
     Attributes:
-        steps: optimizer steps.
-        learning_rate: peak of the warm-up and cosine schedule (ends at 2 % of it).
-        warmup: steps of linear warm-up.
-        weight_decay: of matrices and convolutions; norms, biases and tokens have none.
-        clip: largest norm of the gradient.
-        ema_decay: of the averaged weights, approached as (1 + n) / (10 + n).
-        bf16: forward passes in bfloat16 autocast.
-        save_every, evaluate_every: steps between checkpoints and between evaluations.
+        model: what is trained, averaged and written.
     """
 
-    steps: int
-    learning_rate: float
-    warmup: int = 100
-    weight_decay: float = 0.02
-    clip: float = 3.0
-    ema_decay: float = 0.998
-    bf16: bool = True
-    save_every: int = 100
-    evaluate_every: int = 250
+    model: nn.Module
+
+    @abstractmethod
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Named losses of the global batch, of which `loss` is minimised.
+
+        Args:
+            batch: the samples of this process, stacked. Everything random is in them.
+        """
+
+    @abstractmethod
+    def validate(self, average: nn.Module, accelerator: Accelerator) -> dict[str, float]:
+        """Scores of the averaged model, the same in every process; the best `miou` is kept."""
+
+    @abstractmethod
+    def write(self, average: nn.Module, directory: Path) -> None:
+        """Write the averaged model into an empty folder."""
+
+    def prepare_backward(self, device: torch.device) -> None:
+        """Change how `model` computes while training; its average computes as before."""
+
+    def rate_of(self, name: str) -> float:
+        """Factor on the learning rate of a parameter of `model`."""
+        return 1.0
 
 
-class ExponentialMovingAverage:
-    """Average of a module's parameters; its buffers are copied."""
+def make_accelerator(options: LoopOptions) -> Accelerator:
+    """The accelerator, which decides on the device, of `accelerate launch` or of one process.
 
-    def __init__(self, module: nn.Module, decay: float) -> None:
-        self.module = copy.deepcopy(module).eval().requires_grad_(False)
-        self.decay = decay
-        self.updates = 0
-
-    @torch.no_grad()
-    def update(self, source: nn.Module) -> None:
-        """Move towards the parameters of `source`."""
-        self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        averages = [p.detach() for p in self.module.parameters()]
-        torch._foreach_lerp_(averages, [p.detach() for p in source.parameters()], 1 - decay)
-        for average, current in zip(self.module.buffers(), source.buffers(), strict=True):
-            average.copy_(current)
-
-
-def parameter_groups(
-    module: nn.Module, weight_decay: float, rate_of: Callable[[str], float] = lambda name: 1.0
-) -> list[dict[str, object]]:
-    """AdamW groups: no decay on vectors and tokens, and a factor on the learning rate by name."""
-    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
-    for name, parameter in module.named_parameters():
-        if parameter.requires_grad:
-            decayed = parameter.ndim >= 2 and not name.endswith("mask_token")
-            groups.setdefault((decayed, rate_of(name)), []).append(parameter)
-    return [
-        {"params": params, "weight_decay": weight_decay if decayed else 0.0, "rate": rate}
-        for (decayed, rate), params in groups.items()
-    ]
-
-
-def learning_rate_factor(step: int, options: LoopOptions) -> float:
-    """Linear warm-up, then a cosine down to 2 %."""
-    if step < options.warmup:
-        return (step + 1) / options.warmup
-    done = (step - options.warmup) / max(1, options.steps - options.warmup)
-    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-
-
-def save_atomically(state: object, path: Path) -> None:
-    """`torch.save` that leaves either the old file or the whole new one."""
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    os.replace(partial, path)
+    Raises:
+        TrainingError: the device has no such precision, or the batch can't be split evenly.
+    """
+    # Lets a process run trainings of different precision one after the other.
+    AcceleratorState._reset_state()
+    try:
+        accelerator = Accelerator(
+            mixed_precision={"fp32": "no"}.get(options.precision, options.precision),
+            gradient_accumulation_steps=options.accumulation,
+            kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+        )
+    except ValueError as error:
+        raise TrainingError(f"loop.precision {options.precision}: {error}") from error
+    if options.precision == "fp16" and accelerator.device.type == "cpu":
+        raise TrainingError("loop.precision fp16 needs a GPU: take bf16 or fp32 on a CPU")
+    parts = accelerator.num_processes * options.accumulation
+    if options.batch % parts:
+        raise TrainingError(
+            f"loop.batch is {options.batch}, which {accelerator.num_processes} processes with "
+            f"{options.accumulation} micro-batches can't share evenly: take a multiple of {parts}"
+        )
+    return accelerator
 
 
 def train(
-    module: nn.Module,
-    loss_of_step: Callable[[int], dict[str, Tensor]],
-    evaluate: Callable[[nn.Module], dict[str, float]],
+    training: Training,
+    samples: TrainingSamples,
     output: Path,
     options: LoopOptions,
-    rate_of: Callable[[str], float] = lambda name: 1.0,
+    accelerator: Accelerator,
+    workers: int = 0,
 ) -> nn.Module:
-    """Train `module` in place, resuming from `output/checkpoint.pt` when it is there.
+    """Train `training.model` in place, resuming from `output/checkpoint.pt` when it is there.
 
     Args:
-        module: what is trained, on its device.
-        loss_of_step: step -> named losses, of which `loss` is minimised. Everything random in it
-            follows from the step, so that a resumed run goes on as an uninterrupted one.
-        evaluate: averaged module -> scores, written to `output/metrics.jsonl`.
-        output: folder of the checkpoint and the metrics.
+        training: model and losses.
+        samples: by number; step n takes `options.batch` of them.
+        output: folder of the checkpoint, the metrics, and the models `last` and `best`.
         options: see `LoopOptions`.
-        rate_of: factor on the learning rate by parameter name.
+        accelerator: from `make_accelerator`.
+        workers: processes that make samples.
 
     Returns:
-        The averaged module.
+        The averaged model.
 
     Raises:
-        TrainingError: the loss became NaN or infinite.
+        TrainingError: the loss is no number, the checkpoint is of another model, or a file can't
+            be written.
+        DataError: a sample can't be read.
     """
-    output.mkdir(parents=True, exist_ok=True)
-    checkpoint = output / "checkpoint.pt"
-    average = ExponentialMovingAverage(module, options.ema_decay)
-    groups = parameter_groups(module, options.weight_decay, rate_of)
-    optimizer = torch.optim.AdamW(groups, lr=options.learning_rate, betas=(0.9, 0.95))
-    first = 0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        module.load_state_dict(state["module"])
-        average.module.load_state_dict(state["average"])
-        average.updates = state["updates"]
-        optimizer.load_state_dict(state["optimizer"])
-        first = state["step"]
-
-    def save(step: int) -> None:
-        state = {
-            "module": module.state_dict(),
-            "average": average.module.state_dict(),
-            "updates": average.updates,
-            "optimizer": optimizer.state_dict(),
-            "step": step,
-        }
-        save_atomically(state, checkpoint)
-
-    def report(step: int, values: dict[str, float]) -> None:
-        with (output / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
-
-    device_type = next(module.parameters()).device.type
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[text]}"),
+    run = _Run(training, output, options, accelerator)
+    if accelerator.is_main_process:
+        output.mkdir(parents=True, exist_ok=True)
+    first = run.resume()
+    loader = DataLoader(
+        samples,
+        batch_sampler=list(_share(first, options, accelerator)),
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=accelerator.device.type == "cuda",
     )
-    with Progress(TextColumn(output.name), *columns) as progress:
-        task = progress.add_task("train", total=options.steps, completed=first, text="")
-        for step in range(first, options.steps):
-            for group in optimizer.param_groups:
-                factor = learning_rate_factor(step, options) * group["rate"]
-                group["lr"] = options.learning_rate * factor
-            with torch.autocast(device_type, torch.bfloat16, enabled=options.bf16):
-                losses = loss_of_step(step)
-            values = {name: float(value.detach()) for name, value in losses.items()}
-            if not math.isfinite(values["loss"]):
-                raise TrainingError(
-                    f"the loss is {values['loss']} at step {step}; the checkpoint {checkpoint} "
-                    "is of an earlier step: lower the learning rate and start again from it"
+    try:
+        run.steps(first, iter(loader))
+    finally:
+        run.close()
+    accelerator.wait_for_everyone()
+    return run.average.module
+
+
+def _share(first: int, options: LoopOptions, accelerator: Accelerator) -> Iterator[list[int]]:
+    """Numbers of the samples of each micro-batch of this process, from step `first` on."""
+    size = options.batch // (accelerator.num_processes * options.accumulation)
+    for step in range(first, options.steps):
+        for micro in range(options.accumulation):
+            part = micro * accelerator.num_processes + accelerator.process_index
+            start = step * options.batch + part * size
+            yield list(range(start, start + size))
+
+
+class _Run:
+    """State of a run: everything that a checkpoint holds, and the files."""
+
+    def __init__(
+        self, training: Training, output: Path, options: LoopOptions, accelerator: Accelerator
+    ) -> None:
+        self.training, self.output, self.options = training, output, options
+        self.accelerator = accelerator
+        self.checkpoint = output / CHECKPOINT
+        self.best = -math.inf
+        training.to(accelerator.device)
+        self.average = ExponentialMovingAverage(training.model, options.ema_decay)
+        named = training.model.named_parameters()
+        self.trained = {name for name, parameter in named if parameter.requires_grad}
+        training.prepare_backward(accelerator.device)
+        if accelerator.num_processes > 1:
+            synchronize_batch_norm(training.model)
+        groups = parameter_groups(training.model, options.weight_decay, training.rate_of)
+        optimizer = torch.optim.AdamW(groups, lr=options.learning_rate, betas=options.betas)
+        self.module, self.optimizer = accelerator.prepare(training, optimizer)
+        self.parameters = [p for p in training.model.parameters() if p.requires_grad]
+        self.pending: list[tuple[int, dict[str, Tensor]]] = []
+        self.writer: Any = None
+
+    # --- Files ------------------------------------------------------------------------------------
+
+    def resume(self) -> int:
+        """Load the checkpoint if there is one, and open the metrics; the number of steps done."""
+        done = 0
+        if self.checkpoint.exists():
+            done = self._load()
+        # every process has read it before one writes it
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            self._open_metrics(done)
+        return done
+
+    def _load(self) -> int:
+        try:
+            state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+            for model, entry in ((self.training.model, "module"), (self.average.module, "average")):
+                missing, unexpected = model.load_state_dict(state[entry], strict=False)
+                missing = sorted(self.trained & set(missing))
+                if missing or unexpected:
+                    raise ValueError(f"lacks {missing[:3]}, has {unexpected[:3]}")
+            self.average.updates = state["updates"]
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.accelerator.scaler is not None and state["scaler"]:
+                self.accelerator.scaler.load_state_dict(state["scaler"])
+        except Exception as error:  # the unpickler raises whatever the bytes lead it to
+            raise TrainingError(
+                f"{self.checkpoint} does not fit this configuration: {error}; give another "
+                "--output, or remove it to start anew"
+            ) from error
+        self.best = state["best"]
+        return state["step"]
+
+    def _save(self, done: int) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        scaler = self.accelerator.scaler
+        state = {
+            "module": trained_state(self.training.model, self.trained),
+            "average": trained_state(self.average.module, self.trained),
+            "updates": self.average.updates,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": None if scaler is None else scaler.state_dict(),
+            "best": self.best,
+            "step": done,
+        }
+        save_checkpoint(state, self.checkpoint)
+
+    def _open_metrics(self, done: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.metrics = MetricsFile(self.output / "metrics.csv", done)
+        self.scores = MetricsFile(self.output / "validation.csv", done)
+        self.writer = SummaryWriter(str(self.output / "tensorboard"), purge_step=done + 1)
+
+    def _report(self, file: MetricsFile, kind: str, step: int, values: dict[str, float]) -> None:
+        file.append(step, values)
+        for name, value in values.items():
+            self.writer.add_scalar(f"{kind}/{name}", value, step)
+        self.writer.flush()
+
+    def close(self) -> None:
+        """Close the metrics."""
+        if self.writer is not None:
+            self.writer.close()
+
+    # --- Steps ------------------------------------------------------------------------------------
+
+    def steps(self, first: int, batches: Iterator[dict[str, Tensor] | Exception]) -> None:
+        """Do the steps from `first` on."""
+        options = self.options
+        with self._progress() as progress:
+            task = progress.add_task("", total=options.steps, completed=first, text="")
+            for step in range(first, options.steps):
+                self.module.train()
+                self.pending.append((step, self._step(step, batches)))
+                done = step + 1
+                ends = done == options.steps
+                evaluates = ends or done % options.evaluate_every == 0
+                saves = ends or done % options.save_every == 0
+                logs = done % options.log_every == 0
+                if evaluates or saves or logs:
+                    values = self._look_at_pending()
+                    progress.update(task, text=f"loss {values['loss']:.4f}")
+                    if (logs or ends) and self.accelerator.is_main_process:
+                        self._report(self.metrics, "training", done, values)
+                if evaluates:
+                    self._validate(done)
+                if saves:
+                    self._save(done)
+                progress.update(task, advance=1)
+
+    def _step(
+        self, step: int, batches: Iterator[dict[str, Tensor] | Exception]
+    ) -> dict[str, Tensor]:
+        """One optimizer step; its losses, mean over the micro-batches, not waited for."""
+        rate = learning_rate(step, self.options)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["rate"]
+        parts = []
+        for _ in range(self.options.accumulation):
+            batch = next(batches)
+            if isinstance(batch, Exception):
+                raise DataError(f"step {step}: {batch}") from batch
+            batch = {k: v.to(self.accelerator.device, non_blocking=True) for k, v in batch.items()}
+            with self.accelerator.accumulate(self.module):
+                losses = self.module(batch)
+                # processes hold parts of one sum, of which accelerate takes the mean
+                self.accelerator.backward(losses["loss"] * self.accelerator.num_processes)
+                parts.append({name: value.detach() for name, value in losses.items()})
+                if self.accelerator.sync_gradients:
+                    norm = self.accelerator.clip_grad_norm_(self.parameters, self.options.clip)
+                self.optimizer.step()
+                self.optimizer.zero_grad()
+        self.average.update(self.training.model)
+        mean = {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
+        return {**mean, "gradient_norm": norm, "learning_rate": torch.tensor(rate)}
+
+    def _look_at_pending(self) -> dict[str, float]:
+        """Wait for the steps since the last look; the values of the last one.
+
+        Raises TrainingError where a loss, or the gradient, is no number. (In float16 single
+        gradients may overflow: that step is left out and the loss scaled down.)
+        """
+        values: dict[str, float] = {}
+        for step, tensors in self.pending:
+            values = {name: float(value) for name, value in tensors.items()}
+            checked = ("loss",) if self.options.precision == "fp16" else ("loss", "gradient_norm")
+            for name in checked:
+                if not math.isfinite(values[name]):
+                    raise TrainingError(
+                        f"{name} is {values[name]} at step {step}; {self._last_good()}: lower "
+                        "loop.learning_rate or take loop.precision fp32, and run it again"
+                    )
+        self.pending.clear()
+        return values
+
+    def _last_good(self) -> str:
+        if self.checkpoint.exists():
+            return f"the checkpoint {self.checkpoint} of an earlier step is intact"
+        return "there is no checkpoint yet"
+
+    def _validate(self, done: int) -> None:
+        with torch.no_grad():
+            scores = self.training.validate(self.average.module, self.accelerator)
+        if self.accelerator.is_main_process:
+            self._report(self.scores, "validation", done, scores)
+            names = ["last"]
+            if scores[SCORE] > self.best:
+                names.append("best")
+            for name in names:
+                replace_files(
+                    self.output / name, lambda it: self.training.write(self.average.module, it)
                 )
-            optimizer.zero_grad(set_to_none=True)
-            losses["loss"].backward()
-            nn.utils.clip_grad_norm_(module.parameters(), options.clip)
-            optimizer.step()
-            average.update(module)
-            progress.update(task, advance=1, text=f"loss {values['loss']:.4f}")
-            done = step + 1
-            if done % 20 == 0:
-                report(done, values)
-            if done % options.evaluate_every == 0 or done == options.steps:
-                report(done, evaluate(average.module))
-            if done % options.save_every == 0 or done == options.steps:
-                save(done)
-    return average.module
+        self.best = max(self.best, scores[SCORE])
+
+    def _progress(self) -> Progress:
+        return Progress(
+            TextColumn(self.output.name),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _RateColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[text]}"),
+            # steps may take seconds
+            speed_estimate_period=300,
+            disable=not self.accelerator.is_main_process,
+        )
+
+
+class _RateColumn(TextColumn):
+    """Steps a second."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def render(self, task: Task) -> Any:
+        self.text_format = "" if task.speed is None else f"{task.speed:.2f} steps/s"
+        return super().render(task)

@@ -9,7 +9,8 @@ from torch.nn import functional
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.label_class import VOID
 from camss_ros.model.loss import diffusion_loss
-from camss_ros.model.schedule import TRAIN_STEPS, ddim_move, predict_x0, q_sample
+from camss_ros.model.schedule import ddim_move, predict_x0, q_sample
+from camss_ros.training.global_batch import global_sum
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class SegmenterLossOptions:
 
     Attributes:
         diffusion_batch_multiplier: (t, noise) draws for each token (paper section 4.1).
-        auxiliary_weight: of the class-weighted cross-entropy of the decoded estimate.
+        auxiliary_weight: of the class-weighted cross-entropy of the decoded estimate;
+            0 leaves it out.
         jaccard_weight: of one minus the soft Jaccard index of the same, mean over classes, within
             the auxiliary loss.
         start: timestep that the estimate starts from.
@@ -30,38 +32,38 @@ class SegmenterLossOptions:
     start: int = 950
 
 
-@dataclass(frozen=True)
-class SegmenterBatch:
-    """Crops of one step with everything random in it."""
-
-    images: Tensor  # [B, 3, H, W] 0-255
-    labels: Tensor  # [B, H, W] int64, 255 where void
-    known: Tensor  # [B, n] bool
-    noise: torch.Generator
-
-
 def segmenter_losses(
-    model: CamSeg, batch: SegmenterBatch, weights: Tensor, options: SegmenterLossOptions
+    model: CamSeg, batch: dict[str, Tensor], weights: Tensor, options: SegmenterLossOptions
 ) -> dict[str, Tensor]:
-    """`loss` and its parts, `diffusion` and `auxiliary`, for one batch.
+    """`loss` and its parts, `diffusion` and `auxiliary`, of the global batch.
 
-    `diffusion` is the paper's loss (section 3.3) over the masked tokens, each weighted by its share
-    of labelled pixels. `auxiliary` judges the class map that a few sampling steps lead to.
+    `diffusion` is the paper's loss (section 3.3) over the masked tokens; where void is no class,
+    each is weighted by its share of labelled pixels. `auxiliary` judges the class map that a few
+    sampling steps lead to.
+
+    Args:
+        batch: samples of this process, as `samples` and `train_segmenter` draw them: images uint8
+            [B, 3, H, W], labels uint8 [B, H, W], known bool [B, n], timesteps int64 [B, m, n],
+            noise [B, m, n, C], and for the auxiliary loss start_kind and second_timestep int64 [B]
+            and start_noise [B, n, C].
+        weights: [classes] of the cross-entropy.
     """
-    with torch.no_grad():
-        target_map = model.mask_autoencoder.encode(batch.labels)
-        grid = (target_map.shape[-2], target_map.shape[-1])
-        target = target_map.flatten(2).transpose(1, 2)
-
-    token_map = model.image_tokens(model.normalize(batch.images))
-    condition = model.condition(token_map, target, batch.known)
+    labels, known = batch["labels"].long(), batch["known"]
+    image_map, target_map = _tokens(model, batch["images"], labels)
+    grid = (target_map.shape[-2], target_map.shape[-1])
+    target = target_map.flatten(2).transpose(1, 2)
+    condition = model.condition(image_map, target, known)
     embedded = model.denoiser.cond_embed(condition)
 
-    diffusion = _masked_diffusion_loss(model, batch, target, embedded, options)
+    diffusion = _masked_diffusion_loss(model, batch, labels, target, embedded)
+    if options.auxiliary_weight == 0:
+        return {"loss": diffusion, "diffusion": diffusion}
     estimate = _few_step_estimate(model, batch, embedded, options.start)
-    decoded = torch.where(batch.known[..., None], target, estimate)
+    decoded = torch.where(known[..., None], target, estimate)
     logits = model.mask_autoencoder.decode(model.latent_map(decoded, grid)).float()
-    auxiliary = decoded_loss(logits, batch.labels, weights, options.jaccard_weight)
+    if model.config.void_color is not None:
+        labels = labels.clamp(max=logits.shape[1] - 1)
+    auxiliary = decoded_loss(logits, labels, weights, options.jaccard_weight)
     return {
         "loss": diffusion + options.auxiliary_weight * auxiliary,
         "diffusion": diffusion,
@@ -69,48 +71,55 @@ def segmenter_losses(
     }
 
 
+def _tokens(model: CamSeg, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Maps of image tokens and of mask latents."""
+    if model.tokenizer is None:
+        # the official latents are computed in float32
+        with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+            image_map = model.image_tokens(model.normalize(images))
+            return image_map, model.mask_autoencoder.encode(labels)
+    with torch.no_grad():
+        target_map = model.mask_autoencoder.encode(labels)
+    return model.image_tokens(model.normalize(images)), target_map
+
+
 def _masked_diffusion_loss(
-    model: CamSeg,
-    batch: SegmenterBatch,
-    target: Tensor,
-    embedded: Tensor,
-    options: SegmenterLossOptions,
+    model: CamSeg, batch: dict[str, Tensor], labels: Tensor, target: Tensor, embedded: Tensor
 ) -> Tensor:
-    labelled = (batch.labels != VOID).float()[:, None]
-    weight = functional.avg_pool2d(labelled, model.stride).flatten(1) * ~batch.known
-    repeats = options.diffusion_batch_multiplier
-    x0 = target.flatten(0, 1).repeat(repeats, 1)
-    t = torch.randint(0, TRAIN_STEPS, x0.shape[:1], generator=batch.noise)
-    noise = torch.randn(x0.shape, generator=batch.noise)
-    noisy = q_sample(x0, t, noise)
-    condition = embedded.flatten(0, 1).repeat(repeats, 1)
-    output = model.denoiser(noisy, model.denoiser.time_embed(t), condition)
-    error = diffusion_loss(output, x0, noisy, t, noise, "v")
-    token_weight = weight.flatten().repeat(repeats)
-    return (error * token_weight).sum() / token_weight.sum().clamp(min=1.0)
+    t, noise = batch["timesteps"], batch["noise"]
+    weight = (~batch["known"]).float()
+    if model.config.void_color is None:
+        labelled = (labels != VOID).float()[:, None]
+        weight = functional.avg_pool2d(labelled, model.stride).flatten(1) * weight
+    flat_t, flat_noise = t.flatten(), noise.flatten(0, 2)
+    x0 = target[:, None].expand_as(noise).flatten(0, 2)
+    condition = embedded[:, None].expand(*t.shape, -1).flatten(0, 2)
+    noisy = q_sample(x0, flat_t, flat_noise)
+    output = model.denoiser(noisy, model.denoiser.time_embed(flat_t), condition)
+    error = diffusion_loss(output, x0, noisy, flat_t, flat_noise, model.config.prediction)
+    token_weight = weight[:, None].expand_as(t).flatten()
+    sums = global_sum(torch.stack([(error * token_weight).sum(), token_weight.sum()]))
+    return sums[0] / sums[1].clamp(min=1.0)
 
 
 def _few_step_estimate(
-    model: CamSeg, batch: SegmenterBatch, embedded: Tensor, start: int
+    model: CamSeg, batch: dict[str, Tensor], embedded: Tensor, start: int
 ) -> Tensor:
     """Clean latents [B, n, C] as a sampler of one or two steps estimates them.
 
-    Of four crops, one starts from noise and three from zero; two of those take a first step, whose
-    gradient is not followed, to a random earlier time. So the denoiser learns to go on from where
-    its own estimates lead, which are less noisy than the diffused latents it is trained on.
+    Of four samples, one starts from noise and three from zero; two of those take a first step,
+    whose gradient is not followed, to a random earlier time. So the denoiser learns to go on from
+    where its own estimates lead, which are less noisy than the diffused latents it is trained on.
     """
-    crops, tokens, _ = embedded.shape
-    kind = torch.arange(crops) % 4
-    draw = torch.randn(crops, tokens, model.latent_channels, generator=batch.noise)
-    x = draw * (kind == 0)[:, None, None]
-    t = torch.full((crops,), start)
+    kind, to = batch["start_kind"], batch["second_timestep"]
+    x = batch["start_noise"] * (kind == 0)[:, None, None]
+    t = torch.full_like(to, start)
 
     def estimate(x: Tensor, t: Tensor) -> Tensor:
         output = model.denoiser(x, model.denoiser.time_embed(t)[:, None], embedded)
-        return predict_x0(x, t, output.float(), "v")
+        return predict_x0(x, t, output[..., : x.shape[-1]].float(), model.config.prediction)
 
     with torch.no_grad():
-        to = torch.randint(start // 10, start, t.shape, generator=batch.noise)
         moved = ddim_move(x, t, estimate(x, t), to)
     second = kind >= 2
     x, t = torch.where(second[:, None, None], moved, x), torch.where(second, to, t)
@@ -118,7 +127,7 @@ def _few_step_estimate(
 
 
 def decoded_loss(logits: Tensor, labels: Tensor, weights: Tensor, jaccard_weight: float) -> Tensor:
-    """Class-weighted cross-entropy, and the soft Jaccard index (IoU) of the batch.
+    """Class-weighted cross-entropy, and the soft Jaccard index (IoU), of the global batch.
 
     Args:
         logits: [B, classes, H, W].
@@ -127,21 +136,29 @@ def decoded_loss(logits: Tensor, labels: Tensor, weights: Tensor, jaccard_weight
         jaccard_weight: of 1 - mean IoU of the probabilities over the classes in `labels`; unlike
             the cross-entropy it does not drown a thin class in the area of the others.
     """
+    valid = labels != VOID
+    index = labels.where(valid, 0)
     log_probabilities = logits.log_softmax(dim=1)
-    loss = functional.nll_loss(log_probabilities, labels, weights, ignore_index=VOID)
+    error = functional.nll_loss(
+        log_probabilities, labels, weights, ignore_index=VOID, reduction="sum"
+    )
+    sums = global_sum(torch.stack([error, (weights[index] * valid).sum()]))
+    loss = sums[0] / sums[1].clamp(min=1e-6)
     if jaccard_weight == 0:
         return loss
-    # Sums by class through gathers and a product, without one-hot maps of the full size.
-    valid = (labels != VOID).flatten()
-    true_class = labels.flatten()[valid]
-    probabilities = log_probabilities.exp()
-    hit = probabilities.gather(1, labels.where(labels != VOID, 0)[:, None]).flatten()[valid]
-    zeros = logits.new_zeros(logits.shape[1])
-    overlap = zeros.index_add(0, true_class, hit)
-    area = zeros.index_add(0, true_class, torch.ones_like(hit))
-    predicted = torch.einsum(
-        "bcp,bp->c", probabilities.flatten(2), valid.view(len(labels), -1).float()
+    # sums by class through a gather and a product, without one-hot maps of the full size
+    probabilities, counted = log_probabilities.exp(), valid.to(logits.dtype)
+    hits = probabilities.gather(1, index[:, None])[:, 0] * counted
+    none = logits.new_zeros(logits.shape[1])
+    sums = torch.stack(
+        [
+            none.index_add(0, index.flatten(), hits.flatten()),
+            none.index_add(0, index.flatten(), counted.flatten()),
+            torch.einsum("bchw,bhw->c", probabilities, counted),
+        ]
     )
-    iou = overlap / (predicted + area - overlap).clamp(min=1e-6)
+    overlap, area, predicted = global_sum(sums)
+    union = predicted + area - overlap
     present = area > 0
-    return loss + jaccard_weight * (1 - iou[present].mean())
+    iou = torch.where(present, overlap / union.clamp(min=1e-6), 0.0)
+    return loss + jaccard_weight * (1 - iou.sum() / present.sum().clamp(min=1))

@@ -1,93 +1,123 @@
 """Train the mask autoencoder on label images."""
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from camss_ros.data.augmentation import AugmentationOptions, augment
-from camss_ros.model.autoencoder import MaskAutoencoder, MaskAutoencoderConfig
+from camss_ros.model.autoencoder import MaskAutoencoder
 from camss_ros.model.label_class import VOID
-from camss_ros.training.loop import LoopOptions, train
-from camss_ros.training.samples import LabelledFrames, class_weights, validation_miou
+from camss_ros.training.config import AutoencoderConfig
+from camss_ros.training.global_batch import global_sum
+from camss_ros.training.loop import Training, make_accelerator, train
+from camss_ros.training.samples import (
+    Pairs,
+    TrainingSamples,
+    class_weights,
+    open_pairs,
+    resize_pair,
+    synthetic_scenes,
+    validation_scores,
+)
+
+AUTOENCODER_FILE = "autoencoder.pt"
+# Frames, evenly spaced, that the statistics of the latents are measured on at most.
+_STATISTICS_FRAMES = 128
 
 
-@dataclass(frozen=True)
-class AutoencoderTraining:
-    """What `train_autoencoder` does beside the loop.
+def train_autoencoder(config: AutoencoderConfig, output: Path) -> MaskAutoencoder:
+    """Train on label images and write `output`; return the averaged autoencoder.
 
-    Attributes:
-        batch: crops a step.
-        crop: their geometry; only the labels are read.
-        kl_weight: of the KL divergence of one latent place against the mean cross-entropy.
-        seed: of weights and crops.
+    Raises:
+        DataError, LabelSetError, TrainingError: see `loop.train`.
+    """
+    accelerator = make_accelerator(config.loop)
+    pairs, validation, classes = open_pairs(config.data)
+    torch.manual_seed(config.loop.seed)
+    model = MaskAutoencoder(len(classes), config.model)
+    height, width = config.augmentation.size
+    shape = (config.model.latent_channels, height // model.stride, width // model.stride)
+
+    def draw(index: int, step: np.random.Generator, sample: np.random.Generator) -> dict[str, Any]:
+        return {"noise": sample.standard_normal(shape, np.float32)}
+
+    synthetic = synthetic_scenes(config.data, classes, pairs[0][1].shape)  # type: ignore[arg-type]
+    samples = TrainingSamples(
+        pairs, config.data, classes, synthetic, config.augmentation,
+        config.loop.batch, config.loop.seed, draw,
+    )  # fmt: skip
+    training = AutoencoderTraining(model, config, pairs, validation)
+    average = train(training, samples, output, config.loop, accelerator, config.data.workers)
+    assert isinstance(average, MaskAutoencoder)
+    return average
+
+
+class AutoencoderTraining(Training):
+    """Class-weighted cross-entropy of the decoded logits plus the KL divergence of the posterior.
+
+    Paper section 3.1, with a categorical in place of a colour likelihood.
     """
 
-    batch: int = 16
-    crop: AugmentationOptions = AugmentationOptions(size=(256, 256), recolour=0.0)
-    kl_weight: float = 1e-4
-    seed: int = 0
+    def __init__(
+        self, model: MaskAutoencoder, config: AutoencoderConfig, pairs: Pairs, validation: Pairs
+    ) -> None:
+        super().__init__()
+        self.model: MaskAutoencoder = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._kl_weight = config.kl_weight
+        self._pairs, self._validation = pairs, validation
+        self.weights: Tensor
+        self.register_buffer("weights", class_weights(pairs, model.classes))
 
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        labels = batch["labels"].long()
+        posterior = self.model.posterior(labels)
+        logits = self.model.decode_raw(posterior.sample(batch["noise"])).float()
+        error = functional.cross_entropy(
+            logits, labels, self.weights, ignore_index=VOID, reduction="sum"
+        )
+        divergence = posterior.kl()
+        places = torch.full_like(error, divergence.numel())
+        weight = pixel_weight(labels, self.weights)
+        sums = global_sum(torch.stack([error, weight, divergence.sum(), places]))
+        cross_entropy, kl = sums[0] / sums[1].clamp(min=1e-6), sums[2] / sums[3]
+        loss = cross_entropy + self._kl_weight * kl
+        return {"loss": loss, "cross_entropy": cross_entropy, "kl": kl}
 
-def train_autoencoder(
-    frames: LabelledFrames,
-    validation: LabelledFrames,
-    output: Path,
-    loop: LoopOptions,
-    options: AutoencoderTraining = AutoencoderTraining(),
-    config: MaskAutoencoderConfig = MaskAutoencoderConfig(),
-) -> MaskAutoencoder:
-    """Train on the labels of `frames`, write `output`, return the averaged autoencoder.
-
-    The loss is the class-weighted cross-entropy of the decoded logits plus the KL divergence of
-    the posterior (paper section 3.1 with a categorical in place of a colour likelihood).
-    """
-    torch.manual_seed(options.seed)
-    model = MaskAutoencoder(frames.classes, config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    weights = class_weights(frames)
-
-    def losses(step: int) -> dict[str, Tensor]:
-        rng = np.random.default_rng([options.seed, step])
-        noise_source = torch.Generator().manual_seed(options.seed * 1_000_003 + step)
-        crops = [augment(*frames.draw(rng), options.crop, rng)[1] for _ in range(options.batch)]
-        labels = torch.from_numpy(np.stack(crops)).long()
-        posterior = model.posterior(labels)
-        noise = torch.randn(posterior.mean.shape, generator=noise_source)
-        logits = model.decode_raw(posterior.sample(noise)).float()
-        cross_entropy = functional.cross_entropy(logits, labels, weights, ignore_index=VOID)
-        kl = posterior.kl().mean()
-        return {
-            "loss": cross_entropy + options.kl_weight * kl,
-            "cross_entropy": cross_entropy,
-            "kl": kl,
-        }
-
-    def evaluate(average: nn.Module) -> dict[str, float]:
+    def validate(self, average: nn.Module, accelerator: Accelerator) -> dict[str, float]:
         assert isinstance(average, MaskAutoencoder)
 
         def reconstruct(_: Tensor, labels: Tensor) -> Tensor:
             return average.decode_raw(average.posterior(labels).mean).argmax(dim=1)
 
-        return validation_miou(validation, reconstruct)
+        return validation_scores(self._validation, average.classes, reconstruct, accelerator)
 
-    model.train()
-    average = train(model, losses, evaluate, output, loop)
-    assert isinstance(average, MaskAutoencoder)
-    set_latent_statistics(average, frames)
-    torch.save(average.state_dict(), output / "autoencoder.pt")
-    return average
+    def write(self, average: nn.Module, directory: Path) -> None:
+        assert isinstance(average, MaskAutoencoder)
+        set_latent_statistics(average, self._pairs)
+        torch.save(average.state_dict(), directory / AUTOENCODER_FILE)
+
+
+def pixel_weight(labels: Tensor, weights: Tensor) -> Tensor:
+    """Sum of the class weights of the labelled pixels: what a weighted cross-entropy divides by."""
+    labelled = labels != VOID
+    return (weights[labels.where(labelled, 0)] * labelled).sum()
 
 
 @torch.no_grad()
-def set_latent_statistics(model: MaskAutoencoder, frames: LabelledFrames) -> None:
-    """Set mean and standard deviation of every latent channel from the labels of `frames`."""
-    latents = [
-        model.posterior(torch.from_numpy(label)[None].long()).mean
-        for _, label in frames.multiple_of_16()
-    ]
-    pooled = torch.cat(latents).transpose(0, 1).flatten(1)
+def set_latent_statistics(model: MaskAutoencoder, pairs: Pairs) -> None:
+    """Set mean and standard deviation of every latent channel from training labels."""
+    latents = []
+    for index in range(0, len(pairs), max(1, len(pairs) // _STATISTICS_FRAMES)):
+        image, label = pairs[index]
+        _, label = resize_pair(
+            image, label, (16 * (label.shape[0] // 16), 16 * (label.shape[1] // 16))
+        )
+        labels = torch.from_numpy(label)[None].long().to(model.latent_mean.device)
+        latents.append(model.posterior(labels).mean.flatten(2)[0])
+    pooled = torch.cat(latents, dim=1)
     model.latent_mean.copy_(pooled.mean(dim=1).view_as(model.latent_mean))
     model.latent_std.copy_(pooled.std(dim=1).view_as(model.latent_std))

@@ -1,138 +1,152 @@
-"""Train the segmenter: backbone, transformer and denoiser, with the mask autoencoder frozen."""
+"""Train the segmenter: image tokens, transformer and denoiser over a mask autoencoder."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 
-from camss_ros.data.augmentation import AugmentationOptions, augment
+from camss_ros.data.data_error import DataError
+from camss_ros.model.autoencoder import MaskAutoencoder
 from camss_ros.model.camseg import CamSeg
-from camss_ros.model.schedule import SamplingOptions
-from camss_ros.training.loop import LoopOptions, train
-from camss_ros.training.samples import LabelledFrames, class_weights, validation_miou
-from camss_ros.training.segmenter_losses import (
-    SegmenterBatch,
-    SegmenterLossOptions,
-    segmenter_losses,
+from camss_ros.model.schedule import TRAIN_STEPS
+from camss_ros.training.backward import checkpoint_blocks, depthwise_in_float32
+from camss_ros.training.config import SegmenterConfig
+from camss_ros.training.loop import Training, make_accelerator, train
+from camss_ros.training.samples import (
+    Pairs,
+    TrainingSamples,
+    class_weights,
+    open_pairs,
+    synthetic_scenes,
+    validation_scores,
 )
+from camss_ros.training.segmenter_losses import segmenter_losses
+from camss_ros.training.start import freeze_stages, start_model, with_classes
 
 _DECODER = "mask_autoencoder.decoder"
 
 
-@dataclass(frozen=True)
-class SegmenterTraining:
-    """What `train_segmenter` does beside the loop.
+def train_segmenter(config: SegmenterConfig, output: Path) -> CamSeg:
+    """Train on labelled images and write `output`; return the averaged model.
 
-    Attributes:
-        batch: crops a step.
-        crop: geometry and photometry of the crops.
-        focus_share: share of the crops that contain a pixel of a class of `focus_classes`.
-        focus_classes: ids of rare classes, drawn evenly.
-        known_share: share of the crops with some of their mask tokens known, as in iterative
-            decoding; the others have none, as in one-pass decoding.
-        most_known: largest share of tokens known in such a crop.
-        losses: see `SegmenterLossOptions`.
-        frozen_stages: stages of the backbone, after the stem, that stay as they are (with the stem
-            where at least one does): their large maps make half the cost of a step.
-        backbone_rate: factor on the learning rate of the pretrained backbone.
-        decoder_rate: factor on the learning rate of the mask decoder; 0 keeps it as it is.
-        seed: of weights, crops, timesteps and noise.
+    Raises:
+        DataError, LabelSetError, TrainingError: see `loop.train`.
+        ModelError: weights to start from can't be read or do not fit.
     """
-
-    batch: int = 8
-    crop: AugmentationOptions = AugmentationOptions()
-    focus_share: float = 0.0
-    focus_classes: tuple[int, ...] = ()
-    known_share: float = 0.4
-    most_known: float = 0.7
-    losses: SegmenterLossOptions = SegmenterLossOptions()
-    frozen_stages: int = 0
-    backbone_rate: float = 0.5
-    decoder_rate: float = 0.0
-    seed: int = 0
-
-
-def train_segmenter(
-    model: CamSeg,
-    frames: LabelledFrames,
-    validation: LabelledFrames,
-    output: Path,
-    loop: LoopOptions,
-    options: SegmenterTraining = SegmenterTraining(),
-) -> CamSeg:
-    """Train all of `model` but its mask encoder; return the averaged model.
-
-    The loss is the diffusion loss on v over the masked tokens, each weighted by its share of
-    labelled pixels, plus a class-weighted cross-entropy of the one-step prediction of the clean
-    latent, decoded by the mask decoder.
-    """
-    torch.manual_seed(options.seed)
-    model.mask_autoencoder.requires_grad_(False)
-    if options.decoder_rate > 0:
-        model.get_submodule(_DECODER).requires_grad_(True)
-    if options.frozen_stages and model.tokenizer is not None:
-        backbone = model.tokenizer.backbone
-        for part in (backbone.stem, *backbone.stages[: options.frozen_stages]):
-            part.requires_grad_(False)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    weights = class_weights(frames)
-
-    def losses(step: int) -> dict[str, Tensor]:
-        _set_modes(model)
-        return segmenter_losses(
-            model, _draw_batch(frames, model.stride, options, step), weights, options.losses
-        )
-
-    def evaluate(average: nn.Module) -> dict[str, float]:
-        assert isinstance(average, CamSeg)
-        plan = average.plan(SamplingOptions(steps=1))
-
-        def segment(images: Tensor, _: Tensor) -> Tensor:
-            with torch.autocast("cpu", torch.bfloat16, enabled=loop.bf16):
-                return average.generate(images.permute(0, 3, 1, 2), plan).argmax(dim=1)
-
-        return validation_miou(validation, segment)
-
-    def rate_of(name: str) -> float:
-        if name.startswith(_DECODER):
-            return options.decoder_rate
-        return options.backbone_rate if name.startswith("tokenizer.backbone") else 1.0
-
-    average = train(model, losses, evaluate, output, loop, rate_of)
+    accelerator = make_accelerator(config.loop)
+    pairs, validation, classes = open_pairs(config.data)
+    config = dataclasses.replace(config, model=with_classes(config.model, classes))
+    model = start_model(config)
+    synthetic = synthetic_scenes(config.data, classes, pairs[0][1].shape)  # type: ignore[arg-type]
+    samples = TrainingSamples(
+        pairs, config.data, classes, synthetic, config.augmentation,
+        config.loop.batch, config.loop.seed, SampleDraws(config, model),
+    )  # fmt: skip
+    training = SegmenterTraining(model, config, pairs, validation)
+    average = train(training, samples, output, config.loop, accelerator, config.data.workers)
     assert isinstance(average, CamSeg)
-    average.save_pretrained(output, torch.float16, inference_only=True)
     return average
 
 
-def _set_modes(model: CamSeg) -> None:
-    """Training mode, but for the statistics of the autoencoder and of ImageNet."""
-    model.train()
-    model.mask_autoencoder.eval()
-    if model.tokenizer is not None:
-        model.tokenizer.backbone.eval()
+class SampleDraws:
+    """Draws what is random in a sample beside its image: mask, timesteps and noise."""
+
+    def __init__(self, config: SegmenterConfig, model: CamSeg) -> None:
+        height, width = config.augmentation.size
+        if height % model.stride or width % model.stride:
+            raise DataError(f"augmentation.size must be multiples of {model.stride}")
+        self._tokens = (height // model.stride) * (width // model.stride)
+        self._channels, self._masking = model.latent_channels, config.masking
+        self._repeats = config.losses.diffusion_batch_multiplier
+        self._start = config.losses.start
+        self._auxiliary = config.losses.auxiliary_weight > 0
+
+    def __call__(
+        self, index: int, step: np.random.Generator, sample: np.random.Generator
+    ) -> dict[str, Any]:
+        shape = (self._tokens, self._channels)
+        draws: dict[str, Any] = {
+            "known": self._masking.known(self._tokens, step, sample),
+            "timesteps": sample.integers(TRAIN_STEPS, size=(self._repeats, self._tokens)),
+            "noise": sample.standard_normal((self._repeats, *shape), np.float32),
+        }
+        if self._auxiliary:
+            draws["start_kind"] = index % 4
+            draws["start_noise"] = sample.standard_normal(shape, np.float32)
+            draws["second_timestep"] = sample.integers(self._start // 10, self._start)
+        return draws
 
 
-def _draw_batch(
-    frames: LabelledFrames, stride: int, options: SegmenterTraining, step: int
-) -> SegmenterBatch:
-    rng = np.random.default_rng([options.seed, step])
-    crops = [_draw_crop(frames, options, rng) for _ in range(options.batch)]
-    images = torch.from_numpy(np.stack([image for image, _ in crops])).permute(0, 3, 1, 2)
-    labels = torch.from_numpy(np.stack([label for _, label in crops])).long()
-    tokens = (labels.shape[1] // stride) * (labels.shape[2] // stride)
-    has_known = rng.random((options.batch, 1)) < options.known_share
-    share = rng.uniform(0.0, options.most_known, (options.batch, 1)) * has_known
-    known = torch.from_numpy(rng.random((options.batch, tokens)) < share)
-    noise = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    return SegmenterBatch(images, labels, known, noise)
+class SegmenterTraining(Training):
+    """All of the model but its mask encoder, with the losses of `segmenter_losses`."""
 
+    def __init__(
+        self,
+        model: CamSeg,
+        config: SegmenterConfig,
+        pairs: Pairs,
+        validation: Pairs,
+    ) -> None:
+        super().__init__()
+        self._config, self._validation = config, validation
+        model.requires_grad_(True)
+        model.mask_autoencoder.requires_grad_(False)
+        if config.decoder_rate > 0:
+            if not isinstance(model.mask_autoencoder, MaskAutoencoder):
+                raise DataError("decoder_rate must be 0: the official autoencoder stays frozen")
+            model.get_submodule(_DECODER).requires_grad_(True)
+        if model.tokenizer is not None:
+            freeze_stages(model.tokenizer, config.frozen_stages)
+        self.model: CamSeg = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        classes = len(model.config.label_set) + (model.config.void_color is not None)
+        auxiliary = config.losses.auxiliary_weight > 0
+        weights = class_weights(pairs, classes) if auxiliary else torch.ones(classes)
+        self.weights: Tensor
+        self.register_buffer("weights", weights)
 
-def _draw_crop(
-    frames: LabelledFrames, options: SegmenterTraining, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    if rng.random() < options.focus_share:
-        image, label, focus = frames.draw_focused(rng, options.focus_classes)
-        return augment(image, label, options.crop, rng, focus)
-    return augment(*frames.draw(rng), options.crop, rng)
+    def prepare_backward(self, device: torch.device) -> None:
+        """Change how `model` computes while training."""
+        if device.type == "cpu":
+            depthwise_in_float32(self.model)
+        if self._config.gradient_checkpointing:
+            checkpoint_blocks(self.model)
+
+    def train(self, mode: bool = True) -> SegmenterTraining:
+        """Training mode, but for the statistics of the autoencoder and of ImageNet."""
+        super().train(mode)
+        self.model.mask_autoencoder.eval()
+        if self.model.tokenizer is not None:
+            self.model.tokenizer.backbone.eval()
+        return self
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        return segmenter_losses(self.model, batch, self.weights, self._config.losses)
+
+    def validate(self, average: nn.Module, accelerator: Accelerator) -> dict[str, float]:
+        assert isinstance(average, CamSeg)
+        plan = average.plan(self._config.validation)
+        generator = torch.Generator(accelerator.device)
+
+        def segment(images: Tensor, _: Tensor) -> Tensor:
+            generator.manual_seed(self._config.loop.seed)
+            with accelerator.autocast():
+                return average.generate(images, plan, generator).argmax(dim=1)
+
+        classes = len(average.config.label_set)
+        size = average.config.input_size
+        return validation_scores(self._validation, classes, segment, accelerator, size)
+
+    def write(self, average: nn.Module, directory: Path) -> None:
+        assert isinstance(average, CamSeg)
+        average.save_pretrained(directory, torch.float16, inference_only=True)
+
+    def rate_of(self, name: str) -> float:
+        if name.startswith(_DECODER):
+            return self._config.decoder_rate
+        return self._config.backbone_rate if name.startswith("tokenizer.backbone") else 1.0

@@ -1,78 +1,104 @@
-"""Train the discriminative twin on the crops that the segmenter is trained on."""
+"""Train the discriminative twin on the samples that the segmenter is trained on."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+import dataclasses
 from pathlib import Path
 
-import numpy as np
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 
-from camss_ros.data.augmentation import AugmentationOptions, augment
+from camss_ros.model.checkpoint import ModelError
 from camss_ros.model.twin import Twin
-from camss_ros.training.loop import LoopOptions, train
-from camss_ros.training.samples import LabelledFrames, class_weights, validation_miou
+from camss_ros.training.backward import depthwise_in_float32
+from camss_ros.training.config import TwinTrainingConfig
+from camss_ros.training.imagenet import load_imagenet
+from camss_ros.training.loop import Training, make_accelerator, train
+from camss_ros.training.samples import (
+    Pairs,
+    TrainingSamples,
+    class_weights,
+    open_pairs,
+    synthetic_scenes,
+    validation_scores,
+)
 from camss_ros.training.segmenter_losses import decoded_loss
+from camss_ros.training.start import freeze_stages, with_classes
 
 
-@dataclass(frozen=True)
-class TwinTraining:
-    """What `train_twin` does beside the loop; defaults as in `SegmenterTraining`.
+def train_twin(config: TwinTrainingConfig, output: Path) -> Twin:
+    """Train on labelled images and write `output`; return the averaged model.
 
-    Attributes:
-        batch: crops a step.
-        crop: geometry and photometry of the crops.
-        jaccard_weight: of one minus the soft Jaccard index, beside the class-weighted
-            cross-entropy of 1.
-        backbone_rate: factor on the learning rate of the pretrained backbone.
-        seed: of crops.
+    Raises:
+        DataError, LabelSetError, TrainingError: see `loop.train`.
+        ModelError: the ImageNet weights are not installed.
     """
+    accelerator = make_accelerator(config.loop)
+    pairs, validation, classes = open_pairs(config.data)
+    config = dataclasses.replace(config, model=with_classes(config.model, classes))
+    torch.manual_seed(config.loop.seed)
+    model = Twin(config.model)
+    if config.imagenet_backbone:
+        try:
+            load_imagenet(model)
+        except RuntimeError as error:
+            raise ModelError(str(error)) from error
+    synthetic = synthetic_scenes(config.data, classes, pairs[0][1].shape)  # type: ignore[arg-type]
+    samples = TrainingSamples(
+        pairs, config.data, classes, synthetic, config.augmentation,
+        config.loop.batch, config.loop.seed, lambda index, step, sample: {},
+    )  # fmt: skip
+    training = TwinTraining(model, config, pairs, validation)
+    average = train(training, samples, output, config.loop, accelerator)
+    assert isinstance(average, Twin)
+    return average
 
-    batch: int = 8
-    crop: AugmentationOptions = AugmentationOptions()
-    jaccard_weight: float = 0.0
-    backbone_rate: float = 0.5
-    seed: int = 0
 
+class TwinTraining(Training):
+    """The loss by which the segmenter judges the class map that its latents decode to."""
 
-def train_twin(
-    model: Twin,
-    frames: LabelledFrames,
-    validation: LabelledFrames,
-    output: Path,
-    loop: LoopOptions,
-    options: TwinTraining = TwinTraining(),
-) -> Twin:
-    """Train all of `model`, write it to `output`, return the averaged model.
+    def __init__(
+        self, model: Twin, config: TwinTrainingConfig, pairs: Pairs, validation: Pairs
+    ) -> None:
+        super().__init__()
+        self._config, self._validation = config, validation
+        model.requires_grad_(True)
+        freeze_stages(model.tokenizer, config.frozen_stages)
+        self.model: Twin = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.weights: Tensor
+        self.register_buffer("weights", class_weights(pairs, len(model.config.label_set)))
 
-    The loss is the one by which the segmenter judges the class map that its latents decode to.
-    """
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    weights = class_weights(frames)
+    def prepare_backward(self, device: torch.device) -> None:
+        """Change how `model` computes while training."""
+        if device.type == "cpu":
+            depthwise_in_float32(self.model)
 
-    def losses(step: int) -> dict[str, Tensor]:
-        model.train()
-        model.tokenizer.backbone.eval()  # keeps the statistics of ImageNet, as the segmenter does
-        rng = np.random.default_rng([options.seed, step])
-        crops = [augment(*frames.draw(rng), options.crop, rng) for _ in range(options.batch)]
-        images = torch.from_numpy(np.stack([image for image, _ in crops])).permute(0, 3, 1, 2)
-        labels = torch.from_numpy(np.stack([label for _, label in crops])).long()
-        logits = model.logits(images).float()
-        return {"loss": decoded_loss(logits, labels, weights, options.jaccard_weight)}
+    def train(self, mode: bool = True) -> TwinTraining:
+        """Training mode, but for the statistics of ImageNet, as the segmenter is trained."""
+        super().train(mode)
+        self.model.tokenizer.backbone.eval()
+        return self
 
-    def evaluate(average: nn.Module) -> dict[str, float]:
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        logits = self.model.logits(batch["images"]).float()
+        labels = batch["labels"].long()
+        return {"loss": decoded_loss(logits, labels, self.weights, self._config.jaccard_weight)}
+
+    def validate(self, average: nn.Module, accelerator: Accelerator) -> dict[str, float]:
         assert isinstance(average, Twin)
 
-        @torch.no_grad()
         def segment(images: Tensor, _: Tensor) -> Tensor:
-            with torch.autocast("cpu", torch.bfloat16, enabled=loop.bf16):
-                return average.logits(images.permute(0, 3, 1, 2)).argmax(dim=1)
+            with accelerator.autocast():
+                return average.logits(images).argmax(dim=1)
 
-        return validation_miou(validation, segment)
+        config = average.config
+        classes, size = len(config.label_set), config.input_size
+        return validation_scores(self._validation, classes, segment, accelerator, size)
 
-    def rate_of(name: str) -> float:
-        return options.backbone_rate if name.startswith("tokenizer.backbone") else 1.0
+    def write(self, average: nn.Module, directory: Path) -> None:
+        assert isinstance(average, Twin)
+        average.save_pretrained(directory, torch.float16)
 
-    average = train(model, losses, evaluate, output, loop, rate_of)
-    assert isinstance(average, Twin)
-    average.save_pretrained(output, torch.float16)
-    return average
+    def rate_of(self, name: str) -> float:
+        return self._config.backbone_rate if name.startswith("tokenizer.backbone") else 1.0

@@ -1,0 +1,295 @@
+"""What a training run is made from: dataclasses, read strictly from YAML."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+
+from camss_ros.data.augmentation import AugmentationOptions
+from camss_ros.model.autoencoder import MaskAutoencoderConfig
+from camss_ros.model.camseg import CamSegConfig
+from camss_ros.model.schedule import SamplingOptions
+from camss_ros.model.strict_decode import decode
+from camss_ros.model.twin import TwinConfig
+from camss_ros.resources import config_file
+from camss_ros.training.masking import RandomlyKnown, TruncatedNormalRatio
+from camss_ros.training.segmenter_losses import SegmenterLossOptions
+
+
+class ConfigError(ValueError):
+    """A training configuration can't be read; the message names the file and the entry."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What is trained and validated on.
+
+    Attributes:
+        name: of the data set (docs/datasets.md).
+        root: its folder; may be left to the command line.
+        split: trained on; several are joined by "+", such as "train+val".
+        validation_split: validated on.
+        validation_every: every n-th of its frames is taken.
+        label_set: label set to map the labels onto; null for the data set's own.
+        size: (height, width) frames are resized to when read, images by area, labels by nearest
+            neighbour; null keeps theirs.
+        in_memory: keep all frames in memory; else they are read from disk each time.
+        workers: processes that read and augment beside each training process; 0 for none.
+        synthetic_scenes: scenes of the synthetic street (camvid11 labels only) to draw.
+        synthetic_share: share of the samples that comes from them.
+        focus_share: share of the samples whose window is laid around a pixel of one of
+            `focus_classes`, where the frame has any.
+        focus_classes: names of rare classes.
+    """
+
+    name: str
+    root: str | None = None
+    split: str = "train"
+    validation_split: str = "val"
+    validation_every: int = 1
+    label_set: str | None = None
+    size: tuple[int, int] | None = None
+    in_memory: bool = True
+    workers: int = 0
+    synthetic_scenes: int = 0
+    synthetic_share: float = 0.0
+    focus_share: float = 0.0
+    focus_classes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("validation_every",):
+            _at_least(name, getattr(self, name), 1)
+        for name in ("workers", "synthetic_scenes"):
+            _at_least(name, getattr(self, name), 0)
+        for name in ("synthetic_share", "focus_share"):
+            _between(name, getattr(self, name), 0, 1)
+        if self.synthetic_share > 0 and self.synthetic_scenes == 0:
+            raise ValueError("synthetic_share above 0 needs synthetic_scenes")
+        if self.focus_share > 0 and not self.focus_classes:
+            raise ValueError("focus_share above 0 needs focus_classes")
+
+
+@dataclass(frozen=True)
+class LoopOptions:
+    """How long and how fast to train.
+
+    Attributes:
+        steps: optimizer steps.
+        batch: samples of a step, over all processes and accumulated micro-batches.
+        learning_rate: its peak.
+        schedule: after the warm-up: "cosine" down to 2 % of the peak, or "constant".
+        warmup: steps of linear warm-up.
+        weight_decay: of matrices and convolutions; norms, biases, position tables and tokens have
+            none.
+        betas: of AdamW.
+        clip: largest norm of the gradient.
+        ema_decay: of the averaged weights, approached as (1 + n) / (10 + n).
+        precision: of the forward passes (autocast); weights and optimizer are float32.
+        accumulation: micro-batches of a step.
+        log_every, save_every, evaluate_every: steps between metrics, checkpoints and validations.
+        seed: of weights, samples and noise.
+    """
+
+    steps: int
+    batch: int
+    learning_rate: float
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup: int = 100
+    weight_decay: float = 0.02
+    betas: tuple[float, float] = (0.9, 0.95)
+    clip: float = 3.0
+    ema_decay: float = 0.998
+    precision: Literal["fp32", "bf16", "fp16"] = "bf16"
+    accumulation: int = 1
+    log_every: int = 20
+    save_every: int = 100
+    evaluate_every: int = 250
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "accumulation", "log_every", "save_every", "evaluate_every"):
+            _at_least(name, getattr(self, name), 1)
+        for name in ("warmup", "seed", "weight_decay"):
+            _at_least(name, getattr(self, name), 0)
+        for name in ("learning_rate", "clip"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
+        _between("ema_decay", self.ema_decay, 0, 1)
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """A training of the mask autoencoder.
+
+    Attributes:
+        data, loop: see there.
+        model: size of the autoencoder.
+        augmentation: of the labels; photometry does not matter.
+        kl_weight: of the KL divergence of one latent place against the mean cross-entropy.
+    """
+
+    data: DataConfig
+    loop: LoopOptions
+    model: MaskAutoencoderConfig = MaskAutoencoderConfig()
+    augmentation: AugmentationOptions = AugmentationOptions(size=(256, 256), recolour=0.0)
+    kl_weight: float = 1e-4
+
+
+@dataclass(frozen=True)
+class SegmenterConfig:
+    """A training of the segmenter.
+
+    Attributes:
+        data, loop, losses: see there.
+        model: the network; an empty `label_set` stands for the data's classes.
+        augmentation: of images and labels.
+        masking: which mask tokens a sample shows as known.
+        autoencoder: of the masks: `autoencoder.pt` of `train autoencoder`, the official KL-f16
+            checkpoint, or a model directory that has it. May be left to `start_from`.
+        start_from: checkpoint.pt of an earlier run, or a model (directory, bundled name, Hub id),
+            whose weights the run starts from; null for a fresh start.
+        imagenet_backbone: a fresh start takes ImageNet weights for the backbone.
+        backbone_rate: factor on the learning rate of the backbone.
+        decoder_rate: factor on the learning rate of the mask decoder; 0 keeps it as it is.
+        frozen_stages: stages of the backbone, from its stem on, that are kept as they are.
+        gradient_checkpointing: compute transformer blocks twice rather than keep their activations.
+        validation: how label images are drawn for the validation.
+    """
+
+    data: DataConfig
+    loop: LoopOptions
+    model: CamSegConfig
+    augmentation: AugmentationOptions = AugmentationOptions()
+    masking: RandomlyKnown | TruncatedNormalRatio = RandomlyKnown()
+    losses: SegmenterLossOptions = SegmenterLossOptions()
+    autoencoder: str | None = None
+    start_from: str | None = None
+    imagenet_backbone: bool = True
+    backbone_rate: float = 0.5
+    decoder_rate: float = 0.0
+    frozen_stages: int = 0
+    gradient_checkpointing: bool = False
+    validation: SamplingOptions = SamplingOptions(steps=2)
+
+    def __post_init__(self) -> None:
+        for name in ("backbone_rate", "decoder_rate", "frozen_stages"):
+            _at_least(name, getattr(self, name), 0)
+
+
+@dataclass(frozen=True)
+class TwinTrainingConfig:
+    """A training of the discriminative twin (`model/twin.py`).
+
+    Attributes:
+        data, loop, model, augmentation, imagenet_backbone, backbone_rate, frozen_stages: as in
+            `SegmenterConfig`.
+        jaccard_weight: of one minus the soft Jaccard index, beside the class-weighted
+            cross-entropy.
+    """
+
+    data: DataConfig
+    loop: LoopOptions
+    model: TwinConfig
+    augmentation: AugmentationOptions = AugmentationOptions()
+    jaccard_weight: float = 0.0
+    imagenet_backbone: bool = True
+    backbone_rate: float = 0.5
+    frozen_stages: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("jaccard_weight", "backbone_rate", "frozen_stages"):
+            _at_least(name, getattr(self, name), 0)
+
+
+Config = TypeVar("Config", AutoencoderConfig, SegmenterConfig, TwinTrainingConfig)
+
+
+def load_config(kind: type[Config], path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a configuration.
+
+    Args:
+        kind: which training it is for.
+        path: YAML file, or the name of one in `config/train` such as "camss_tiny_camvid".
+        overrides: "dotted.path=value" each, the value in YAML, applied one after the other.
+
+    Raises:
+        ConfigError: no such file, not YAML, or an entry that is missing, unknown or of another
+            type, which is named.
+    """
+    if not path.exists() and path.suffix == "":
+        try:
+            path = config_file(f"train/{path}.yaml")
+        except FileNotFoundError as error:
+            raise ConfigError(str(error)) from error
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except OSError as error:
+        raise ConfigError(f"can't read {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
+    for override in overrides:
+        _apply(override, values)
+    model = values.get("model") if isinstance(values, dict) else None
+    if kind is not AutoencoderConfig and isinstance(model, dict):
+        model.setdefault("label_set", [])
+    try:
+        return decode(kind, values)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def config_text(config: AutoencoderConfig | SegmenterConfig | TwinTrainingConfig) -> str:
+    """The configuration in full as YAML that `load_config` reads back."""
+    return yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False)
+
+
+def _apply(override: str, values: Any) -> None:
+    path, equals, text = override.partition("=")
+    keys = path.split(".")
+    if not equals or not all(keys):
+        raise ConfigError(f"--set {override}: expected dotted.path=value")
+    try:
+        value = yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: the value is not YAML: {error}") from error
+    for depth, key in enumerate(keys):
+        if not isinstance(values, dict):
+            raise ConfigError(f"--set {override}: {'.'.join(keys[:depth])} has no entries")
+        if depth + 1 == len(keys):
+            values[key] = value
+        elif values.get(key) is None:
+            values[key] = {}
+        values = values[key]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _at_least(name: str, value: float, low: float) -> None:
+    if not value >= low:
+        raise ValueError(f"{name} must be {low} or more, not {value}")
+
+
+def _between(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ValueError(f"{name} must be from {low} to {high}, not {value}")
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads 1e-4 as the number it is in YAML 1.2; YAML 1.1 wants 1.0e-4."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)

@@ -1,0 +1,70 @@
+"""Parameter groups, learning rate and averaged weights."""
+
+import copy
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from camss_ros.training.config import LoopOptions
+
+_NO_DECAY = ("mask_token", "pos_embed_learned")
+
+
+class ExponentialMovingAverage:
+    """Average of a module's trained parameters; frozen ones and buffers are copied."""
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.module = copy.deepcopy(module).eval().requires_grad_(False)
+        self.decay = decay
+        self.updates = 0
+
+    @torch.no_grad()
+    def update(self, source: nn.Module) -> None:
+        """Move towards the parameters of `source`."""
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        pairs = [
+            (average, current.detach())
+            for average, current in zip(self.module.parameters(), source.parameters(), strict=True)
+            if current.requires_grad
+        ]
+        averages, currents = (list(side) for side in zip(*pairs, strict=True))
+        torch._foreach_lerp_(averages, currents, 1 - decay)
+        for average, current in zip(self.module.buffers(), source.buffers(), strict=True):
+            average.copy_(current)
+
+
+def parameter_groups(
+    module: nn.Module, weight_decay: float, rate_of: Callable[[str], float]
+) -> list[dict[str, object]]:
+    """AdamW groups with a factor on the learning rate by name (`rate`).
+
+    Vectors (norms and biases), position tables and tokens do not decay.
+    """
+    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            decayed = parameter.ndim >= 2 and not name.endswith(_NO_DECAY)
+            groups.setdefault((decayed, rate_of(name)), []).append(parameter)
+    return [
+        {"params": params, "weight_decay": weight_decay if decayed else 0.0, "rate": rate}
+        for (decayed, rate), params in groups.items()
+    ]
+
+
+def learning_rate(step: int, options: LoopOptions) -> float:
+    """Linear warm-up, then the peak or a cosine down to 2 % of it."""
+    if step < options.warmup:
+        return options.learning_rate * (step + 1) / options.warmup
+    if options.schedule == "constant":
+        return options.learning_rate
+    done = (step - options.warmup) / max(1, options.steps - options.warmup)
+    return options.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+
+
+def trained_state(module: nn.Module, trained: set[str]) -> dict[str, Tensor]:
+    """The state of a module without its frozen parameters, which do not change in a run."""
+    frozen = {name for name, _ in module.named_parameters()} - trained
+    return {name: value for name, value in module.state_dict().items() if name not in frozen}

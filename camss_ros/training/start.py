@@ -1,0 +1,138 @@
+"""The model that a training of the segmenter starts from."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from camss_ros.data.data_error import DataError
+from camss_ros.model.autoencoder import MaskAutoencoder
+from camss_ros.model.backbone import FusedTokenizer
+from camss_ros.model.camseg import CamSeg, CamSegConfig
+from camss_ros.model.checkpoint import ModelError
+from camss_ros.model.label_class import LabelClass
+from camss_ros.model.official import official_autoencoder_names, read_autoencoder
+from camss_ros.model.twin import TwinConfig
+from camss_ros.training.config import SegmenterConfig
+from camss_ros.training.imagenet import load_imagenet
+
+_AUTOENCODER = "mask_autoencoder."
+
+ModelConfig = TypeVar("ModelConfig", CamSegConfig, TwinConfig)
+
+
+def with_classes(model: ModelConfig, classes: tuple[LabelClass, ...]) -> ModelConfig:
+    """The configuration of a model with the data's classes.
+
+    Raises:
+        DataError: it names other classes itself.
+    """
+    if not model.label_set:
+        return dataclasses.replace(model, label_set=classes)
+    names, expected = ([one.name for one in each] for each in (classes, model.label_set))
+    if names != expected:
+        raise DataError(f"model.label_set has the classes {expected}, the data has {names}")
+    return model
+
+
+def freeze_stages(tokenizer: FusedTokenizer, stages: int) -> None:
+    """Keep the stem and the first `stages` stages of the backbone as they are; 0 keeps none."""
+    if stages > 0:
+        backbone = tokenizer.backbone
+        for stage in (backbone.stem, *backbone.stages[:stages]):
+            stage.requires_grad_(False)
+
+
+def start_model(config: SegmenterConfig) -> CamSeg:
+    """Build the network of `config` with the weights that it names.
+
+    Raises:
+        ModelError: weights are missing, can't be read or do not fit.
+    """
+    torch.manual_seed(config.loop.seed)
+    model = CamSeg(config.model)
+    missing = {name for name, _ in model.named_parameters()}
+    fresh = {name for name in missing if not name.startswith(_AUTOENCODER)}
+    if config.autoencoder is not None:
+        missing -= _load(model, _autoencoder(model, Path(config.autoencoder)), config.autoencoder)
+    if config.start_from is not None:
+        missing -= _load(model, _earlier(config.start_from), config.start_from)
+    else:
+        missing -= fresh
+        if model.tokenizer is not None and config.imagenet_backbone:
+            try:
+                load_imagenet(model)
+            except RuntimeError as error:
+                raise ModelError(str(error)) from error
+    if missing:
+        wanted = "start_from" if missing & fresh else "autoencoder"
+        raise ModelError(
+            f"no weights for {sorted(missing)[0]} and {len(missing) - 1} more: set {wanted} "
+            "(of the masks: `camss-ros train autoencoder`, or the official KL-f16 checkpoint)"
+        )
+    return model
+
+
+def _load(model: CamSeg, state: Mapping[str, Tensor], source: str) -> set[str]:
+    """Load what is there; the names. Raises ModelError for what is unknown or misshapen."""
+    expected = model.state_dict()
+    for name, value in state.items():
+        if name not in expected:
+            raise ModelError(f"{source} has {name}, which this network has not: compare `model`")
+        if value.shape != expected[name].shape:
+            raise ModelError(
+                f"{name} is {list(value.shape)} in {source}, {list(expected[name].shape)} in this "
+                "network: compare `model`"
+            )
+    model.load_state_dict(state, strict=False)
+    return set(state)
+
+
+def _earlier(source: str) -> dict[str, Tensor]:
+    """Averaged weights of a checkpoint, or the weights of a model."""
+    path = Path(source)
+    if path.is_file():
+        content = _read(path)
+        if "average" not in content:
+            raise ModelError(f"{path} is no checkpoint of a training")
+        return content["average"]
+    return CamSeg.from_pretrained(source).state_dict()
+
+
+def _autoencoder(model: CamSeg, path: Path) -> dict[str, Tensor]:
+    """Weights of the mask autoencoder, with their names in `model`."""
+    if path.is_dir():
+        state = CamSeg.from_pretrained(path).state_dict()
+        return {name: value for name, value in state.items() if name.startswith(_AUTOENCODER)}
+    if not path.is_file():
+        raise ModelError(f"autoencoder: there is no file or model directory {path}")
+    if isinstance(model.mask_autoencoder, MaskAutoencoder):
+        return {_AUTOENCODER + name: value for name, value in _read(path).items()}
+    tensors = read_autoencoder(path)
+    shapes = {name: value.shape for name, value in model.state_dict().items()}
+    names = official_autoencoder_names(model)
+    lacking = [official for official, _ in names.values() if official not in tensors]
+    if lacking:
+        raise ModelError(f"{path} lacks {lacking[0]} and {len(lacking) - 1} more")
+    state = {}
+    for ours, (official, shape) in names.items():
+        if tuple(tensors[official].shape) != shape:
+            raise ModelError(
+                f"{official} is {list(tensors[official].shape)} in {path}, expected {list(shape)}"
+            )
+        state[ours] = tensors[official].float().reshape(shapes[ours])
+    return state
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
+        raise ModelError(f"{path} can't be read as a PyTorch checkpoint: {error}") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} holds no weights")
+    return content
