@@ -1,5 +1,7 @@
 """Corruptions: seeded, of the strength they state, monotone where a knob is."""
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from camss_ros.data import weather
 from camss_ros.data.corruptions import CORRUPTIONS, corrupt
 from camss_ros.data.imagenet_c import SETTINGS, imagenet_c
 from camss_ros.data.synthetic import random_scene
+from camss_ros.evaluation.conditions import data_conditions
 
 OURS = [name for name, it in CORRUPTIONS.items() if it.group != "imagenet_c"]
 
@@ -68,6 +71,12 @@ def test_stated_settings_are_those_of_the_package():
     assert imagenet_c(flat, "brightness", 1, rng).mean() == pytest.approx(127 + 25.5, abs=1)
     impulses = imagenet_c(flat, "impulse_noise", 5, rng)
     assert (impulses != 127).mean() == pytest.approx(0.27, abs=0.01)
+
+
+def test_without_the_package_the_message_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "imagecorruptions", None)
+    with pytest.raises(RuntimeError, match="--no-deps imagecorruptions-imaug"):
+        data_conditions([], ("imagenet_c",), 0)
 
 
 def test_an_image_too_small_for_imagenet_c_is_named():

@@ -72,11 +72,14 @@ def robustness(
     )
     from camss_ros.evaluation.result_folder import begin_results, finish_results
     from camss_ros.evaluation.robustness import METRICS, score_conditions, summarize
-    from camss_ros.evaluation.robustness_page import write_page
     from camss_ros.inference.segmenter import Segmenter
     from camss_ros.model.checkpoint import ModelError, weights_hash
     from camss_ros.model.schedule import SamplingOptions
 
+    try:
+        from camss_ros.evaluation.robustness_page import write_page
+    except ImportError as error:
+        fail(f"plots need matplotlib, pip install 'camss_ros[eval]': {error}")
     console = Console()
     chosen = tuple(name.strip() for name in groups.split(","))
     if unknown := [name for name in chosen if name not in GROUPS]:
@@ -139,8 +142,8 @@ def robustness(
 def _notes(settings: dict[str, Any]) -> list[str]:
     data, sampling = settings["data"], settings["sampling"]
     notes = [
-        f"Data: {data['name']} {data['split']}, {settings['frames']} frames (every "
-        f"{data['every']}.), label set {settings['label_set']}."
+        f"Data: {data['name']} {data['split']}, {settings['frames']} frames, one in "
+        f"{data['every']}, label set {settings['label_set']}."
     ]
     notes += [
         f"{role}: `{model['source']}`, SHA-256 of the weights {model['sha256'][:16]}."

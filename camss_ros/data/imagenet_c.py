@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -64,13 +64,8 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
 """By kind: what the package does at severity 1 to 5, on the 0-255 scale."""
 
 
-def imagenet_c(image: np.ndarray, kind: str, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Corrupt an image uint8 [H, W, 3] RGB, at least 32 x 32; `kind` of `SETTINGS`, severity 1-5.
-
-    Raises:
-        RuntimeError: the package is not installed.
-        ValueError: the image is too small.
-    """
+def load_package() -> Callable[..., np.ndarray]:
+    """The package's function; raises RuntimeError, which says how to install it, without it."""
     try:
         from imagecorruptions import corrupt
     except ImportError as error:
@@ -79,6 +74,18 @@ def imagenet_c(image: np.ndarray, kind: str, severity: int, rng: np.random.Gener
             "dependencies, since they would replace opencv-python-headless: pip install "
             "'camss_ros[eval]' and pip install --no-deps imagecorruptions-imaug==1.1.5"
         ) from error
+    function: Callable[..., np.ndarray] = corrupt
+    return function
+
+
+def imagenet_c(image: np.ndarray, kind: str, severity: int, rng: np.random.Generator) -> np.ndarray:
+    """Corrupt an image uint8 [H, W, 3] RGB, at least 32 x 32; `kind` of `SETTINGS`, severity 1-5.
+
+    Raises:
+        RuntimeError: the package is not installed.
+        ValueError: the image is too small.
+    """
+    corrupt = load_package()
     if min(image.shape[:2]) < 32:
         height, width = image.shape[:2]
         raise ValueError(f"an image of {width} x {height} is too small: expected at least 32 x 32")

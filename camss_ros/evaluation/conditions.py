@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from camss_ros.data.corruptions import CORRUPTIONS, Corruption, corrupt
+from camss_ros.data.imagenet_c import load_package
 from camss_ros.data.viewpoints import VIEWPOINT_UNITS, VIEWPOINTS, ViewpointFrames, view_shift
 from camss_ros.evaluation.evaluate import LabeledFrames
 
@@ -70,7 +71,12 @@ class CorruptedFrames:
 
 
 def data_conditions(frames: LabeledFrames, groups: tuple[str, ...], seed: int) -> list[Condition]:
-    """The clean frames and every corruption of the groups at every level."""
+    """The clean frames and every corruption of the groups at every level.
+
+    Raises RuntimeError where the package of ImageNet-C is asked for and missing.
+    """
+    if "imagenet_c" in groups:
+        load_package()  # now, not after hours
     conditions = [Condition("data", CLEAN, 0, float("nan"), "", frames)]
     for corruption in CORRUPTIONS.values():
         if corruption.group in groups:

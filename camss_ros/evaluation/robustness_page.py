@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
 from camss_ros.evaluation.official_curves import CLEAN_AP, CURVES, LOWEST
 
 _TITLES = {
@@ -55,7 +58,7 @@ def _overview(miou: Mapping[str, Any], groups: Sequence[str]) -> list[str]:
     lines = [
         "mIoU in percent: P on clean frames, mPC the mean over corruptions and levels, "
         "rPC = mPC / P.", "",
-        "| | " + " | ".join(f"{model} P | mPC | rPC" for model in miou) + " |",
+        "| | " + " | ".join(f"{model} P | {model} mPC | {model} rPC" for model in miou) + " |",
         "|---|" + "---|" * (3 * len(miou)),
     ]  # fmt: skip
     for group in groups:
@@ -121,9 +124,6 @@ def _at(group: Mapping[str, Any], name: str, value: float) -> Mapping[str, Any]:
 
 def _plot(path: Path, group: str, miou: Mapping[str, Any]) -> None:
     """Retention over the knob, a small plot for each corruption."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     names = list(next(iter(miou.values()))[group]["corruptions"])
     columns = min(4, len(names))
     rows = -(-len(names) // columns)

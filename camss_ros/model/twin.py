@@ -69,10 +69,11 @@ class Twin(nn.Module):
             )
         self.config = config
         self.tokenizer = FusedTokenizer(config.tokenizer.channels)
-        # No mask token is ever known here: the embedding of known ones is kept at its smallest.
+        # No mask token is ever known here: the embedding of known ones is small and not trained.
         self.transformer = PairedTransformer(
             config.tokenizer.channels, 1, size.width, size.depth, size.heads, size.mlp_ratio
         )
+        self.transformer.mask_embed.requires_grad_(False)
         self.decoder = MaskAutoencoder(len(config.label_set), config.decoder)
 
     def save_pretrained(self, directory: str | Path, dtype: torch.dtype = torch.float32) -> None:
