@@ -8,6 +8,7 @@ from camss_ros.commands.evaluate import evaluate
 from camss_ros.commands.evaluate_bag import evaluate_bag
 from camss_ros.commands.info import info
 from camss_ros.commands.make_bag import make_bag
+from camss_ros.commands.replay import replay
 from camss_ros.commands.robustness import robustness
 from camss_ros.commands.segment import segment
 from camss_ros.commands.verify_parity import verify_parity
@@ -20,6 +21,7 @@ app = typer.Typer(
 app.command()(segment)
 app.command()(evaluate)
 app.command("evaluate-bag")(evaluate_bag)
+app.command()(replay)
 app.command("make-bag")(make_bag)
 app.command()(robustness)
 app.command()(demo)

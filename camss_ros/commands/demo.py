@@ -46,7 +46,8 @@ def demo(
     from camss_ros.model.checkpoint import CONFIG_FILE, ModelError, find_model, read_config
     from camss_ros.model.schedule import SamplingOptions
     from camss_ros.nodes.child_process import ChildFailedError
-    from camss_ros.nodes.demo import DemoError, record_demo
+    from camss_ros.nodes.demo import record_demo
+    from camss_ros.nodes.segmenter_listener import MessagesMissingError
 
     # Removes the temporary folder, as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -84,7 +85,7 @@ def demo(
             if not recording.masks:
                 fail(f"not one mask came back; see the logs in '{output}'")
             report = write_report(recording, opened, classes, output, {"input": source})
-    except (OSError, ValueError, ModelError, ChildFailedError, DemoError) as error:
+    except (OSError, ValueError, ModelError, ChildFailedError, MessagesMissingError) as error:
         fail(error)
     console.print(report_table(report))
     console.print(f"wrote overlay.mp4, contact_sheet.png and report.json to '{output}'")

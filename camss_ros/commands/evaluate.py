@@ -20,6 +20,7 @@ from camss_ros.commands.options import (
     Start,
     Steps,
     Temperature,
+    command_line,
     fail,
 )
 
@@ -46,6 +47,14 @@ def evaluate(
     json_path: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the scores to FILE.")
     ] = None,
+    report_path: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            metavar="FILE",
+            help="Write a page with numbers and pictures to FILE (.html), its numbers to .json.",
+        ),
+    ] = None,
 ) -> None:
     """Score a model on a labelled data set: IoU, boundary IoU, precision, recall, calibration."""
     import json
@@ -57,14 +66,21 @@ def evaluate(
     from camss_ros.data.datasets import open_data
     from camss_ros.evaluation.evaluate import evaluate as score
     from camss_ros.evaluation.evaluate import report, score_table
+    from camss_ros.evaluation.part_results import CollectedResults
+    from camss_ros.evaluation.report import RunFacts, write_report
     from camss_ros.inference.segmenter import Segmenter
-    from camss_ros.model.checkpoint import ModelError
+    from camss_ros.model.checkpoint import ModelError, weights_hash
     from camss_ros.model.schedule import SamplingOptions
 
     console = Console()
     choices: dict[str, Any] = {"sampler": sampler, "order": order}
     if json_path is not None and (json_path.is_dir() or not json_path.parent.is_dir()):
         fail(f"can't write {json_path}: expected a file in a folder that exists")
+    if report_path is not None:
+        if report_path.suffix != ".html" or not report_path.parent.is_dir():
+            fail(f"can't write {report_path}: expected a file .html in a folder that exists")
+        if json_path == report_path.with_suffix(".json"):
+            fail(f"--json {json_path} is where the report's own numbers go: choose another name")
     try:
         frames = open_data(data, root, split, label_set)
         sampling = SamplingOptions(
@@ -76,26 +92,41 @@ def evaluate(
         )
         height, width = frames[0][0].shape[:2]
         segmenter.warm_up(height, width)
+        collected = None
+        if report_path is not None:
+            collected = CollectedResults(f"{data} {split}", segmenter.classes, frames.label_set)
         with Progress(console=console) as bar:
             task = bar.add_task(f"{data} {split}", total=len(frames))
             result = score(
                 segmenter, frames, frames.label_set, clip=clip,
                 progress=lambda done: bar.update(task, completed=done),
+                on_frame=collected.add if collected else None,
             )  # fmt: skip
     except (ModelError, ValueError) as error:
         fail(error)
     console.print(score_table(result, frames.label_set))
+    described = {
+        "name": segmenter.model_name,
+        "source": model,
+        "device": str(segmenter.device),
+        "dtype": str(segmenter.dtype).removeprefix("torch."),
+    }
+    sampled = {**asdict(sampling), "seed": seed}
+    if report_path is not None and collected is not None:
+        facts = RunFacts(
+            title=f"{data} {split}",
+            command=command_line(),
+            model={**described, "sha256": weights_hash(model)},
+            sampling=sampled,
+        )
+        write_report(report_path, [collected.part(clip)], facts)
+        console.print(f"wrote {report_path}", highlight=False)
     if json_path is not None:
         content = report(
             result, frames.label_set,
             data={"name": data, "root": str(root), "split": split},
-            model={
-                "name": segmenter.model_name,
-                "source": model,
-                "device": str(segmenter.device),
-                "dtype": str(segmenter.dtype).removeprefix("torch."),
-            },
-            sampling={**asdict(sampling), "seed": seed},
+            model=described,
+            sampling=sampled,
         )  # fmt: skip
         json_path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         console.print(f"wrote {json_path}", highlight=False)

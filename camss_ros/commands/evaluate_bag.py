@@ -158,7 +158,7 @@ def _one_bag(task: BagTask, console: Console) -> None:
         notes = run_bag(task, progress=_bars(bar, len(task.cameras) > 1))
     for topic, folder in task.folders().items():
         metrics = json.loads((folder / METRICS_FILE).read_text())
-        console.print(_table(metrics, topic))
+        console.print(metrics_table(metrics, topic))
         passed_over = metrics["passed_over"]
         faults = [f"{count} x {reason}" for reason, count in passed_over["by_reason"].items()]
         for warning in [*metrics["warnings"], *faults, *passed_over["first"]]:
@@ -223,7 +223,7 @@ def _shelf(
     )
     numbers = write_report(output / REPORT_FILE, parts, facts)
     total = numbers["total"]
-    console.print(_table(total, f"{facts.bags} of {len(tasks)} bags"))
+    console.print(metrics_table(total, f"{facts.bags} of {len(tasks)} bags"))
     console.print(f"wrote {REPORT_FILE} and a folder for each bag to '{output}'", highlight=False)
     if failed:
         raise typer.Exit(1)
@@ -264,7 +264,7 @@ def _bars(bar: Any, several: bool) -> ProgressOfRun:
     return Bars()
 
 
-def _table(metrics: dict[str, Any], name: str) -> Table:
+def metrics_table(metrics: dict[str, Any], name: str) -> Table:
     """Share of the pixels and, with labels, the scores, in percent."""
     from rich.table import Table
 

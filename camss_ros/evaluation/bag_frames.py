@@ -155,15 +155,19 @@ class BagFrames:
                 topic, MessageCursor(second, self.selection.labels, *self._span)
             )
 
-    def _frames(self, topic: str, labels: MessageCursor | None) -> Iterator[BagFrame]:
+    def messages(self) -> Iterator[tuple[int, int, BagMessage]]:
+        """Number within the span, stamp in ns and message of every selected image."""
+        topic = self.selection.image
         messages = self.bag.messages([topic], *self._span)
         for number in range(len(self._images)):
             message = next(messages, None)
             if message is None:
                 raise BagError(f"message {number} of {topic} is gone since the bag was first read")
-            if number % self.selection.every:
-                continue
-            stamp = int(self._images[number])
+            if number % self.selection.every == 0:
+                yield number, int(self._images[number]), message
+
+    def _frames(self, topic: str, labels: MessageCursor | None) -> Iterator[BagFrame]:
+        for number, stamp, message in self.messages():
             try:
                 image = decode_image(self.bag, message)
             except (BagError, ImageRejectedError) as error:

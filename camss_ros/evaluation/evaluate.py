@@ -85,11 +85,13 @@ def evaluate(
     *,
     clip: bool = False,
     progress: Callable[[int], None] = lambda _: None,
+    on_frame: Callable[[str, np.ndarray, np.ndarray, Segmentation], None] | None = None,
 ) -> Evaluation:
     """Segments every frame and compares it with its label.
 
     `clip`: the frames follow each other in time, so that their flicker means something. `progress`
-    is called with the number of frames done. Raises ValueError where model and data have different
+    is called with the number of frames done, `on_frame` with name, image, label and result of each.
+    Raises ValueError where model and data have different
     classes, and where the frames of a clip differ in size.
     """
     table = class_table(segmenter.classes, label_set)
@@ -99,7 +101,7 @@ def evaluate(
     flicker = Flicker(classes) if clip else None
     seconds = 0.0
     for index in range(len(frames)):
-        image, label, _ = frames[index]
+        image, label, name = frames[index]
         result = segmenter.segment(image)
         seconds += result.timings["total"]
         predicted = table[result.labels]
@@ -108,6 +110,8 @@ def evaluate(
         calibration.add(label, predicted, result.confidence)
         if flicker is not None:
             flicker.add(label, predicted)
+        if on_frame is not None:
+            on_frame(name, image, label, result)
         progress(index + 1)
     return Evaluation(
         matrix.scores(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ from typing import Any
 import numpy as np
 
 from camss_ros.data.label_sets import LabelSet
+from camss_ros.evaluation.evaluate import class_table
 from camss_ros.evaluation.evaluate_bag import FRAMES_FILE, METRICS_FILE, STRIPS, TIMINGS_FILE
-from camss_ros.evaluation.frame_strips import Strip, load_strips
+from camss_ros.evaluation.frame_strips import FrameStrips, Strip, load_strips
+from camss_ros.evaluation.tally import Tally
 from camss_ros.evaluation.timings import read_timings
+from camss_ros.inference.segmenter import Segmentation
 from camss_ros.model.label_class import LabelClass
 
 SERIES = ("miou", "pixel_accuracy", "confidence")
@@ -89,3 +93,51 @@ def read_part(folder: Path, name: str) -> PartResults:
         notes=[*metrics["warnings"], *faults, *passed_over["first"]],
         facts=metrics.get("live", {}),
     )
+
+
+class CollectedResults:
+    """Collects the frames of `evaluate` for a report. Holds some dozens of bytes a frame.
+
+    `classes`: the model's. `label_set`: of the labels. Raises ValueError as `class_table`.
+    """
+
+    def __init__(self, name: str, classes: Sequence[LabelClass], label_set: LabelSet) -> None:
+        self._name, self._label_set = name, label_set
+        self._table = class_table(classes, label_set)
+        self._tally = Tally(len(label_set.classes))
+        self._strips = FrameStrips(label_set.classes)
+        self._pixels = np.zeros(256, np.int64)
+        self._columns = {key: array("d") for key in SERIES}
+        self._seconds: dict[str, array[float]] = {}
+
+    def add(self, name: str, image: np.ndarray, label: np.ndarray, result: Segmentation) -> None:
+        """The next frame: `image` uint8 [H, W, 3] RGB, `label` uint8 [H, W] with 255 for void."""
+        labels = self._table[result.labels]
+        scores = self._tally.add(label, labels, result.confidence).scores()
+        self._pixels += np.bincount(labels.ravel(), minlength=256)
+        values = scores.miou, scores.pixel_accuracy, float(result.confidence.mean()) / 255
+        for column, value in zip(self._columns.values(), values, strict=True):
+            column.append(value)
+        for stage, seconds in result.timings.items():
+            self._seconds.setdefault(stage, array("d")).append(seconds)
+        if not np.isnan(scores.miou):
+            self._strips.add(name, scores.miou, image, label, labels, result.confidence)
+
+    def part(self, clip: bool) -> PartResults:
+        """All of it. `clip`: the frames follow each other in time, else no flicker is reported."""
+        counts = self._tally.counts()
+        if not clip:
+            counts["flicker"] = [0, 0]
+        return PartResults(
+            name=self._name,
+            label_set=self._label_set,
+            frames=len(self._columns["miou"]),
+            class_pixels=self._pixels[: len(self._label_set.classes)],
+            pixels=int(self._pixels.sum()),
+            counts=counts,
+            times=None,
+            series={key: np.array(values) for key, values in self._columns.items()},
+            seconds={stage: np.array(values) for stage, values in self._seconds.items()},
+            worst=self._strips.worst,
+            best=self._strips.best,
+        )

@@ -181,8 +181,8 @@ def _subtitle(parts: Sequence[PartResults], facts: RunFacts) -> str:
     frames = sum(part.frames for part in parts)
     sampling = facts.sampling
     return (
-        f"{facts.model.get('name')} on {frames} frames, "
-        f"{sampling.get('steps')} steps {sampling.get('sampler')}"
+        f"{facts.model.get('name')}, {frames} frames; "
+        f"sampler {sampling.get('sampler')}, steps: {sampling.get('steps')}"
     )
 
 

@@ -44,8 +44,8 @@ def latency_plot(bins: Mapping[str, list[float]], p50: float, p95: float) -> str
         axes.axvline(value, color="#c0392b", linewidth=1, linestyle="--")
         axes.annotate(
             f"{name} {value:.0f} ms", (value, 1), xycoords=("data", "axes fraction"),
-            xytext=(3, -9 if name == "p50" else -21), textcoords="offset points", fontsize=8,
-            color="#c0392b",
+            xytext=(-3 if name == "p50" else 3, 3), textcoords="offset points", fontsize=8,
+            color="#c0392b", ha="right" if name == "p50" else "left", annotation_clip=False,
         )  # fmt: skip
     axes.set_xlabel("milliseconds a frame")
     axes.set_ylabel("frames")

@@ -15,19 +15,24 @@ _DOMAINS = range(1, 102)
 def isolate() -> dict[str, str]:
     """Environment variables for the processes of one demo. Raises OSError where no domain is free,
     FileNotFoundError where the package's configuration is not installed."""
-    profile = config_file("fastdds_large_images.xml")
     environment = {
+        **large_images(),
         "ROS_DOMAIN_ID": str(_free_domain()),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "ROS_STATIC_PEERS": "",
     }
-    # Later releases know the old names, and warn about them.
-    distribution = os.environ.get("ROS_DISTRO")
-    fast_dds = "FASTRTPS" if distribution in ("humble", "iron", "jazzy") else "FASTDDS"
-    environment[f"{fast_dds}_DEFAULT_PROFILES_FILE"] = str(profile)
-    if distribution == "humble":
+    if os.environ.get("ROS_DISTRO") == "humble":
         environment["ROS_LOCALHOST_ONLY"] = "1"
     return environment
+
+
+def large_images() -> dict[str, str]:
+    """The environment variable with which Fast DDS does not lose large images on one machine.
+    Raises FileNotFoundError where the package's configuration is not installed."""
+    # Later releases know the old names, and warn about them.
+    old = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
+    variable = f"{'FASTRTPS' if old else 'FASTDDS'}_DEFAULT_PROFILES_FILE"
+    return {variable: str(config_file("fastdds_large_images.xml"))}
 
 
 def _free_domain() -> int:

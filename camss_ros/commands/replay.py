@@ -1,0 +1,121 @@
+"""`camss-ros replay`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from camss_ros.commands.options import command_line, fail
+
+
+def replay(
+    bag: Annotated[Path, typer.Argument(metavar="BAG", show_default=False)],
+    image: Annotated[str, typer.Option(metavar="TOPIC", help="Image or CompressedImage.")],
+    output: Annotated[Path, typer.Option(help="Folder for masks, video, metrics and report.")],
+    labels: Annotated[
+        str | None, typer.Option(metavar="TOPIC", help="Label images, as of evaluate-bag.")
+    ] = None,
+    label_set: Annotated[
+        str | None, typer.Option(help="Of the labels: a name or a YAML file. Default: the model's.")
+    ] = None,
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="Seconds between a label's stamp and its image's, at most.")
+    ] = 0.0,
+    every: Annotated[int, typer.Option(min=1, help="Send every n-th image.")] = 1,
+    start: Annotated[float, typer.Option(min=0, help="Seconds after the bag's beginning.")] = 0.0,
+    duration: Annotated[
+        float | None, typer.Option(min=0, help="Seconds from there on. Default: to the end.")
+    ] = None,
+    rate: Annotated[
+        float, typer.Option(min=0.01, max=1000, help="Times the pace of the recording.")
+    ] = 1.0,
+    clock: Annotated[
+        bool, typer.Option("--clock", help="Publish the bag's time on /clock (use_sim_time).")
+    ] = False,
+    namespace: Annotated[str, typer.Option(help="Of the segmenter.")] = "/",
+    remap: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FROM:=TO", help="Topic of the segmenter, as it was remapped."),
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="The running node's model, whose classes the masks have.")
+    ] = "camss-tiny",
+) -> None:
+    """Play a bag into a running segmenter over DDS; scores what it really did."""
+    import dataclasses
+    import os
+
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress
+
+    from camss_ros.commands.evaluate_bag import metrics_table
+    from camss_ros.data.bag import Bag
+    from camss_ros.data.label_sets import load_label_set
+    from camss_ros.evaluation.bag_frames import BagSelection
+    from camss_ros.evaluation.bag_run import REPORT_FILE, ProgressOfRun
+    from camss_ros.evaluation.evaluate_bag import open_bag_frames
+    from camss_ros.evaluation.part_results import read_part
+    from camss_ros.evaluation.replay import ReplayRecorder
+    from camss_ros.evaluation.report import RunFacts, write_report
+    from camss_ros.model.checkpoint import CONFIG_FILE, ModelError, find_model, read_config
+    from camss_ros.nodes.demo_environment import large_images
+
+    console = Console()
+    try:
+        for name, value in large_images().items():
+            os.environ.setdefault(name, value)
+        # Reads the environment.
+        from camss_ros.nodes.bag_player import NoSegmenterError, play_bag
+        from camss_ros.nodes.segmenter_listener import MessagesMissingError
+    except (ImportError, OSError) as error:
+        fail(f"replay needs rclpy and the package's configuration: {error}")
+    try:
+        selection = BagSelection(image, labels, tolerance, every, start, duration)
+        classes = read_config(find_model(model) / CONFIG_FILE).label_set
+        label_classes = load_label_set(label_set) if label_set else None
+        with (
+            Bag(bag) as opened,
+            Progress(
+                *Progress.get_default_columns()[:2], MofNCompleteColumn(), console=console
+            ) as bar,
+        ):
+            kind = opened.require(image).type
+            frames = open_bag_frames(opened, selection, classes, label_classes, ProgressOfRun())
+            settings = {
+                "replay": True,
+                "bag": str(bag.resolve()),
+                "bag_bytes": opened.size,
+                "selection": dataclasses.asdict(selection),
+                "label_set": label_set,
+                "rate": rate,
+                "clock": clock,
+                "model": model,
+            }
+            sending = bar.add_task("sending", total=frames.expected)
+            with ReplayRecorder(output, frames, settings) as recorder:
+                played = play_bag(
+                    frames, kind, recorder, rate=rate, clock=clock, namespace=namespace,
+                    remaps=remap or (), on_frame=lambda: bar.advance(sending),
+                )  # fmt: skip
+            scoring = bar.add_task("scoring", total=recorder.masks)
+            rates = {"rate": rate, "rate achieved": round(played.rate, 3)}
+            metrics = recorder.finish(
+                played.counts, rates, classes, label_classes, lambda: bar.advance(scoring)
+            )
+        facts = RunFacts(
+            title=f"{bag.name}: {image}, live",
+            command=command_line(),
+            model={"name": played.model, "source": model, "device": played.device},
+            sampling=played.sampling,
+        )
+        numbers = write_report(output / REPORT_FILE, [read_part(output, image)], facts)
+    except (OSError, ValueError, ModelError, NoSegmenterError, MessagesMissingError) as error:
+        fail(error)
+    console.print(metrics_table(metrics, image))
+    for name, value in metrics["live"].items():
+        console.print(f"{name}: {value}", highlight=False)
+    if latency := numbers["total"]["latency_ms"]:
+        console.print(f"latency p50 / p95: {latency['p50']:.0f} / {latency['p95']:.0f} ms")
+    for note in played.skipped:
+        typer.echo(f"warning: not sent: {note}", err=True)
+    console.print(f"wrote masks, overlay.mp4 and report.html to '{output}'", highlight=False)
