@@ -34,7 +34,7 @@ from camss_ros.training.optimization import (
     ExponentialMovingAverage,
     learning_rate,
     parameter_groups,
-    trained_state,
+    saved_state,
 )
 from camss_ros.training.run_folder import (
     MetricsFile,
@@ -75,6 +75,10 @@ class Training(nn.Module, ABC):
 
     def prepare_backward(self, device: torch.device) -> None:
         """Change how `model` computes while training; its average computes as before."""
+
+    def is_external(self, name: str) -> bool:
+        """Whether a frozen parameter of `model` is left out of checkpoints: its own file has it."""
+        return False
 
     def rate_of(self, name: str) -> float:
         """Factor on the learning rate of a parameter of `model`."""
@@ -176,7 +180,9 @@ class _Run:
         training.to(accelerator.device)
         self.average = ExponentialMovingAverage(training.model, options.ema_decay)
         named = training.model.named_parameters()
-        self.trained = {name for name, parameter in named if parameter.requires_grad}
+        self.saved = {
+            name for name, it in named if it.requires_grad or not training.is_external(name)
+        }
         training.prepare_backward(accelerator.device)
         if accelerator.num_processes > 1:
             synchronize_batch_norm(training.model)
@@ -205,7 +211,7 @@ class _Run:
             state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
             for model, entry in ((self.training.model, "module"), (self.average.module, "average")):
                 missing, unexpected = model.load_state_dict(state[entry], strict=False)
-                missing = sorted(self.trained & set(missing))
+                missing = sorted(self.saved & set(missing))
                 if missing or unexpected:
                     raise ValueError(f"lacks {missing[:3]}, has {unexpected[:3]}")
             self.average.updates = state["updates"]
@@ -225,8 +231,8 @@ class _Run:
             return
         scaler = self.accelerator.scaler
         state = {
-            "module": trained_state(self.training.model, self.trained),
-            "average": trained_state(self.average.module, self.trained),
+            "module": saved_state(self.training.model, self.saved),
+            "average": saved_state(self.average.module, self.saved),
             "updates": self.average.updates,
             "optimizer": self.optimizer.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),

@@ -64,7 +64,7 @@ def learning_rate(step: int, options: LoopOptions) -> float:
     return options.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
 
 
-def trained_state(module: nn.Module, trained: set[str]) -> dict[str, Tensor]:
-    """The state of a module without its frozen parameters, which do not change in a run."""
-    frozen = {name for name, _ in module.named_parameters()} - trained
-    return {name: value for name, value in module.state_dict().items() if name not in frozen}
+def saved_state(module: nn.Module, saved: set[str]) -> dict[str, Tensor]:
+    """The buffers of a module and the named ones of its parameters."""
+    others = {name for name, _ in module.named_parameters()} - saved
+    return {name: value for name, value in module.state_dict().items() if name not in others}

@@ -29,7 +29,8 @@ from camss_ros.training.samples import (
 from camss_ros.training.segmenter_losses import segmenter_losses
 from camss_ros.training.start import freeze_stages, start_model, with_classes
 
-_DECODER = "mask_autoencoder.decoder"
+_AUTOENCODER = "mask_autoencoder."
+_DECODER = _AUTOENCODER + "decoder"
 
 
 def train_segmenter(config: SegmenterConfig, output: Path) -> CamSeg:
@@ -145,6 +146,9 @@ class SegmenterTraining(Training):
     def write(self, average: nn.Module, directory: Path) -> None:
         assert isinstance(average, CamSeg)
         average.save_pretrained(directory, torch.float16, inference_only=True)
+
+    def is_external(self, name: str) -> bool:
+        return name.startswith(_AUTOENCODER)
 
     def rate_of(self, name: str) -> float:
         if name.startswith(_DECODER):
