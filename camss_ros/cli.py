@@ -6,6 +6,7 @@ from camss_ros.commands import convert, data, train
 from camss_ros.commands.demo import demo
 from camss_ros.commands.evaluate import evaluate
 from camss_ros.commands.evaluate_bag import evaluate_bag
+from camss_ros.commands.export import export
 from camss_ros.commands.make_bag import make_bag
 from camss_ros.commands.segment import segment
 from camss_ros.commands.verify_parity import verify_parity
@@ -20,6 +21,7 @@ app.command()(evaluate)
 app.command("evaluate-bag")(evaluate_bag)
 app.command("make-bag")(make_bag)
 app.command()(demo)
+app.command()(export)
 app.add_typer(data.app, name="data")
 app.add_typer(train.app, name="train")
 app.add_typer(convert.app, name="convert")

@@ -35,7 +35,16 @@ _START_TIME = 300.0  # s
 _ANSWER_TIME = 2.0  # s
 # From the publisher's end to the last mask.
 _DRAIN_TIME = 60.0  # s
-_STAGES = ("preprocess", "tokens", "transformer", "sampling", "decode", "postprocess", "total")
+_STAGES = (
+    "preprocess",
+    "tokens",
+    "transformer",
+    "sampling",
+    "decode",
+    "network",
+    "postprocess",
+    "total",
+)
 
 _RELIABLE = QoSProfile(depth=1000)
 _LATCHED = QoSProfile(depth=1000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
