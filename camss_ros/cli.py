@@ -6,6 +6,7 @@ from camss_ros.commands import convert, data, study, train
 from camss_ros.commands.demo import demo
 from camss_ros.commands.evaluate import evaluate
 from camss_ros.commands.evaluate_bag import evaluate_bag
+from camss_ros.commands.export import export
 from camss_ros.commands.info import info
 from camss_ros.commands.make_bag import make_bag
 from camss_ros.commands.replay import replay
@@ -26,6 +27,7 @@ app.command("make-bag")(make_bag)
 app.command()(robustness)
 app.command()(demo)
 app.command()(info)
+app.command()(export)
 app.add_typer(data.app, name="data")
 app.add_typer(train.app, name="train")
 app.add_typer(study.app, name="study")

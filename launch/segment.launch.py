@@ -12,6 +12,7 @@ from launch import LaunchContext, LaunchDescription
 PARAMETERS = {
     "model": (str, "Bundled model, directory of a saved one, or Hugging Face Hub id."),
     "device": (str, "auto, cpu, cuda or cuda:N."),
+    "backend": (str, "auto, torch, compile, onnxruntime, openvino or tensorrt."),
     "steps": (int, "Denoising steps a frame, 1 to 1000."),
     "use_sim_time": (bool, "true: take the time from /clock, as with a replayed bag."),
 }

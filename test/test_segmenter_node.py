@@ -45,6 +45,7 @@ class ScriptedSegmenter:
     def __init__(self) -> None:
         self.classes = CLASSES
         self.device = "cpu"
+        self.backend = "scripted"
         self.model_name = "scripted"
         self.sampling: Any = None
         self.closed = False

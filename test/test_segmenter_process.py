@@ -80,7 +80,8 @@ def spawn(domain_id: int) -> Iterator[Callable[..., Process]]:
     processes: list[Process] = []
 
     def spawn_one(*arguments: str, **parameters: Any) -> Process:
-        for name, value in parameters.items():
+        # whatever else is installed, and without measuring it
+        for name, value in {"backend": "torch", **parameters}.items():
             arguments += ("-p", f"{name}:={value}")
         processes.append(Process(domain_id, "--ros-args", *arguments))
         return processes[-1]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from camss_ros.commands.options import Device, Model, SamplerName, Steps, fail
+from camss_ros.commands.options import BackendName, Device, Model, SamplerName, Steps, fail
 
 if TYPE_CHECKING:
     from camss_ros.data.recording import Recording
@@ -31,6 +31,7 @@ def demo(
     steps: Steps = 4,
     sampler: SamplerName = "ddim",
     device: Device = "auto",
+    backend: BackendName = "auto",
 ) -> None:
     """Play an input through the segmenter node over DDS; leaves a video and a report."""
     import signal
@@ -78,7 +79,13 @@ def demo(
                 path,
                 rate=rate,
                 frames=frames,
-                segmenter={"model": model, "steps": steps, "sampler": sampler, "device": device},
+                segmenter={
+                    "model": model,
+                    "steps": steps,
+                    "sampler": sampler,
+                    "device": device,
+                    "backend": backend,
+                },
                 logs=output,
                 on_progress=on_progress,
             )

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from camss_ros.commands.options import (
+    BackendName,
     DataLabels,
     DataName,
     DataRoot,
@@ -44,6 +45,7 @@ def evaluate(
     clip: Annotated[
         bool, typer.Option("--clip", help="The frames are one clip: report the labels' flicker.")
     ] = False,
+    backend: BackendName = "torch",
     json_path: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the scores to FILE.")
     ] = None,
@@ -88,7 +90,12 @@ def evaluate(
             iterations=iterations, **choices,
         )  # fmt: skip
         segmenter = Segmenter(
-            model, device=device, precision=precision, sampling=sampling, seed=seed
+            model,
+            device=device,
+            precision=precision,
+            sampling=sampling,
+            seed=seed,
+            backend=backend,
         )
         height, width = frames[0][0].shape[:2]
         segmenter.warm_up(height, width)
@@ -109,6 +116,7 @@ def evaluate(
         "name": segmenter.model_name,
         "source": model,
         "device": str(segmenter.device),
+        "backend": segmenter.backend,
         "dtype": str(segmenter.dtype).removeprefix("torch."),
     }
     sampled = {**asdict(sampling), "seed": seed}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 import typer
 
-from camss_ros.commands.options import Model, Steps, fail
+from camss_ros.commands.options import Model, Steps, fail, parse_size
 
 
 def info(
@@ -35,7 +34,7 @@ def info(
         directory = find_model(model)
         digest = weights_hash(model)
         config = network.config
-        frame = config.input_size if size is None else _parse_size(size)
+        frame = config.input_size if size is None else parse_size(size)
         macs = count_macs(config, SamplingOptions(steps=steps), frame) if flops else {}
     except (ModelError, ValueError, OSError) as error:
         fail(error)
@@ -72,13 +71,6 @@ def info(
         table.add_section()
         table.add_row("total", f"{sum(macs.values()) / 1e9:.3f}")
         console.print(table)
-
-
-def _parse_size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", text)
-    if match is None:
-        raise ValueError(f"--size {text!r}: expected HEIGHTxWIDTH in pixels, such as 352x480")
-    return int(match[1]), int(match[2])
 
 
 def _megabytes(count: int) -> str:

@@ -20,6 +20,13 @@ RevealOrder = Annotated[
 Seed = Annotated[int, typer.Option(help="Of the noise.")]
 Device = Annotated[str, typer.Option(help="auto, cuda, cuda:N or cpu.")]
 Precision = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")]
+BackendName = Annotated[
+    str,
+    typer.Option(
+        "--backend",
+        help="auto, torch, compile, onnxruntime, openvino or tensorrt (docs/speed.md).",
+    ),
+]
 DataName = Annotated[
     str,
     typer.Option(
@@ -38,6 +45,14 @@ DataLabels = Annotated[
 def command_line() -> str:
     """The command line of this process, to be typed again."""
     return shlex.join(["camss-ros", *sys.argv[1:]])
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """(height, width) of "HEIGHTxWIDTH"; a ValueError says what is wrong with it."""
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise ValueError(f"size {text!r}: expected HEIGHTxWIDTH in pixels, such as 360x480")
+    return int(parts[0]), int(parts[1])
 
 
 def fail(error: Exception | str) -> NoReturn:

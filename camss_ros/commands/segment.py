@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from camss_ros.commands.options import (
+    BackendName,
     Device,
     Iterations,
     Model,
@@ -36,6 +37,7 @@ def segment(
     iterations: Iterations = 1,
     device: Device = "auto",
     precision: Precision = "auto",
+    backend: BackendName = "torch",
     seed: Seed = 0,
     frames: Annotated[int | None, typer.Option(min=1, help="Only the first so many.")] = None,
 ) -> None:
@@ -59,12 +61,18 @@ def segment(
             iterations=iterations,
         )
         segmenter = Segmenter(
-            model, device=device, precision=precision, sampling=sampling, seed=seed
+            model,
+            device=device,
+            precision=precision,
+            sampling=sampling,
+            seed=seed,
+            backend=backend,
         )
         opened = open_frames(source, classes=len(segmenter.classes))
         settings = {
             "input": source if opened.endless else str(Path(source).resolve()),
             "model": model,
+            "backend": segmenter.backend,
             "precision": str(segmenter.dtype).removeprefix("torch."),
             "sampling": dataclasses.asdict(sampling),
             "seed": seed,

@@ -153,6 +153,13 @@ def export_onnx(network: CamSeg, spec: GraphSpec, path: Path) -> None:
     _describe(onnx, path, network, spec)
 
 
+def save_openvino(graph: Path, path: Path) -> None:
+    """Write an ONNX graph as OpenVINO's `path`.xml and .bin, in float32."""
+    import openvino
+
+    openvino.save_model(openvino.Core().read_model(graph), path, compress_to_fp16=False)
+
+
 def _describe(onnx: Any, path: Path, network: CamSeg, spec: GraphSpec) -> None:
     """Tell in the file itself what it is; its weights, beside it if large, are left alone."""
     model = onnx.load(str(path), load_external_data=False)

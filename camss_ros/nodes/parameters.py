@@ -87,6 +87,13 @@ SPECS = (
         choices=("auto", "fp32", "bf16", "fp16"),
     ),
     ParameterSpec(
+        "backend",
+        "auto",
+        "What runs the network; auto measures once which is the fastest on this machine.",
+        Change.UNCONFIGURED,
+        choices=("auto", "torch", "compile", "onnxruntime", "openvino", "tensorrt"),
+    ),
+    ParameterSpec(
         "seed",
         0,
         "Seed of the sampling noise: the same image gives the same labels.",

@@ -21,7 +21,16 @@ from camss_ros.nodes.deferred_signals import DeferredSignals
 
 # From the last image to the last mask.
 _DRAIN_TIME = 60.0  # s
-_STAGES = ("preprocess", "tokens", "transformer", "sampling", "decode", "postprocess", "total")
+_STAGES = (
+    "preprocess",
+    "tokens",
+    "transformer",
+    "sampling",
+    "decode",
+    "network",
+    "postprocess",
+    "total",
+)
 
 RELIABLE = QoSProfile(depth=1000)
 LATCHED = QoSProfile(depth=1000, durability=DurabilityPolicy.TRANSIENT_LOCAL)

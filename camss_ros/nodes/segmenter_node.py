@@ -34,6 +34,7 @@ from camss_ros.data.image_encoding import (
 )
 from camss_ros.nodes.camera_info import scale_camera_info
 from camss_ros.nodes.diagnostics import FrameCounter, diagnostic_array, diagnostic_status
+from camss_ros.nodes.forward_log import forward_log
 from camss_ros.nodes.image_bridge import to_image_message
 from camss_ros.nodes.inference_worker import InferenceWorker
 from camss_ros.nodes.label_info import label_info_message, label_info_type
@@ -47,6 +48,7 @@ STATUS_PERIOD = 1.0  # s
 WARNING_PERIOD = 10.0  # s, for each kind of warning
 # s from the signal to the end of the process, whatever the network is doing
 SHUTDOWN_TIME = 1.0
+STAGES = ("preprocess", "tokens", "transformer", "sampling", "decode", "network", "postprocess")
 # The network runs at its own size; the first frame of any other size is not slower.
 WARM_UP_SIZE = (480, 640)
 
@@ -61,6 +63,7 @@ def load_segmenter(parameters: NodeParameters) -> Segmenter:
         precision=parameters["precision"],
         sampling=parameters.sampling(),
         seed=parameters["seed"],
+        backend=parameters["backend"],
     )
 
 
@@ -93,6 +96,7 @@ class SegmenterNode(LifecycleNode):
         self._status_lock = threading.Lock()
         self._state = "unconfigured"
         self._warned: dict[str, float] = {}
+        forward_log("camss_ros", self.get_logger())
 
         self._counter = FrameCounter()
         self._reported = self._counter.snapshot()
@@ -115,11 +119,14 @@ class SegmenterNode(LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         self._create_outputs()
         self._status = self._status_type(
-            model=self._segmenter.model_name, device=str(self._segmenter.device)
+            model=self._segmenter.model_name,
+            device=str(self._segmenter.device),
+            backend=self._segmenter.backend,
         )
         self._state = "inactive"
         self.get_logger().info(
-            f"configured: model {self._status.model} on {self._status.device}, "
+            f"configured: model {self._status.model} on {self._status.device} "
+            f"by {self._status.backend}, "
             f"{len(self._segmenter.classes)} classes"
         )
         return super().on_configure(state)
@@ -296,7 +303,9 @@ class SegmenterNode(LifecycleNode):
         self._counter.segmented()
         stamp = header.stamp.sec * 10**9 + header.stamp.nanosec
         latency = (self.get_clock().now().nanoseconds - stamp) / 1e9
-        self._publish_status(header=header, latency=latency, **result.timings)
+        # Backends differ in the stages that they tell apart.
+        stages = {**dict.fromkeys(STAGES, 0.0), **result.timings}
+        self._publish_status(header=header, latency=latency, **stages)
         if outputs["overlay"].get_subscription_count() > 0:
             from camss_ros.data.drawing import overlay
 

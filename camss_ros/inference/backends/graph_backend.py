@@ -6,6 +6,7 @@ import json
 import logging
 import subprocess
 import sys
+import tempfile
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -29,8 +30,8 @@ _log = logging.getLogger(__name__)
 
 _KEPT_GRAPHS = 6
 
-# frame uint8 [h, w, 3] and noise, on the runtime's device -> probabilities [h, w, classes] there
-Graph = Callable[[Tensor, Tensor | None], Tensor]
+# frame uint8 [h, w, 3] and noise -> the graph's outputs, all on the runtime's device
+Graph = Callable[[Tensor, Tensor | None], tuple[Tensor, ...]]
 
 
 class Runtime(ABC):
@@ -59,6 +60,15 @@ class Runtime(ABC):
     def compile(self, graph: Path, compiled: Path) -> None:
         """Write the compiled form of an ONNX graph; for runtimes with a `suffix`."""
         raise NotImplementedError
+
+    def open(self, graph: Path) -> Graph:
+        """Make an ONNX graph ready to run, and keep no file."""
+        if self.suffix is None:
+            return self.load(graph)
+        with tempfile.TemporaryDirectory() as folder:
+            compiled = Path(folder) / f"graph{self.suffix}"
+            self.compile(graph, compiled)
+            return self.load(compiled)
 
 
 class GraphBackend(Backend):
@@ -110,7 +120,7 @@ class GraphBackend(Backend):
                 resized = resized.round_().to(torch.uint8)
             noise = self._fallback.draw_noise(sampling, generator)
             stage_done("preprocess")
-            probabilities = graph(resized.contiguous(), noise)
+            (probabilities,) = graph(resized.contiguous(), noise)
             stage_done("network")
         return probabilities.permute(2, 0, 1)[None]
 

@@ -78,10 +78,11 @@ class OnnxRuntime(Runtime):
         options.log_severity_level = 3  # errors
         session = self._module.InferenceSession(str(graph), options, providers=self._providers)
 
-        def run(frame: Tensor, noise: Tensor | None) -> Tensor:
+        def run(frame: Tensor, noise: Tensor | None) -> tuple[Tensor, ...]:
             inputs = {"frame": frame.cpu().numpy()}
             if noise is not None:
                 inputs["noise"] = noise.cpu().numpy()
-            return torch.from_numpy(session.run(None, inputs)[0]).to(self.device)
+            outputs = session.run(None, inputs)
+            return tuple(torch.from_numpy(each).to(self.device) for each in outputs)
 
         return run

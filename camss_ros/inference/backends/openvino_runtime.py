@@ -73,12 +73,12 @@ class OpenVino(Runtime):
         content = io.BytesIO(graph.read_bytes())
         request = self._core.import_model(content, "CPU", self._options()).create_infer_request()
 
-        def run(frame: Tensor, noise: Tensor | None) -> Tensor:
+        def run(frame: Tensor, noise: Tensor | None) -> tuple[Tensor, ...]:
             inputs = {"frame": frame.numpy()}
             if noise is not None:
                 inputs["noise"] = noise.numpy()
             # a view of the request's own memory, which the next frame overwrites
             outputs = request.infer(inputs, share_inputs=True, share_outputs=True)
-            return torch.from_numpy(outputs[0])
+            return tuple(torch.from_numpy(outputs[index]) for index in range(len(outputs)))
 
         return run

@@ -98,14 +98,14 @@ class TensorRt(Runtime):
             if engine is None:
                 raise ExportError("TensorRT cannot load the engine; its reasons are on stderr")
             context = engine.create_execution_context()
-        output = torch.empty(
-            tuple(engine.get_tensor_shape("probabilities")),
-            dtype=torch.float32,
-            device=self.device,
-        )
-        context.set_tensor_address("probabilities", output.data_ptr())
+        outputs = self._allocate_outputs(engine)
+        for name, tensor in outputs.items():
+            context.set_tensor_address(name, tensor.data_ptr())
 
-        def run(frame: Tensor, noise: Tensor | None) -> Tensor:
+        def run(frame: Tensor, noise: Tensor | None) -> tuple[Tensor, ...]:
+            # held until the end of the call; the allocator reuses memory in order of the stream
+            frame = frame.to(self.device)
+            noise = None if noise is None else noise.to(self.device)
             context.set_tensor_address("frame", frame.data_ptr())
             if noise is not None:
                 context.set_tensor_address("noise", noise.data_ptr())
@@ -113,8 +113,23 @@ class TensorRt(Runtime):
             stream = torch.cuda.current_stream(self.device)
             if not context.execute_async_v3(stream.cuda_stream):
                 raise RuntimeError("TensorRT could not run the engine")
-            return output
+            return tuple(outputs.values())
 
-        # the engine lives as long as its context
+        # engine and runtime live as long as its context
         run.engine = (runtime, engine)  # type: ignore[attr-defined]
         return run
+
+    def _allocate_outputs(self, engine: Any) -> dict[str, Tensor]:
+        """A tensor for each output, in the graph's order, which every frame overwrites."""
+        dtypes = {"probabilities": torch.float32}  # the others are uint8
+        names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+        output = self._tensorrt.TensorIOMode.OUTPUT
+        return {
+            name: torch.empty(
+                tuple(engine.get_tensor_shape(name)),
+                dtype=dtypes.get(name, torch.uint8),
+                device=self.device,
+            )
+            for name in names
+            if engine.get_tensor_mode(name) == output
+        }

@@ -1,0 +1,126 @@
+"""`camss-ros export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from camss_ros.commands.options import (
+    Device,
+    Model,
+    Precision,
+    SamplerName,
+    Samples,
+    Start,
+    Steps,
+    Temperature,
+    fail,
+    parse_size,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "tensorrt": ".engine"}
+
+
+def export(
+    output: Annotated[Path, typer.Option(help="File to write: .onnx, .xml or .engine.")],
+    file_format: Annotated[
+        str, typer.Option("--format", help="onnx, openvino or tensorrt (unverified).")
+    ] = "onnx",
+    model: Model = "camss-tiny",
+    steps: Steps = 4,
+    sampler: SamplerName = "ddim",
+    start: Start = 950,
+    samples: Samples = 1,
+    temperature: Temperature = 0.0,
+    output_size: Annotated[
+        str | None,
+        typer.Option(metavar="HEIGHTxWIDTH", help="Of the labels; default: the working size."),
+    ] = None,
+    precision: Precision = "auto",
+    device: Device = "auto",
+    images: Annotated[
+        str | None,
+        typer.Option(help="Verify on this video or image folder, not on the synthetic street."),
+    ] = None,
+    frames: Annotated[int, typer.Option(min=1, help="Frames to verify on.")] = 8,
+) -> None:
+    """Write the network, from frame to label image, as one graph, and verify it against PyTorch.
+
+    The file takes frames of the model's working size and is made for one number of steps, sampler,
+    number of samples and output size. Where its labels differ from PyTorch's on too many pixels,
+    nothing is written and the exit code is 1. `precision` is what openvino is verified in and what
+    tensorrt is built for; an ONNX file is float32.
+    """
+    import tempfile
+
+    from rich.console import Console
+
+    from camss_ros.inference.backends import load_camseg, open_runtime
+    from camss_ros.inference.device import select_device
+    from camss_ros.inference.export import ExportError, GraphSpec, export_onnx, save_openvino
+    from camss_ros.inference.verify_graph import verify_graph
+    from camss_ros.model.checkpoint import ModelError, find_model
+    from camss_ros.model.schedule import SamplingOptions
+
+    choices: dict[str, Any] = {"sampler": sampler}
+    console = Console()
+    try:
+        suffix = SUFFIXES.get(file_format)
+        if suffix is None:
+            raise ValueError(f"--format must be one of {', '.join(SUFFIXES)}, not {file_format!r}")
+        if output.suffix != suffix or not output.absolute().parent.is_dir():
+            raise ValueError(
+                f"can't write {output}: expected a {suffix} file in an existing folder"
+            )
+        sampling = SamplingOptions(
+            steps=steps, start=start, samples=samples, temperature=temperature, **choices
+        )
+        if file_format == "onnx":
+            runtime = open_runtime("onnxruntime", select_device("cpu"), "fp32")
+        else:
+            runtime = open_runtime(file_format, select_device(device), precision)
+        network = load_camseg(find_model(model))
+        size = network.config.input_size
+        spec = GraphSpec(size, sampling, parse_size(output_size) if output_size else size)
+        pictures = _pictures(images, frames)
+        with tempfile.TemporaryDirectory(dir=output.absolute().parent) as folder:
+            written = Path(folder) / output.name
+            onnx_file = written.with_suffix(".onnx")
+            with console.status("exporting"):
+                export_onnx(network, spec, onnx_file)
+                if file_format == "openvino":
+                    save_openvino(onnx_file, written)
+                elif file_format == "tensorrt":
+                    runtime.compile(onnx_file, written)
+                graph = (
+                    runtime.load(written) if file_format == "tensorrt" else runtime.open(written)
+                )
+            with console.status(f"comparing {len(pictures)} frames"):
+                result = verify_graph(network, spec, sampling, graph, runtime.dtype, pictures)
+            if not result.passed:
+                raise ExportError(f"the graph does not do what PyTorch does: {result}")
+            for suffix in (".bin", output.suffix):  # the weights of an .xml before itself
+                if (part := written.with_suffix(suffix)).exists():
+                    part.replace(output.with_suffix(suffix))
+    except (OSError, ValueError, ModelError, ExportError) as error:
+        fail(error)
+    console.print(f"{result}\nwrote {output}", highlight=False)
+
+
+def _pictures(images: str | None, count: int) -> list[np.ndarray]:
+    from itertools import islice
+
+    from camss_ros.data.frames import open_frames
+    from camss_ros.data.synthetic import random_scene
+
+    if images is None:
+        return [random_scene(seed)[0] for seed in range(count)]
+    pictures = [frame.image for frame in islice(open_frames(images), count)]
+    if not pictures:
+        raise ValueError(f"no image in {images}")
+    return pictures

@@ -1,0 +1,84 @@
+"""Does an exported graph give the labels that PyTorch gives?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from camss_ros.inference.backends.graph_backend import Graph
+from camss_ros.inference.backends.torch_backend import TorchBackend
+from camss_ros.inference.export import GraphSpec
+from camss_ros.inference.frame_ops import resize_frame, to_labels
+from camss_ros.model.camseg import CamSeg
+from camss_ros.model.schedule import SamplingOptions
+
+# Share of the pixels with equal labels: in float32, and in half precision against float32.
+LIMITS = {torch.float32: 0.999, torch.bfloat16: 0.995, torch.float16: 0.995}
+
+
+@dataclass(frozen=True)
+class GraphVerification:
+    """How well a graph does.
+
+    Attributes:
+        frames: compared.
+        agreement: share of the pixels with the labels of PyTorch in float32.
+        confidence_error: mean absolute difference of the confidences, 0 to 255.
+        limit: what the agreement must not fall below.
+    """
+
+    frames: int
+    agreement: float
+    confidence_error: float
+    limit: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the agreement is enough."""
+        return self.agreement >= self.limit
+
+    def __str__(self) -> str:
+        return (
+            f"{100 * self.agreement:.3f} % of the labels of {self.frames} frames as in PyTorch "
+            f"float32 (at least {100 * self.limit:g} % wanted), confidence off by "
+            f"{self.confidence_error:.2f} of 255"
+        )
+
+
+def verify_graph(
+    network: CamSeg,
+    spec: GraphSpec,
+    sampling: SamplingOptions,
+    graph: Graph,
+    dtype: torch.dtype,
+    frames: Iterable[np.ndarray],
+) -> GraphVerification:
+    """Run a graph with labels and confidence, and PyTorch, on the same frames and noise.
+
+    Args:
+        network: in float32 on the CPU.
+        spec: what the graph was made for, with an output size.
+        sampling: with the temperature to verify at.
+        graph: on the CPU or a GPU.
+        dtype: in which the graph computes.
+        frames: uint8 [H, W, 3] RGB each, at least one.
+    """
+    assert spec.output_size is not None
+    backend = TorchBackend(network, spec.size, torch.device("cpu"), torch.float32)
+    void_last = network.config.void_color is not None
+    equal = error = count = 0.0
+    number = 0
+    for number, frame in enumerate(frames, start=1):
+        generator = torch.Generator().manual_seed(number)
+        probabilities = backend.probabilities(frame, sampling, generator, lambda _: None)
+        expected = to_labels(probabilities, spec.output_size, void_last)
+        noise = backend.draw_noise(sampling, torch.Generator().manual_seed(number))
+        resized = resize_frame(torch.from_numpy(frame), spec.size)[0].permute(1, 2, 0).contiguous()
+        labels, confidence = (each.cpu() for each in graph(resized, noise))
+        equal += float((labels == expected[0]).sum())
+        error += float((confidence.float() - expected[1].float()).abs().sum())
+        count += labels.numel()
+    return GraphVerification(number, equal / count, error / count, LIMITS[dtype])
