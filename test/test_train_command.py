@@ -15,6 +15,7 @@ from training_run import CONFIGS, SHORT, segmenter_arguments, write_camvid
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
+from camss_ros.data.augmentation import PAPER
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.model.autoencoder import MaskAutoencoder, MaskAutoencoderConfig
 from camss_ros.model.camseg import CamSeg
@@ -161,6 +162,7 @@ def test_the_official_recipe_runs_at_a_small_size(tmp_path):
     path = CONFIGS / "cam_seg_base_cityscapes.yaml"
     config = load_config(SegmenterConfig, path)
     assert config.model == base_config()
+    assert config.augmentation == PAPER
     with torch.device("meta"):
         model = CamSeg(config.model)
     parts = (model.transformer, model.denoiser)
