@@ -45,7 +45,11 @@ def test_the_node_gives_the_masks_of_the_offline_run(
 ) -> None:
     frames = images(COUNT)
     bag = write_bag(tmp_path / "bag", frames, labels(COUNT))
-    parameters: dict[str, str | int | float | bool] = {"model": str(model), "device": "cpu"}
+    parameters: dict[str, str | int | float | bool] = {
+        "model": str(model),
+        "device": "cpu",
+        "backend": "torch",
+    }
     environment = {"ROS_DOMAIN_ID": str(domain_id), "OMP_NUM_THREADS": "1"}
     log = tmp_path / "segmenter.log"
     with ChildProcess("camss_ros.nodes.segmenter_node", parameters, environment, log) as segmenter:
