@@ -194,7 +194,9 @@ def test_what_is_finished_is_not_loaded_again(tmp_path: Path, model: Path) -> No
     assert (tmp_path / "out/report.html").exists()
 
 
-def test_a_shelf_over_ray(tmp_path: Path, model: Path) -> None:
+def test_a_shelf_over_ray(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray", reason="the optional package ray is not installed")
+    # Its default, 15, starves the workers where others keep the machine busy.
+    monkeypatch.setenv("RAY_worker_niceness", "0")
     bags, output = shelf(tmp_path / "bags"), tmp_path / "out"
     check_shelf(output, run([bags], model, output, *ONE, "--ray", "local"))
