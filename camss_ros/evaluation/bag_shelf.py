@@ -27,8 +27,8 @@ _SUFFIXES = (".mcap", ".db3", ".bag")
 def find_bags(paths: Sequence[Path]) -> list[Path]:
     """The bags that are named, and those in folders of bags, in order, each once.
 
-    A folder with a metadata.yaml, an .mcap or a .db3 file is a bag; other folders are searched.
-    Raises FileNotFoundError for what is not there, BagError for a folder without a bag.
+    Folders that are no bags are searched; see `is_bag`. Raises FileNotFoundError for what is not
+    there, BagError for a folder without a bag.
     """
     found: list[Path] = []
     for path in paths:
@@ -44,11 +44,21 @@ def find_bags(paths: Sequence[Path]) -> list[Path]:
 
 
 def is_bag(path: Path) -> bool:
-    """Whether a path is one bag, not a folder of some. A file is, whatever it holds."""
+    """Whether a path is one bag, not a folder of some. A file is, whatever it holds.
+
+    A folder is one where it has a metadata.yaml, or nothing but one storage file or the numbered
+    ones of a split bag.
+    """
     if not path.is_dir():
         return True
-    files = [p for p in path.iterdir() if p.is_file()]
-    return any(p.name == "metadata.yaml" or p.suffix in (".mcap", ".db3") for p in files)
+    if (path / "metadata.yaml").exists():
+        return True
+    stems = [p.stem for p in path.iterdir() if p.suffix in (".mcap", ".db3")]
+    if len(stems) <= 1:
+        return bool(stems) and not any(p.is_dir() for p in path.iterdir())
+    parts = [stem.rpartition("_") for stem in stems]
+    numbers = {number for _, _, number in parts}
+    return len({name for name, _, _ in parts}) == 1 and numbers == set(map(str, range(len(stems))))
 
 
 def bag_names(bags: Sequence[Path]) -> list[str]:
@@ -122,6 +132,7 @@ def run_shelf_on_ray(
         import ray
     except ImportError as error:
         raise BagError("--ray needs the package ray: pip install 'camss_ros[ray]'") from error
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers
     started = not ray.is_initialized()
     if started:
         options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
