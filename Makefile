@@ -11,6 +11,10 @@ RUN := scripts/in_workspace
 requirements := $(wildcard requirements/*.txt)
 package := CMakeLists.txt package.xml $(wildcard cmake/* msg/* scripts/* launch/* config/* config/*/*)
 
+# In a process of their own: after the tests of the graph runtimes, training once ended in a
+# segmentation fault whose cause is not known.
+training_tests := $(wildcard test/test_train*.py) test/test_twin.py
+
 .DEFAULT_GOAL := help
 .PHONY: help venv build test demo clean
 
@@ -38,7 +42,8 @@ test: install/.built ## Formatting, lint, types and tests
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
 	$(RUN) mypy
-	$(RUN) pytest
+	$(RUN) pytest $(addprefix --ignore=,$(training_tests))
+	$(RUN) pytest $(training_tests)
 
 demo: install/.built ## Segment the synthetic street, or VIDEO=path (video file or image folder), over DDS
 	$(RUN) camss-ros demo $(if $(VIDEO),--input "$(VIDEO)") --output out/demo
