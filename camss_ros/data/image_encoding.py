@@ -84,7 +84,7 @@ def _nv24_to_rgb(planes: np.ndarray) -> np.ndarray:
 
 # Named by what cv2 calls the conversion to RGB. OpenCV names a Bayer pattern by its second row,
 # second and third pixel; ROS by the first 2 x 2.
-_COLOR = {
+_COLOR: dict[str, tuple[int, Callable[[np.ndarray], np.ndarray]]] = {
     "rgb": (3, np.ascontiguousarray),
     "bgr": (3, _cvt(cv2.COLOR_BGR2RGB)),
     "rgba": (4, _cvt(cv2.COLOR_RGBA2RGB)),
@@ -176,7 +176,7 @@ def _rows(message: RawImage, encoding: _Encoding) -> np.ndarray:
     """The values without the padding of their rows: uint8 [rows, W] or [rows, W, channels]."""
     count, width, step = int(message.height * encoding.rows), message.width, message.step
     rows = np.frombuffer(message.data, np.uint8, count=count * step).reshape(count, step)
-    values = rows[:, : width * encoding.pixel_bytes]
+    values: np.ndarray = rows[:, : width * encoding.pixel_bytes]
     if encoding.depth == 16:
         order = ">u2" if message.is_bigendian else "<u2"
         native = np.ascontiguousarray(values).view(order).astype(np.uint16, copy=False)

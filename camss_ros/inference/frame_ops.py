@@ -1,5 +1,7 @@
 """What happens to a frame before and after the network, as tensor operations on its device."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -46,3 +48,19 @@ def to_labels(probabilities: Tensor, size: tuple[int, int], void_last: bool = Fa
     if void_last:
         labels = labels.masked_fill(labels == probabilities.shape[1] - 1, VOID)
     return torch.stack([labels.to(torch.uint8), (confidence * 255.0).round().to(torch.uint8)])
+
+
+def to_uncertainty(probabilities: Tensor, size: tuple[int, int]) -> Tensor:
+    """Entropy over the classes of each pixel, as a share of the largest possible one.
+
+    Args:
+        probabilities: [1, classes, h, w] class probabilities, averaged over samples.
+        size: (height, width) of the result.
+
+    Returns:
+        uint8 [height, width]: 0 where one class is certain, 255 where all are equally likely.
+    """
+    entropy = torch.special.entr(probabilities).sum(dim=1, keepdim=True)
+    share = entropy / math.log(max(2, probabilities.shape[1]))
+    share = functional.interpolate(share, size=size, mode="bilinear", align_corners=False)
+    return (share[0, 0].clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)

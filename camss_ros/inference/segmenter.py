@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from camss_ros.inference.device import select_device, select_dtype
-from camss_ros.inference.frame_ops import resize_frame, to_labels
+from camss_ros.inference.frame_ops import resize_frame, to_labels, to_uncertainty
+from camss_ros.inference.memory import release_cached_memory
 from camss_ros.inference.stage_clock import StageClock
 from camss_ros.model.camseg import CamSeg, SamplingPlan
 from camss_ros.model.label_class import LabelClass
@@ -31,12 +32,15 @@ class Segmentation:
         timings: seconds of preprocess, tokens, transformer, sampling, decode, postprocess and
             total. Iterative decoding alternates transformer and sampling: all of it is `sampling`.
         steps: denoiser evaluations a token took in each iteration.
+        uncertainty: uint8 [H, W], entropy over the classes (255: all equally likely), where it
+            was asked for.
     """
 
     labels: np.ndarray
     confidence: np.ndarray
     timings: dict[str, float]
     steps: int
+    uncertainty: np.ndarray | None = None
 
 
 class Segmenter:
@@ -88,6 +92,7 @@ class Segmenter:
         output_size: tuple[int, int] | None = None,
         *,
         cancelled: Callable[[], bool] | None = None,
+        uncertainty: bool = False,
     ) -> Segmentation:
         """Segment one frame.
 
@@ -95,6 +100,7 @@ class Segmenter:
             image: uint8 [H, W, 3] RGB.
             output_size: (height, width) of the result, by default the image's.
             cancelled: asked between stages; where it says true the frame is given up.
+            uncertainty: also compute the uncertainty.
 
         Raises:
             ValueError: not such an image.
@@ -131,8 +137,10 @@ class Segmenter:
         void_last = probabilities.shape[1] > len(self.classes)
         size = output_size or (image.shape[0], image.shape[1])
         result = to_labels(probabilities, size, void_last).cpu().numpy()
+        entropy = to_uncertainty(probabilities, size).cpu().numpy() if uncertainty else None
         clock.mark("postprocess")
-        return Segmentation(result[0], result[1], clock.seconds(), len(plan.sampler.timesteps))
+        steps = len(plan.sampler.timesteps)
+        return Segmentation(result[0], result[1], clock.seconds(), steps, entropy)
 
     def warm_up(self, height: int, width: int) -> None:
         """Segment a grey frame of that size, so that the first real one is not slow."""
@@ -142,8 +150,11 @@ class Segmenter:
         """Free the weights and the memory they take on a GPU."""
         self._network = None
         self._plan = None
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        self.release_memory()
+
+    def release_memory(self) -> None:
+        """Free what is only kept for the next frame."""
+        release_cached_memory(self.device)
 
     def _ready(self) -> tuple[CamSeg, SamplingPlan]:
         if self._network is None:
