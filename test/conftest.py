@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -65,3 +66,32 @@ def tiny_model(tiny_config: CamSegConfig) -> CamSeg:
     for parameter in model.denoiser.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return model
+
+
+@pytest.fixture
+def start(domain_id: int) -> Iterator[Callable[..., Any]]:
+    """Starts nodes, with parameters by keyword, that end with the test."""
+    import rclpy  # only for the tests that need it
+    from scripted_node import Running
+
+    running: list[Running] = []
+
+    def start_one(**parameters: Any) -> Any:
+        overrides = [rclpy.Parameter(name, value=value) for name, value in parameters.items()]
+        running.append(Running(domain_id, *overrides))
+        return running[-1]
+
+    yield start_one
+    for one in running:
+        one.close()
+
+
+@pytest.fixture
+def node(start: Callable[..., Any]) -> Any:
+    from sensor_msgs.msg import Image
+
+    running = start()
+    running.image = running.peer.publisher(Image, "image")
+    running.mask = running.peer.listen(Image, "segmentation/mask")
+    running.connect(running.image, running.mask)
+    return running

@@ -3,163 +3,18 @@
 from __future__ import annotations
 
 import array
-import threading
 import time
-from collections.abc import Callable, Iterator
-from types import SimpleNamespace
+from collections.abc import Callable
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
-from rclpy.executors import SingleThreadedExecutor
-from ros_peer import RosPeer, rgb_image, wait_until
+from ros_peer import rgb_image, wait_until
+from scripted_node import CLASSES, Running, status
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-
-from camss_ros.nodes.qos import LATCHED
-from camss_ros.nodes.segmenter_node import SegmenterNode
-
-CLASSES = tuple(
-    SimpleNamespace(id=i, name=name, color=(i, 0, 0)) for i, name in enumerate(("sky", "road"))
-)
-TIMINGS = {
-    name: 0.001
-    for name in (
-        "preprocess",
-        "tokens",
-        "transformer",
-        "sampling",
-        "decode",
-        "postprocess",
-        "total",
-    )
-}
-
-
-class ScriptedSegmenter:
-    """Labels an image with its first byte. Blocks or fails when told to."""
-
-    def __init__(self) -> None:
-        self.classes = CLASSES
-        self.device = "cpu"
-        self.backend = "scripted"
-        self.model_name = "scripted"
-        self.sampling: Any = None
-        self.closed = False
-        self.error: Exception | None = None
-        self.go = threading.Event()
-        self.go.set()
-        self.started: list[int] = []
-
-    def warm_up(self, height: int, width: int) -> None:
-        assert (height, width) > (0, 0)
-
-    def segment(
-        self,
-        image: np.ndarray,
-        output_size: tuple[int, int] | None = None,
-        *,
-        cancelled: Callable[[], bool],
-    ) -> SimpleNamespace:
-        self.started.append(int(image[0, 0, 0]))
-        while not self.go.wait(0.01):
-            if cancelled():
-                raise RuntimeError("cancelled")
-        if self.error is not None:
-            raise self.error
-        size = output_size or image.shape[:2]
-        return SimpleNamespace(
-            labels=np.full(size, image[0, 0, 0], np.uint8),
-            confidence=np.full(size, 200, np.uint8),
-            timings=TIMINGS,
-            steps=self.sampling.steps,
-        )
-
-    def close(self) -> None:
-        self.closed = True
-
-
-class Running:
-    """A node, its segmenters in the order they were made, and a peer."""
-
-    def __init__(self, domain_id: int, *parameters: rclpy.Parameter) -> None:
-        self.segmenters: list[ScriptedSegmenter] = []
-        self.error: Exception | None = None
-        self._context = rclpy.Context()
-        rclpy.init(context=self._context, domain_id=domain_id)
-        self.node = SegmenterNode(
-            segmenter_factory=self._make, context=self._context, parameter_overrides=parameters
-        )
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=self._spin, daemon=True)
-        self._thread.start()
-        self.peer = RosPeer(domain_id)
-
-    def _make(self, parameters: Any) -> ScriptedSegmenter:
-        if self.error is not None:
-            raise self.error
-        segmenter = ScriptedSegmenter()
-        self.segmenters.append(segmenter)
-        return segmenter
-
-    @property
-    def segmenter(self) -> ScriptedSegmenter:
-        return self.segmenters[-1]
-
-    def connect(self, *ends: Any) -> None:
-        """Wait until ends of the peer and the node know each other, from both sides."""
-        wait_until(lambda: self.node._state == "active", "the node active")
-        self.peer.connect(*ends, others=[*self.node.publishers, *self.node.subscriptions])
-
-    def _spin(self) -> None:
-        self.node.autostart()
-        self._executor.spin()
-
-    def close(self) -> None:
-        self.peer.close()
-        self.node.cancel_inference()
-        self._executor.shutdown()
-        self._thread.join()
-        self.node.trigger_shutdown()
-        self.node.destroy_node()
-        rclpy.shutdown(context=self._context)
-
-
-@pytest.fixture
-def start(domain_id: int) -> Iterator[Callable[..., Running]]:
-    """Starts nodes, with parameters by keyword, that end with the test."""
-    running: list[Running] = []
-
-    def start_one(**parameters: Any) -> Running:
-        overrides = [rclpy.Parameter(name, value=value) for name, value in parameters.items()]
-        running.append(Running(domain_id, *overrides))
-        return running[-1]
-
-    yield start_one
-    for one in running:
-        one.close()
-
-
-@pytest.fixture
-def node(start: Callable[..., Running]) -> Running:
-    running = start()
-    running.image = running.peer.publisher(Image, "image")
-    running.mask = running.peer.listen(Image, "segmentation/mask")
-    running.connect(running.image, running.mask)
-    return running
-
-
-def status(peer: RosPeer, condition: Callable[[Any], bool]) -> Any:
-    from camss_ros.msg import SegmenterStatus
-
-    topic = "segmentation/status"
-    if topic not in peer.received:
-        peer.listen(SegmenterStatus, topic, LATCHED)
-    return peer.wait_for(topic, condition)
 
 
 def test_mask_and_confidence_have_the_header_of_their_image(node: Running) -> None:
@@ -238,14 +93,14 @@ def test_a_model_that_cannot_be_loaded_leaves_the_node_unconfigured(
 def test_a_failing_image_is_counted_and_the_next_one_segmented(
     node: Running, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    node.segmenter.error = RuntimeError("out of memory")
+    node.segmenter.error = RuntimeError("no convergence")
     for number in (1, 2):
         node.image.publish(rgb_image(number))
         status(node.peer, lambda s, number=number: s.failed == number)
     node.segmenter.error = None
     node.image.publish(rgb_image(3))
     node.peer.wait_for_stamp("segmentation/mask", rgb_image(3))
-    assert capfd.readouterr().err.count("out of memory") == 1  # throttled
+    assert capfd.readouterr().err.count("no convergence") == 1  # throttled
 
 
 @pytest.mark.parametrize(
@@ -257,8 +112,10 @@ def test_a_failing_image_is_counted_and_the_next_one_segmented(
         ("sampler", "euler", "one of ddim"),
         ("samples", 65, "65"),
         ("temperature", -0.1, "-0.1"),
-        ("mask_scale", 0.0, "0.0"),
-        ("model", "other", "clean it up first"),
+        ("output_size", [-1, 4], "2 numbers from 0"),
+        ("output_size", [4], "2 numbers"),
+        ("mask_format", "png", "clean it up first"),
+        ("ignore_below_confidence", 1.5, "1.5"),
         ("autostart", False, "read-only"),
     ],
 )
@@ -284,7 +141,7 @@ def test_sampling_parameters_change_while_it_runs(node: Running) -> None:
 
 
 def test_the_calibration_follows_the_size_of_the_mask(start: Callable[..., Running]) -> None:
-    running = start(mask_scale=0.5)
+    running = start(output_size=[24, 0])
     peer = running.peer
     camera_info = peer.publisher(CameraInfo, "camera_info")
     image = peer.publisher(Image, "image")
@@ -359,7 +216,7 @@ def test_rejections_show_in_diagnostics_by_reason(node: Running) -> None:
 
     reported = node.peer.wait_for("/diagnostics", lambda m: values(m)["rejected"] == "1")
     assert values(reported)["rejected: encoding"] == "1"
-    assert reported.status[0].level == b"\x01"
+    assert reported.status[0].level == b"\x02"  # every image of that second
     assert "/segmenter" in reported.status[0].name
     calm = node.peer.wait_for(
         "/diagnostics", lambda m: m.status[0].level == b"\x00" and values(m)["rejected"] == "1"

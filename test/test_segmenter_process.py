@@ -349,4 +349,4 @@ def test_the_parameter_file_has_every_parameter_at_its_default() -> None:
 
     path = Path(__file__).resolve().parents[1] / "config" / "segmenter.yaml"
     values = yaml.safe_load(path.read_text())["/**"]["ros__parameters"]
-    assert values == {spec.name: spec.default for spec in SPECS}
+    assert values == {spec.name: spec.initial() for spec in SPECS}

@@ -29,6 +29,8 @@ class LabelSet:
         void_values: values that mean "no class" in label files.
         mappings: by the name of another label set, the other's class for each class of this one,
             by name; None where the other set has no such class.
+        sources: the other way round: by the name of another set, this one's class for each class
+            of the other; what is left out becomes void.
     """
 
     name: str
@@ -36,6 +38,7 @@ class LabelSet:
     void_color: tuple[int, int, int] = (0, 0, 0)
     void_values: tuple[int, ...] = (VOID,)
     mappings: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict, hash=False)
+    sources: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict, hash=False)
 
     def palette(self) -> np.ndarray:
         """uint8 [256, 3] RGB: `palette()[labels]` colours a label image; void where no class is."""
@@ -60,12 +63,12 @@ class LabelSet:
         ids = {label_class.name: label_class.id for label_class in other.classes}
         mapping: Mapping[str, str | None] = {name: name for name in ids}
         if other.name != self.name:
-            if other.name not in self.mappings:
+            if self.name not in other.sources and other.name not in self.mappings:
                 known = ", ".join(self.mappings) or "none"
                 raise LabelSetError(
                     f"label set {self.name} has no mapping onto {other.name}; it has: {known}"
                 )
-            mapping = self.mappings[other.name]
+            mapping = other.sources.get(self.name) or self.mappings[other.name]
         table = np.full(256, VOID, np.uint8)
         for label_class in self.classes:
             name = mapping.get(label_class.name)
@@ -128,6 +131,7 @@ def _parse(content: Any, path: Path) -> LabelSet:
         void_color=_parse_color(void.get("color", [0, 0, 0]), f"label set {path}: void"),
         void_values=tuple(values),
         mappings=_parse_mappings(content.get("mappings", {}), names, path),
+        sources=_parse_sources(content.get("sources", {}), names, path),
     )
 
 
@@ -148,6 +152,17 @@ def _parse_mappings(content: Any, names: list[str], path: Path) -> dict[str, dic
         for name, other in mapping.items():
             if other is not None and not isinstance(other, str):
                 raise LabelSetError(f"{place}.{name} is {other!r}, expected a class name or null")
+    return content
+
+
+def _parse_sources(content: Any, names: list[str], path: Path) -> dict[str, dict[str, str | None]]:
+    place = f"label set {path}: sources"
+    if not isinstance(content, dict) or not all(isinstance(m, dict) for m in content.values()):
+        raise LabelSetError(f"{place}: expected, by label set, one of these classes for each class")
+    for source, mapping in content.items():
+        for other, name in mapping.items():
+            if name is not None and name not in names:
+                raise LabelSetError(f"{place}.{source}.{other} is {name!r}, which is no class here")
     return content
 
 

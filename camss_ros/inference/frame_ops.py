@@ -1,5 +1,6 @@
 """What happens to a frame before and after the network, as tensor operations on its device."""
 
+import math
 from functools import lru_cache
 
 import torch
@@ -118,3 +119,19 @@ def _interpolation(length: int, target: int) -> tuple[Tensor, Tensor, Tensor]:
         places = ((torch.arange(target) + 0.5) * (length / target) - 0.5).clamp_(min=0)
         first = places.long().clamp_(max=length - 1)
         return first, (first + 1).clamp_(max=length - 1), places - first
+
+
+def to_uncertainty(probabilities: Tensor, size: tuple[int, int]) -> Tensor:
+    """Entropy over the classes of each pixel, as a share of the largest possible one.
+
+    Args:
+        probabilities: [1, classes, h, w] class probabilities, averaged over samples.
+        size: (height, width) of the result.
+
+    Returns:
+        uint8 [height, width]: 0 where one class is certain, 255 where all are equally likely.
+    """
+    entropy = torch.special.entr(probabilities).sum(dim=1, keepdim=True)
+    share = entropy / math.log(max(2, probabilities.shape[1]))
+    share = functional.interpolate(share, size=size, mode="bilinear", align_corners=False)
+    return (share[0, 0].clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)

@@ -9,7 +9,8 @@ import torch
 
 from camss_ros.inference.backends import Backend, open_backend
 from camss_ros.inference.device import select_device
-from camss_ros.inference.frame_ops import to_labels
+from camss_ros.inference.frame_ops import to_labels, to_uncertainty
+from camss_ros.inference.memory import release_cached_memory
 from camss_ros.inference.stage_clock import StageClock
 from camss_ros.model.checkpoint import CONFIG_FILE, find_model, read_config
 from camss_ros.model.label_class import LabelClass
@@ -33,12 +34,15 @@ class Segmentation:
             total. Iterative decoding alternates transformer and sampling: all of it is `sampling`.
             A backend that runs the network as one graph has `network` in place of the four.
         steps: denoiser evaluations a token took in each iteration.
+        uncertainty: uint8 [H, W], entropy over the classes (255: all equally likely), where it
+            was asked for.
     """
 
     labels: np.ndarray
     confidence: np.ndarray
     timings: dict[str, float]
     steps: int
+    uncertainty: np.ndarray | None = None
 
 
 class Segmenter:
@@ -98,6 +102,7 @@ class Segmenter:
         output_size: tuple[int, int] | None = None,
         *,
         cancelled: Callable[[], bool] | None = None,
+        uncertainty: bool = False,
     ) -> Segmentation:
         """Segment one frame.
 
@@ -105,6 +110,7 @@ class Segmenter:
             image: uint8 [H, W, 3] RGB.
             output_size: (height, width) of the result, by default the image's.
             cancelled: asked between stages; where it says true the frame is given up.
+            uncertainty: also compute the uncertainty.
 
         Raises:
             ValueError: not such an image.
@@ -125,9 +131,10 @@ class Segmenter:
         void_last = probabilities.shape[1] > len(self.classes)
         size = output_size or (image.shape[0], image.shape[1])
         result = to_labels(probabilities, size, void_last).cpu().numpy()
+        entropy = to_uncertainty(probabilities, size).cpu().numpy() if uncertainty else None
         clock.mark("postprocess")
         steps = backend.steps(sampling)
-        return Segmentation(result[0], result[1], clock.seconds(), steps)
+        return Segmentation(result[0], result[1], clock.seconds(), steps, entropy)
 
     def warm_up(self, height: int, width: int) -> None:
         """Do what makes first frames slow: build what the backend needs, segment a grey frame.
@@ -143,8 +150,11 @@ class Segmenter:
         if self._backend is not None:
             self._backend.close()
         self._backend = None
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        self.release_memory()
+
+    def release_memory(self) -> None:
+        """Free what is only kept for the next frame."""
+        release_cached_memory(self.device)
 
     def _open_backend(self) -> Backend:
         if self._backend is None:

@@ -12,8 +12,9 @@ def scale_camera_info(
     """The calibration of an image as that of its mask; sizes are (height, width) in pixels.
 
     Focal lengths, principal point, stereo baseline terms and region of interest are scaled as
-    image_proc's resize node does; distortion and rotation do not depend on the size
-    (sensor_msgs/CameraInfo). `header` becomes the header.
+    image_proc's resize node does; distortion, rotation and binning do not depend on the size
+    (sensor_msgs/CameraInfo). `info` may be of the full sensor where the image is binned or cropped:
+    the scale is that from image to mask. `header` becomes the header.
     """
     scale_y, scale_x = (mask / image for mask, image in zip(mask_size, image_size, strict=True))
     scaled = deepcopy(info)
@@ -28,8 +29,9 @@ def scale_camera_info(
         matrix[columns + 2] *= scale_y  # cy
     p[3] *= scale_x  # Tx = -fx * baseline
     p[7] *= scale_y  # Ty
-    scaled.roi.x_offset = round(info.roi.x_offset * scale_x)
-    scaled.roi.y_offset = round(info.roi.y_offset * scale_y)
-    scaled.roi.width = round(info.roi.width * scale_x)
-    scaled.roi.height = round(info.roi.height * scale_y)
+    (mask_height, mask_width), (height, width) = mask_size, image_size
+    scaled.roi.x_offset = info.roi.x_offset * mask_width // width
+    scaled.roi.y_offset = info.roi.y_offset * mask_height // height
+    scaled.roi.width = info.roi.width * mask_width // width
+    scaled.roi.height = info.roi.height * mask_height // height
     return scaled

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -60,20 +62,17 @@ class FrameCounter:
 
 
 def diagnostic_status(
-    name: str, state: str, counts: FrameCounts, previous: FrameCounts
+    name: str,
+    state: str,
+    counts: FrameCounts,
+    found: Sequence[tuple[int, str]] = (),
+    facts: Mapping[str, object] = MappingProxyType({}),
 ) -> DiagnosticStatus:
     """The counts as diagnostic_msgs/DiagnosticStatus.
 
-    WARN when images were rejected or failed since `previous`, the counts of the last report.
-    `name` is the node's full name, `state` the label of its lifecycle state.
+    `name` is the node's full name, `state` what it does, `found` what is not as it should be
+    (`health.assess`), `facts` further values.
     """
-    trouble = (counts.rejected.total() + counts.failed) - (
-        previous.rejected.total() + previous.failed
-    )
-    if trouble > 0:
-        level, message = DiagnosticStatus.WARN, f"{trouble} images could not be segmented"
-    else:
-        level, message = DiagnosticStatus.OK, state
     values = {
         "state": state,
         "received": counts.received,
@@ -82,11 +81,12 @@ def diagnostic_status(
         "failed": counts.failed,
         "rejected": counts.rejected.total(),
         **{f"rejected: {reason}": count for reason, count in sorted(counts.rejected.items())},
+        **facts,
     }
     return DiagnosticStatus(
-        level=level,
+        level=bytes([max((level for level, _ in found), default=0)]),
         name=f"{name}: segmentation",
-        message=message,
+        message="; ".join(text for _, text in found) or state,
         hardware_id="",
         values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
     )

@@ -26,16 +26,18 @@ class Change(Enum):
     """When a parameter may change."""
 
     NEVER = "cannot change while the node runs"
+    RELOAD = "takes effect when a model is loaded: at configuration or by ~/reload_model"
     UNCONFIGURED = "changes only while the node is unconfigured: clean it up first"
     ALWAYS = "may change at any time"
 
 
 @dataclass(frozen=True)
 class ParameterSpec:
-    """One parameter. `default` fixes the type; `bounds` are inclusive."""
+    """One parameter. `default` fixes the type, and the length of an array; `bounds` are
+    inclusive."""
 
     name: str
-    default: bool | int | float | str
+    default: bool | int | float | str | tuple[int, ...]
     description: str
     change: Change
     choices: tuple[str, ...] = ()
@@ -45,12 +47,12 @@ class ParameterSpec:
         """The description for `ros2 param describe`, with ranges that rclpy enforces."""
         descriptor = ParameterDescriptor(
             name=self.name,
-            type=Parameter.Type.from_parameter_value(self.default).value,
+            type=Parameter.Type.from_parameter_value(self.initial()).value,
             description=self.description,
             additional_constraints=f"one of: {', '.join(self.choices)}" if self.choices else "",
             read_only=self.change is Change.NEVER,
         )
-        if self.bounds is not None:
+        if self.bounds is not None and not isinstance(self.default, tuple):
             low, high = self.bounds
             if isinstance(self.default, float):
                 descriptor.floating_point_range = [
@@ -62,6 +64,23 @@ class ParameterSpec:
                 ]
         return descriptor
 
+    def initial(self) -> bool | int | float | str | list[int]:
+        """The default as rclpy takes it."""
+        return list(self.default) if isinstance(self.default, tuple) else self.default
+
+    def problem(self, value: Any) -> str:
+        """Why a value is refused that rclpy lets pass; empty if it is not."""
+        if self.choices and value not in self.choices:
+            return f"{self.name} must be one of {', '.join(self.choices)}, not {value!r}"
+        if isinstance(self.default, tuple) and self.bounds is not None:
+            low, high = self.bounds
+            if len(value) != len(self.default) or not all(low <= v <= high for v in value):
+                return (
+                    f"{self.name} must be {len(self.default)} numbers from {low} to {high}, "
+                    f"not {list(value)}"
+                )
+        return ""
+
 
 SPECS = (
     ParameterSpec(
@@ -71,33 +90,33 @@ SPECS = (
         "model",
         "camss-tiny",
         "Name of a bundled model, directory of a saved one, or Hugging Face Hub id.",
-        Change.UNCONFIGURED,
+        Change.RELOAD,
     ),
     ParameterSpec(
         "device",
         "auto",
         "Where the network runs: auto (CUDA if there is one), cpu, cuda or cuda:N.",
-        Change.UNCONFIGURED,
+        Change.RELOAD,
     ),
     ParameterSpec(
         "precision",
         "auto",
         "Number format of the network.",
-        Change.UNCONFIGURED,
+        Change.RELOAD,
         choices=("auto", "fp32", "bf16", "fp16"),
     ),
     ParameterSpec(
         "backend",
         "auto",
         "What runs the network; auto measures once which is the fastest on this machine.",
-        Change.UNCONFIGURED,
+        Change.RELOAD,
         choices=("auto", "torch", "compile", "onnxruntime", "openvino", "tensorrt"),
     ),
     ParameterSpec(
         "seed",
         0,
         "Seed of the sampling noise: the same image gives the same labels.",
-        Change.UNCONFIGURED,
+        Change.RELOAD,
         bounds=(0, 2**31 - 1),
     ),
     ParameterSpec(
@@ -129,11 +148,33 @@ SPECS = (
         bounds=(0.0, 2.0),
     ),
     ParameterSpec(
-        "mask_scale",
-        1.0,
-        "Size of mask and confidence relative to the image.",
+        "output_size",
+        (0, 0),
+        "Width and height of the outputs; 0: as the image, or from the other at its aspect ratio.",
         Change.ALWAYS,
-        bounds=(0.0625, 1.0),
+        bounds=(0, 16384),
+    ),
+    ParameterSpec(
+        "mask_format",
+        "mono8",
+        "mono8: class ids; autoware_rle: Image of runs of class and length; "
+        "png: CompressedImage on `segmentation/mask/compressed`.",
+        Change.UNCONFIGURED,
+        choices=("mono8", "autoware_rle", "png"),
+    ),
+    ParameterSpec(
+        "label_set",
+        "",
+        "Label set that is published: a name, a YAML file, or empty for the model's own "
+        "(autoware16 with mask_format autoware_rle).",
+        Change.UNCONFIGURED,
+    ),
+    ParameterSpec(
+        "ignore_below_confidence",
+        0.0,
+        "Pixels whose class is less probable become 255 (void).",
+        Change.ALWAYS,
+        bounds=(0.0, 1.0),
     ),
     ParameterSpec(
         "image_transport",
@@ -156,6 +197,62 @@ SPECS = (
         Change.UNCONFIGURED,
         choices=tuple(PROFILES),
     ),
+    ParameterSpec(
+        "warn_no_image",
+        2.0,
+        "Time without an image (s), for WARN in /diagnostics. 0: never.",
+        Change.ALWAYS,
+        bounds=(0.0, 3600.0),
+    ),
+    ParameterSpec(
+        "error_no_image",
+        10.0,
+        "Time without an image (s), for ERROR in /diagnostics. 0: never.",
+        Change.ALWAYS,
+        bounds=(0.0, 3600.0),
+    ),
+    ParameterSpec(
+        "warn_latency",
+        0.0,
+        "95th percentile of the latency (s), for WARN in /diagnostics. 0: never.",
+        Change.ALWAYS,
+        bounds=(0.0, 3600.0),
+    ),
+    ParameterSpec(
+        "error_latency",
+        0.0,
+        "95th percentile of the latency (s), for ERROR in /diagnostics. 0: never.",
+        Change.ALWAYS,
+        bounds=(0.0, 3600.0),
+    ),
+    ParameterSpec(
+        "warn_rate",
+        0.0,
+        "Label images a second, below this (Hz), for WARN in /diagnostics. 0: never.",
+        Change.ALWAYS,
+        bounds=(0.0, 1000.0),
+    ),
+    ParameterSpec(
+        "error_rate",
+        0.0,
+        "Label images a second, below this (Hz), for ERROR in /diagnostics. 0: never.",
+        Change.ALWAYS,
+        bounds=(0.0, 1000.0),
+    ),
+    ParameterSpec(
+        "warn_unusable",
+        0.0,
+        "Share of images that could not be segmented (share), for WARN in /diagnostics.",
+        Change.ALWAYS,
+        bounds=(0.0, 1.0),
+    ),
+    ParameterSpec(
+        "error_unusable",
+        0.5,
+        "Share of images that could not be segmented (share), for ERROR in /diagnostics.",
+        Change.ALWAYS,
+        bounds=(0.0, 1.0),
+    ),
 )
 
 
@@ -171,11 +268,11 @@ class NodeParameters:
 
     def __init__(self, node: Node, is_unconfigured: Callable[[], bool]) -> None:
         self._specs = {spec.name: spec for spec in SPECS}
-        self._values: dict[str, Any] = {spec.name: spec.default for spec in SPECS}
+        self._values: dict[str, Any] = {spec.name: spec.initial() for spec in SPECS}
         self._is_unconfigured = is_unconfigured
         node.add_on_set_parameters_callback(self._on_set)
         for spec in SPECS:
-            node.declare_parameter(spec.name, spec.default, spec.descriptor())
+            node.declare_parameter(spec.name, spec.initial(), spec.descriptor())
 
     def __getitem__(self, name: str) -> Any:
         return self._values[name]
@@ -197,8 +294,8 @@ class NodeParameters:
         accepted = {p.name: p.value for p in parameters if p.name in self._specs}
         for name, value in accepted.items():
             spec = self._specs[name]
-            if spec.choices and value not in spec.choices:
-                return _refused(f"{name} must be one of {', '.join(spec.choices)}, not {value!r}")
+            if problem := spec.problem(value):
+                return _refused(problem)
             if spec.change is Change.UNCONFIGURED and not self._is_unconfigured():
                 return _refused(f"{name} {spec.change.value}")
         # One assignment: the inference thread sees all of the new values or none.

@@ -2,7 +2,8 @@
 
 Subscribes (relative names): `image` (sensor_msgs/Image; `image/compressed` with
 `image_transport: compressed`) and `camera_info`. Publishes below `segmentation/`: `mask`,
-`confidence`, `overlay`, `camera_info`, `label_info`, `status`; and `/diagnostics`.
+`confidence`, `uncertainty`, `overlay`, `camera_info`, `label_info`, `status`; and `/diagnostics`.
+Services: `~/set_enabled` (std_srvs/SetBool), `~/reload_model` (std_srvs/Trigger).
 """
 
 from __future__ import annotations
@@ -13,18 +14,23 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.clock import Clock, ClockType
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.clock import Clock, ClockType, JumpThreshold
+from rclpy.duration import Duration
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
+from std_srvs.srv import SetBool, Trigger
 
 from camss_ros.data.image_encoding import (
     ImageRejectedError,
@@ -32,14 +38,20 @@ from camss_ros.data.image_encoding import (
     compressed_to_rgb,
     image_to_rgb,
 )
-from camss_ros.nodes.camera_info import scale_camera_info
-from camss_ros.nodes.diagnostics import FrameCounter, diagnostic_array, diagnostic_status
+from camss_ros.nodes.diagnostics import (
+    FrameCounter,
+    FrameCounts,
+    diagnostic_array,
+    diagnostic_status,
+)
 from camss_ros.nodes.forward_log import forward_log
-from camss_ros.nodes.image_bridge import to_image_message
+from camss_ros.nodes.health import LatencyWindow, Observation, assess, latency, resident_bytes
 from camss_ros.nodes.inference_worker import InferenceWorker
-from camss_ros.nodes.label_info import label_info_message, label_info_type
+from camss_ros.nodes.input_monitor import explain_silence
+from camss_ros.nodes.memory_guard import MemoryGuard
+from camss_ros.nodes.outputs import LoadedModel, Outputs, enlarge
 from camss_ros.nodes.parameters import NodeParameters
-from camss_ros.nodes.qos import LATCHED, PROFILES
+from camss_ros.nodes.qos import PROFILES
 
 if TYPE_CHECKING:
     from camss_ros.inference.segmenter import Segmentation, Segmenter
@@ -86,10 +98,16 @@ class SegmenterNode(LifecycleNode):
 
         self._status_type = SegmenterStatus
         self._segmenter_factory = segmenter_factory
-        self._segmenter: Segmenter | None = None
-        self.parameters = NodeParameters(self, lambda: self._segmenter is None)
-        self._worker: InferenceWorker[Image | CompressedImage] | None = None
-        self._outputs: dict[str, Any] = {}
+        self._model: LoadedModel | None = None
+        # Held while a frame is in work: a reloaded model takes over between two frames.
+        self._model_lock = threading.Lock()
+        self._reloading = False
+        self._enabled = True
+        self._memory = MemoryGuard()
+        self.parameters = NodeParameters(self, lambda: self._model is None)
+        # With the time of arrival.
+        self._worker: InferenceWorker[tuple[Image | CompressedImage, float]] | None = None
+        self._outputs: Outputs | None = None
         self._subscriptions_in: list[Any] = []
         self._camera_info: CameraInfo | None = None
         self._status = SegmenterStatus()
@@ -99,11 +117,25 @@ class SegmenterNode(LifecycleNode):
         forward_log("camss_ros", self.get_logger())
 
         self._counter = FrameCounter()
-        self._reported = self._counter.snapshot()
+        self._latencies = LatencyWindow()
+        self._reset_reports()
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # A steady clock: a paused simulation does not stop the reports.
         self._timer = self.create_timer(
             STATUS_PERIOD, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
+        self.create_service(SetBool, "~/set_enabled", self._on_set_enabled)
+        # A group of its own: images go on while a model loads.
+        self.create_service(
+            Trigger,
+            "~/reload_model",
+            self._on_reload_model,
+            callback_group=MutuallyExclusiveCallbackGroup(),
+        )
+        # A bag that starts again, a simulation that is reset.
+        self._jump_handle = self.get_clock().create_jump_callback(
+            JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1)),
+            post_callback=self._on_time_jump,
         )
 
     # --- Lifecycle ------------------------------------------------------------------------------
@@ -111,41 +143,30 @@ class SegmenterNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and create the outputs."""
         try:
-            self._segmenter = self._segmenter_factory(self.parameters)
-            self._segmenter.warm_up(*WARM_UP_SIZE)
+            self._model = LoadedModel.load(self._segmenter_factory, self.parameters)
+            self._model.segmenter.warm_up(*WARM_UP_SIZE)
         except Exception as error:  # whatever it is, the node stays and can be configured again
             self.get_logger().error(f"cannot load model {self.parameters['model']!r}: {error}")
             self._release()
             return TransitionCallbackReturn.FAILURE
-        self._create_outputs()
-        self._status = self._status_type(
-            model=self._segmenter.model_name,
-            device=str(self._segmenter.device),
-            backend=self._segmenter.backend,
-        )
+        self._outputs = Outputs(self, self.parameters, self._status_type, self._warn)
+        self._status = self._status_type()
         self._state = "inactive"
-        self.get_logger().info(
-            f"configured: model {self._status.model} on {self._status.device} "
-            f"by {self._status.backend}, "
-            f"{len(self._segmenter.classes)} classes"
-        )
+        self._tell_model("configured")
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start to segment."""
         result = super().on_activate(state)  # enables the publishers
         self._counter.reset()
-        self._reported = self._counter.snapshot()
-        assert self._segmenter is not None
-        if "label_info" in self._outputs:
-            header = Header(stamp=self.get_clock().now().to_msg())
-            message = label_info_message(self._segmenter.classes, header)
-            self._outputs["label_info"].publish(message)
-        self._worker = InferenceWorker(self._segment, self._counter.dropped)
-        self._create_subscriptions()
+        self._memory.reset()
+        assert self._model is not None
+        assert self._outputs is not None
+        self._outputs.publish_label_info(self._model.mapping)
         self._state = "active"
+        if self._enabled:
+            self._start_inference()
         self._publish_status()
-        self.get_logger().info(f"active: segmenting {self._subscriptions_in[0].topic_name}")
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -186,6 +207,12 @@ class SegmenterNode(LifecycleNode):
         if self._worker is not None:
             self._worker.cancel()
 
+    def _start_inference(self) -> None:
+        self._reset_reports()
+        self._worker = InferenceWorker(self._segment, self._counter.dropped)
+        self._create_subscriptions()
+        self.get_logger().info(f"active: segmenting {self._subscriptions_in[0].topic_name}")
+
     def _stop_inference(self) -> None:
         for subscription in self._subscriptions_in:
             self.destroy_subscription(subscription)
@@ -197,47 +224,106 @@ class SegmenterNode(LifecycleNode):
 
     def _release(self) -> None:
         self._stop_inference()
-        for publisher in self._outputs.values():
-            self.destroy_lifecycle_publisher(publisher)
-        self._outputs = {}
-        if self._segmenter is not None:
-            self._segmenter.close()
-            self._segmenter = None
+        if self._outputs is not None:
+            self._outputs.destroy()
+            self._outputs = None
+        with self._model_lock:
+            if self._model is not None:
+                self._model.segmenter.close()
+                self._model = None
         self._camera_info = None
 
-    def _create_outputs(self) -> None:
-        qos = PROFILES[self.parameters["output_qos"]]
-        kinds: dict[str, tuple[type, Any]] = {
-            "mask": (Image, qos),
-            "confidence": (Image, qos),
-            "overlay": (Image, qos),
-            "camera_info": (CameraInfo, qos),
-            "status": (self._status_type, LATCHED),
-        }
-        label_info = label_info_type()
-        if label_info is None:
-            self.get_logger().warning("vision_msgs is not installed: no segmentation/label_info")
-        else:
-            kinds["label_info"] = (label_info, LATCHED)
-        for name, (kind, profile) in kinds.items():
-            topic = f"segmentation/{name}"
-            self._outputs[name] = self.create_lifecycle_publisher(kind, topic, profile)
+    def _tell_model(self, what: str) -> None:
+        assert self._model is not None
+        segmenter = self._model.segmenter
+        with self._status_lock:
+            self._status.model = segmenter.model_name
+            self._status.device = str(segmenter.device)
+            self._status.backend = segmenter.backend
+        self.get_logger().info(
+            f"{what}: model {segmenter.model_name} on {segmenter.device} by {segmenter.backend}, "
+            f"{len(self._model.mapping.classes)} classes"
+        )
 
     def _create_subscriptions(self) -> None:
         qos = PROFILES[self.parameters["image_qos"]]
+        events = SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible_qos)
         if self.parameters["image_transport"] == "compressed":
             image = self.create_subscription(
-                CompressedImage, "image/compressed", self._on_compressed_image, qos
+                CompressedImage,
+                "image/compressed",
+                self._on_compressed_image,
+                qos,
+                event_callbacks=events,
             )
         else:
-            image = self.create_subscription(Image, "image", self._on_image, qos)
-        info = self.create_subscription(CameraInfo, "camera_info", self._on_camera_info, qos)
+            image = self.create_subscription(
+                Image, "image", self._on_image, qos, event_callbacks=events
+            )
+        info = self.create_subscription(
+            CameraInfo, "camera_info", self._on_camera_info, qos, event_callbacks=events
+        )
         self._subscriptions_in = [image, info]
+
+    # --- Services -------------------------------------------------------------------------------
+
+    def _on_set_enabled(
+        self, request: SetBool.Request, response: SetBool.Response
+    ) -> SetBool.Response:
+        """Stop or go on listening to images; the model stays loaded."""
+        changed, self._enabled = self._enabled != request.data, request.data
+        if changed and self._state == "active":
+            if self._enabled:
+                self._memory.reset()
+                self._start_inference()
+            else:
+                self._stop_inference()
+        response.success = True
+        response.message = "enabled" if self._enabled else "disabled"
+        if self._state != "active":
+            response.message += f", once the node is active (it is {self._state})"
+        return response
+
+    async def _on_reload_model(
+        self, request: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        """Load the model of the parameters beside the one in use, and change to it."""
+        if self._model is None or self._reloading:
+            response.message = "a model is being loaded" if self._reloading else "not configured"
+            return response
+        self._reloading = True
+        done: rclpy.Future = rclpy.Future(executor=self.executor)
+        threading.Thread(target=self._reload_model, args=[done], daemon=True).start()
+        response.message = await done
+        response.success = not response.message.startswith("failed")
+        return response
+
+    def _reload_model(self, done: rclpy.Future) -> None:
+        try:
+            loaded = LoadedModel.load(self._segmenter_factory, self.parameters)
+            loaded.segmenter.warm_up(*WARM_UP_SIZE)
+            with self._model_lock:
+                replaced, self._model = self._model, loaded if self._model else None
+            if replaced is None:  # cleaned up meanwhile
+                loaded.segmenter.close()
+                raise RuntimeError("the node was cleaned up")
+            replaced.segmenter.close()
+            self._memory.reset()
+            self._tell_model("reloaded")
+            if self._state == "active" and self._outputs is not None:
+                self._outputs.publish_label_info(loaded.mapping)
+            done.set_result(f"loaded {loaded.segmenter.model_name}")
+        except Exception as error:  # the old model goes on
+            message = f"failed to load model {self.parameters['model']!r}: {error}"
+            self.get_logger().error(f"{message}; the model in use stays")
+            done.set_result(message)
+        finally:
+            self._reloading = False
 
     # --- Input, in the executor -----------------------------------------------------------------
 
     def _on_image(self, message: Image) -> None:
-        self._counter.received()
+        self._note_arrival()
         try:
             # Checked before its turn: a bad image must not overtake a good one.
             check_image(message)
@@ -247,15 +333,34 @@ class SegmenterNode(LifecycleNode):
         self._submit(message)
 
     def _on_compressed_image(self, message: CompressedImage) -> None:
-        self._counter.received()
+        self._note_arrival()
         self._submit(message)
+
+    def _note_arrival(self) -> None:
+        self._counter.received()
+        self._last_image = time.monotonic()
 
     def _submit(self, message: Image | CompressedImage) -> None:
         assert self._worker is not None
-        self._worker.submit(message)
+        self._worker.submit((message, time.monotonic()))
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         self._camera_info = message
+
+    def _on_incompatible_qos(self, event: Any) -> None:
+        for subscription in self._subscriptions_in:
+            reason = self._explain(subscription)
+            if "incompatible" in reason:
+                self._warn("incompatible_qos", reason)
+
+    def _explain(self, subscription: Any) -> str:
+        kind = subscription.msg_type
+        type_name = f"{kind.__module__.partition('.')[0]}/msg/{kind.__name__}"
+        return explain_silence(self, subscription.topic_name, type_name, subscription.qos_profile)
+
+    def _on_time_jump(self, jump: Any) -> None:
+        self._latencies.clear()
+        self.get_logger().info("time jumped back: latencies start again")
 
     def _reject(self, error: ImageRejectedError) -> None:
         self._counter.rejected(error.reason)
@@ -270,15 +375,18 @@ class SegmenterNode(LifecycleNode):
 
     # --- Inference and output, in the inference thread ------------------------------------------
 
-    def _segment(self, message: Image | CompressedImage, cancelled: Callable[[], bool]) -> None:
+    def _segment(
+        self, frame: tuple[Image | CompressedImage, float], cancelled: Callable[[], bool]
+    ) -> None:
+        message, arrival = frame
         try:
             is_raw = isinstance(message, Image)
             image = image_to_rgb(message) if is_raw else compressed_to_rgb(message)
-            size = self._mask_size(image)
-            assert self._segmenter is not None
-            self._segmenter.sampling = self.parameters.sampling()
-            result = self._segmenter.segment(image, size, cancelled=cancelled)
-            self._publish(image, result, message.header)
+            with self._model_lock:
+                model = self._model
+                assert model is not None
+                result = self._infer(model.segmenter, image, cancelled)
+            self._publish(model, image, result, message.header, arrival)
         except ImageRejectedError as error:
             self._reject(error)
         except Exception as error:  # one image must not end the node
@@ -288,30 +396,54 @@ class SegmenterNode(LifecycleNode):
                 self._counter.failed()
                 self._warn("failed", f"segmentation failed: {type(error).__name__}: {error}")
 
-    def _mask_size(self, image: np.ndarray) -> tuple[int, int]:
-        scale = self.parameters["mask_scale"]
-        height, width = image.shape[:2]
-        return max(1, round(height * scale)), max(1, round(width * scale))
+    def _infer(
+        self, segmenter: Segmenter, image: np.ndarray, cancelled: Callable[[], bool]
+    ) -> Segmentation:
+        """Segment; where memory runs out, again with less, until there is nothing left to save."""
+        from camss_ros.inference.memory import is_out_of_memory
 
-    def _publish(self, image: np.ndarray, result: Segmentation, header: Header) -> None:
+        assert self._outputs is not None
+        height, width = image.shape[:2]
+        size = self._outputs.output_size((height, width))
+        # Not computed unless somebody listens.
+        options = {"uncertainty": True} if self._outputs.is_heard("uncertainty") else {}
+        while True:
+            sampling = self.parameters.sampling()
+            segmenter.sampling = replace(sampling, samples=1) if self._memory.level else sampling
+            small = segmenter.input_size if self._memory.level > 1 else size
+            try:
+                result = segmenter.segment(image, small, cancelled=cancelled, **options)
+            except Exception as error:
+                if not is_out_of_memory(error) or not self._memory.reduce():
+                    raise
+            else:
+                self._memory.succeeded()
+                return result if small == size else enlarge(result, size)
+            # Only here, without the exception, is the memory of the failed attempt free.
+            segmenter.release_memory()
+            self._warn("memory", f"out of memory, from now on: {self._memory.measure}")
+
+    def _publish(
+        self,
+        model: LoadedModel,
+        image: np.ndarray,
+        result: Segmentation,
+        header: Header,
+        arrival: float,
+    ) -> None:
         outputs = self._outputs
-        outputs["mask"].publish(to_image_message(result.labels, "mono8", header))
-        outputs["confidence"].publish(to_image_message(result.confidence, "mono8", header))
-        if self._camera_info is not None:
-            sizes = image.shape[:2], result.labels.shape
-            outputs["camera_info"].publish(scale_camera_info(self._camera_info, *sizes, header))
+        assert outputs is not None
+        height, width = image.shape[:2]
+        labels = outputs.publish(model.mapping, result, header, self._camera_info, (height, width))
         self._counter.segmented()
         stamp = header.stamp.sec * 10**9 + header.stamp.nanosec
-        latency = (self.get_clock().now().nanoseconds - stamp) / 1e9
+        seconds = latency(self.get_clock().now().nanoseconds, stamp, arrival)
+        self._latencies.add(seconds)
         # Backends differ in the stages that they tell apart.
         stages = {**dict.fromkeys(STAGES, 0.0), **result.timings}
-        self._publish_status(header=header, latency=latency, **stages)
-        if outputs["overlay"].get_subscription_count() > 0:
-            from camss_ros.data.drawing import overlay
-
-            assert self._segmenter is not None
-            picture = overlay(image, result.labels, self._segmenter.classes)
-            outputs["overlay"].publish(to_image_message(picture, "rgb8", header))
+        self._publish_status(header=header, latency=seconds, **stages)
+        if outputs.is_heard("overlay"):
+            outputs.publish_overlay(image, labels, model.mapping, header)
 
     # --- Reports --------------------------------------------------------------------------------
 
@@ -326,17 +458,72 @@ class SegmenterNode(LifecycleNode):
             for name in ("received", "segmented", "dropped", "failed"):
                 setattr(status, name, getattr(counts, name))
             status.rejected = counts.rejected.total()
-            self._outputs["status"].publish(status)
+            if self._outputs is not None:
+                self._outputs.publish_status(status)
+
+    def _reset_reports(self) -> None:
+        self._reported = self._counter.snapshot()
+        self._reported_at = self._last_image = time.monotonic()
+        self._latencies.clear()
 
     def _report(self) -> None:
-        counts = self._counter.snapshot()
+        counts, now = self._counter.snapshot(), time.monotonic()
+        works = self._worker is not None
+        found = assess(self._observe(counts, now), self.parameters) if works else []
+        state = "disabled" if self._state == "active" and not works else self._state
         status = diagnostic_status(
-            self.get_fully_qualified_name(), self._state, counts, self._reported
+            self.get_fully_qualified_name(), state, counts, found, self._facts(counts, now)
         )
         self._diagnostics.publish(diagnostic_array(self.get_clock().now().to_msg(), status))
-        self._reported = counts
+        self._reported, self._reported_at = counts, now
         if self._state == "active":
             self._publish_status()
+
+    def _observe(self, counts: FrameCounts, now: float) -> Observation:
+        previous = self._reported
+        silence = now - self._last_image
+        reason = ""
+        if silence >= min(self.parameters["warn_no_image"], self.parameters["error_no_image"]):
+            reason = self._explain(self._subscriptions_in[0])
+            if self.get_parameter("use_sim_time").value and not self.count_publishers("/clock"):
+                reason += "; use_sim_time is set and nobody publishes /clock"
+            if self.parameters["warn_no_image"] > 0:
+                self._warn("no_image", f"no image for {silence:.1f} s: {reason}")
+        return Observation(
+            period=max(now - self._reported_at, 1e-3),
+            received=counts.received - previous.received,
+            segmented=counts.segmented - previous.segmented,
+            unusable=counts.rejected.total()
+            + counts.failed
+            - previous.rejected.total()
+            - previous.failed,
+            latency=self._latencies.percentile(95),
+            silence=silence,
+            silence_reason=reason,
+            memory_measure=self._memory.measure,
+            out_of_memory=self._memory.exhausted,
+        )
+
+    def _facts(self, counts: FrameCounts, now: float) -> dict[str, object]:
+        period = max(now - self._reported_at, 1e-3)
+        facts: dict[str, object] = {
+            "input rate (Hz)": f"{(counts.received - self._reported.received) / period:.2f}",
+            "output rate (Hz)": f"{(counts.segmented - self._reported.segmented) / period:.2f}",
+            "latency p50 (s)": f"{self._latencies.percentile(50):.4f}",
+            "latency p95 (s)": f"{self._latencies.percentile(95):.4f}",
+            "time without an image (s)": f"{now - self._last_image:.1f}",
+            "steps": self.parameters["steps"],
+            "memory (MB)": resident_bytes() // 10**6,
+        }
+        if (model := self._model) is not None:
+            from camss_ros.inference.memory import memory_in_use
+
+            facts["device"] = model.segmenter.device
+            facts["model"] = model.segmenter.model_name
+            facts["GPU memory (MB)"] = memory_in_use(model.segmenter.device) // 10**6
+        if self._subscriptions_in:
+            facts["image publishers"] = self._subscriptions_in[0].get_publisher_count()
+        return facts
 
 
 def main(arguments: list[str] | None = None) -> int:

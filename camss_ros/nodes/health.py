@@ -1,0 +1,120 @@
+"""From numbers to OK, WARN or ERROR: what a second of work looked like."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+OK, WARN, ERROR = 0, 1, 2  # diagnostic_msgs/DiagnosticStatus, as numbers
+# An image whose stamp is older than that, or from the future, tells nothing about latency: a bag
+# that is played back, a clock that was set, a driver without stamps.
+PLAUSIBLE_AGE = 60.0  # s
+_WINDOW = 256  # frames
+
+
+class Limits(Protocol):
+    """The parameters of the node."""
+
+    def __getitem__(self, name: str, /) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What happened since the last report.
+
+    Attributes:
+        period: length of the time, s.
+        received, segmented, unusable: images; unusable ones were rejected or failed.
+        latency: p95, s; nan without a frame.
+        silence: since the last image, or since activation, s.
+        silence_reason: asked from the ROS graph; empty while it is not needed.
+        memory_measure: what is done without after the memory ran out.
+        out_of_memory: the last frame failed for lack of memory.
+    """
+
+    period: float
+    received: int
+    segmented: int
+    unusable: int
+    latency: float
+    silence: float
+    silence_reason: str = ""
+    memory_measure: str = ""
+    out_of_memory: bool = False
+
+
+def assess(observed: Observation, limits: Limits) -> list[tuple[int, str]]:
+    """(level, text) of everything that is not as it should be.
+
+    limits: the parameters warn_* and error_* of the node; 0 switches one off, but for *_unusable.
+    """
+    found: list[tuple[int, str]] = []
+
+    def above(name: str, value: float, text: str) -> None:
+        for level, prefix in ((ERROR, "error"), (WARN, "warn")):
+            limit = limits[f"{prefix}_{name}"]
+            if limit > 0 and value >= limit:
+                found.append((level, text))
+                return
+
+    if observed.out_of_memory:
+        remedy = "free some, or choose a smaller model or output_size, and call ~/reload_model"
+        found.append((ERROR, f"the device is out of memory: {remedy}"))
+    elif observed.memory_measure:
+        found.append((WARN, f"after running out of memory: {observed.memory_measure}"))
+    if observed.unusable:
+        share = observed.unusable / max(1, observed.received, observed.unusable)
+        level = ERROR if share >= limits["error_unusable"] else WARN
+        if share >= limits["warn_unusable"]:
+            found.append((level, f"{observed.unusable} images could not be segmented"))
+    silence = f"no image for {observed.silence:.1f} s: {observed.silence_reason}"
+    above("no_image", observed.silence, silence)
+    above("latency", observed.latency, f"latency {observed.latency:.3f} s (p95)")
+    if observed.received:
+        rate = observed.segmented / observed.period
+        for level, prefix in ((ERROR, "error"), (WARN, "warn")):
+            if rate < limits[f"{prefix}_rate"]:
+                found.append((level, f"{rate:.1f} label images a second"))
+                break
+    return found
+
+
+class LatencyWindow:
+    """Latencies of the last frames. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._seconds: deque[float] = deque(maxlen=_WINDOW)
+
+    def add(self, seconds: float) -> None:
+        with self._lock:
+            self._seconds.append(seconds)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._seconds.clear()
+
+    def percentile(self, percent: float) -> float:
+        """In s; nan without frames."""
+        with self._lock:
+            values = list(self._seconds)
+        return float(np.percentile(values, percent)) if values else math.nan
+
+
+def latency(now: int, stamp: int, arrival: float) -> float:
+    """Seconds from the stamp of an image until `now` (ns of the same clock), where that is
+    plausible; otherwise since `arrival` (`time.monotonic()`)."""
+    age = (now - stamp) / 1e9
+    return age if 0.0 <= age < PLAUSIBLE_AGE else time.monotonic() - arrival
+
+
+def resident_bytes() -> int:
+    """Memory of this process."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096

@@ -1,0 +1,140 @@
+"""A segmenter node with a segmenter that does what a test says, and somebody to talk to it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import rclpy
+import torch
+from rclpy.executors import SingleThreadedExecutor
+from ros_peer import RosPeer, wait_until
+
+from camss_ros.inference.segmenter import Segmentation
+from camss_ros.nodes.qos import LATCHED
+from camss_ros.nodes.segmenter_node import SegmenterNode
+
+CLASSES = tuple(
+    SimpleNamespace(id=i, name=name, color=(i, 0, 0)) for i, name in enumerate(("sky", "road"))
+)
+TIMINGS = {
+    name: 0.001
+    for name in (
+        "preprocess",
+        "tokens",
+        "transformer",
+        "sampling",
+        "decode",
+        "postprocess",
+        "total",
+    )
+}
+
+
+class ScriptedSegmenter:
+    """Labels an image with its first byte. Blocks or fails when told to."""
+
+    def __init__(self) -> None:
+        self.classes = CLASSES
+        self.device = torch.device("cpu")
+        self.input_size = (16, 24)
+        self.released = 0
+        self.model_name = "scripted"
+        self.backend = "scripted"
+        self.sampling: Any = None
+        self.closed = False
+        self.error: Exception | None = None
+        self.go = threading.Event()
+        self.go.set()
+        self.started: list[int] = []
+
+    def warm_up(self, height: int, width: int) -> None:
+        assert (height, width) > (0, 0)
+
+    def segment(
+        self,
+        image: np.ndarray,
+        output_size: tuple[int, int] | None = None,
+        *,
+        cancelled: Callable[[], bool],
+        uncertainty: bool = False,
+    ) -> Segmentation:
+        self.started.append(int(image[0, 0, 0]))
+        while not self.go.wait(0.01):
+            if cancelled():
+                raise RuntimeError("cancelled")
+        if self.error is not None:
+            raise self.error
+        size = output_size or image.shape[:2]
+        return Segmentation(
+            labels=np.full(size, image[0, 0, 0], np.uint8),
+            confidence=np.full(size, 200, np.uint8),
+            timings=TIMINGS,
+            steps=self.sampling.steps,
+            uncertainty=np.full(size, 9, np.uint8) if uncertainty else None,
+        )
+
+    def release_memory(self) -> None:
+        self.released += 1
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Running:
+    """A node, its segmenters in the order they were made, and a peer."""
+
+    def __init__(self, domain_id: int, *parameters: rclpy.Parameter) -> None:
+        self.segmenters: list[ScriptedSegmenter] = []
+        self.error: Exception | None = None
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context, domain_id=domain_id)
+        self.node = SegmenterNode(
+            segmenter_factory=self._make, context=self._context, parameter_overrides=parameters
+        )
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+        self.peer = RosPeer(domain_id)
+
+    def _make(self, parameters: Any) -> ScriptedSegmenter:
+        if self.error is not None:
+            raise self.error
+        segmenter = ScriptedSegmenter()
+        self.segmenters.append(segmenter)
+        return segmenter
+
+    @property
+    def segmenter(self) -> ScriptedSegmenter:
+        return self.segmenters[-1]
+
+    def connect(self, *ends: Any) -> None:
+        """Wait until ends of the peer and the node know each other, from both sides."""
+        wait_until(lambda: self.node._state == "active", "the node active")
+        self.peer.connect(*ends, others=[*self.node.publishers, *self.node.subscriptions])
+
+    def _spin(self) -> None:
+        self.node.autostart()
+        self._executor.spin()
+
+    def close(self) -> None:
+        self.peer.close()
+        self.node.cancel_inference()
+        self._executor.shutdown()
+        self._thread.join()
+        self.node.trigger_shutdown()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self._context)
+
+
+def status(peer: RosPeer, condition: Callable[[Any], bool]) -> Any:
+    from camss_ros.msg import SegmenterStatus
+
+    topic = "segmentation/status"
+    if topic not in peer.received:
+        peer.listen(SegmenterStatus, topic, LATCHED)
+    return peer.wait_for(topic, condition)
