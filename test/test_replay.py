@@ -100,7 +100,7 @@ def recorded(tmp_path: Path, answered: dict[int, np.ndarray]) -> dict:
 def test_drops_are_counted_and_what_came_back_is_scored(tmp_path: Path) -> None:
     truths = labels(4)
     write_bag(tmp_path / "bag", images(4), truths)
-    half = truths[2][::2, ::2]  # a node with mask_scale 0.5
+    half = truths[2][::2, ::2]  # a node with an output_size of half the image
     for _ in range(2):  # a second replay begins anew
         metrics = recorded(tmp_path, {0: truths[0], 2: half})
         assert metrics["live"]["lost on the way"] == 1

@@ -38,7 +38,8 @@ def _check(name: str, value: object, good: object, expected: str) -> None:
 class AugmentationOptions:
     """What is drawn at random, how often and how strongly. A pair is a uniform range.
 
-    The defaults are the bundled model's recipe; `PAPER` has all that the paper names.
+    The defaults are the bundled model's first recipe (config/train has today's); `PAPER` has all
+    that the paper names.
 
     Attributes:
         size: (height, width) of the result in pixels.
@@ -52,7 +53,7 @@ class AugmentationOptions:
         shear: standard deviation of the slant along either axis, degrees.
         skew: how far each corner moves at most, as a share of the sides (a perspective change).
         recolour: strength of exposure, white balance, contrast, saturation, slight blur and noise;
-            0 for none, 0.8 in the bundled model's recipe.
+            0 for none.
         color_jitter_probability: of brightness, contrast, saturation and hue as follows.
         color_jitter: factors of the first three are drawn from 1 - it to 1 + it.
         hue_jitter: largest turn of the hue, as a share of the colour circle.
