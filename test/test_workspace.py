@@ -1,8 +1,12 @@
 """The build files agree with each other, and the built messages are there."""
 
+import os
+import re
 import subprocess
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+
+import pytest
 
 import camss_ros
 
@@ -33,6 +37,17 @@ def test_the_checkout_and_the_built_messages_are_one_package() -> None:
 
     assert Path(cli.__file__).is_relative_to(ROOT)
     assert "latency" in SegmenterStatus.get_fields_and_field_types()
+
+
+@pytest.mark.parametrize("name", ["Dockerfile.x86", "Dockerfile.jetson"])
+def test_container_files_copy_and_start_what_is_there(name: str) -> None:
+    """All that can be said of them without building them."""
+    text = (ROOT / "docker" / name).read_text()
+    assert all((ROOT / source).exists() for source in re.findall(r"^COPY (\S+)", text, re.M))
+    (entry,) = re.findall(r'^ENTRYPOINT \["/ws/src/camss_ros/(.+)"\]', text, re.M)
+    assert os.access(ROOT / entry, os.X_OK)
+    (launch_file,) = re.findall(r"ros2 launch camss_ros (\S+)", (ROOT / entry).read_text())
+    assert (ROOT / "launch" / launch_file).is_file()
 
 
 def test_the_wrapper_passes_arguments_and_exit_code_on() -> None:
