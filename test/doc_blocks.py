@@ -43,8 +43,9 @@ class Block:
 
 
 def pages() -> list[Path]:
-    """README and every page of docs/."""
-    return [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+    """README, every page of docs/, and the cards of the bundled models."""
+    cards = (ROOT / "camss_ros" / "weights").glob("*/README.md")
+    return [ROOT / "README.md", *sorted(DOCS.rglob("*.md")), *sorted(cards)]
 
 
 def blocks_of(path: Path) -> list[Block]:
