@@ -150,6 +150,8 @@ def test_the_costmap_layer_of_nav2_finds_the_class_of_every_point(
     image = running.peer.publisher(Image, "image")
     cloud = running.peer.publisher(PointCloud2, "depth/points", qos_profile_sensor_data)
     running.peer.listen(DiagnosticStatus, "segmentation/label_info", LATCHED)
+    info = running.peer.wait_for("segmentation/label_info")
+    names = {entry.key: int(entry.value) for entry in info.values}
     sets = ExactTime(
         running.peer,
         {
@@ -167,8 +169,6 @@ def test_the_costmap_layer_of_nav2_finds_the_class_of_every_point(
         wait_until(lambda number=number: len(sets.sets) == number, f"set {number}")
         mask, confidence, points = sets.sets[-1].values()
         assert mask.header == message.header
-        (info,) = running.peer.received["segmentation/label_info"]
-        names = {entry.key: int(entry.value) for entry in info.values}
         assert costs(mask, confidence, points, names) == [CAMVID[i].name for i in labels.flat]
 
 
@@ -180,13 +180,16 @@ def test_names_come_before_the_first_mask_and_to_those_who_come_late(
     running = start(autostart=False)
     peer = running.peer
     arrived: list[str] = []
-    for topic, kind, qos in (
-        ("segmentation/label_info", DiagnosticStatus, LATCHED),
-        ("segmentation/mask", Image, qos_profile_sensor_data),
-    ):
+    ends = [
         peer.node.create_subscription(kind, topic, lambda _, t=topic: arrived.append(t), qos)
+        for topic, kind, qos in (
+            ("segmentation/label_info", DiagnosticStatus, LATCHED),
+            ("segmentation/mask", Image, qos_profile_sensor_data),
+        )
+    ]
     image = peer.publisher(Image, "image")
     assert peer.transition(Transition.TRANSITION_CONFIGURE)
+    peer.connect(*ends, others=running.node.publishers)
     assert peer.transition(Transition.TRANSITION_ACTIVATE)
 
     def mask_arrived() -> bool:  # images come all the while, from before it is activated
