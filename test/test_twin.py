@@ -108,6 +108,17 @@ def test_the_bundled_size_is_comparable():
     assert 0.9 < twin / sum(p.numel() for p in model.parameters()) < 1.1
 
 
+def test_every_parameter_in_training_has_a_gradient(config):
+    """Else several processes would wait for one that never comes."""
+    frames = [(np.zeros((32, 48, 3), np.uint8), np.zeros((32, 48), np.uint8))]
+    settings = TwinTrainingConfig(DataConfig("camvid"), LoopOptions(1, 1, 1e-3), config)
+    training = TwinTraining(Twin(config), settings, frames, frames).train()
+    image, label = (torch.from_numpy(each)[None] for each in frames[0])
+    training({"images": image.permute(0, 3, 1, 2), "labels": label})["loss"].backward()
+    lacking = [n for n, p in training.named_parameters() if p.requires_grad and p.grad is None]
+    assert not lacking
+
+
 def test_it_starts_from_a_segmenter_but_for_what_reads_latents(config, tiny_model, tmp_path):
     tiny_model.save_pretrained(tmp_path / "model")
     settings = TwinTrainingConfig(

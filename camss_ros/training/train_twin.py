@@ -91,7 +91,6 @@ class TwinTraining(Training):
     ) -> None:
         super().__init__()
         self._config, self._validation = config, validation
-        model.requires_grad_(True)
         freeze_stages(model.tokenizer, config.frozen_stages)
         self.model: Twin = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.weights: Tensor
