@@ -207,7 +207,8 @@ def test_a_bag_scores_exactly_as_its_folder(tmp_path: Path, model: Path) -> None
             cv2.imwrite(str(tmp_path / f"data/val/{folder}/{number}.png"), picture)
     options = ["--model", model, "--device", "cpu", "--steps", 2, "--seed", 3]
     result = run("evaluate", "--data", "camvid", "--root", tmp_path / "data", "--json",
-                 tmp_path / "scores.json", "--clip", *options)  # fmt: skip
+                 tmp_path / "scores.json", "--report", tmp_path / "folder.html", "--clip",
+                 *options)  # fmt: skip
     assert result.exit_code == 0, result.output
     result = run("make-bag", tmp_path / "data/val", "--output", tmp_path / "bag",
                  "--label-set", "camvid11")  # fmt: skip
@@ -221,6 +222,12 @@ def test_a_bag_scores_exactly_as_its_folder(tmp_path: Path, model: Path) -> None
     assert of_bag["miou"] is not None
     assert of_bag["flicker"] is not None
     assert of_bag == {key: of_folder[key] for key in of_bag}
+    totals = [
+        json.loads((tmp_path / name).read_text())["total"]
+        for name in ("folder.json", "out/report.json")
+    ]
+    for number in ("frames", "labelled_frames", "class_share", "scores", "confusion"):
+        assert totals[0][number] == totals[1][number], number
 
 
 def test_only_the_listed_frames_are_taken(tmp_path: Path, model: Path) -> None:

@@ -12,7 +12,9 @@ import pytest
 from bag_files import images, labels, write_bag
 from ros_peer import wait_until
 from small_model import save_small_model
+from typer.testing import CliRunner
 
+from camss_ros.cli import app
 from camss_ros.data.bag import Bag
 from camss_ros.data.label_sets import load_label_set
 from camss_ros.data.recording import Counts
@@ -78,6 +80,16 @@ def test_the_node_gives_the_masks_of_the_offline_run(
     assert report["total"]["scores"]["miou"] == metrics["scores"]["miou"] is not None
     assert report["model"]["name"] == "small"
     assert (output / "report.html").exists()
+
+    # The offline run on the frames that came back.
+    command = [
+        "evaluate-bag", bag, "--image", "/cam/image", "--labels", "/cam/label", "--model", model,
+        "--device", "cpu", "--frames", output / "frames.jsonl", "--output", tmp_path / "offline",
+    ]  # fmt: skip
+    result = CliRunner().invoke(app, list(map(str, command)))
+    assert result.exit_code == 0, result.output
+    again = json.loads((tmp_path / "offline/metrics.json").read_text())
+    assert (again["scores"], again["counts"]) == (metrics["scores"], metrics["counts"])
 
 
 def recorded(tmp_path: Path, answered: dict[int, np.ndarray]) -> dict:
