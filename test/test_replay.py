@@ -21,6 +21,7 @@ from camss_ros.data.recording import Counts
 from camss_ros.evaluation.bag_frames import BagFrames, BagSelection, model_label_values
 from camss_ros.evaluation.replay import ReplayRecorder
 from camss_ros.inference.segmenter import Segmenter
+from camss_ros.model.checkpoint import weights_hash
 from camss_ros.nodes.child_process import ChildProcess
 
 CAMVID = load_label_set("camvid11")
@@ -79,6 +80,9 @@ def test_the_node_gives_the_masks_of_the_offline_run(
     assert report["total"]["latency_ms"]["p50"] > report["total"]["stages_ms"]["total"]["p50"] * 0.5
     assert report["total"]["scores"]["miou"] == metrics["scores"]["miou"] is not None
     assert report["model"]["name"] == "small"
+    assert report["model"]["backend"] == "torch"
+    assert report["model"]["sha256 of source"] == weights_hash(model)
+    assert "network" not in report["total"]["stages_ms"]  # torch tells its four stages instead
     assert (output / "report.html").exists()
 
     # The offline run on the frames that came back.
