@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from bag_files import SIZE, compressed_message, images, labels, stamps, write_bag, write_ros1_bag
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rosbags.rosbag2 import CompressionMode, StoragePlugin, Writer
 from small_model import save_small_model
@@ -26,6 +26,7 @@ from camss_ros.data.image_encoding import ENCODINGS
 from camss_ros.data.label_sets import load_label_set
 
 FRAMES, TRUTHS = images(5), labels(5)
+SLOW = [HealthCheck.too_slow]  # a loaded machine is
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +159,7 @@ def write_messages(path: Path, compressed: bool, broken: list[bytes], bad: list[
     return path
 
 
-@settings(max_examples=12)
+@settings(max_examples=12, suppress_health_check=SLOW)
 @given(messages=broken_messages(), write=st.booleans())
 def test_broken_messages_are_named_and_the_good_frames_kept(
     model: Path, messages: tuple[bool, list[bytes], list[bytes]], write: bool
@@ -202,7 +203,7 @@ def whole_bags(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, suppress_health_check=SLOW)
 @given(
     kind=st.sampled_from(["mcap", "chunked", "sqlite3", "one.bag"]),
     metadata=st.booleans(),

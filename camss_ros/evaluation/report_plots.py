@@ -88,10 +88,10 @@ def retention_figure(corruptions: Mapping[str, Mapping[str, Any]]) -> Any:
                 marker=".", label=model,
             )  # fmt: skip
         axis.set_title(name, fontsize=9)
-        axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
     for axis in axes[len(names) :]:
         axis.set_visible(False)
+    axes[0].set_ylim(bottom=0)  # of all, which share it; before they are drawn it would cut them
     axes[0].legend(fontsize=7)
     figure.supylabel("share of the clean mIoU kept, %", fontsize=9)
     return figure
