@@ -2,6 +2,7 @@
 
 import array
 import importlib.util
+import struct
 from typing import Any
 
 import cv2
@@ -268,6 +269,18 @@ def test_an_array_becomes_a_message_without_padding(shape: tuple[int, ...]) -> N
     assert image.header == header
     assert (image.height, image.width, image.step) == (4, 6, 6 * (1 if len(shape) == 2 else 3))
     assert image.data.tobytes() == pixels.tobytes()
+
+
+def test_a_header_that_claims_too_many_pixels_is_rejected() -> None:
+    # One that Pillow would refuse too, and one above our limit alone, without an allocation.
+    _, jpeg = cv2.imencode(".jpg", np.zeros((64, 64, 3), np.uint8))
+    start = jpeg.tobytes().index(b"\xff\xc0") + 5
+    for height, width in ((32_000, 32_000), (8200, 8200)):
+        data = bytearray(jpeg.tobytes())
+        data[start : start + 4] = struct.pack(">HH", height, width)
+        with pytest.raises(ImageRejectedError, match="claims more than") as rejected:
+            compressed_to_rgb(CompressedImage(format="jpeg", data=array.array("B", data)))
+        assert rejected.value.reason == "size"
 
 
 def test_a_truncated_jpeg_is_rejected() -> None:

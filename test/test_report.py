@@ -98,6 +98,11 @@ def test_the_worst_and_the_best_frames_are_kept(tmp_path: Path) -> None:
     few = FrameStrips(CAMVID.classes, 2)
     few.add("only", 0.5, np.zeros((20, 700, 3), np.uint8), None, picture, picture)
     assert ([s.name for s in few.worst], few.best) == (["only"], [])
+    # More rows than a JPEG can have, from a damaged header.
+    tall = np.zeros((70_000, 2), np.uint8)
+    few.add("tall", 0.4, np.zeros((70_000, 2, 3), np.uint8), None, tall, tall)
+    tile = np.frombuffer(few.worst[0].tiles["image.jpg"], np.uint8)
+    assert cv2.imdecode(tile, cv2.IMREAD_COLOR).shape[:2] == (2000, 1)
 
 
 def test_curves_are_reduced_and_keep_their_mean() -> None:

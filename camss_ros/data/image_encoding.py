@@ -5,6 +5,7 @@ Encodings are those of sensor_msgs/image_encodings.hpp; rows of `step` bytes may
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,6 +13,7 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
+import PIL.Image
 
 
 class RawImage(Protocol):
@@ -33,6 +35,8 @@ class EncodedImage(Protocol):
 
 
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+# A damaged header may claim any size, and the decoder would take the memory for it.
+MAX_PIXELS = 2**26
 _PNG_START, _PNG_BIT_DEPTH = b"\x89PNG\r\n\x1a\n", 24
 
 
@@ -194,8 +198,8 @@ def compressed_to_rgb(message: EncodedImage) -> np.ndarray:
     red and blue swapped; of a bayer_* image the mosaic is stored.
 
     Raises:
-        ImageRejectedError: the data cannot be decoded, is a truncated JPEG, or holds depth or
-            values of 16 bits.
+        ImageRejectedError: the data cannot be decoded, is a truncated JPEG, claims more than
+            MAX_PIXELS, or holds depth or values of 16 bits.
     """
     encoding, separator, stored = message.format.partition(";")
     encoding = encoding.strip()
@@ -250,6 +254,12 @@ def _decode(message: EncodedImage, flags: int) -> np.ndarray:
             "encoding",
             "a PNG with 16 bits a channel, such as a depth image, cannot be used: publish 8 bits",
         )
+    if _claimed_pixels(data) > MAX_PIXELS:
+        raise ImageRejectedError(
+            "size",
+            f"the header of {data.size} bytes of format {message.format!r} claims more than "
+            f"{MAX_PIXELS} pixels",
+        )
     # libjpeg fills what a truncated file lacks with grey and reports success.
     truncated = start[:2] == _JPEG_START and _JPEG_END not in data.tobytes()
     try:
@@ -263,3 +273,14 @@ def _decode(message: EncodedImage, flags: int) -> np.ndarray:
             + (": the JPEG is truncated" if truncated else ""),
         )
     return decoded
+
+
+def _claimed_pixels(data: np.ndarray) -> int:
+    """By the header; 0 where Pillow does not know the format or the header is damaged."""
+    try:
+        with PIL.Image.open(io.BytesIO(data.tobytes())) as image:
+            return image.width * image.height
+    except PIL.Image.DecompressionBombError:
+        return MAX_PIXELS + 1
+    except Exception:  # its readers raise whatever their parsing hits
+        return 0
