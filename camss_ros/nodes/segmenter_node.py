@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
@@ -115,6 +116,8 @@ class SegmenterNode(LifecycleNode):
         self._state = "unconfigured"
         self._warned: dict[str, float] = {}
         forward_log("camss_ros", self.get_logger())
+        # It would write a line for each image that it cannot decode; the node says so once.
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
         self._counter = FrameCounter()
         self._latencies = LatencyWindow()
