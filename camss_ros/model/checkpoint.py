@@ -17,6 +17,7 @@ from camss_ros.model.twin import Twin, TwinConfig
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 BUNDLED = Path(__file__).parent.parent / "weights"
+_LISTED = 8  # problems of a file
 
 
 class ModelError(RuntimeError):
@@ -149,7 +150,8 @@ def check_shapes(
     """Compare tensors by name and shape.
 
     Raises:
-        ModelError: lists every missing, unexpected and misshapen tensor of `source`.
+        ModelError: tells the first missing, unexpected and misshapen tensors of `source`, and how
+            many there are.
     """
     problems = [f"missing {name}" for name in expected if name not in found]
     problems += [f"unexpected {name}" for name in found if name not in expected]
@@ -159,4 +161,6 @@ def check_shapes(
         if name in found and found[name] != shape
     ]
     if problems:
-        raise ModelError(f"the weights in {source} do not fit its config: " + "; ".join(problems))
+        listed = "; ".join(problems[:_LISTED])
+        others = f"; and {len(problems) - _LISTED} others" if len(problems) > _LISTED else ""
+        raise ModelError(f"the weights in {source} do not fit its config: {listed}{others}")
