@@ -17,7 +17,7 @@ from camss_ros.model.twin import Twin, TwinConfig
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 BUNDLED = Path(__file__).parent.parent / "weights"
-_LISTED = 8  # problems of a file
+_LISTED = 5  # tensors of each kind of problem
 
 
 class ModelError(RuntimeError):
@@ -153,14 +153,19 @@ def check_shapes(
         ModelError: tells the first missing, unexpected and misshapen tensors of `source`, and how
             many there are.
     """
-    problems = [f"missing {name}" for name in expected if name not in found]
-    problems += [f"unexpected {name}" for name in found if name not in expected]
-    problems += [
-        f"{name} is {list(found[name])}, expected {list(shape)}"
-        for name, shape in expected.items()
-        if name in found and found[name] != shape
+    kinds = [
+        [f"missing {name}" for name in expected if name not in found],
+        [f"unexpected {name}" for name in found if name not in expected],
+        [
+            f"{name} is {list(found[name])}, expected {list(shape)}"
+            for name, shape in expected.items()
+            if name in found and found[name] != shape
+        ],
     ]
-    if problems:
-        listed = "; ".join(problems[:_LISTED])
-        others = f"; and {len(problems) - _LISTED} others" if len(problems) > _LISTED else ""
-        raise ModelError(f"the weights in {source} do not fit its config: {listed}{others}")
+    listed = [problem for kind in kinds for problem in kind[:_LISTED]]
+    others = sum(map(len, kinds)) - len(listed)
+    if listed:
+        raise ModelError(
+            f"the weights in {source} do not fit its config: {'; '.join(listed)}"
+            + (f"; and {others} others" if others else "")
+        )
