@@ -36,6 +36,9 @@ def save_pretrained(
         dtype: of the parameters; buffers (batch norm and latent statistics) stay float32.
         inference_only: leave out encoder and codebook of a `MaskAutoencoder`, which only training
             needs.
+
+    Raises:
+        ModelError: it cannot be written; what was there before stays.
     """
     config = model.config
     left_out: tuple[str, ...] = ()
@@ -49,15 +52,23 @@ def save_pretrained(
         left_out = ("mask_autoencoder.encoder.", "mask_autoencoder.quantizer.")
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(dataclasses.asdict(config), indent=2) + "\n"
-    (directory / CONFIG_FILE).write_text(text)
     parameters = {name for name, _ in model.named_parameters()}
     state = {
         name: value.detach().cpu().to(dtype if name in parameters else value.dtype).contiguous()
         for name, value in model.state_dict().items()
         if not name.startswith(left_out)
     }
-    save_file(state, str(directory / WEIGHTS_FILE), metadata={"format": "pt"})
+    text = json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+    partial = {name: directory / f".{name}.partial" for name in (WEIGHTS_FILE, CONFIG_FILE)}
+    try:
+        save_file(state, str(partial[WEIGHTS_FILE]), metadata={"format": "pt"})
+        partial[CONFIG_FILE].write_text(text)
+        for name, path in partial.items():  # the config last: it makes the directory a model
+            path.replace(directory / name)
+    except (OSError, SafetensorError) as error:
+        for path in partial.values():
+            path.unlink(missing_ok=True)
+        raise ModelError(f"the model cannot be written to {directory}: {error}") from error
 
 
 def load_pretrained(model: str | Path) -> CamSeg:
