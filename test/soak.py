@@ -142,6 +142,7 @@ def page(
     """The numbers for people, in Markdown."""
     end, status = samples[-1], node.status
     growth = 100 * (end.resident / baseline.resident - 1)
+    cores = (end.processor - baseline.processor) / (end.seconds - baseline.seconds)
     after = [sample for sample in samples if sample.seconds >= baseline.seconds]
     rows = [
         f"| {s.seconds:.0f} | {s.resident / 1e6:.1f} | {s.threads} | {s.files} | {s.masks} |"
@@ -175,7 +176,7 @@ def page(
             f"{spread('files')} open files. {status.received} images received, "
             f"{status.segmented} segmented, {status.dropped} dropped for newer ones, "
             f"{status.rejected} rejected, {status.failed} failed; "
-            f"{end.processor / end.seconds:.2f} cores busy.",
+            f"{cores:.2f} cores busy.",
             "",
             f"Looked at every {SAMPLE_PERIOD:g} s; of these samples:",
             "",
