@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ros_peer import TIMEOUT, RosPeer, rgb_image, wait_until
@@ -15,6 +16,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from camss_ros.nodes.qos import LATCHED
 
+SEGMENTER = Path(__file__).resolve().parents[1] / "scripts" / "segmenter"
 HEIGHT, WIDTH = 40, 60
 
 
@@ -29,12 +31,13 @@ class Process:
 
     def __init__(self, domain_id: int, *arguments: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "camss_ros.nodes.segmenter_node", *arguments],
+            # Where a shell starts the tests in the background, SIGINT is ignored and inherited.
+            ["env", "--default-signal=INT", sys.executable, str(SEGMENTER), *arguments],
             env={**os.environ, "ROS_DOMAIN_ID": str(domain_id), "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-        )
+        )  # fmt: skip
         self._lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
