@@ -54,7 +54,7 @@ def peer(domain_id: int) -> Iterator[RosPeer]:
 
 
 # test_segmenter_process.py ends it by SIGINT and SIGTERM in the middle of an image too.
-@pytest.mark.parametrize("number", FATAL if LONG else [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", FATAL if LONG else [signal.SIGKILL])
 @pytest.mark.parametrize("at_work", [False, True] if LONG else [True], ids=str)
 def test_it_ends_cleanly_and_comes_back(
     node: Respawn, peer: RosPeer, number: signal.Signals, at_work: bool
