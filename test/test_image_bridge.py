@@ -292,6 +292,20 @@ def test_a_truncated_jpeg_is_rejected() -> None:
     assert rejected.value.reason == "data"
 
 
+def test_a_damaged_png_is_rejected_without_a_word_of_libpng(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    _, png = cv2.imencode(".png", quadrants())
+    for place in (20, len(png) // 2, len(png) - 6):
+        changed = array.array("B", png.tobytes())
+        changed[place] ^= 1
+        for data in (changed, changed[:place]):
+            with pytest.raises(ImageRejectedError, match="damaged") as rejected:
+                compressed_to_rgb(CompressedImage(format="png", data=data))
+            assert rejected.value.reason == "data"
+    assert capfd.readouterr().err == ""
+
+
 def test_labels_come_through_bit_for_bit() -> None:
     labels = np.random.default_rng(0).integers(0, 256, (5, 7), np.uint8)
     np.testing.assert_array_equal(image_to_labels(message("mono8", labels, 7, padding=3)), labels)

@@ -79,6 +79,7 @@ def evaluate(
     from camss_ros.evaluation.evaluate import report, score_table
     from camss_ros.evaluation.part_results import CollectedResults
     from camss_ros.evaluation.report import RunFacts, write_report
+    from camss_ros.evaluation.result_folder import write_atomically
     from camss_ros.evaluation.robustness import read_robustness
     from camss_ros.inference.segmenter import Segmenter
     from camss_ros.model.checkpoint import ModelError, weights_hash
@@ -143,7 +144,10 @@ def evaluate(
             sampling=sampled,
             robustness=curves,
         )
-        write_report(report_path, [collected.part(clip)], facts)
+        try:
+            write_report(report_path, [collected.part(clip)], facts)
+        except OSError as error:
+            fail(error)
         console.print(f"wrote {report_path}", highlight=False)
     if json_path is not None:
         content = report(
@@ -152,5 +156,8 @@ def evaluate(
             model=described,
             sampling=sampled,
         )  # fmt: skip
-        json_path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        try:
+            write_atomically(json_path, (json.dumps(content, indent=2) + "\n").encode())
+        except OSError as error:
+            fail(error)
         console.print(f"wrote {json_path}", highlight=False)

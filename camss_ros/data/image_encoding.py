@@ -6,6 +6,7 @@ Encodings are those of sensor_msgs/image_encodings.hpp; rows of `step` bytes may
 from __future__ import annotations
 
 import io
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -260,17 +261,21 @@ def _decode(message: EncodedImage, flags: int) -> np.ndarray:
             f"the header of {data.size} bytes of format {message.format!r} claims more than "
             f"{MAX_PIXELS} pixels",
         )
+    damage = ""
     # libjpeg fills what a truncated file lacks with grey and reports success.
-    truncated = start[:2] == _JPEG_START and _JPEG_END not in data.tobytes()
+    if start[:2] == _JPEG_START and _JPEG_END not in data.tobytes():
+        damage = ": the JPEG is truncated"
+    # libpng writes a line to stderr for each damaged file.
+    elif start.startswith(_PNG_START) and not _is_whole_png(data.data):
+        damage = ": the PNG is damaged"
     try:
-        decoded = cv2.imdecode(data, flags) if data.size and not truncated else None
+        decoded = cv2.imdecode(data, flags) if data.size and not damage else None
     except cv2.error:  # e.g. a header that claims more pixels than OpenCV allows
         decoded = None
     if decoded is None:
         raise ImageRejectedError(
             "data",
-            f"{data.size} bytes of format {message.format!r} cannot be decoded"
-            + (": the JPEG is truncated" if truncated else ""),
+            f"{data.size} bytes of format {message.format!r} cannot be decoded{damage}",
         )
     return decoded
 
@@ -284,3 +289,18 @@ def _claimed_pixels(data: np.ndarray) -> int:
         return MAX_PIXELS + 1
     except Exception:  # its readers raise whatever their parsing hits
         return 0
+
+
+def _is_whole_png(data: memoryview) -> bool:
+    """Whether every chunk up to the last has its checksum: length, type, content, CRC-32."""
+    place = len(_PNG_START)
+    while place + 12 <= len(data):
+        end = place + 8 + int.from_bytes(data[place : place + 4], "big")
+        if end + 4 > len(data):
+            return False
+        if zlib.crc32(data[place + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+            return False
+        if data[place + 4 : place + 8] == b"IEND":
+            return True
+        place = end + 4
+    return False

@@ -8,6 +8,7 @@ Services: `~/set_enabled` (std_srvs/SetBool), `~/reload_model` (std_srvs/Trigger
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
@@ -115,6 +117,8 @@ class SegmenterNode(LifecycleNode):
         self._state = "unconfigured"
         self._warned: dict[str, float] = {}
         forward_log("camss_ros", self.get_logger())
+        # It would write a line for each image that it cannot decode; the node says so once.
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
         self._counter = FrameCounter()
         self._latencies = LatencyWindow()
@@ -464,6 +468,7 @@ class SegmenterNode(LifecycleNode):
     def _reset_reports(self) -> None:
         self._reported = self._counter.snapshot()
         self._reported_at = self._last_image = time.monotonic()
+        self._silent = False
         self._latencies.clear()
 
     def _report(self) -> None:
@@ -483,12 +488,17 @@ class SegmenterNode(LifecycleNode):
         previous = self._reported
         silence = now - self._last_image
         reason = ""
-        if silence >= min(self.parameters["warn_no_image"], self.parameters["error_no_image"]):
+        limits = [self.parameters[name] for name in ("warn_no_image", "error_no_image")]
+        if silence >= min(filter(None, limits), default=math.inf):
             reason = self._explain(self._subscriptions_in[0])
             if self.get_parameter("use_sim_time").value and not self.count_publishers("/clock"):
                 reason += "; use_sim_time is set and nobody publishes /clock"
-            if self.parameters["warn_no_image"] > 0:
-                self._warn("no_image", f"no image for {silence:.1f} s: {reason}")
+            if not self._silent:
+                self.get_logger().warning(f"no image for {silence:.1f} s: {reason}")
+            self._silent = True
+        elif self._silent:
+            self.get_logger().info("images arrive again")
+            self._silent = False
         return Observation(
             period=max(now - self._reported_at, 1e-3),
             received=counts.received - previous.received,
