@@ -12,7 +12,7 @@ from camss_ros.data.synthetic import SyntheticStreet
 ENCODING = "bgr8"  # the usual one of a camera, which has to be converted
 
 
-@dataclass(frozen=True)
+@dataclass
 class CameraImage:
     """The fields of sensor_msgs/Image."""
 

@@ -59,3 +59,30 @@ def _table(first: str, *columns: str, title: str) -> Table:
     for column in columns:
         table.add_column(column, justify="right")
     return table
+
+
+def node_table(sizes: Mapping[str, Any]) -> Table:
+    """Of `measure_node`, by size."""
+    table = _table("", "p50, ms", "p95, ms", title="through DDS, from the image's stamp")
+    for size, node in sizes.items():
+        table.add_section()
+        found = node["highest_rate"]
+        rate = "none" if found["hz"] is None else f"{found['hz']:.1f} Hz"
+        table.add_row(f"{size}: highest rate, limited by {found['limited_by']}", rate)
+        for name, latency in node["latency"].items():
+            for part, key in _NODE_PARTS.items():
+                times = latency[key]
+                if times is not None:
+                    p50, p95 = f"{times['p50']:.1f}", f"{times['p95']:.1f}"
+                    table.add_row(f"{size}: {part}, {name}", p50, p95)
+            if latency["drops"]:
+                table.add_row(f"{size}: drops, {name}", f"{100 * latency['drops']:.1f} %")
+    return table
+
+
+_NODE_PARTS = {
+    "stamp to mask": "stamp_to_mask_ms",
+    "segmenter": "segmenter_ms",
+    "convert and publish": "convert_and_publish_ms",
+    "all outside the segmenter": "outside_segmenter_ms",
+}
