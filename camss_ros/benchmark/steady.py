@@ -45,7 +45,7 @@ def measure_steadiness(
     middle = min(100, count - _AROUND)
     hundredth = whole[middle - _AROUND - 1 : middle + _AROUND]
     later = [each for each in sampled if each[0] > count // 10]
-    slope = float(np.polyfit(*zip(*later, strict=True), 1)[0])
+    slope = float(np.polyfit([at for at, _ in later], [size for _, size in later], 1)[0])
     return {
         "frames": count,
         "first_ms": 1e3 * whole[0],

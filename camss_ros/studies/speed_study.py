@@ -232,7 +232,7 @@ def _measure_node(
     from camss_ros.model.checkpoint import find_model
     from camss_ros.nodes.node_benchmark import measure_node_sizes  # needs rclpy
 
-    parameters = {
+    parameters: dict[str, str | int | float | bool] = {
         "device": settings.device, "backend": settings.backend, "precision": settings.precision,
         "steps": settings.steps,
     }  # fmt: skip
@@ -271,8 +271,8 @@ def _show_node(row: dict[str, Any]) -> str:
         all on this machine. Highest rate with under 5 % of the images lost, after ros2_benchmark,
         and what limits it; latency from the image's stamp to the mask at a subscriber; times are
         p50 / p95 in ms. The last column has also what happens outside the node's own code: sending,
-        the copies into and out of DDS, waiting for a turn. At {SIZES[0][1]} x {SIZES[0][0]} the promise {verdict(holds)}; the promise
-        about the node's own share
+        the copies into and out of DDS, waiting for a turn. At {SIZES[0][1]} x {SIZES[0][0]} the
+        promise {verdict(holds)}; the promise about the node's own share
         {verdict(own is not None and own["p50"] < WANTED_OWN_MS)}.""")
     header = [
         "images", "highest rate, Hz", "latency at", "lost", "stamp to mask", "segmenter",
