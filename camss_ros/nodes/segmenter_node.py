@@ -384,13 +384,15 @@ class SegmenterNode(LifecycleNode):
     ) -> None:
         message, arrival = frame
         try:
+            begun = time.perf_counter()
             is_raw = isinstance(message, Image)
             image = image_to_rgb(message) if is_raw else compressed_to_rgb(message)
+            convert = time.perf_counter() - begun
             with self._model_lock:
                 model = self._model
                 assert model is not None
                 result = self._infer(model.segmenter, image, cancelled)
-            self._publish(model, image, result, message.header, arrival)
+            self._publish(model, image, result, message.header, arrival, convert)
         except ImageRejectedError as error:
             self._reject(error)
         except Exception as error:  # one image must not end the node
@@ -434,18 +436,21 @@ class SegmenterNode(LifecycleNode):
         result: Segmentation,
         header: Header,
         arrival: float,
+        convert: float,
     ) -> None:
         outputs = self._outputs
         assert outputs is not None
         height, width = image.shape[:2]
+        begun = time.perf_counter()
         labels = outputs.publish(model.mapping, result, header, self._camera_info, (height, width))
+        own = {"convert": convert, "publish": time.perf_counter() - begun}
         self._counter.segmented()
         stamp = header.stamp.sec * 10**9 + header.stamp.nanosec
         seconds = latency(self.get_clock().now().nanoseconds, stamp, arrival)
         self._latencies.add(seconds)
         # Backends differ in the stages that they tell apart.
         stages = {**dict.fromkeys(STAGES, 0.0), **result.timings}
-        self._publish_status(header=header, latency=seconds, **stages)
+        self._publish_status(header=header, latency=seconds, **stages, **own)
         if outputs.is_heard("overlay"):
             outputs.publish_overlay(image, labels, model.mapping, header)
 
