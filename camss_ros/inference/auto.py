@@ -62,7 +62,7 @@ def choose_backend(
         ModelError: the model cannot be read.
     """
     possible = candidates(device, precision)
-    if sampling.iterations != 1:  # no graph does that
+    if sampling.iterations != 1 or sampling.warm_start_time:  # no graph does that
         possible = [each for each in possible if each.backend == "torch"]
     if len(possible) > 1:
         possible = [each for each in possible if _installed(each, device)]

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from camss_ros.inference.backends import Backend, open_backend
+from camss_ros.inference.backends import Backend, Carry, open_backend
+from camss_ros.inference.clip import Clip
 from camss_ros.inference.device import select_device
 from camss_ros.inference.frame_ops import to_labels, to_uncertainty
 from camss_ros.inference.memory import release_cached_memory
@@ -36,6 +37,7 @@ class Segmentation:
         steps: denoiser evaluations a token took in each iteration.
         uncertainty: uint8 [H, W], entropy over the classes (255: all equally likely), where it
             was asked for.
+        warm: the frame began from the latents of the one before.
     """
 
     labels: np.ndarray
@@ -43,14 +45,17 @@ class Segmentation:
     timings: dict[str, float]
     steps: int
     uncertainty: np.ndarray | None = None
+    warm: bool = False
 
 
 class Segmenter:
     """Segments frames with one model on one device.
 
     Frames run at the model's working size; results come back at the frame's size. The same frame
-    with the same options gives the same result, whatever was segmented before. Not thread-safe,
-    but for `sampling`, which may be set from another thread and counts from the next frame on.
+    with the same options gives the same result, whatever was segmented before; but not where
+    `sampling.warm_start_time` is above 0: a frame then begins from the latents of the one before,
+    unless it is no continuation of it (`clip.py` says when). Not thread-safe, but for `sampling`,
+    which may be set from another thread and counts from the next frame on.
 
     Args:
         model: bundled name, directory or Hub id.
@@ -94,6 +99,7 @@ class Segmenter:
         self._backend: Backend | None = opened
         self._seed = seed
         self._generator = torch.Generator(self.device)
+        self._clip = Clip()
 
     @torch.inference_mode()
     def segment(
@@ -103,6 +109,7 @@ class Segmenter:
         *,
         cancelled: Callable[[], bool] | None = None,
         uncertainty: bool = False,
+        stamp: float | None = None,
     ) -> Segmentation:
         """Segment one frame.
 
@@ -111,6 +118,8 @@ class Segmenter:
             output_size: (height, width) of the result, by default the image's.
             cancelled: asked between stages; where it says true the frame is given up.
             uncertainty: also compute the uncertainty.
+            stamp: time of the frame, s, for the warm start; without it every frame is taken to
+                follow the one before.
 
         Raises:
             ValueError: not such an image.
@@ -127,14 +136,28 @@ class Segmenter:
             if cancelled is not None and cancelled():
                 raise SegmentationCancelled
 
-        probabilities = backend.probabilities(image, sampling, self._generator, stage_done)
+        carry = None
+        if sampling.warm_start_time:
+            carry = Carry(self._clip.begin(image, stamp, kind=sampling.samples))
+        else:
+            self._clip.forget()
+        warm = carry is not None and carry.latents is not None
+        if warm:
+            sampling = sampling.warm()
+        probabilities = backend.probabilities(image, sampling, self._generator, stage_done, carry)
         void_last = probabilities.shape[1] > len(self.classes)
         size = output_size or (image.shape[0], image.shape[1])
         result = to_labels(probabilities, size, void_last).cpu().numpy()
         entropy = to_uncertainty(probabilities, size).cpu().numpy() if uncertainty else None
         clock.mark("postprocess")
+        if carry is not None:
+            self._clip.keep(carry.latents)
         steps = backend.steps(sampling)
-        return Segmentation(result[0], result[1], clock.seconds(), steps, entropy)
+        return Segmentation(result[0], result[1], clock.seconds(), steps, entropy, warm)
+
+    def begin_clip(self) -> None:
+        """The next frame does not continue the last one: it gets no warm start."""
+        self._clip.forget()
 
     def warm_up(self, height: int, width: int) -> None:
         """Do what makes first frames slow: build what the backend needs, segment a grey frame.
@@ -144,12 +167,14 @@ class Segmenter:
         """
         self._open_backend().prepare(self.sampling)
         self.segment(np.full((height, width, 3), 127, np.uint8))
+        self.begin_clip()
 
     def close(self) -> None:
         """Free the weights and the memory they take on a GPU."""
         if self._backend is not None:
             self._backend.close()
         self._backend = None
+        self.begin_clip()
         self.release_memory()
 
     def release_memory(self) -> None:

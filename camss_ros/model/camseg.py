@@ -226,10 +226,12 @@ class CamSeg(nn.Module):
         plan: SamplingPlan,
         generator: torch.Generator | None = None,
         noise: Tensor | None = None,
+        latents: Tensor | None = None,
     ) -> Tensor:
         """Denoise every mask token: [B, n, width] -> latents [B, n, latent_channels] float32.
 
-        `noise`, [count, B, n, latent_channels] of `Sampler.draw_noise`, replaces the generator.
+        `noise`, [count, B, n, latent_channels] of `Sampler.draw_noise`, replaces the generator;
+        `latents`, [B, n, latent_channels], are what to begin from.
         """
         embedded = self.denoiser.cond_embed(condition)
         dtype = embedded.dtype
@@ -238,7 +240,7 @@ class CamSeg(nn.Module):
             return self.denoiser(x.to(dtype), plan.time_embeddings[index], embedded)
 
         shape = (*condition.shape[:2], self.latent_channels)
-        return plan.sampler.sample(predict, shape, condition.device, generator, noise)
+        return plan.sampler.sample(predict, shape, condition.device, generator, noise, latents)
 
     def latent_map(self, latents: Tensor, grid: Sequence[int]) -> Tensor:
         """Token latents [B, h*w, C] -> map [B, C, h, w]."""
@@ -270,10 +272,15 @@ class CamSeg(nn.Module):
         plan: SamplingPlan,
         generator: torch.Generator | None = None,
         noise: Tensor | None = None,
+        previous: Tensor | None = None,
     ) -> Tensor:
-        """The one-pass half of `draw_latents` that follows `condition`; `grid` is (h, w)."""
+        """The one-pass half of `draw_latents` that follows `condition`; `grid` is (h, w).
+
+        `previous`: latents to begin from, as this function returned them for the frame before.
+        """
         condition = condition.repeat(plan.options.samples, 1, 1)
-        return self.latent_map(self.sample(condition, plan, generator, noise), grid)
+        latents = None if previous is None else previous.flatten(2).transpose(1, 2)
+        return self.latent_map(self.sample(condition, plan, generator, noise, latents), grid)
 
     def _decode_iteratively(
         self, token_map: Tensor, plan: SamplingPlan, generator: torch.Generator | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,6 +20,18 @@ StageDone = Callable[[str], None]
 
 class BackendUnavailableError(ValueError):
     """The backend cannot run here; the message says why and what to do."""
+
+
+@dataclass
+class Carry:
+    """What goes from a frame of a clip to the next.
+
+    Attributes:
+        latents: [samples, C, h, w] float32 that the frame begins from, or None; afterwards those
+            that it has drawn, or None if the network draws none.
+    """
+
+    latents: Tensor | None = None
 
 
 class Backend(ABC):
@@ -41,6 +54,7 @@ class Backend(ABC):
         sampling: SamplingOptions,
         generator: torch.Generator,
         stage_done: StageDone,
+        carry: Carry | None = None,
     ) -> Tensor:
         """Segment a frame.
 
@@ -49,6 +63,7 @@ class Backend(ABC):
             generator: of the noise, on `device`.
             stage_done: told of preprocess and of what comes after it: tokens, transformer,
                 sampling and decode, or network where they are one.
+            carry: of a clip. Its latents must be of as many samples and of the same working size.
 
         Returns:
             [1, classes, h, w] float32 class probabilities at the working size.

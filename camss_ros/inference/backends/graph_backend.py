@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from camss_ros.inference.backends.base import Backend, StageDone
+from camss_ros.inference.backends.base import Backend, Carry, StageDone
 from camss_ros.inference.backends.torch_backend import TorchBackend
 from camss_ros.inference.build_graph import cached_graph, model_hash
 from camss_ros.inference.cache import cache_key, cached_file
@@ -101,6 +101,7 @@ class GraphBackend(Backend):
         self._exporter: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
         self._closed = False
+        self._told_fallback = False
 
     def probabilities(
         self,
@@ -108,11 +109,12 @@ class GraphBackend(Backend):
         sampling: SamplingOptions,
         generator: torch.Generator,
         stage_done: StageDone,
+        carry: Carry | None = None,
     ) -> Tensor:
         """See `Backend`."""
         graph = self._graph(sampling)
         if graph is None:
-            return self._fallback.probabilities(frame, sampling, generator, stage_done)
+            return self._fallback.probabilities(frame, sampling, generator, stage_done, carry)
         with torch.inference_mode():
             pixels = torch.from_numpy(np.ascontiguousarray(frame)).to(self.device)
             resized = resize_frame(pixels, self._size)[0].permute(1, 2, 0)
@@ -130,7 +132,8 @@ class GraphBackend(Backend):
         Raises:
             ExportError: it cannot be built.
         """
-        if sampling.iterations != 1:
+        if not _has_graph(sampling):
+            self._tell_fallback(sampling)
             self._fallback.prepare(sampling)
             return
         spec = GraphSpec(self._size, sampling)
@@ -153,7 +156,8 @@ class GraphBackend(Backend):
 
     def _graph(self, sampling: SamplingOptions) -> Graph | None:
         """The graph for the options, or None while PyTorch has to do."""
-        if sampling.iterations != 1:
+        if not _has_graph(sampling):
+            self._tell_fallback(sampling)
             return None
         spec = GraphSpec(self._size, sampling)
         graph = self._graphs.get(spec)
@@ -169,6 +173,14 @@ class GraphBackend(Backend):
             )  # fmt: skip
             self._building = self._builder.submit(self._build, spec)
         return None
+
+    def _tell_fallback(self, sampling: SamplingOptions) -> None:
+        if sampling.warm_start_time and not self._told_fallback:
+            self._told_fallback = True
+            _log.warning(
+                "backend %s has no warm start: PyTorch segments while warm_start_time is above 0",
+                self.name,
+            )
 
     def _build(self, spec: GraphSpec) -> None:
         try:
@@ -220,3 +232,8 @@ class GraphBackend(Backend):
             lines = errors.decode(errors="replace").strip().splitlines()
             raise ExportError(lines[-1] if lines else f"ended with {self._exporter.returncode}")
         return Path(output.decode().strip().splitlines()[-1])
+
+
+def _has_graph(sampling: SamplingOptions) -> bool:
+    """A graph is one pass with one start: it knows no latents of the frame before."""
+    return sampling.iterations == 1 and not sampling.warm_start_time

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from camss_ros.inference.backends.base import Backend, StageDone
+from camss_ros.inference.backends.base import Backend, Carry, StageDone
 from camss_ros.inference.frame_ops import resize_frame
 from camss_ros.model.camseg import CamSeg, SamplingPlan
 from camss_ros.model.schedule import SamplingOptions
@@ -58,8 +58,9 @@ class TorchBackend(Backend):
         sampling: SamplingOptions,
         generator: torch.Generator,
         stage_done: StageDone,
+        carry: Carry | None = None,
     ) -> Tensor:
-        """See `Backend`."""
+        """See `Backend`. A twin draws no latents and carries none."""
         network, plan = self._network, self._plan(sampling)
         if self._cuda_graphs:
             torch.compiler.cudagraph_mark_step_begin()
@@ -72,10 +73,15 @@ class TorchBackend(Backend):
         if sampling.iterations == 1:
             condition = self._condition(token_map)
             stage_done("transformer")
-            latents = network.draw_from(condition, token_map.shape[-2:], plan, generator)
+            drawn_from = {"previous": carry.latents} if carry and carry.latents is not None else {}
+            latents = network.draw_from(
+                condition, token_map.shape[-2:], plan, generator, **drawn_from
+            )
         else:
             stage_done("transformer")
             latents = network.draw_latents(token_map, plan, generator)
+        if carry is not None and self._denoiser is not None:
+            carry.latents = latents
         stage_done("sampling")
         probabilities = network.average_samples(self._decode(latents), sampling.samples)
         stage_done("decode")
