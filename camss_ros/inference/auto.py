@@ -162,7 +162,7 @@ def _time(
     for _ in range(_FRAMES):
         generator = torch.Generator(backend.device).manual_seed(0)
         start = time.perf_counter()
-        probabilities = backend.probabilities(frame, sampling, generator, lambda _: None)
+        probabilities = backend.probabilities([frame], sampling, generator, lambda _: None)
         labels = probabilities[0].argmax(dim=0).cpu().numpy()  # waits for a GPU
         best = min(best, time.perf_counter() - start)
     return labels, best

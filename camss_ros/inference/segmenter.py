@@ -1,6 +1,6 @@
 """Segmenter: numpy frames in, label images out. The node and the command line both use it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,8 +32,9 @@ class Segmentation:
         labels: uint8 [H, W] class ids of the model's label set.
         confidence: uint8 [H, W], probability of that class times 255.
         timings: seconds of preprocess, tokens, transformer, sampling, decode, postprocess and
-            total. Iterative decoding alternates transformer and sampling: all of it is `sampling`.
-            A backend that runs the network as one graph has `network` in place of the four.
+            total, of the whole batch that the frame was in. Iterative decoding alternates
+            transformer and sampling: all of it is `sampling`. A backend that runs the network as
+            one graph has `network` in place of the four.
         steps: denoiser evaluations a token took in each iteration.
         uncertainty: uint8 [H, W], entropy over the classes (255: all equally likely), where it
             was asked for.
@@ -48,14 +49,35 @@ class Segmentation:
     warm: bool = False
 
 
+@dataclass(frozen=True)
+class FrameRequest:
+    """A frame, and what is wanted of it.
+
+    Attributes:
+        image: uint8 [H, W, 3] RGB.
+        output_size: (height, width) of the result, by default the image's.
+        uncertainty: also compute the uncertainty.
+        stamp: time of the frame, s, for the warm start; without it every frame is taken to follow
+            the one before.
+        stream: what the frame is from, such as a camera: a warm start begins from the last frame
+            of the same stream.
+    """
+
+    image: np.ndarray
+    output_size: tuple[int, int] | None = None
+    uncertainty: bool = False
+    stamp: float | None = None
+    stream: Hashable = 0
+
+
 class Segmenter:
     """Segments frames with one model on one device.
 
     Frames run at the model's working size; results come back at the frame's size. The same frame
     with the same options gives the same result, whatever was segmented before; but not where
-    `sampling.warm_start_time` is above 0: a frame then begins from the latents of the one before,
-    unless it is no continuation of it (`clip.py` says when). Not thread-safe, but for `sampling`,
-    which may be set from another thread and counts from the next frame on.
+    `sampling.warm_start_time` is above 0: a frame then begins from the latents of the one before
+    of its stream, unless it is no continuation of it (`clip.py` says when). Not thread-safe, but
+    for `sampling`, which may be set from another thread and counts from the next frame on.
 
     Args:
         model: bundled name, directory or Hub id.
@@ -99,9 +121,8 @@ class Segmenter:
         self._backend: Backend | None = opened
         self._seed = seed
         self._generator = torch.Generator(self.device)
-        self._clip = Clip()
+        self._clips: dict[Hashable, Clip] = {}
 
-    @torch.inference_mode()
     def segment(
         self,
         image: np.ndarray,
@@ -111,61 +132,126 @@ class Segmenter:
         uncertainty: bool = False,
         stamp: float | None = None,
     ) -> Segmentation:
-        """Segment one frame.
+        """Segment one frame: a batch of one. Arguments as in `FrameRequest`, errors as there."""
+        request = FrameRequest(image, output_size, uncertainty, stamp)
+        return self.segment_batch([request], cancelled=cancelled)[0]
+
+    @torch.inference_mode()
+    def segment_batch(
+        self,
+        frames: Sequence[np.ndarray | FrameRequest],
+        *,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> list[Segmentation]:
+        """Segment frames of any sizes together, each with the result that it has alone.
+
+        The results are equal up to the rounding of floats: every frame has the same noise, that of
+        the seed. PyTorch runs the batch as one; an exported graph is of one frame, and those
+        backends run one after the other.
 
         Args:
-            image: uint8 [H, W, 3] RGB.
-            output_size: (height, width) of the result, by default the image's.
-            cancelled: asked between stages; where it says true the frame is given up.
-            uncertainty: also compute the uncertainty.
-            stamp: time of the frame, s, for the warm start; without it every frame is taken to
-                follow the one before.
+            frames: at least one: images, uint8 [H, W, 3] RGB, or with what is wanted of each. The
+                place of an image is its stream.
+            cancelled: asked between stages; where it says true the batch is given up.
+
+        Returns:
+            A result for each frame, in their order.
 
         Raises:
-            ValueError: not such an image.
+            ValueError: not such an image, or two frames of a stream with a warm start.
             SegmentationCancelled: `cancelled` said true.
             RuntimeError: the segmenter is closed.
         """
-        check_image(image)
-        backend, sampling = self._open_backend(), self.sampling
+        requests = [
+            frame if isinstance(frame, FrameRequest) else FrameRequest(frame, stream=place)
+            for place, frame in enumerate(frames)
+        ]
+        for request in requests:
+            check_image(request.image)
+        sampling = self.sampling
+        if not sampling.warm_start_time:
+            self.begin_clip()
+            return self._run(requests, sampling, None, cancelled)
+        carries = self._begin(requests, sampling)
+        # With latents to begin from there are fewer steps, or other ones: a batch of its own.
+        cold = [place for place, carry in enumerate(carries) if carry.latents is None]
+        warm = [place for place, carry in enumerate(carries) if carry.latents is not None]
+        results: dict[int, Segmentation] = {}
+        for places, options in ((cold, sampling), (warm, sampling.warm())):
+            if not places:
+                continue
+            group = [requests[place] for place in places]
+            found = self._run(group, options, [carries[place] for place in places], cancelled)
+            results.update(zip(places, found, strict=True))
+        return [results[place] for place in range(len(requests))]
+
+    def _begin(self, requests: Sequence[FrameRequest], sampling: SamplingOptions) -> list[Carry]:
+        """What each frame may begin from."""
+        if len({request.stream for request in requests}) < len(requests):
+            raise ValueError(
+                "with a warm start, the frames of a batch must be of different streams"
+            )
+        return [
+            Carry(self._clip(r.stream).begin(r.image, r.stamp, kind=sampling.samples))
+            for r in requests
+        ]
+
+    def _run(
+        self,
+        requests: Sequence[FrameRequest],
+        sampling: SamplingOptions,
+        carries: Sequence[Carry] | None,
+        cancelled: Callable[[], bool] | None,
+    ) -> list[Segmentation]:
+        """One pass of the backend. `carries` have all latents to begin from, or none has."""
+        backend = self._open_backend()
         self._generator.manual_seed(self._seed)
         clock = StageClock(self.device)
+        warm = carries is not None and carries[0].latents is not None
 
         def stage_done(name: str) -> None:
             clock.mark(name)
             if cancelled is not None and cancelled():
                 raise SegmentationCancelled
 
-        carry = None
-        if sampling.warm_start_time:
-            carry = Carry(self._clip.begin(image, stamp, kind=sampling.samples))
-        else:
-            self._clip.forget()
-        warm = carry is not None and carry.latents is not None
-        if warm:
-            sampling = sampling.warm()
-        probabilities = backend.probabilities(image, sampling, self._generator, stage_done, carry)
+        probabilities = backend.probabilities(
+            [request.image for request in requests], sampling, self._generator, stage_done, carries
+        )
         void_last = probabilities.shape[1] > len(self.classes)
-        size = output_size or (image.shape[0], image.shape[1])
-        result = to_labels(probabilities, size, void_last).cpu().numpy()
-        entropy = to_uncertainty(probabilities, size).cpu().numpy() if uncertainty else None
+        on_device = []
+        for request, each in zip(requests, probabilities.split(1), strict=True):
+            size = request.output_size or (request.image.shape[0], request.image.shape[1])
+            entropy = to_uncertainty(each, size) if request.uncertainty else None
+            on_device.append((to_labels(each, size, void_last), entropy))
+        # only here is the device waited for
+        outputs = [
+            (labels.cpu().numpy(), None if entropy is None else entropy.cpu().numpy())
+            for labels, entropy in on_device
+        ]
         clock.mark("postprocess")
-        if carry is not None:
-            self._clip.keep(carry.latents)
-        steps = backend.steps(sampling)
-        return Segmentation(result[0], result[1], clock.seconds(), steps, entropy, warm)
+        for request, carry in zip(requests, carries or [], strict=False):
+            self._clip(request.stream).keep(carry.latents)
+        timings, steps = clock.seconds(), backend.steps(sampling)
+        return [
+            Segmentation(labels[0], labels[1], timings, steps, entropy, warm)
+            for labels, entropy in outputs
+        ]
+
+    def _clip(self, stream: Hashable) -> Clip:
+        return self._clips.setdefault(stream, Clip())
 
     def begin_clip(self) -> None:
-        """The next frame does not continue the last one: it gets no warm start."""
-        self._clip.forget()
+        """The next frame of each stream does not continue its last one: it gets no warm start."""
+        self._clips.clear()
 
-    def warm_up(self, height: int, width: int) -> None:
+    def warm_up(self, height: int, width: int, batch: int = 1) -> None:
         """Do what makes first frames slow: build what the backend needs, segment a grey frame.
 
         Args:
             height, width: of the frames to come.
+            batch: the most frames that will be segmented together.
         """
-        self._open_backend().prepare(self.sampling)
+        self._open_backend().prepare(self.sampling, batch)
         self.segment(np.full((height, width, 3), 127, np.uint8))
         self.begin_clip()
 

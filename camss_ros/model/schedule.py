@@ -371,6 +371,7 @@ class Sampler:
         generator: torch.Generator | None = None,
         noise: Tensor | None = None,
         latents: Tensor | None = None,
+        images: int = 1,
     ) -> Tensor:
         """Draw latents.
 
@@ -384,17 +385,20 @@ class Sampler:
             latents: clean ones to begin from, diffused to the first timestep, in place of nothing
                 but noise. Without noise they are only scaled: the way from a zero start leads
                 through such points.
+            images: this many rows that follow each other get the same noise of the generator.
 
         Returns:
             `shape` float32 on `device`.
         """
         given = None if noise is None else iter(noise.unbind(0))
+        drawn_shape = (shape[0] // images, *shape[1:])
 
         def next_noise() -> Tensor:
             if given is not None:
                 return next(given)
-            fresh = torch.empty(shape, dtype=torch.float32, device=device)
-            return fresh.normal_(std=self.temperature, generator=generator)
+            fresh = torch.empty(drawn_shape, dtype=torch.float32, device=device)
+            fresh.normal_(std=self.temperature, generator=generator)
+            return fresh if images == 1 else fresh.repeat_interleave(images, dim=0)
 
         if self.temperature > 0:
             x = next_noise().clone() if given is not None else next_noise()

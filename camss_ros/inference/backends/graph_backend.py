@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,8 @@ class GraphBackend(Backend):
 
     A graph fits one set of sampling options. The first is built by `prepare` or before the first
     frame; when the options change, the next one is built in the background, and until it is ready
-    frames go through `fallback`. The last few stay loaded, the files of all in the cache.
+    frames go through `fallback`. The last few stay loaded, the files of all in the cache. A graph
+    takes one frame: those of a batch run one after the other.
 
     Args:
         runtime: what runs the graphs.
@@ -105,36 +106,41 @@ class GraphBackend(Backend):
 
     def probabilities(
         self,
-        frame: np.ndarray,
+        frames: Sequence[np.ndarray],
         sampling: SamplingOptions,
         generator: torch.Generator,
         stage_done: StageDone,
-        carry: Carry | None = None,
+        carries: Sequence[Carry] | None = None,
     ) -> Tensor:
         """See `Backend`."""
         graph = self._graph(sampling)
         if graph is None:
-            return self._fallback.probabilities(frame, sampling, generator, stage_done, carry)
+            return self._fallback.probabilities(frames, sampling, generator, stage_done, carries)
+        results = []
         with torch.inference_mode():
-            pixels = torch.from_numpy(np.ascontiguousarray(frame)).to(self.device)
-            resized = resize_frame(pixels, self._size)[0].permute(1, 2, 0)
-            if resized.dtype != torch.uint8:
-                resized = resized.round_().to(torch.uint8)
             noise = self._fallback.draw_noise(sampling, generator)
-            stage_done("preprocess")
-            (probabilities,) = graph(resized.contiguous(), noise)
-            stage_done("network")
-        return probabilities.permute(2, 0, 1)[None]
+            for frame in frames:
+                pixels = torch.from_numpy(np.ascontiguousarray(frame)).to(self.device)
+                resized = resize_frame(pixels, self._size)[0].permute(1, 2, 0)
+                if resized.dtype != torch.uint8:
+                    resized = resized.round_().to(torch.uint8)
+                stage_done("preprocess")
+                (probabilities,) = graph(resized.contiguous(), noise)
+                # a copy where there are more to come: a runtime may use its memory again
+                results.append(probabilities if len(frames) == 1 else probabilities.clone())
+                stage_done("network")
+            batch = results[0][None] if len(results) == 1 else torch.stack(results)
+            return batch.permute(0, 3, 1, 2)
 
-    def prepare(self, sampling: SamplingOptions) -> None:
-        """Build and load the graph and run it once.
+    def prepare(self, sampling: SamplingOptions, batch: int = 1) -> None:
+        """Build and load the graph and run it once; a batch needs nothing more.
 
         Raises:
             ExportError: it cannot be built.
         """
         if not _has_graph(sampling):
             self._tell_fallback(sampling)
-            self._fallback.prepare(sampling)
+            self._fallback.prepare(sampling, batch)
             return
         spec = GraphSpec(self._size, sampling)
         if self._building is not None:
@@ -142,7 +148,7 @@ class GraphBackend(Backend):
         if spec not in self._graphs:
             self._keep(spec, self._load(spec, self._export_here))
         grey = np.full((*self._size, 3), 127, np.uint8)
-        self.probabilities(grey, sampling, torch.Generator(self.device), lambda _: None)
+        self.probabilities([grey], sampling, torch.Generator(self.device), lambda _: None)
 
     def close(self) -> None:
         """See `Backend`."""
