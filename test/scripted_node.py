@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from rclpy.executors import SingleThreadedExecutor
 from ros_peer import RosPeer, wait_until
 
-from camss_ros.inference.segmenter import Segmentation
+from camss_ros.inference.segmenter import FrameRequest, Segmentation
 from camss_ros.nodes.qos import LATCHED
 from camss_ros.nodes.segmenter_node import SegmenterNode
 
@@ -35,7 +35,8 @@ TIMINGS = {
 
 
 class ScriptedSegmenter:
-    """Labels an image with its first byte. Blocks or fails when told to."""
+    """Labels an image with its first byte. Blocks or fails when told to; `bad` are the first bytes
+    of images on which it fails, and with them their batch."""
 
     def __init__(self) -> None:
         self.classes = CLASSES
@@ -47,12 +48,29 @@ class ScriptedSegmenter:
         self.sampling: Any = None
         self.closed = False
         self.error: Exception | None = None
+        self.bad: Collection[int] = ()
         self.go = threading.Event()
         self.go.set()
         self.started: list[int] = []
+        self.batches: list[set[str]] = []  # the cameras of each
 
-    def warm_up(self, height: int, width: int) -> None:
+    def warm_up(self, height: int, width: int, batch: int) -> None:
         assert (height, width) > (0, 0)
+        self.expected_batch = batch
+
+    def segment_batch(
+        self, requests: Sequence[FrameRequest], *, cancelled: Callable[[], bool]
+    ) -> list[Segmentation]:
+        self.batches.append({request.stream for request in requests})
+        return [
+            self.segment(
+                request.image,
+                request.output_size,
+                cancelled=cancelled,
+                uncertainty=request.uncertainty,
+            )
+            for request in requests
+        ]
 
     def segment(
         self,
@@ -68,6 +86,8 @@ class ScriptedSegmenter:
                 raise RuntimeError("cancelled")
         if self.error is not None:
             raise self.error
+        if int(image[0, 0, 0]) in self.bad:
+            raise RuntimeError("a bad frame")
         size = output_size or image.shape[:2]
         return Segmentation(
             labels=np.full(size, image[0, 0, 0], np.uint8),
