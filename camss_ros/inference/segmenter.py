@@ -13,6 +13,7 @@ from camss_ros.inference.device import select_device
 from camss_ros.inference.frame_ops import to_labels, to_uncertainty
 from camss_ros.inference.memory import release_cached_memory
 from camss_ros.inference.stage_clock import StageClock
+from camss_ros.model.camseg import ConcatTransformerConfig
 from camss_ros.model.checkpoint import CONFIG_FILE, find_model, read_config
 from camss_ros.model.label_class import LabelClass
 from camss_ros.model.schedule import SamplingOptions
@@ -54,8 +55,13 @@ class Segmenter:
     Frames run at the model's working size; results come back at the frame's size. The same frame
     with the same options gives the same result, whatever was segmented before; but not where
     `sampling.warm_start_time` is above 0: a frame then begins from the latents of the one before,
-    unless it is no continuation of it (`clip.py` says when). Not thread-safe, but for `sampling`,
-    which may be set from another thread and counts from the next frame on.
+    unless it is no continuation of it (`clip.py` says when). Not thread-safe, but for `sampling`
+    and `working_size`, which may be set from another thread and count from the next frame on.
+
+    Attributes:
+        input_size: working (height, width) that the model is made for.
+        working_size: the one in use, multiples of 16. Another one needs `can_resize`.
+        can_resize: the model works at other sizes too.
 
     Args:
         model: bundled name, directory or Hub id.
@@ -87,7 +93,9 @@ class Segmenter:
         config = read_config(directory / CONFIG_FILE)
         self.model_name = config.name
         self.classes: tuple[LabelClass, ...] = config.label_set
-        self.input_size = config.input_size
+        self.input_size = self.working_size = config.input_size
+        # the official transformer has learned positions of one size
+        self.can_resize = not isinstance(config.transformer, ConcatTransformerConfig)
         if backend == "auto":
             from camss_ros.inference.auto import choose_backend
 
@@ -128,6 +136,7 @@ class Segmenter:
         """
         check_image(image)
         backend, sampling = self._open_backend(), self.sampling
+        backend.size = self.working_size
         self._generator.manual_seed(self._seed)
         clock = StageClock(self.device)
 
@@ -138,7 +147,7 @@ class Segmenter:
 
         carry = None
         if sampling.warm_start_time:
-            carry = Carry(self._clip.begin(image, stamp, kind=sampling.samples))
+            carry = Carry(self._clip.begin(image, stamp, (sampling.samples, backend.size)))
         else:
             self._clip.forget()
         warm = carry is not None and carry.latents is not None
@@ -165,9 +174,25 @@ class Segmenter:
         Args:
             height, width: of the frames to come.
         """
-        self._open_backend().prepare(self.sampling)
+        self.prepare(self.sampling, self.working_size)
         self.segment(np.full((height, width, 3), 127, np.uint8))
         self.begin_clip()
+
+    def prepare(self, sampling: SamplingOptions, size: tuple[int, int]) -> None:
+        """Build what the backend needs for frames with `sampling` at the working (height, width).
+
+        Raises ValueError where the model has another size only, ExportError where a graph cannot be
+        built.
+        """
+        if size != self.input_size and not self.can_resize:
+            raise ValueError(f"model {self.model_name} works at {self.input_size} only, not {size}")
+        backend = self._open_backend()
+        backend.size = size
+        backend.prepare(sampling)
+
+    def is_prepared(self, sampling: SamplingOptions, size: tuple[int, int]) -> bool:
+        """Whether a frame with these at once takes no longer than it always does."""
+        return self._open_backend().is_prepared(sampling, size)
 
     def close(self) -> None:
         """Free the weights and the memory they take on a GPU."""

@@ -28,7 +28,7 @@ class TorchBackend(Backend):
 
     Args:
         network: in evaluation mode; taken over, moved and cast.
-        size: working (height, width).
+        size: working (height, width) to begin with.
     """
 
     def __init__(
@@ -44,7 +44,8 @@ class TorchBackend(Backend):
         network.to(device=device, dtype=dtype)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._network = cast(CamSeg, network)  # a Twin has the same stages
-        self._size = size
+        self.size = size
+        self._prepared: set[tuple[int, tuple[int, int]]] = set()
         self._plans: dict[SamplingOptions, SamplingPlan] = {}
         self._denoiser = network.denoiser if isinstance(network, CamSeg) else None
         self._use_eager()
@@ -65,7 +66,7 @@ class TorchBackend(Backend):
         if self._cuda_graphs:
             torch.compiler.cudagraph_mark_step_begin()
         pixels = torch.from_numpy(np.ascontiguousarray(frame)).to(self.device)
-        images = network.normalize(resize_frame(pixels, self._size))
+        images = network.normalize(resize_frame(pixels, self.size))
         images = images.contiguous(memory_format=torch.channels_last)
         stage_done("preprocess")
         token_map = self._image_tokens(images)
@@ -90,7 +91,7 @@ class TorchBackend(Backend):
     def draw_noise(self, sampling: SamplingOptions, generator: torch.Generator) -> Tensor | None:
         """The noise of one frame, from the generator as `probabilities` takes it; see `Sampler`."""
         stride = self._network.stride
-        tokens = (self._size[0] // stride) * (self._size[1] // stride)
+        tokens = (self.size[0] // stride) * (self.size[1] // stride)
         shape = (sampling.samples, tokens, self._network.latent_channels)
         return self._plan(sampling).sampler.draw_noise(shape, self.device, generator)
 
@@ -110,9 +111,14 @@ class TorchBackend(Backend):
             self._use_eager()
             self._run_once(sampling)
 
+    def is_prepared(self, sampling: SamplingOptions, size: tuple[int, int]) -> bool:
+        """See `Backend`. The number of steps compiles nothing anew; shapes do."""
+        return self.name != "compile" or (sampling.samples, size) in self._prepared
+
     def _run_once(self, sampling: SamplingOptions) -> None:
-        grey = np.full((*self._size, 3), 127, np.uint8)
+        grey = np.full((*self.size, 3), 127, np.uint8)
         self.probabilities(grey, sampling, torch.Generator(self.device), lambda _: None)
+        self._prepared.add((sampling.samples, self.size))
 
     def _plan(self, sampling: SamplingOptions) -> SamplingPlan:
         plan = self._plans.get(sampling)
