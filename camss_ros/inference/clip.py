@@ -37,7 +37,9 @@ class Clip:
     """
 
     def __init__(self) -> None:
-        self.forget()
+        self._current: _Frame | None = None
+        self._last: _Frame | None = None
+        self._latents: Tensor | None = None
 
     def begin(self, image: np.ndarray, stamp: float | None, kind: Hashable) -> Tensor | None:
         """The latents that a frame may begin from; None if it begins anew.
@@ -47,8 +49,8 @@ class Clip:
             stamp: seconds; None if the frame follows the last one in any case.
             kind: see `Clip`.
         """
-        self._current = _Frame(stamp, (kind, image.shape), thumbnail(image))
-        continues = self._last is not None and _continues(self._last, self._current)
+        frame = self._current = _Frame(stamp, (kind, image.shape), thumbnail(image))
+        continues = self._last is not None and _continues(self._last, frame)
         return self._latents if continues else None
 
     def keep(self, latents: Tensor | None) -> None:
@@ -57,9 +59,7 @@ class Clip:
 
     def forget(self) -> None:
         """The next frame begins anew."""
-        self._current: _Frame | None = None
-        self._last: _Frame | None = None
-        self._latents: Tensor | None = None
+        self._current = self._last = self._latents = None
 
 
 def _continues(last: _Frame, frame: _Frame) -> bool:

@@ -13,6 +13,7 @@ from camss_ros.inference.device import select_device
 from camss_ros.inference.frame_ops import to_labels, to_uncertainty
 from camss_ros.inference.memory import release_cached_memory
 from camss_ros.inference.stage_clock import StageClock
+from camss_ros.model.camseg import ConcatTransformerConfig
 from camss_ros.model.checkpoint import CONFIG_FILE, find_model, read_config
 from camss_ros.model.label_class import LabelClass
 from camss_ros.model.schedule import SamplingOptions
@@ -77,7 +78,13 @@ class Segmenter:
     with the same options gives the same result, whatever was segmented before; but not where
     `sampling.warm_start_time` is above 0: a frame then begins from the latents of the one before
     of its stream, unless it is no continuation of it (`clip.py` says when). Not thread-safe, but
-    for `sampling`, which may be set from another thread and counts from the next frame on.
+    for `sampling` and `working_size`, which may be set from another thread and count from the next
+    frame on.
+
+    Attributes:
+        input_size: working (height, width) that the model is made for.
+        working_size: the one in use, multiples of 16. Another one needs `can_resize`.
+        can_resize: the model works at other sizes too.
 
     Args:
         model: bundled name, directory or Hub id.
@@ -109,7 +116,9 @@ class Segmenter:
         config = read_config(directory / CONFIG_FILE)
         self.model_name = config.name
         self.classes: tuple[LabelClass, ...] = config.label_set
-        self.input_size = config.input_size
+        self.input_size = self.working_size = config.input_size
+        # the official transformer has learned positions of one size
+        self.can_resize = not isinstance(config.transformer, ConcatTransformerConfig)
         if backend == "auto":
             from camss_ros.inference.auto import choose_backend
 
@@ -122,6 +131,7 @@ class Segmenter:
         self._seed = seed
         self._generator = torch.Generator(self.device)
         self._clips: dict[Hashable, Clip] = {}
+        self._batch = 1
 
     def segment(
         self,
@@ -169,6 +179,7 @@ class Segmenter:
         for request in requests:
             check_image(request.image)
         sampling = self.sampling
+        self._open_backend().size = self.working_size
         if not sampling.warm_start_time:
             self.begin_clip()
             return self._run(requests, sampling, None, cancelled)
@@ -191,10 +202,8 @@ class Segmenter:
             raise ValueError(
                 "with a warm start, the frames of a batch must be of different streams"
             )
-        return [
-            Carry(self._clip(r.stream).begin(r.image, r.stamp, kind=sampling.samples))
-            for r in requests
-        ]
+        kind = sampling.samples, self._open_backend().size
+        return [Carry(self._clip(r.stream).begin(r.image, r.stamp, kind)) for r in requests]
 
     def _run(
         self,
@@ -251,9 +260,27 @@ class Segmenter:
             height, width: of the frames to come.
             batch: the most frames that will be segmented together.
         """
-        self._open_backend().prepare(self.sampling, batch)
+        self._batch = batch
+        self.prepare(self.sampling, self.working_size)
         self.segment(np.full((height, width, 3), 127, np.uint8))
         self.begin_clip()
+
+    def prepare(self, sampling: SamplingOptions, size: tuple[int, int]) -> None:
+        """Build what the backend needs for frames with `sampling` at the working (height, width),
+        in batches as large as `warm_up` was told.
+
+        Raises ValueError where the model has another size only, ExportError where a graph cannot be
+        built.
+        """
+        if size != self.input_size and not self.can_resize:
+            raise ValueError(f"model {self.model_name} works at {self.input_size} only, not {size}")
+        backend = self._open_backend()
+        backend.size = size
+        backend.prepare(sampling, self._batch)
+
+    def is_prepared(self, sampling: SamplingOptions, size: tuple[int, int]) -> bool:
+        """Whether a frame with these at once takes no longer than it always does."""
+        return self._open_backend().is_prepared(sampling, size)
 
     def close(self) -> None:
         """Free the weights and the memory they take on a GPU."""

@@ -43,9 +43,11 @@ class Backend(ABC):
         name: one of `BACKENDS`.
         device: where the probabilities are.
         dtype: of the network; latents are float32 always.
+        size: working (height, width), which may change between frames.
     """
 
     name: str
+    size: tuple[int, int]
     device: torch.device
     dtype: torch.dtype
 
@@ -76,6 +78,10 @@ class Backend(ABC):
     def prepare(self, sampling: SamplingOptions, batch: int = 1) -> None:
         """Do now, and wait for, all that makes the first frame with `sampling` slow, alone and
         in batches of up to `batch` frames."""
+
+    @abstractmethod
+    def is_prepared(self, sampling: SamplingOptions, size: tuple[int, int]) -> bool:
+        """Whether a frame with these is quick: nothing has to be built or compiled for it."""
 
     def steps(self, sampling: SamplingOptions) -> int:
         """Denoiser evaluations of a token."""

@@ -24,11 +24,13 @@ from camss_ros.inference.build_graph import cached_graph, model_hash
 from camss_ros.inference.cache import cache_key, cached_file
 from camss_ros.inference.export import ExportError, GraphSpec
 from camss_ros.inference.frame_ops import resize_frame
+from camss_ros.inference.latency_budget import MAX_SETTINGS
 from camss_ros.model.schedule import SamplingOptions
 
 _log = logging.getLogger(__name__)
 
-_KEPT_GRAPHS = 6
+# those of all settings under a latency budget, and one more
+_KEPT_GRAPHS = MAX_SETTINGS + 1
 
 # frame uint8 [h, w, 3] and noise -> the graph's outputs, all on the runtime's device
 Graph = Callable[[Tensor, Tensor | None], tuple[Tensor, ...]]
@@ -82,7 +84,7 @@ class GraphBackend(Backend):
     Args:
         runtime: what runs the graphs.
         model: directory of the model.
-        size: working (height, width).
+        size: working (height, width) to begin with.
         fallback: the same network in PyTorch, on the same device.
     """
 
@@ -93,7 +95,7 @@ class GraphBackend(Backend):
         self._runtime = runtime
         self._model = model
         self._hash = model_hash(model)
-        self._size = size
+        self.size = size
         self._fallback = fallback
         self._graphs: dict[GraphSpec, Graph] = {}
         self._failed: set[GraphSpec] = set()
@@ -114,6 +116,7 @@ class GraphBackend(Backend):
     ) -> Tensor:
         """See `Backend`."""
         graph = self._graph(sampling)
+        self._fallback.size = self.size
         if graph is None:
             return self._fallback.probabilities(frames, sampling, generator, stage_done, carries)
         results = []
@@ -121,7 +124,7 @@ class GraphBackend(Backend):
             noise = self._fallback.draw_noise(sampling, generator)
             for frame in frames:
                 pixels = torch.from_numpy(np.ascontiguousarray(frame)).to(self.device)
-                resized = resize_frame(pixels, self._size)[0].permute(1, 2, 0)
+                resized = resize_frame(pixels, self.size)[0].permute(1, 2, 0)
                 if resized.dtype != torch.uint8:
                     resized = resized.round_().to(torch.uint8)
                 stage_done("preprocess")
@@ -140,15 +143,20 @@ class GraphBackend(Backend):
         """
         if not _has_graph(sampling):
             self._tell_fallback(sampling)
+            self._fallback.size = self.size
             self._fallback.prepare(sampling, batch)
             return
-        spec = GraphSpec(self._size, sampling)
+        spec = GraphSpec(self.size, sampling)
         if self._building is not None:
             self._building.result()
         if spec not in self._graphs:
             self._keep(spec, self._load(spec, self._export_here))
-        grey = np.full((*self._size, 3), 127, np.uint8)
+        grey = np.full((*self.size, 3), 127, np.uint8)
         self.probabilities([grey], sampling, torch.Generator(self.device), lambda _: None)
+
+    def is_prepared(self, sampling: SamplingOptions, size: tuple[int, int]) -> bool:
+        """See `Backend`."""
+        return not _has_graph(sampling) or GraphSpec(size, sampling) in self._graphs
 
     def close(self) -> None:
         """See `Backend`."""
@@ -165,7 +173,7 @@ class GraphBackend(Backend):
         if not _has_graph(sampling):
             self._tell_fallback(sampling)
             return None
-        spec = GraphSpec(self._size, sampling)
+        spec = GraphSpec(self.size, sampling)
         graph = self._graphs.get(spec)
         if graph is not None or spec in self._failed:
             return graph

@@ -29,7 +29,7 @@ class TorchBackend(Backend):
 
     Args:
         network: in evaluation mode; taken over, moved and cast.
-        size: working (height, width).
+        size: working (height, width) to begin with.
     """
 
     def __init__(
@@ -45,7 +45,8 @@ class TorchBackend(Backend):
         network.to(device=device, dtype=dtype)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._network = cast(CamSeg, network)  # a Twin has the same stages
-        self._size = size
+        self.size = size
+        self._prepared: set[tuple[int, tuple[int, int]]] = set()
         self._plans: dict[SamplingOptions, SamplingPlan] = {}
         self._denoiser = network.denoiser if isinstance(network, CamSeg) else None
         self._use_eager()
@@ -92,14 +93,14 @@ class TorchBackend(Backend):
 
     def _resized(self, frame: np.ndarray) -> Tensor:
         pixels = torch.from_numpy(np.ascontiguousarray(frame)).to(self.device)
-        resized = resize_frame(pixels, self._size)
+        resized = resize_frame(pixels, self.size)
         # on a GPU float32 as soon as one is resized: a batch must be of one type
         return resized if self.device.type == "cpu" else resized.float()
 
     def draw_noise(self, sampling: SamplingOptions, generator: torch.Generator) -> Tensor | None:
         """The noise of one frame, from the generator as `probabilities` takes it; see `Sampler`."""
         stride = self._network.stride
-        tokens = (self._size[0] // stride) * (self._size[1] // stride)
+        tokens = (self.size[0] // stride) * (self.size[1] // stride)
         shape = (sampling.samples, tokens, self._network.latent_channels)
         return self._plan(sampling).sampler.draw_noise(shape, self.device, generator)
 
@@ -120,9 +121,14 @@ class TorchBackend(Backend):
             self._use_eager()
             self._run_once(sampling, 1)
 
+    def is_prepared(self, sampling: SamplingOptions, size: tuple[int, int]) -> bool:
+        """See `Backend`. The number of steps compiles nothing anew; shapes do."""
+        return self.name != "compile" or (sampling.samples, size) in self._prepared
+
     def _run_once(self, sampling: SamplingOptions, count: int) -> None:
-        grey = [np.full((*self._size, 3), 127, np.uint8)] * count
+        grey = [np.full((*self.size, 3), 127, np.uint8)] * count
         self.probabilities(grey, sampling, torch.Generator(self.device), lambda _: None)
+        self._prepared.add((sampling.samples, self.size))
 
     def _plan(self, sampling: SamplingOptions) -> SamplingPlan:
         plan = self._plans.get(sampling)
