@@ -191,7 +191,7 @@ def test_one_frame_that_does_not_fit_is_not_split() -> None:
     assert guard.exhausted
 
 
-@pytest.mark.parametrize("value", [[], [""], None])
+@pytest.mark.parametrize("value", [[""], None])
 def test_without_names_there_is_one_camera_with_the_plain_topics(
     start: Callable[..., Running], value: list[str] | None
 ) -> None:

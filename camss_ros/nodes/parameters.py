@@ -66,7 +66,7 @@ class ParameterSpec:
                 ]
         return descriptor
 
-    def initial(self) -> bool | int | float | str | list[int] | list[str]:
+    def initial(self) -> bool | int | float | str | list[Any]:
         """The default as rclpy takes it."""
         return list(self.default) if isinstance(self.default, tuple) else self.default
 
