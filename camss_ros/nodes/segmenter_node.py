@@ -38,6 +38,7 @@ from camss_ros.data.image_encoding import (
     compressed_to_rgb,
     image_to_rgb,
 )
+from camss_ros.nodes.deadline import Deadline
 from camss_ros.nodes.diagnostics import (
     FrameCounter,
     FrameCounts,
@@ -55,6 +56,7 @@ from camss_ros.nodes.qos import PROFILES
 
 if TYPE_CHECKING:
     from camss_ros.inference.segmenter import Segmentation, Segmenter
+    from camss_ros.model.schedule import SamplingOptions
 
 STATUS_PERIOD = 1.0  # s
 WARNING_PERIOD = 10.0  # s, for each kind of warning
@@ -105,6 +107,8 @@ class SegmenterNode(LifecycleNode):
         self._enabled = True
         self._memory = MemoryGuard()
         self.parameters = NodeParameters(self, lambda: self._model is None)
+        log = self.get_logger()
+        self._deadline = Deadline(self.parameters, log.info, log.warning)
         # With the time of arrival.
         self._worker: InferenceWorker[tuple[Image | CompressedImage, float]] | None = None
         self._outputs: Outputs | None = None
@@ -113,6 +117,8 @@ class SegmenterNode(LifecycleNode):
         self._status = SegmenterStatus()
         self._status_lock = threading.Lock()
         self._state = "unconfigured"
+        # Of the last frame.
+        self._used: SamplingOptions | None = None
         self._warned: dict[str, float] = {}
         forward_log("camss_ros", self.get_logger())
 
@@ -145,6 +151,7 @@ class SegmenterNode(LifecycleNode):
         try:
             self._model = LoadedModel.load(self._segmenter_factory, self.parameters)
             self._model.segmenter.warm_up(*WARM_UP_SIZE)
+            self._deadline.prepare(self._model.segmenter)
         except Exception as error:  # whatever it is, the node stays and can be configured again
             self.get_logger().error(f"cannot load model {self.parameters['model']!r}: {error}")
             self._release()
@@ -160,6 +167,7 @@ class SegmenterNode(LifecycleNode):
         result = super().on_activate(state)  # enables the publishers
         self._counter.reset()
         self._memory.reset()
+        self._used = None
         assert self._model is not None
         assert self._outputs is not None
         self._outputs.publish_label_info(self._model.mapping)
@@ -302,6 +310,7 @@ class SegmenterNode(LifecycleNode):
         try:
             loaded = LoadedModel.load(self._segmenter_factory, self.parameters)
             loaded.segmenter.warm_up(*WARM_UP_SIZE)
+            self._deadline.prepare(loaded.segmenter)
             with self._model_lock:
                 replaced, self._model = self._model, loaded if self._model else None
             if replaced is None:  # cleaned up meanwhile
@@ -385,7 +394,7 @@ class SegmenterNode(LifecycleNode):
             with self._model_lock:
                 model = self._model
                 assert model is not None
-                result = self._infer(model.segmenter, image, cancelled)
+                result = self._infer(model.segmenter, image, message.header, cancelled)
             self._publish(model, image, result, message.header, arrival)
         except ImageRejectedError as error:
             self._reject(error)
@@ -397,7 +406,11 @@ class SegmenterNode(LifecycleNode):
                 self._warn("failed", f"segmentation failed: {type(error).__name__}: {error}")
 
     def _infer(
-        self, segmenter: Segmenter, image: np.ndarray, cancelled: Callable[[], bool]
+        self,
+        segmenter: Segmenter,
+        image: np.ndarray,
+        header: Header,
+        cancelled: Callable[[], bool],
     ) -> Segmentation:
         """Segment; where memory runs out, again with less, until there is nothing left to save."""
         from camss_ros.inference.memory import is_out_of_memory
@@ -406,10 +419,15 @@ class SegmenterNode(LifecycleNode):
         height, width = image.shape[:2]
         size = self._outputs.output_size((height, width))
         # Not computed unless somebody listens.
-        options = {"uncertainty": True} if self._outputs.is_heard("uncertainty") else {}
+        options: dict[str, Any] = {}
+        if self._outputs.is_heard("uncertainty"):
+            options["uncertainty"] = True
+        if self.parameters["warm_start_time"] and (header.stamp.sec or header.stamp.nanosec):
+            options["stamp"] = header.stamp.sec + 1e-9 * header.stamp.nanosec
         while True:
-            sampling = self.parameters.sampling()
-            segmenter.sampling = replace(sampling, samples=1) if self._memory.level else sampling
+            self._deadline.apply(segmenter)
+            if self._memory.level:
+                segmenter.sampling = replace(segmenter.sampling, samples=1)
             small = segmenter.input_size if self._memory.level > 1 else size
             try:
                 result = segmenter.segment(image, small, cancelled=cancelled, **options)
@@ -439,9 +457,15 @@ class SegmenterNode(LifecycleNode):
         stamp = header.stamp.sec * 10**9 + header.stamp.nanosec
         seconds = latency(self.get_clock().now().nanoseconds, stamp, arrival)
         self._latencies.add(seconds)
+        self._deadline.observe(time.monotonic() - arrival, result.timings)
         # Backends differ in the stages that they tell apart.
         stages = {**dict.fromkeys(STAGES, 0.0), **result.timings}
-        self._publish_status(header=header, latency=seconds, **stages)
+        self._used = model.segmenter.sampling
+        network_height, network_width = model.segmenter.working_size
+        self._publish_status(
+            header=header, latency=seconds, warm_start=result.warm, network_height=network_height,
+            network_width=network_width, **stages,
+        )  # fmt: skip
         if outputs.is_heard("overlay"):
             outputs.publish_overlay(image, labels, model.mapping, header)
 
@@ -453,8 +477,11 @@ class SegmenterNode(LifecycleNode):
             status = self._status
             for name, value in news.items():
                 setattr(status, name, value)
+            sampling = self._used or self.parameters.sampling()
             for name in ("steps", "sampler", "samples"):
-                setattr(status, name, self.parameters[name])
+                setattr(status, name, getattr(sampling, name))
+            status.latency_budget = self._deadline.budget
+            status.over_budget = self._deadline.exhausted
             for name in ("received", "segmented", "dropped", "failed"):
                 setattr(status, name, getattr(counts, name))
             status.rejected = counts.rejected.total()
@@ -502,22 +529,29 @@ class SegmenterNode(LifecycleNode):
             silence_reason=reason,
             memory_measure=self._memory.measure,
             out_of_memory=self._memory.exhausted,
+            over_budget=self._deadline.exhausted,
         )
 
     def _facts(self, counts: FrameCounts, now: float) -> dict[str, object]:
         period = max(now - self._reported_at, 1e-3)
+        used = vars(self._used) if self._used is not None else self.parameters
         facts: dict[str, object] = {
             "input rate (Hz)": f"{(counts.received - self._reported.received) / period:.2f}",
             "output rate (Hz)": f"{(counts.segmented - self._reported.segmented) / period:.2f}",
             "latency p50 (s)": f"{self._latencies.percentile(50):.4f}",
             "latency p95 (s)": f"{self._latencies.percentile(95):.4f}",
             "time without an image (s)": f"{now - self._last_image:.1f}",
-            "steps": self.parameters["steps"],
+            "steps": used["steps"],
+            "samples": used["samples"],
             "memory (MB)": resident_bytes() // 10**6,
         }
         if (model := self._model) is not None:
             from camss_ros.inference.memory import memory_in_use
 
+            if self._deadline.budget:
+                height, width = model.segmenter.working_size
+                facts["latency budget (s)"] = f"{self._deadline.budget:.4f}"
+                facts["network input"] = f"{width} x {height}"
             facts["device"] = model.segmenter.device
             facts["model"] = model.segmenter.model_name
             facts["GPU memory (MB)"] = memory_in_use(model.segmenter.device) // 10**6
