@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Collection, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -41,7 +42,10 @@ class ScriptedSegmenter:
     def __init__(self) -> None:
         self.classes = CLASSES
         self.device = torch.device("cpu")
-        self.input_size = (16, 24)
+        self.input_size = self.working_size = (16, 24)
+        self.can_resize = True
+        self.delay = 0.0  # s, of every frame
+        self.stamps: list[float | None] = []
         self.released = 0
         self.model_name = "scripted"
         self.backend = "scripted"
@@ -68,6 +72,7 @@ class ScriptedSegmenter:
                 request.output_size,
                 cancelled=cancelled,
                 uncertainty=request.uncertainty,
+                stamp=request.stamp,
             )
             for request in requests
         ]
@@ -79,7 +84,10 @@ class ScriptedSegmenter:
         *,
         cancelled: Callable[[], bool],
         uncertainty: bool = False,
+        stamp: float | None = None,
     ) -> Segmentation:
+        self.stamps.append(stamp)
+        time.sleep(self.delay)
         self.started.append(int(image[0, 0, 0]))
         while not self.go.wait(0.01):
             if cancelled():
@@ -96,6 +104,9 @@ class ScriptedSegmenter:
             steps=self.sampling.steps,
             uncertainty=np.full(size, 9, np.uint8) if uncertainty else None,
         )
+
+    def is_prepared(self, sampling: Any, size: tuple[int, int]) -> bool:
+        return True
 
     def release_memory(self) -> None:
         self.released += 1

@@ -104,6 +104,7 @@ def observation(**changes: Any) -> Observation:
         ({"unusable": 1}, {}, WARN, "1 images"),
         ({"unusable": 9}, {}, ERROR, "9 images"),
         ({"out_of_memory": True}, {}, ERROR, "~/reload_model"),
+        ({"over_budget": True}, {}, WARN, "latency_budget_ms"),
         ({"memory_measure": "one sample a frame"}, {}, WARN, "one sample"),
     ],
 )

@@ -23,7 +23,6 @@ from camss_ros.data.image_encoding import (
 from camss_ros.nodes.diagnostics import FrameCounter, FrameCounts, diagnostic_status
 from camss_ros.nodes.health import LatencyWindow, Observation, assess
 from camss_ros.nodes.input_monitor import explain_silence
-from camss_ros.nodes.memory_guard import MemoryGuard
 from camss_ros.nodes.outputs import Outputs
 from camss_ros.nodes.parameters import NodeParameters
 from camss_ros.nodes.qos import PROFILES
@@ -179,8 +178,6 @@ class Camera:
         self.update_status(**news)
         with self._status_lock:
             status = self._status
-            for name in ("steps", "sampler", "samples"):
-                setattr(status, name, self._parameters[name])
             for name in ("received", "segmented", "dropped", "failed"):
                 setattr(status, name, getattr(counts, name))
             status.rejected = counts.rejected.total()
@@ -194,14 +191,17 @@ class Camera:
         self.latencies.clear()
 
     def report(
-        self, state: str, memory: MemoryGuard, facts: dict[str, object], works: bool
+        self, state: str, facts: dict[str, object], shared: dict[str, Any] | None
     ) -> DiagnosticStatus:
         """What happened since the last report, as it is published.
 
-        `facts`: of the node, beside the camera's own; `works`: images are expected.
+        `facts`: of the node, beside the camera's own; `shared`: fields of `Observation` that are
+        the same for every camera, or None while no images are expected.
         """
         counts, now = self.counter.snapshot(), time.monotonic()
-        found = assess(self._observe(counts, now, memory), self._parameters) if works else []
+        found = []
+        if shared is not None:
+            found = assess(self._observe(counts, now, shared), self._parameters)
         all_facts = {**self._facts(counts, now), **facts}
         status = diagnostic_status(
             self._node.get_fully_qualified_name(), state, counts, found, all_facts, self.name
@@ -209,7 +209,7 @@ class Camera:
         self._reported, self._reported_at = counts, now
         return status
 
-    def _observe(self, counts: FrameCounts, now: float, memory: MemoryGuard) -> Observation:
+    def _observe(self, counts: FrameCounts, now: float, shared: dict[str, Any]) -> Observation:
         previous = self._reported
         silence = now - self._last_image
         reason = ""
@@ -232,8 +232,7 @@ class Camera:
             latency=self.latencies.percentile(95),
             silence=silence,
             silence_reason=reason,
-            memory_measure=memory.measure,
-            out_of_memory=memory.exhausted,
+            **shared,
         )
 
     def _facts(self, counts: FrameCounts, now: float) -> dict[str, object]:

@@ -179,6 +179,28 @@ SPECS = (
         bounds=(0.0, 2.0),
     ),
     ParameterSpec(
+        "warm_start_time",
+        0,
+        "Timestep from which a frame goes on from the latents of the one before; 0: none does. "
+        "Graph backends have no warm start: PyTorch segments then.",
+        Change.ALWAYS,
+        bounds=(0, 999),
+    ),
+    ParameterSpec(
+        "latency_budget_ms",
+        0.0,
+        "95th percentile that the time from an image's arrival to its mask (ms) is kept under, by "
+        "fewer steps and samples. 0: no budget.",
+        Change.ALWAYS,
+        bounds=(0.0, 60000.0),
+    ),
+    ParameterSpec(
+        "allow_smaller_size",
+        False,
+        "The latency budget may also make the network's input smaller.",
+        Change.ALWAYS,
+    ),
+    ParameterSpec(
         "output_size",
         (0, 0),
         "Width and height of the outputs; 0: as the image, or from the other at its aspect ratio.",
@@ -322,6 +344,7 @@ class NodeParameters:
             sampler=values["sampler"],
             samples=values["samples"],
             temperature=values["temperature"],
+            warm_start_time=values["warm_start_time"],
         )
 
     def _on_set(self, parameters: Sequence[Parameter]) -> SetParametersResult:

@@ -33,6 +33,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from camss_ros.data.image_encoding import ImageRejectedError
 from camss_ros.nodes.camera import Arrival, Camera
+from camss_ros.nodes.deadline import Deadline
 from camss_ros.nodes.diagnostics import diagnostic_array
 from camss_ros.nodes.forward_log import forward_log
 from camss_ros.nodes.health import latency, resident_bytes
@@ -43,6 +44,7 @@ from camss_ros.nodes.parameters import NodeParameters
 
 if TYPE_CHECKING:
     from camss_ros.inference.segmenter import Segmentation, Segmenter
+    from camss_ros.model.schedule import SamplingOptions
 
 STATUS_PERIOD = 1.0  # s
 WARNING_PERIOD = 10.0  # s, for each kind of warning
@@ -111,8 +113,12 @@ class SegmenterNode(LifecycleNode):
         self._enabled = True
         self._memory = MemoryGuard()
         self.parameters = NodeParameters(self, lambda: self._model is None)
+        log = self.get_logger()
+        self._deadline = Deadline(self.parameters, log.info, log.warning)
         self._worker: InferenceWorker[Camera, Arrival] | None = None
         self._state = "unconfigured"
+        # Of the last frames.
+        self._used: SamplingOptions | None = None
         self._warned: dict[str, float] = {}
         forward_log("camss_ros", self.get_logger())
 
@@ -146,6 +152,7 @@ class SegmenterNode(LifecycleNode):
         try:
             self._model = LoadedModel.load(self._segmenter_factory, self.parameters)
             self._model.segmenter.warm_up(*WARM_UP_SIZE, batch=len(self.cameras))
+            self._deadline.prepare(self._model.segmenter)
         except Exception as error:  # whatever it is, the node stays and can be configured again
             self.get_logger().error(f"cannot load model {self.parameters['model']!r}: {error}")
             self._release()
@@ -160,6 +167,7 @@ class SegmenterNode(LifecycleNode):
         """Start to segment."""
         result = super().on_activate(state)  # enables the publishers
         self._memory.reset()
+        self._used = None
         assert self._model is not None
         for camera in self.cameras:
             camera.counter.reset()
@@ -286,6 +294,7 @@ class SegmenterNode(LifecycleNode):
         try:
             loaded = LoadedModel.load(self._segmenter_factory, self.parameters)
             loaded.segmenter.warm_up(*WARM_UP_SIZE, batch=len(self.cameras))
+            self._deadline.prepare(loaded.segmenter)
             with self._model_lock:
                 replaced, self._model = self._model, loaded if self._model else None
             if replaced is None:  # cleaned up meanwhile
@@ -339,16 +348,21 @@ class SegmenterNode(LifecycleNode):
             model = self._model
             assert model is not None
             results = self._infer(model.segmenter, frames, cancelled)
+        worst, timings = 0.0, None
         for frame, result in zip(frames, results, strict=True):
             try:
                 if isinstance(result, Exception):
                     raise result
                 self._publish(model, frame, result)
+                if (seconds := time.monotonic() - frame.arrival.time) > worst:
+                    worst, timings = seconds, result.timings
             except Exception as error:
                 if cancelled():
                     frame.camera.counter.dropped()
                 else:
                     frame.camera.fail(error)
+        if timings is not None:
+            self._deadline.observe(worst, timings)
 
     def _infer(
         self, segmenter: Segmenter, frames: Sequence[Frame], cancelled: Callable[[], bool]
@@ -404,20 +418,23 @@ class SegmenterNode(LifecycleNode):
         """Segment frames together, with what the memory guard leaves."""
         from camss_ros.inference.segmenter import FrameRequest
 
-        memory, sampling = self._memory, self.parameters.sampling()
-        segmenter.sampling = replace(sampling, samples=1) if memory.one_sample else sampling
+        memory = self._memory
+        self._deadline.apply(segmenter)
+        if memory.one_sample:
+            segmenter.sampling = replace(segmenter.sampling, samples=1)
         requests, sizes = [], []
         for frame in frames:
-            outputs = frame.camera.outputs
+            outputs, stamp = frame.camera.outputs, frame.header.stamp
             assert outputs is not None
             sizes.append(outputs.output_size(frame.size))
+            stamped = self.parameters["warm_start_time"] and (stamp.sec or stamp.nanosec)
             requests.append(
                 FrameRequest(
                     frame.image,
                     segmenter.input_size if memory.at_network_size else sizes[-1],
                     # Not computed unless somebody listens.
                     uncertainty=outputs.is_heard("uncertainty"),
-                    stamp=_nanoseconds(frame.header) / 1e9,
+                    stamp=stamp.sec + 1e-9 * stamp.nanosec if stamped else None,
                     stream=frame.camera.name,
                 )
             )
@@ -433,12 +450,17 @@ class SegmenterNode(LifecycleNode):
         assert outputs is not None
         labels = outputs.publish(model.mapping, result, header, camera.info, frame.size)
         camera.counter.segmented()
-        now = self.get_clock().now().nanoseconds
-        seconds = latency(now, _nanoseconds(header), frame.arrival.time)
+        stamp = header.stamp.sec * 10**9 + header.stamp.nanosec
+        seconds = latency(self.get_clock().now().nanoseconds, stamp, frame.arrival.time)
         camera.latencies.add(seconds)
         # Backends differ in the stages that they tell apart.
         stages = {**dict.fromkeys(STAGES, 0.0), **result.timings}
-        camera.publish_status(header=header, latency=seconds, **stages)
+        self._used = model.segmenter.sampling
+        network_height, network_width = model.segmenter.working_size
+        camera.publish_status(
+            header=header, latency=seconds, warm_start=result.warm, network_height=network_height,
+            network_width=network_width, **self._setting(), **stages,
+        )  # fmt: skip
         if outputs.is_heard("overlay"):
             outputs.publish_overlay(frame.image, labels, model.mapping, header)
 
@@ -446,33 +468,50 @@ class SegmenterNode(LifecycleNode):
 
     def _publish_status(self) -> None:
         for camera in self.cameras:
-            camera.publish_status()
+            camera.publish_status(**self._setting())
+
+    def _setting(self) -> dict[str, Any]:
+        """Fields of SegmenterStatus that are the same for every camera."""
+        sampling = self._used or self.parameters.sampling()
+        return {
+            **{name: getattr(sampling, name) for name in ("steps", "sampler", "samples")},
+            "latency_budget": self._deadline.budget,
+            "over_budget": self._deadline.exhausted,
+        }
 
     def _report(self) -> None:
         works = self._worker is not None
         state = "disabled" if self._state == "active" and not works else self._state
         facts = self._facts()
-        statuses = [camera.report(state, self._memory, facts, works) for camera in self.cameras]
+        shared = {
+            "memory_measure": self._memory.measure,
+            "out_of_memory": self._memory.exhausted,
+            "over_budget": self._deadline.exhausted,
+        }
+        expected = shared if works else None
+        statuses = [camera.report(state, facts, expected) for camera in self.cameras]
         self._diagnostics.publish(diagnostic_array(self.get_clock().now().to_msg(), statuses))
         if self._state == "active":
             self._publish_status()
 
     def _facts(self) -> dict[str, object]:
+        used = vars(self._used) if self._used is not None else self.parameters
         facts: dict[str, object] = {
-            "steps": self.parameters["steps"],
+            "steps": used["steps"],
+            "samples": used["samples"],
             "memory (MB)": resident_bytes() // 10**6,
         }
         if (model := self._model) is not None:
             from camss_ros.inference.memory import memory_in_use
 
+            if self._deadline.budget:
+                height, width = model.segmenter.working_size
+                facts["latency budget (s)"] = f"{self._deadline.budget:.4f}"
+                facts["network input"] = f"{width} x {height}"
             facts["device"] = model.segmenter.device
             facts["model"] = model.segmenter.model_name
             facts["GPU memory (MB)"] = memory_in_use(model.segmenter.device) // 10**6
         return facts
-
-
-def _nanoseconds(header: Header) -> int:
-    return header.stamp.sec * 10**9 + header.stamp.nanosec
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -23,7 +23,7 @@ from camss_ros.studies.page import markdown_table, number, paragraph
 from camss_ros.studies.result_rows import ResultRows
 
 STEPS = (1, 2, 4)
-START_TIMES = (200, 400, 600, 800)
+START_TIMES = (400, 600, 800, 900)
 _COLUMNS = {
     "mIoU": "miou",
     "flicker": "flicker",
