@@ -347,7 +347,10 @@ class SegmenterNode(LifecycleNode):
         with self._model_lock:
             model = self._model
             assert model is not None
-            results = self._infer(model.segmenter, frames, cancelled)
+            try:
+                results = self._infer(model.segmenter, frames, cancelled)
+            except Exception as error:  # such as a device that is gone
+                results = [error] * len(frames)
         worst, timings = 0.0, None
         for frame, result in zip(frames, results, strict=True):
             try:
