@@ -100,14 +100,17 @@ def spawn(domain_id: int) -> Iterator[Callable[..., Any]]:
 
 @pytest.fixture
 def start(domain_id: int) -> Iterator[Callable[..., Any]]:
-    """Starts nodes, with parameters by keyword, that end with the test."""
+    """Starts nodes, with parameters or their values by keyword, that end with the test."""
     import rclpy  # only for the tests that need it
     from scripted_node import Running
 
     running: list[Running] = []
 
     def start_one(**parameters: Any) -> Any:
-        overrides = [rclpy.Parameter(name, value=value) for name, value in parameters.items()]
+        overrides = [
+            value if isinstance(value, rclpy.Parameter) else rclpy.Parameter(name, value=value)
+            for name, value in parameters.items()
+        ]
         running.append(Running(domain_id, *overrides))
         return running[-1]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from rclpy.executors import SingleThreadedExecutor
 from ros_peer import RosPeer, wait_until
 
-from camss_ros.inference.segmenter import Segmentation
+from camss_ros.inference.segmenter import FrameRequest, Segmentation
 from camss_ros.nodes.qos import LATCHED
 from camss_ros.nodes.segmenter_node import SegmenterNode
 
@@ -35,24 +36,46 @@ TIMINGS = {
 
 
 class ScriptedSegmenter:
-    """Labels an image with its first byte. Blocks or fails when told to."""
+    """Labels an image with its first byte. Blocks or fails when told to; `bad` are the first bytes
+    of images on which it fails, and with them their batch."""
 
     def __init__(self) -> None:
         self.classes = CLASSES
         self.device = torch.device("cpu")
-        self.input_size = (16, 24)
+        self.input_size = self.working_size = (16, 24)
+        self.can_resize = True
+        self.delay = 0.0  # s, of every frame
+        self.stamps: list[float | None] = []
         self.released = 0
         self.model_name = "scripted"
         self.backend = "scripted"
         self.sampling: Any = None
         self.closed = False
         self.error: Exception | None = None
+        self.bad: Collection[int] = ()
         self.go = threading.Event()
         self.go.set()
         self.started: list[int] = []
+        self.batches: list[set[str]] = []  # the cameras of each
 
-    def warm_up(self, height: int, width: int) -> None:
+    def warm_up(self, height: int, width: int, batch: int) -> None:
         assert (height, width) > (0, 0)
+        self.expected_batch = batch
+
+    def segment_batch(
+        self, requests: Sequence[FrameRequest], *, cancelled: Callable[[], bool]
+    ) -> list[Segmentation]:
+        self.batches.append({request.stream for request in requests})
+        return [
+            self.segment(
+                request.image,
+                request.output_size,
+                cancelled=cancelled,
+                uncertainty=request.uncertainty,
+                stamp=request.stamp,
+            )
+            for request in requests
+        ]
 
     def segment(
         self,
@@ -61,13 +84,18 @@ class ScriptedSegmenter:
         *,
         cancelled: Callable[[], bool],
         uncertainty: bool = False,
+        stamp: float | None = None,
     ) -> Segmentation:
+        self.stamps.append(stamp)
+        time.sleep(self.delay)
         self.started.append(int(image[0, 0, 0]))
         while not self.go.wait(0.01):
             if cancelled():
                 raise RuntimeError("cancelled")
         if self.error is not None:
             raise self.error
+        if int(image[0, 0, 0]) in self.bad:
+            raise RuntimeError("a bad frame")
         size = output_size or image.shape[:2]
         return Segmentation(
             labels=np.full(size, image[0, 0, 0], np.uint8),
@@ -76,6 +104,9 @@ class ScriptedSegmenter:
             steps=self.sampling.steps,
             uncertainty=np.full(size, 9, np.uint8) if uncertainty else None,
         )
+
+    def is_prepared(self, sampling: Any, size: tuple[int, int]) -> bool:
+        return True
 
     def release_memory(self) -> None:
         self.released += 1

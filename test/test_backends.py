@@ -115,6 +115,19 @@ def test_a_damaged_file_in_the_cache_is_made_again(open_segmenter, caplog):
     assert np.array_equal(again.labels, expected.labels)
 
 
+def test_a_warm_start_is_torchs_and_said_once(open_segmenter, backend, caplog):
+    sampling = SamplingOptions(steps=1, warm_start_time=300)
+    segmenter = open_segmenter(backend=backend, sampling=sampling)
+    expected = open_segmenter(sampling=sampling)
+    with caplog.at_level(logging.WARNING, "camss_ros"):
+        segmenter.warm_up(40, 56)
+        for warm in (False, True):
+            result = segmenter.segment(frame())
+            assert result.warm == warm
+            assert np.array_equal(result.labels, expected.segment(frame()).labels)
+    assert ["no warm start" in record.message for record in caplog.records] == [True]
+
+
 def test_iterative_decoding_is_torchs(open_segmenter, backend):
     sampling = dataclasses.replace(SamplingOptions(), iterations=2)
     segmenter = open_segmenter(backend=backend, sampling=sampling)

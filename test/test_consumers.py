@@ -124,7 +124,7 @@ def give_calibration(running: Running) -> None:
     publisher = running.peer.publisher(CameraInfo, "camera_info")
     running.connect(publisher)
     publisher.publish(calibration())
-    wait_until(lambda: running.node._camera_info is not None, "the calibration received")
+    wait_until(lambda: running.node.cameras[0].info is not None, "the calibration received")
 
 
 def costs(mask: Image, confidence: Image, cloud: PointCloud2, names: dict[str, int]) -> list[str]:
@@ -366,7 +366,9 @@ def test_image_depth_and_mask_of_one_moment_find_each_other(start: Callable[...,
     sent = [send(1)]
     wait_until(lambda: running.segmenter.started, "the first image in work")
     sent += [send(2), send(3)]
-    wait_until(lambda: running.node._counter.snapshot().dropped == 1, "the second overtaken")
+    wait_until(
+        lambda: running.node.cameras[0].counter.snapshot().dropped == 1, "the second overtaken"
+    )
     running.segmenter.go.set()
     wait_until(lambda: len(sets.sets) == 2, "the sets of the first and of the third")
     for found, expected in zip(sets.sets, (sent[0], sent[2]), strict=True):

@@ -104,6 +104,7 @@ def observation(**changes: Any) -> Observation:
         ({"unusable": 1}, {}, WARN, "1 images"),
         ({"unusable": 9}, {}, ERROR, "9 images"),
         ({"out_of_memory": True}, {}, ERROR, "~/reload_model"),
+        ({"over_budget": True}, {}, WARN, "latency_budget_ms"),
         ({"memory_measure": "one sample a frame"}, {}, WARN, "one sample"),
     ],
 )
@@ -150,7 +151,7 @@ def test_mask_confidence_and_camera_info_synchronise_exactly(node: Running) -> N
     ends = [node.peer.listen(kind, f"segmentation/{name}") for name, kind in kinds.items()]
     node.connect(camera_info, *ends)
     camera_info.publish(CameraInfo(height=32, width=48))
-    wait_until(lambda: node.node._camera_info is not None, "the calibration received")
+    wait_until(lambda: node.node.cameras[0].info is not None, "the calibration received")
     for number in (1, 2, 3):
         node.image.publish(rgb_image(number))
         outputs = {

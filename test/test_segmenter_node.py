@@ -35,7 +35,7 @@ def test_the_newest_image_wins(node: Running) -> None:
     wait_until(lambda: node.segmenter.started == [0], "the first image in work")
     for number in range(1, 6):
         node.image.publish(rgb_image(number))
-    wait_until(lambda: node.node._counter.snapshot().received == 6, "all images received")
+    wait_until(lambda: node.node.cameras[0].counter.snapshot().received == 6, "all images received")
     node.segmenter.go.set()
     node.peer.wait_for_stamp("segmentation/mask", rgb_image(5))
     assert node.segmenter.started == [0, 5]
@@ -155,7 +155,7 @@ def test_the_calibration_follows_the_size_of_the_mask(start: Callable[..., Runni
     info.p = [40.0, 0.0, 24.0, -8.0, 0.0, 44.0, 16.0, 0.0, 0.0, 0.0, 1.0, 0.0]
     info.roi.width, info.roi.height, info.roi.x_offset = 20, 10, 4
     camera_info.publish(info)
-    wait_until(lambda: running.node._camera_info is not None, "the calibration received")
+    wait_until(lambda: running.node.cameras[0].info is not None, "the calibration received")
     image.publish(rgb_image(1))
 
     mask = peer.wait_for_stamp("segmentation/mask", rgb_image(1))

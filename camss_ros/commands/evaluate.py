@@ -21,6 +21,7 @@ from camss_ros.commands.options import (
     Start,
     Steps,
     Temperature,
+    WarmStartTime,
     command_line,
     fail,
 )
@@ -45,6 +46,7 @@ def evaluate(
     clip: Annotated[
         bool, typer.Option("--clip", help="The frames are one clip: report the labels' flicker.")
     ] = False,
+    warm_start_time: WarmStartTime = 0,
     backend: BackendName = "torch",
     json_path: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the scores to FILE.")
@@ -96,6 +98,10 @@ def evaluate(
             fail(f"--json {json_path} is where the report's own numbers go: choose another name")
     if robustness_path is not None and report_path is None:
         fail("--robustness is for the report: name its file by --report")
+    if warm_start_time and not clip:
+        fail(
+            "--warm-start-time needs --clip: frames that do not follow each other have no use of it"
+        )
     try:
         curves = None
         if robustness_path is not None:
@@ -103,7 +109,7 @@ def evaluate(
         frames = open_data(data, root, split, label_set)
         sampling = SamplingOptions(
             steps=steps, start=start, temperature=temperature, samples=samples,
-            iterations=iterations, **choices,
+            iterations=iterations, warm_start_time=warm_start_time, **choices,
         )  # fmt: skip
         segmenter = Segmenter(
             model,

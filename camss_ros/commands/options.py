@@ -17,6 +17,13 @@ Iterations = Annotated[int, typer.Option(help="Masked-autoregressive passes.")]
 RevealOrder = Annotated[
     str, typer.Option("--order", help="Order of the passes: confidence or random.")
 ]
+WarmStartTime = Annotated[
+    int,
+    typer.Option(
+        help="With --clip: timestep, 1 to 999, from which each frame goes on from the latents of "
+        "the one before. 0: none does."
+    ),
+]
 Seed = Annotated[int, typer.Option(help="Of the noise.")]
 Device = Annotated[str, typer.Option(help="auto, cuda, cuda:N or cpu.")]
 Precision = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")]

@@ -86,6 +86,61 @@ def steps(
     typer.echo(f"wrote {output / 'steps.md'}")
 
 
+@app.command("warm-start")
+def warm_start(
+    data: DataName,
+    root: DataRoot,
+    output: Annotated[
+        Path, typer.Option(metavar="FILE", help="The page (.md); plot and JSON are put beside it.")
+    ],
+    split: Annotated[str, typer.Option(help="Split of the data set; one clip, in order.")] = "val",
+    label_set: DataLabels = None,
+    model: Model = "camss-tiny",
+    device: Device = "auto",
+    precision: Precision = "auto",
+) -> None:
+    """Scores and flicker of a clip whose frames begin from the latents of the one before."""
+    from rich.progress import Progress
+
+    from camss_ros.data.datasets import open_data
+    from camss_ros.inference.segmenter import Segmenter
+    from camss_ros.model.checkpoint import ModelError, weights_hash
+    from camss_ros.studies.page import command_line
+    from camss_ros.studies.warm_start import study_warm_start
+
+    if output.suffix != ".md":
+        fail(f"can't write {output}: expected a file whose name ends in .md")
+    command = command_line(
+        "study", "warm-start", data=data, root=root, split=split, label_set=label_set,
+        model=Path(model) if "/" in model else model, output=output,
+    )  # fmt: skip
+    try:
+        clip = open_data(data, root, split, label_set)
+        segmenter = Segmenter(model, device=device, precision=precision)
+        settings = {
+            "data": {
+                "name": data,
+                "split": split,
+                "label_set": clip.label_set.name,
+                "frames": len(clip),
+            },
+            "model": {
+                "name": segmenter.model_name,
+                "sha256": weights_hash(model),
+                "dtype": str(segmenter.dtype).removeprefix("torch."),
+            },
+        }
+        with Progress() as bar:
+            task = bar.add_task("frames of all rows", total=None)
+            study_warm_start(
+                segmenter, clip, clip.label_set, output, settings, command,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )  # fmt: skip
+    except (ModelError, ValueError, OSError) as error:
+        fail(error)
+    typer.echo(f"wrote {output}")
+
+
 @app.command("kl-vs-vq")
 def kl_vs_vq(
     data: DataName,

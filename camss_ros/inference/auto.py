@@ -62,7 +62,7 @@ def choose_backend(
         ModelError: the model cannot be read.
     """
     possible = candidates(device, precision)
-    if sampling.iterations != 1:  # no graph does that
+    if sampling.iterations != 1 or sampling.warm_start_time:  # no graph does that
         possible = [each for each in possible if each.backend == "torch"]
     if len(possible) > 1:
         possible = [each for each in possible if _installed(each, device)]
@@ -165,7 +165,7 @@ def _time(
     for _ in range(_FRAMES):
         generator = torch.Generator(backend.device).manual_seed(0)
         start = time.perf_counter()
-        probabilities = backend.probabilities(frame, sampling, generator, lambda _: None)
+        probabilities = backend.probabilities([frame], sampling, generator, lambda _: None)
         labels = probabilities[0].argmax(dim=0).cpu().numpy()  # waits for a GPU
         best = min(best, time.perf_counter() - start)
     return labels, best

@@ -43,11 +43,11 @@ class GraphSpec:
 
     Attributes:
         size: (height, width) of the frame, multiples of the network's stride.
-        sampling: with one iteration. A graph fits every temperature above 0.
+        sampling: with one iteration, no warm start. A graph fits every temperature above 0.
         output_size: (height, width) of labels and confidence; None for probabilities.
 
     Raises:
-        ValueError: several iterations.
+        ValueError: several iterations, or a warm start.
     """
 
     size: tuple[int, int]
@@ -59,6 +59,11 @@ class GraphSpec:
             raise ValueError(
                 "iterative decoding cannot be exported: its number of known tokens changes from "
                 "pass to pass; use iterations 1, or backend torch"
+            )
+        if self.sampling.warm_start_time:
+            raise ValueError(
+                "a warm start cannot be exported: a graph knows no latents of the frame before; "
+                "use warm_start_time 0, or backend torch"
             )
         # the noise comes scaled, so that graphs differ in whether there is any
         temperature = 1.0 if self.sampling.temperature > 0 else 0.0

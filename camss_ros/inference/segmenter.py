@@ -1,17 +1,19 @@
 """Segmenter: numpy frames in, label images out. The node and the command line both use it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from camss_ros.inference.backends import Backend, open_backend
+from camss_ros.inference.backends import Backend, Carry, open_backend
+from camss_ros.inference.clip import Clip
 from camss_ros.inference.device import select_device
 from camss_ros.inference.frame_ops import to_labels, to_uncertainty
 from camss_ros.inference.memory import release_cached_memory
 from camss_ros.inference.stage_clock import StageClock
+from camss_ros.model.camseg import ConcatTransformerConfig
 from camss_ros.model.checkpoint import CONFIG_FILE, find_model, read_config
 from camss_ros.model.label_class import LabelClass
 from camss_ros.model.schedule import SamplingOptions
@@ -31,11 +33,13 @@ class Segmentation:
         labels: uint8 [H, W] class ids of the model's label set.
         confidence: uint8 [H, W], probability of that class times 255.
         timings: seconds of preprocess, tokens, transformer, sampling, decode, postprocess and
-            total. Iterative decoding alternates transformer and sampling: all of it is `sampling`.
-            A backend that runs the network as one graph has `network` in place of the four.
+            total, of the whole batch that the frame was in. Iterative decoding alternates
+            transformer and sampling: all of it is `sampling`. A backend that runs the network as
+            one graph has `network` in place of the four.
         steps: denoiser evaluations a token took in each iteration.
         uncertainty: uint8 [H, W], entropy over the classes (255: all equally likely), where it
             was asked for.
+        warm: the frame began from the latents of the one before.
     """
 
     labels: np.ndarray
@@ -43,14 +47,44 @@ class Segmentation:
     timings: dict[str, float]
     steps: int
     uncertainty: np.ndarray | None = None
+    warm: bool = False
+
+
+@dataclass(frozen=True)
+class FrameRequest:
+    """A frame, and what is wanted of it.
+
+    Attributes:
+        image: uint8 [H, W, 3] RGB.
+        output_size: (height, width) of the result, by default the image's.
+        uncertainty: also compute the uncertainty.
+        stamp: time of the frame, s, for the warm start; without it every frame is taken to follow
+            the one before.
+        stream: what the frame is from, such as a camera: a warm start begins from the last frame
+            of the same stream.
+    """
+
+    image: np.ndarray
+    output_size: tuple[int, int] | None = None
+    uncertainty: bool = False
+    stamp: float | None = None
+    stream: Hashable = 0
 
 
 class Segmenter:
     """Segments frames with one model on one device.
 
     Frames run at the model's working size; results come back at the frame's size. The same frame
-    with the same options gives the same result, whatever was segmented before. Not thread-safe,
-    but for `sampling`, which may be set from another thread and counts from the next frame on.
+    with the same options gives the same result, whatever was segmented before; but not where
+    `sampling.warm_start_time` is above 0: a frame then begins from the latents of the one before
+    of its stream, unless it is no continuation of it (`clip.py` says when). Not thread-safe, but
+    for `sampling` and `working_size`, which may be set from another thread and count from the next
+    frame on.
+
+    Attributes:
+        input_size: working (height, width) that the model is made for.
+        working_size: the one in use, multiples of 16. Another one needs `can_resize`.
+        can_resize: the model works at other sizes too.
 
     Args:
         model: bundled name, directory or Hub id.
@@ -82,7 +116,9 @@ class Segmenter:
         config = read_config(directory / CONFIG_FILE)
         self.model_name = config.name
         self.classes: tuple[LabelClass, ...] = config.label_set
-        self.input_size = config.input_size
+        self.input_size = self.working_size = config.input_size
+        # the official transformer has learned positions of one size
+        self.can_resize = not isinstance(config.transformer, ConcatTransformerConfig)
         if backend == "auto":
             from camss_ros.inference.auto import choose_backend
 
@@ -94,8 +130,9 @@ class Segmenter:
         self._backend: Backend | None = opened
         self._seed = seed
         self._generator = torch.Generator(self.device)
+        self._clips: dict[Hashable, Clip] = {}
+        self._batch = 1
 
-    @torch.inference_mode()
     def segment(
         self,
         image: np.ndarray,
@@ -103,53 +140,154 @@ class Segmenter:
         *,
         cancelled: Callable[[], bool] | None = None,
         uncertainty: bool = False,
+        stamp: float | None = None,
     ) -> Segmentation:
-        """Segment one frame.
+        """Segment one frame: a batch of one. Arguments as in `FrameRequest`, errors as there."""
+        request = FrameRequest(image, output_size, uncertainty, stamp)
+        return self.segment_batch([request], cancelled=cancelled)[0]
+
+    @torch.inference_mode()
+    def segment_batch(
+        self,
+        frames: Sequence[np.ndarray | FrameRequest],
+        *,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> list[Segmentation]:
+        """Segment frames of any sizes together, each with the result that it has alone.
+
+        The results are equal up to the rounding of floats: every frame has the same noise, that of
+        the seed. PyTorch runs the batch as one; an exported graph is of one frame, and those
+        backends run one after the other.
 
         Args:
-            image: uint8 [H, W, 3] RGB.
-            output_size: (height, width) of the result, by default the image's.
-            cancelled: asked between stages; where it says true the frame is given up.
-            uncertainty: also compute the uncertainty.
+            frames: at least one: images, uint8 [H, W, 3] RGB, or with what is wanted of each. The
+                place of an image is its stream.
+            cancelled: asked between stages; where it says true the batch is given up.
+
+        Returns:
+            A result for each frame, in their order.
 
         Raises:
-            ValueError: not such an image.
+            ValueError: not such an image, or two frames of a stream with a warm start.
             SegmentationCancelled: `cancelled` said true.
             RuntimeError: the segmenter is closed.
         """
-        check_image(image)
-        backend, sampling = self._open_backend(), self.sampling
+        requests = [
+            frame if isinstance(frame, FrameRequest) else FrameRequest(frame, stream=place)
+            for place, frame in enumerate(frames)
+        ]
+        for request in requests:
+            check_image(request.image)
+        sampling = self.sampling
+        self._open_backend().size = self.working_size
+        if not sampling.warm_start_time:
+            self.begin_clip()
+            return self._run(requests, sampling, None, cancelled)
+        carries = self._begin(requests, sampling)
+        # With latents to begin from there are fewer steps, or other ones: a batch of its own.
+        cold = [place for place, carry in enumerate(carries) if carry.latents is None]
+        warm = [place for place, carry in enumerate(carries) if carry.latents is not None]
+        results: dict[int, Segmentation] = {}
+        for places, options in ((cold, sampling), (warm, sampling.warm())):
+            if not places:
+                continue
+            group = [requests[place] for place in places]
+            found = self._run(group, options, [carries[place] for place in places], cancelled)
+            results.update(zip(places, found, strict=True))
+        return [results[place] for place in range(len(requests))]
+
+    def _begin(self, requests: Sequence[FrameRequest], sampling: SamplingOptions) -> list[Carry]:
+        """What each frame may begin from."""
+        if len({request.stream for request in requests}) < len(requests):
+            raise ValueError(
+                "with a warm start, the frames of a batch must be of different streams"
+            )
+        kind = sampling.samples, self._open_backend().size
+        return [Carry(self._clip(r.stream).begin(r.image, r.stamp, kind)) for r in requests]
+
+    def _run(
+        self,
+        requests: Sequence[FrameRequest],
+        sampling: SamplingOptions,
+        carries: Sequence[Carry] | None,
+        cancelled: Callable[[], bool] | None,
+    ) -> list[Segmentation]:
+        """One pass of the backend. `carries` have all latents to begin from, or none has."""
+        backend = self._open_backend()
         self._generator.manual_seed(self._seed)
         clock = StageClock(self.device)
+        warm = carries is not None and carries[0].latents is not None
 
         def stage_done(name: str) -> None:
             clock.mark(name)
             if cancelled is not None and cancelled():
                 raise SegmentationCancelled
 
-        probabilities = backend.probabilities(image, sampling, self._generator, stage_done)
+        probabilities = backend.probabilities(
+            [request.image for request in requests], sampling, self._generator, stage_done, carries
+        )
         void_last = probabilities.shape[1] > len(self.classes)
-        size = output_size or (image.shape[0], image.shape[1])
-        result = to_labels(probabilities, size, void_last).cpu().numpy()
-        entropy = to_uncertainty(probabilities, size).cpu().numpy() if uncertainty else None
+        on_device = []
+        for request, each in zip(requests, probabilities.split(1), strict=True):
+            size = request.output_size or (request.image.shape[0], request.image.shape[1])
+            entropy = to_uncertainty(each, size) if request.uncertainty else None
+            on_device.append((to_labels(each, size, void_last), entropy))
+        # only here is the device waited for
+        outputs = [
+            (labels.cpu().numpy(), None if entropy is None else entropy.cpu().numpy())
+            for labels, entropy in on_device
+        ]
         clock.mark("postprocess")
-        steps = backend.steps(sampling)
-        return Segmentation(result[0], result[1], clock.seconds(), steps, entropy)
+        for request, carry in zip(requests, carries or [], strict=False):
+            self._clip(request.stream).keep(carry.latents)
+        timings, steps = clock.seconds(), backend.steps(sampling)
+        return [
+            Segmentation(labels[0], labels[1], timings, steps, entropy, warm)
+            for labels, entropy in outputs
+        ]
 
-    def warm_up(self, height: int, width: int) -> None:
+    def _clip(self, stream: Hashable) -> Clip:
+        return self._clips.setdefault(stream, Clip())
+
+    def begin_clip(self) -> None:
+        """The next frame of each stream does not continue its last one: it gets no warm start."""
+        self._clips.clear()
+
+    def warm_up(self, height: int, width: int, batch: int = 1) -> None:
         """Do what makes first frames slow: build what the backend needs, segment a grey frame.
 
         Args:
             height, width: of the frames to come.
+            batch: the most frames that will be segmented together.
         """
-        self._open_backend().prepare(self.sampling)
+        self._batch = batch
+        self.prepare(self.sampling, self.working_size)
         self.segment(np.full((height, width, 3), 127, np.uint8))
+        self.begin_clip()
+
+    def prepare(self, sampling: SamplingOptions, size: tuple[int, int]) -> None:
+        """Build what the backend needs for frames with `sampling` at the working (height, width),
+        in batches as large as `warm_up` was told.
+
+        Raises ValueError where the model has another size only, ExportError where a graph cannot be
+        built.
+        """
+        if size != self.input_size and not self.can_resize:
+            raise ValueError(f"model {self.model_name} works at {self.input_size} only, not {size}")
+        backend = self._open_backend()
+        backend.size = size
+        backend.prepare(sampling, self._batch)
+
+    def is_prepared(self, sampling: SamplingOptions, size: tuple[int, int]) -> bool:
+        """Whether a frame with these at once takes no longer than it always does."""
+        return self._open_backend().is_prepared(sampling, size)
 
     def close(self) -> None:
         """Free the weights and the memory they take on a GPU."""
         if self._backend is not None:
             self._backend.close()
         self._backend = None
+        self.begin_clip()
         self.release_memory()
 
     def release_memory(self) -> None:

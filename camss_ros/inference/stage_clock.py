@@ -6,7 +6,7 @@ import torch
 
 
 class StageClock:
-    """Marks the end of each stage of one frame.
+    """Marks the end of each stage of one frame, or of a batch; a stage may end several times.
 
     On a GPU it records CUDA events, read by `seconds` after the frame's own final transfer has
     waited for them, so that timing adds no synchronisation.
@@ -32,10 +32,9 @@ class StageClock:
     def seconds(self) -> dict[str, float]:
         """Duration of every stage, and "total". On a GPU, call it after the frame is done."""
         edges = [self._since_start(mark) for mark in self._marks]
-        stages = {
-            name: end - start
-            for name, start, end in zip(self._names, edges[:-1], edges[1:], strict=True)
-        }
+        stages = dict.fromkeys(self._names, 0.0)
+        for name, start, end in zip(self._names, edges[:-1], edges[1:], strict=True):
+            stages[name] += end - start
         return {**stages, "total": edges[-1]}
 
     def _since_start(self, mark: "float | torch.cuda.Event") -> float:

@@ -73,7 +73,7 @@ def verify_graph(
     number = 0
     for number, frame in enumerate(frames, start=1):
         generator = torch.Generator().manual_seed(number)
-        probabilities = backend.probabilities(frame, sampling, generator, lambda _: None)
+        probabilities = backend.probabilities([frame], sampling, generator, lambda _: None)
         expected = to_labels(probabilities, spec.output_size, void_last)
         noise = backend.draw_noise(sampling, torch.Generator().manual_seed(number))
         resized = resize_frame(torch.from_numpy(frame), spec.size)[0].permute(1, 2, 0).contiguous()

@@ -226,10 +226,13 @@ class CamSeg(nn.Module):
         plan: SamplingPlan,
         generator: torch.Generator | None = None,
         noise: Tensor | None = None,
+        latents: Tensor | None = None,
+        images: int = 1,
     ) -> Tensor:
         """Denoise every mask token: [B, n, width] -> latents [B, n, latent_channels] float32.
 
-        `noise`, [count, B, n, latent_channels] of `Sampler.draw_noise`, replaces the generator.
+        `noise`, [count, B, n, latent_channels] of `Sampler.draw_noise`, replaces the generator;
+        `latents`, [B, n, latent_channels], are what to begin from; `images` as in `Sampler.sample`.
         """
         embedded = self.denoiser.cond_embed(condition)
         dtype = embedded.dtype
@@ -238,7 +241,9 @@ class CamSeg(nn.Module):
             return self.denoiser(x.to(dtype), plan.time_embeddings[index], embedded)
 
         shape = (*condition.shape[:2], self.latent_channels)
-        return plan.sampler.sample(predict, shape, condition.device, generator, noise)
+        return plan.sampler.sample(
+            predict, shape, condition.device, generator, noise, latents, images
+        )
 
     def latent_map(self, latents: Tensor, grid: Sequence[int]) -> Tensor:
         """Token latents [B, h*w, C] -> map [B, C, h, w]."""
@@ -249,19 +254,29 @@ class CamSeg(nn.Module):
         return self.mask_autoencoder.decode(latents).float().softmax(dim=1)
 
     def draw_latents(
-        self, token_map: Tensor, plan: SamplingPlan, generator: torch.Generator | None = None
+        self,
+        token_map: Tensor,
+        plan: SamplingPlan,
+        generator: torch.Generator | None = None,
+        same_noise: bool = False,
     ) -> Tensor:
         """All mask latents of a batch, in `plan.options.iterations` passes.
+
+        Args:
+            token_map: [B, C, h, w].
+            same_noise: every image of the batch gets the noise that it would get alone.
 
         Returns:
             [samples * B, C, h, w] float32; sample by sample, all images of the batch in each.
         """
-        samples = plan.options.samples
         if plan.options.iterations == 1:
             condition = self.condition(token_map)
-            return self.draw_from(condition, token_map.shape[-2:], plan, generator)
-        token_map = token_map.repeat(samples, 1, 1, 1)
-        return self._decode_iteratively(token_map, plan, generator)
+            return self.draw_from(
+                condition, token_map.shape[-2:], plan, generator, same_noise=same_noise
+            )
+        images = len(token_map) if same_noise else 1
+        token_map = token_map.repeat(plan.options.samples, 1, 1, 1)
+        return self._decode_iteratively(token_map, plan, generator, images)
 
     def draw_from(
         self,
@@ -270,27 +285,36 @@ class CamSeg(nn.Module):
         plan: SamplingPlan,
         generator: torch.Generator | None = None,
         noise: Tensor | None = None,
+        previous: Tensor | None = None,
+        same_noise: bool = False,
     ) -> Tensor:
-        """The one-pass half of `draw_latents` that follows `condition`; `grid` is (h, w)."""
+        """The one-pass half of `draw_latents` that follows `condition`; `grid` is (h, w).
+
+        `previous`: latents to begin from, as this function returned them for the frame before.
+        """
+        images = len(condition) if same_noise else 1
         condition = condition.repeat(plan.options.samples, 1, 1)
-        return self.latent_map(self.sample(condition, plan, generator, noise), grid)
+        latents = None if previous is None else previous.flatten(2).transpose(1, 2)
+        drawn = self.sample(condition, plan, generator, noise, latents, images)
+        return self.latent_map(drawn, grid)
 
     def _decode_iteratively(
-        self, token_map: Tensor, plan: SamplingPlan, generator: torch.Generator | None
+        self, token_map: Tensor, plan: SamplingPlan, generator: torch.Generator | None, images: int
     ) -> Tensor:
         """Reveal tokens pass by pass, most confident or in random order (paper section 3.2)."""
         batch, _, height, width = token_map.shape
         count = height * width
         latents: Tensor | None = None
         known = torch.zeros(batch, count, dtype=torch.bool, device=token_map.device)
-        order = torch.rand(batch, count, generator=generator, device=token_map.device)
+        order = torch.rand(batch // images, count, generator=generator, device=token_map.device)
+        order = order.repeat_interleave(images, dim=0)
         known_count = 0
         for revealed in reveal_counts(count, plan.options.iterations):
             if known_count:
                 condition = self.condition(token_map, latents, known, known_count)
             else:
                 condition = self.condition(token_map)
-            drawn = self.sample(condition, plan, generator)
+            drawn = self.sample(condition, plan, generator, images=images)
             latents = drawn if latents is None else torch.where(known[..., None], latents, drawn)
             if plan.options.order == "confidence":
                 order = self._token_confidence(latents, (height, width))

@@ -11,9 +11,11 @@ at t = 999 and 13 at t = 950), so that an epsilon network's first error would be
 thousands: few-step samplers start at t <= 950.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal, get_args
 
@@ -44,6 +46,8 @@ class SamplingOptions:
         samples: latents drawn for a frame, whose class probabilities are averaged.
         iterations: passes of masked-autoregressive decoding; 1 draws all tokens at once.
         order: which tokens are revealed first when `iterations` > 1.
+        warm_start_time: timestep, 1 to 999, from which a frame of a clip is drawn by beginning from
+            the latents of the frame before; 0 draws every frame on its own. Needs one iteration.
 
     Raises:
         ValueError: a value is outside its range; the message names it.
@@ -56,12 +60,18 @@ class SamplingOptions:
     samples: int = 1
     iterations: int = 1
     order: Order = "confidence"
+    warm_start_time: int = 0
 
     def __post_init__(self) -> None:
         _check_range("steps", self.steps, 1, TRAIN_STEPS)
         _check_range("start", self.start, 1, TRAIN_STEPS - 1)
         _check_range("samples", self.samples, 1, None)
         _check_range("iterations", self.iterations, 1, None)
+        _check_range("warm_start_time", self.warm_start_time, 0, TRAIN_STEPS - 1)
+        if self.warm_start_time and self.iterations > 1:
+            raise ValueError(
+                "warm_start_time needs iterations 1: iterative decoding begins from masked tokens"
+            )
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
             raise ValueError(f"temperature must be a number from 0 upwards, not {self.temperature}")
         for name, value, choices in (
@@ -70,6 +80,10 @@ class SamplingOptions:
         ):
             if value not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+
+    def warm(self) -> SamplingOptions:
+        """The options of a frame that begins from latents, at `warm_start_time`."""
+        return replace(self, start=self.warm_start_time)
 
 
 def _check_range(name: str, value: int, low: int, high: int | None) -> None:
@@ -317,6 +331,8 @@ class Sampler:
         self.table = coefficient_table(
             options.sampler, options.steps, options.start, prediction, learned_variance
         )
+        bar = float(cosine_alpha_bar()[self.table[0].timestep])
+        self._start_signal, self._start_sigma = math.sqrt(bar), math.sqrt(1 - bar)
 
     @property
     def timesteps(self) -> list[int]:
@@ -354,6 +370,8 @@ class Sampler:
         device: torch.device,
         generator: torch.Generator | None = None,
         noise: Tensor | None = None,
+        latents: Tensor | None = None,
+        images: int = 1,
     ) -> Tensor:
         """Draw latents.
 
@@ -364,22 +382,30 @@ class Sampler:
             generator: on `device`; the latents are a function of its state.
             noise: from `draw_noise`, in place of the generator: the latents are then a pure
                 function of tensors, as compilers want it.
+            latents: clean ones to begin from, diffused to the first timestep, in place of nothing
+                but noise. Without noise they are only scaled: the way from a zero start leads
+                through such points.
+            images: this many rows that follow each other get the same noise of the generator.
 
         Returns:
             `shape` float32 on `device`.
         """
         given = None if noise is None else iter(noise.unbind(0))
+        drawn_shape = (shape[0] // images, *shape[1:])
 
         def next_noise() -> Tensor:
             if given is not None:
                 return next(given)
-            fresh = torch.empty(shape, dtype=torch.float32, device=device)
-            return fresh.normal_(std=self.temperature, generator=generator)
+            fresh = torch.empty(drawn_shape, dtype=torch.float32, device=device)
+            fresh.normal_(std=self.temperature, generator=generator)
+            return fresh if images == 1 else fresh.repeat_interleave(images, dim=0)
 
         if self.temperature > 0:
             x = next_noise().clone() if given is not None else next_noise()
         else:
             x = torch.zeros(shape, dtype=torch.float32, device=device)
+        if latents is not None:
+            x = x.mul_(self._start_sigma).add_(latents, alpha=self._start_signal)
         previous = None
         for i, step in enumerate(self.table):
             output = predict(x, i)

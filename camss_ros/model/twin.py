@@ -116,12 +116,17 @@ class Twin(nn.Module):
         grid: Sequence[int],
         plan: TwinPlan,
         generator: torch.Generator | None = None,
+        same_noise: bool = False,
     ) -> Tensor:
         """[B, h*w, width] -> the same as a map [B, width, h, w]; nothing is drawn."""
         return condition.transpose(1, 2).unflatten(2, tuple(grid))
 
     def draw_latents(
-        self, token_map: Tensor, plan: TwinPlan, generator: torch.Generator | None = None
+        self,
+        token_map: Tensor,
+        plan: TwinPlan,
+        generator: torch.Generator | None = None,
+        same_noise: bool = False,
     ) -> Tensor:
         """[B, C, h, w] -> [B, width, h, w]; nothing is drawn."""
         return self.draw_from(self.condition(token_map), token_map.shape[-2:], plan, generator)

@@ -67,11 +67,12 @@ def diagnostic_status(
     counts: FrameCounts,
     found: Sequence[tuple[int, str]] = (),
     facts: Mapping[str, object] = MappingProxyType({}),
+    camera: str = "",
 ) -> DiagnosticStatus:
     """The counts as diagnostic_msgs/DiagnosticStatus.
 
     `name` is the node's full name, `state` what it does, `found` what is not as it should be
-    (`health.assess`), `facts` further values.
+    (`health.assess`), `facts` further values, `camera` the one of several that all this is about.
     """
     values = {
         "state": state,
@@ -85,15 +86,15 @@ def diagnostic_status(
     }
     return DiagnosticStatus(
         level=bytes([max((level for level, _ in found), default=0)]),
-        name=f"{name}: segmentation",
+        name=f"{name}: segmentation of {camera}" if camera else f"{name}: segmentation",
         message="; ".join(text for _, text in found) or state,
-        hardware_id="",
+        hardware_id=camera,
         values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
     )
 
 
-def diagnostic_array(stamp: Time, status: DiagnosticStatus) -> DiagnosticArray:
-    """One status as the message of the `/diagnostics` topic."""
-    array = DiagnosticArray(status=[status])
+def diagnostic_array(stamp: Time, statuses: Sequence[DiagnosticStatus]) -> DiagnosticArray:
+    """The message of the `/diagnostics` topic."""
+    array = DiagnosticArray(status=list(statuses))
     array.header.stamp = stamp
     return array

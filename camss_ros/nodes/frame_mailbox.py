@@ -3,40 +3,45 @@
 import threading
 from typing import Generic, TypeVar
 
+Source = TypeVar("Source")
 Frame = TypeVar("Frame")
 
 
-class FrameMailbox(Generic[Frame]):
-    """Holds at most one frame; a newer one takes its place. Thread-safe."""
+class FrameMailbox(Generic[Source, Frame]):
+    """Holds at most one frame of each source; a newer one takes its place. Thread-safe.
+
+    All that is there is taken at once, so that no source waits for another or can starve it.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._frame: Frame | None = None
+        self._frames: dict[Source, Frame] = {}
         self._closed = False
 
-    def put(self, frame: Frame) -> Frame | None:
-        """Leave a frame. Returns the one that never got its turn: the older one, if it was still
-        here, or `frame` itself when the mailbox is closed."""
+    def put(self, source: Source, frame: Frame) -> Frame | None:
+        """Leave a frame. Returns the one that never got its turn: the older one of that source, if
+        it was still here, or `frame` itself when the mailbox is closed."""
         with self._changed:
             if self._closed:
                 return frame
-            overtaken, self._frame = self._frame, frame
+            overtaken = self._frames.get(source)
+            self._frames[source] = frame
             self._changed.notify()
             return overtaken
 
-    def take(self) -> Frame | None:
-        """Wait for a frame and take it; None once the mailbox is closed."""
+    def take(self) -> dict[Source, Frame]:
+        """Wait for a frame and take all that are there; nothing once the mailbox is closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._frame is not None)
-            if self._closed:
-                return None
-            frame, self._frame = self._frame, None
-            return frame
+            self._changed.wait_for(lambda: self._closed or self._frames)
+            return self._empty()
 
-    def close(self) -> Frame | None:
-        """Let every `take` return None from now on. Returns the frame that was waiting."""
+    def close(self) -> dict[Source, Frame]:
+        """Let every `take` return nothing from now on. Returns the frames that were waiting."""
         with self._changed:
             self._closed = True
-            waiting, self._frame = self._frame, None
             self._changed.notify_all()
-            return waiting
+            return self._empty()
+
+    def _empty(self) -> dict[Source, Frame]:
+        frames, self._frames = self._frames, {}
+        return frames

@@ -36,6 +36,7 @@ class Observation:
         silence_reason: asked from the ROS graph; empty while it is not needed.
         memory_measure: what is done without after the memory ran out.
         out_of_memory: the last frame failed for lack of memory.
+        over_budget: the latency budget is missed with the least setting too.
     """
 
     period: float
@@ -47,6 +48,7 @@ class Observation:
     silence_reason: str = ""
     memory_measure: str = ""
     out_of_memory: bool = False
+    over_budget: bool = False
 
 
 def assess(observed: Observation, limits: Limits) -> list[tuple[int, str]]:
@@ -68,6 +70,8 @@ def assess(observed: Observation, limits: Limits) -> list[tuple[int, str]]:
         found.append((ERROR, f"the device is out of memory: {remedy}"))
     elif observed.memory_measure:
         found.append((WARN, f"after running out of memory: {observed.memory_measure}"))
+    if observed.over_budget:
+        found.append((WARN, "latency_budget_ms is missed with the least setting too"))
     if observed.unusable:
         share = observed.unusable / max(1, observed.received, observed.unusable)
         level = ERROR if share >= limits["error_unusable"] else WARN

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-_MEASURES = ("", "one sample a frame", "one sample a frame, labels at the network's size, enlarged")
+_MEASURES = (
+    "",
+    "one camera at a time",
+    "one sample a frame",
+    "one sample a frame, labels at the network's size, enlarged",
+)
 
 
 class MemoryGuard:
     """Goes from one measure to the next, each of which needs less memory.
 
     Attributes:
-        level: 0 for work as the parameters ask; 1: one sample; 2: also at the network's size.
+        level: 0 for work as the parameters ask; 1: frames are not batched; 2: also one sample;
+            3: also at the network's size.
         exhausted: the last frame failed even so.
     """
 
@@ -21,10 +27,11 @@ class MemoryGuard:
         self.level = 0
         self.exhausted = False
 
-    def reduce(self) -> bool:
-        """Take the next measure. False when there is none left."""
+    def reduce(self, frames: int = 1) -> bool:
+        """Take the next measure after `frames` together did not fit. False when none is left."""
         if self.level + 1 < len(_MEASURES):
-            self.level += 1
+            # one frame cannot be split
+            self.level = max(self.level + 1, 1 if frames > 1 else 2)
             return True
         self.exhausted = True
         return False
@@ -32,6 +39,21 @@ class MemoryGuard:
     def succeeded(self) -> None:
         """A frame fitted."""
         self.exhausted = False
+
+    @property
+    def one_frame(self) -> bool:
+        """Whether frames are segmented one by one."""
+        return self.level >= 1
+
+    @property
+    def one_sample(self) -> bool:
+        """Whether one sample is drawn, whatever the parameters say."""
+        return self.level >= 2
+
+    @property
+    def at_network_size(self) -> bool:
+        """Whether labels are made at the network's size."""
+        return self.level >= 3
 
     @property
     def measure(self) -> str:

@@ -55,9 +55,10 @@ class LoadedModel:
 
 
 class Outputs:
-    """The publishers, and the messages they are given.
+    """The publishers of a camera, and the messages they are given.
 
-    `warn(kind, text)` is called where a subscriber asks for more than `output_qos` gives.
+    Topics are below `<prefix>segmentation/`. `warn(kind, text)` is called where a subscriber asks
+    for more than `output_qos` gives.
     """
 
     def __init__(
@@ -66,8 +67,10 @@ class Outputs:
         parameters: NodeParameters,
         status_type: type,
         warn: Callable[[str, str], None],
+        prefix: str = "",
     ) -> None:
         self._node, self._parameters, self._warn = node, parameters, warn
+        self._prefix = prefix
         self._publishers: dict[str, Any] = {}
         self._to_message = _TO_MESSAGE[parameters["mask_format"]]
         if parameters["mask_format"] == "png":
@@ -80,12 +83,13 @@ class Outputs:
         self._create("status", status_type, qos=LATCHED)
         label_info = label_info_type()
         if label_info is None:
-            node.get_logger().warning("vision_msgs is not installed: no segmentation/label_info")
+            text = "vision_msgs is not installed: no segmentation/label_info"
+            node.get_logger().warning(text, once=True)
         else:
             self._create("label_info", label_info, qos=LATCHED)
 
     def _create(self, name: str, kind: type, topic: str = "", qos: Any = None) -> None:
-        topic = f"segmentation/{topic or name}"
+        topic = f"{self._prefix}segmentation/{topic or name}"
 
         def incompatible(event: Any) -> None:
             policy = event.last_policy_kind

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -33,15 +34,16 @@ class Change(Enum):
 
 @dataclass(frozen=True)
 class ParameterSpec:
-    """One parameter. `default` fixes the type, and the length of an array; `bounds` are
-    inclusive."""
+    """One parameter. `default` fixes the type, and the length of an array of numbers; `bounds` are
+    inclusive; `check` tells why a value is refused."""
 
     name: str
-    default: bool | int | float | str | tuple[int, ...]
+    default: bool | int | float | str | tuple[int, ...] | tuple[str, ...]
     description: str
     change: Change
     choices: tuple[str, ...] = ()
     bounds: tuple[float, float] | None = None
+    check: Callable[[Any], str] | None = None
 
     def descriptor(self) -> ParameterDescriptor:
         """The description for `ros2 param describe`, with ranges that rclpy enforces."""
@@ -64,12 +66,14 @@ class ParameterSpec:
                 ]
         return descriptor
 
-    def initial(self) -> bool | int | float | str | list[int]:
+    def initial(self) -> bool | int | float | str | list[Any]:
         """The default as rclpy takes it."""
         return list(self.default) if isinstance(self.default, tuple) else self.default
 
     def problem(self, value: Any) -> str:
         """Why a value is refused that rclpy lets pass; empty if it is not."""
+        if self.check is not None and (problem := self.check(value)):
+            return f"{self.name} {problem}"
         if self.choices and value not in self.choices:
             return f"{self.name} must be one of {', '.join(self.choices)}, not {value!r}"
         if isinstance(self.default, tuple) and self.bounds is not None:
@@ -82,9 +86,36 @@ class ParameterSpec:
         return ""
 
 
+def camera_names(value: Sequence[str] | None) -> tuple[str, ...]:
+    """The parameter `cameras` without empty names. None: `[]` in a file, which has no type."""
+    return tuple(name for name in value or () if name)
+
+
+def _camera_names_problem(value: Sequence[str] | None) -> str:
+    names = camera_names(value)
+    for name in names:
+        if not _CAMERA_NAME.fullmatch(name) or "__" in name:
+            return (
+                "must be names that topics may begin with, of letters, digits, _ and / between "
+                f"them, not {name!r}"
+            )
+    return "" if len(set(names)) == len(names) else f"must differ from each other: {list(names)}"
+
+
+_CAMERA_NAME = re.compile(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
+
 SPECS = (
     ParameterSpec(
         "autostart", True, "Configure and activate the node when it starts.", Change.NEVER
+    ),
+    # rclpy has no empty array of strings.
+    ParameterSpec(
+        "cameras",
+        ("",),
+        "Names of cameras that are segmented together: front has front/image, front/camera_info "
+        "and front/segmentation/... Empty: one camera without a name.",
+        Change.NEVER,
+        check=_camera_names_problem,
     ),
     ParameterSpec(
         "model",
@@ -146,6 +177,28 @@ SPECS = (
         "Share of the noise: 0 goes to the most likely labels, 1 samples.",
         Change.ALWAYS,
         bounds=(0.0, 2.0),
+    ),
+    ParameterSpec(
+        "warm_start_time",
+        0,
+        "Timestep from which a frame goes on from the latents of the one before; 0: none does. "
+        "Graph backends have no warm start: PyTorch segments then.",
+        Change.ALWAYS,
+        bounds=(0, 999),
+    ),
+    ParameterSpec(
+        "latency_budget_ms",
+        0.0,
+        "95th percentile that the time from an image's arrival to its mask (ms) is kept under, by "
+        "fewer steps and samples. 0: no budget.",
+        Change.ALWAYS,
+        bounds=(0.0, 60000.0),
+    ),
+    ParameterSpec(
+        "allow_smaller_size",
+        False,
+        "The latency budget may also make the network's input smaller.",
+        Change.ALWAYS,
     ),
     ParameterSpec(
         "output_size",
@@ -277,6 +330,10 @@ class NodeParameters:
     def __getitem__(self, name: str) -> Any:
         return self._values[name]
 
+    def cameras(self) -> tuple[str, ...]:
+        """Names of the cameras; none for one without a name."""
+        return camera_names(self._values["cameras"])
+
     def sampling(self) -> SamplingOptions:
         """The sampling options as they are now."""
         from camss_ros.model.schedule import SamplingOptions  # imports torch: only when needed
@@ -287,6 +344,7 @@ class NodeParameters:
             sampler=values["sampler"],
             samples=values["samples"],
             temperature=values["temperature"],
+            warm_start_time=values["warm_start_time"],
         )
 
     def _on_set(self, parameters: Sequence[Parameter]) -> SetParametersResult:

@@ -3,19 +3,19 @@
 Subscribes (relative names): `image` (sensor_msgs/Image; `image/compressed` with
 `image_transport: compressed`) and `camera_info`. Publishes below `segmentation/`: `mask`,
 `confidence`, `uncertainty`, `overlay`, `camera_info`, `label_info`, `status`; and `/diagnostics`.
+With `cameras: [front, left]` all but the last are there for each, below `front/` and `left/`.
 Services: `~/set_enabled` (std_srvs/SetBool), `~/reload_model` (std_srvs/Trigger).
 """
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -25,38 +25,27 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
 
-from camss_ros.data.image_encoding import (
-    ImageRejectedError,
-    check_image,
-    compressed_to_rgb,
-    image_to_rgb,
-)
-from camss_ros.nodes.diagnostics import (
-    FrameCounter,
-    FrameCounts,
-    diagnostic_array,
-    diagnostic_status,
-)
+from camss_ros.data.image_encoding import ImageRejectedError
+from camss_ros.nodes.camera import Arrival, Camera
+from camss_ros.nodes.deadline import Deadline
+from camss_ros.nodes.diagnostics import diagnostic_array
 from camss_ros.nodes.forward_log import forward_log
-from camss_ros.nodes.health import LatencyWindow, Observation, assess, latency, resident_bytes
+from camss_ros.nodes.health import latency, resident_bytes
 from camss_ros.nodes.inference_worker import InferenceWorker
-from camss_ros.nodes.input_monitor import explain_silence
 from camss_ros.nodes.memory_guard import MemoryGuard
-from camss_ros.nodes.outputs import LoadedModel, Outputs, enlarge
+from camss_ros.nodes.outputs import LoadedModel, enlarge
 from camss_ros.nodes.parameters import NodeParameters
-from camss_ros.nodes.qos import PROFILES
 
 if TYPE_CHECKING:
     from camss_ros.inference.segmenter import Segmentation, Segmenter
+    from camss_ros.model.schedule import SamplingOptions
 
 STATUS_PERIOD = 1.0  # s
 WARNING_PERIOD = 10.0  # s, for each kind of warning
@@ -81,11 +70,31 @@ def load_segmenter(parameters: NodeParameters) -> Segmenter:
     )
 
 
+@dataclass(frozen=True)
+class Frame:
+    """An image of a camera, decoded. `convert`: seconds that this took."""
+
+    camera: Camera
+    arrival: Arrival
+    image: np.ndarray
+    convert: float
+
+    @property
+    def header(self) -> Header:
+        return self.arrival.message.header
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)"""
+        return self.image.shape[0], self.image.shape[1]
+
+
 class SegmenterNode(LifecycleNode):
     """Wires parameters, topics and the inference thread to a `Segmenter`.
 
     Images are checked in the executor and segmented in one inference thread, which also publishes;
-    the newest image wins. `segmenter_factory` makes the segmenter when the node is configured.
+    the newest image of each camera wins, and those that wait are segmented together.
+    `segmenter_factory` makes the segmenter when the node is configured.
     """
 
     def __init__(
@@ -98,7 +107,6 @@ class SegmenterNode(LifecycleNode):
         # Generated code, imported late: in a checkout it lies in another directory than this file.
         from camss_ros.msg import SegmenterStatus
 
-        self._status_type = SegmenterStatus
         self._segmenter_factory = segmenter_factory
         self._model: LoadedModel | None = None
         # Held while a frame is in work: a reloaded model takes over between two frames.
@@ -107,22 +115,21 @@ class SegmenterNode(LifecycleNode):
         self._enabled = True
         self._memory = MemoryGuard()
         self.parameters = NodeParameters(self, lambda: self._model is None)
-        # With the time of arrival.
-        self._worker: InferenceWorker[tuple[Image | CompressedImage, float]] | None = None
-        self._outputs: Outputs | None = None
-        self._subscriptions_in: list[Any] = []
-        self._camera_info: CameraInfo | None = None
-        self._status = SegmenterStatus()
-        self._status_lock = threading.Lock()
+        log = self.get_logger()
+        self._deadline = Deadline(self.parameters, log.info, log.warning)
+        self._worker: InferenceWorker[Camera, Arrival] | None = None
         self._state = "unconfigured"
+        # Of the last frames.
+        self._used: SamplingOptions | None = None
         self._warned: dict[str, float] = {}
         forward_log("camss_ros", self.get_logger())
         # It would write a line for each image that it cannot decode; the node says so once.
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
-        self._counter = FrameCounter()
-        self._latencies = LatencyWindow()
-        self._reset_reports()
+        self.cameras = tuple(
+            Camera(self, name, self.parameters, SegmenterStatus, self._submit, self._warn)
+            for name in self.parameters.cameras() or ("",)
+        )
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # A steady clock: a paused simulation does not stop the reports.
         self._timer = self.create_timer(
@@ -148,13 +155,14 @@ class SegmenterNode(LifecycleNode):
         """Load the model and create the outputs."""
         try:
             self._model = LoadedModel.load(self._segmenter_factory, self.parameters)
-            self._model.segmenter.warm_up(*WARM_UP_SIZE)
+            self._model.segmenter.warm_up(*WARM_UP_SIZE, batch=len(self.cameras))
+            self._deadline.prepare(self._model.segmenter)
         except Exception as error:  # whatever it is, the node stays and can be configured again
             self.get_logger().error(f"cannot load model {self.parameters['model']!r}: {error}")
             self._release()
             return TransitionCallbackReturn.FAILURE
-        self._outputs = Outputs(self, self.parameters, self._status_type, self._warn)
-        self._status = self._status_type()
+        for camera in self.cameras:
+            camera.configure()
         self._state = "inactive"
         self._tell_model("configured")
         return super().on_configure(state)
@@ -162,11 +170,12 @@ class SegmenterNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start to segment."""
         result = super().on_activate(state)  # enables the publishers
-        self._counter.reset()
         self._memory.reset()
+        self._used = None
         assert self._model is not None
-        assert self._outputs is not None
-        self._outputs.publish_label_info(self._model.mapping)
+        for camera in self.cameras:
+            camera.counter.reset()
+        self._publish_label_info(self._model)
         self._state = "active"
         if self._enabled:
             self._start_inference()
@@ -212,15 +221,13 @@ class SegmenterNode(LifecycleNode):
             self._worker.cancel()
 
     def _start_inference(self) -> None:
-        self._reset_reports()
-        self._worker = InferenceWorker(self._segment, self._counter.dropped)
-        self._create_subscriptions()
-        self.get_logger().info(f"active: segmenting {self._subscriptions_in[0].topic_name}")
+        self._worker = InferenceWorker(self._segment, lambda camera: camera.counter.dropped())
+        topics = [camera.subscribe() for camera in self.cameras]
+        self.get_logger().info(f"active: segmenting {', '.join(topics)}")
 
     def _stop_inference(self) -> None:
-        for subscription in self._subscriptions_in:
-            self.destroy_subscription(subscription)
-        self._subscriptions_in = []
+        for camera in self.cameras:
+            camera.unsubscribe()
         if self._worker is not None:
             self._worker.cancel()
             self._worker.join()
@@ -228,46 +235,31 @@ class SegmenterNode(LifecycleNode):
 
     def _release(self) -> None:
         self._stop_inference()
-        if self._outputs is not None:
-            self._outputs.destroy()
-            self._outputs = None
+        for camera in self.cameras:
+            camera.release()
         with self._model_lock:
             if self._model is not None:
                 self._model.segmenter.close()
                 self._model = None
-        self._camera_info = None
 
     def _tell_model(self, what: str) -> None:
         assert self._model is not None
         segmenter = self._model.segmenter
-        with self._status_lock:
-            self._status.model = segmenter.model_name
-            self._status.device = str(segmenter.device)
-            self._status.backend = segmenter.backend
+        for camera in self.cameras:
+            camera.update_status(
+                model=segmenter.model_name,
+                device=str(segmenter.device),
+                backend=segmenter.backend,
+            )
         self.get_logger().info(
             f"{what}: model {segmenter.model_name} on {segmenter.device} by {segmenter.backend}, "
             f"{len(self._model.mapping.classes)} classes"
         )
 
-    def _create_subscriptions(self) -> None:
-        qos = PROFILES[self.parameters["image_qos"]]
-        events = SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible_qos)
-        if self.parameters["image_transport"] == "compressed":
-            image = self.create_subscription(
-                CompressedImage,
-                "image/compressed",
-                self._on_compressed_image,
-                qos,
-                event_callbacks=events,
-            )
-        else:
-            image = self.create_subscription(
-                Image, "image", self._on_image, qos, event_callbacks=events
-            )
-        info = self.create_subscription(
-            CameraInfo, "camera_info", self._on_camera_info, qos, event_callbacks=events
-        )
-        self._subscriptions_in = [image, info]
+    def _publish_label_info(self, model: LoadedModel) -> None:
+        for camera in self.cameras:
+            if camera.outputs is not None:
+                camera.outputs.publish_label_info(model.mapping)
 
     # --- Services -------------------------------------------------------------------------------
 
@@ -305,7 +297,8 @@ class SegmenterNode(LifecycleNode):
     def _reload_model(self, done: rclpy.Future) -> None:
         try:
             loaded = LoadedModel.load(self._segmenter_factory, self.parameters)
-            loaded.segmenter.warm_up(*WARM_UP_SIZE)
+            loaded.segmenter.warm_up(*WARM_UP_SIZE, batch=len(self.cameras))
+            self._deadline.prepare(loaded.segmenter)
             with self._model_lock:
                 replaced, self._model = self._model, loaded if self._model else None
             if replaced is None:  # cleaned up meanwhile
@@ -314,8 +307,8 @@ class SegmenterNode(LifecycleNode):
             replaced.segmenter.close()
             self._memory.reset()
             self._tell_model("reloaded")
-            if self._state == "active" and self._outputs is not None:
-                self._outputs.publish_label_info(loaded.mapping)
+            if self._state == "active":
+                self._publish_label_info(loaded)
             done.set_result(f"loaded {loaded.segmenter.model_name}")
         except Exception as error:  # the old model goes on
             message = f"failed to load model {self.parameters['model']!r}: {error}"
@@ -326,49 +319,14 @@ class SegmenterNode(LifecycleNode):
 
     # --- Input, in the executor -----------------------------------------------------------------
 
-    def _on_image(self, message: Image) -> None:
-        self._note_arrival()
-        try:
-            # Checked before its turn: a bad image must not overtake a good one.
-            check_image(message)
-        except ImageRejectedError as error:
-            self._reject(error)
-            return
-        self._submit(message)
-
-    def _on_compressed_image(self, message: CompressedImage) -> None:
-        self._note_arrival()
-        self._submit(message)
-
-    def _note_arrival(self) -> None:
-        self._counter.received()
-        self._last_image = time.monotonic()
-
-    def _submit(self, message: Image | CompressedImage) -> None:
+    def _submit(self, camera: Camera, arrival: Arrival) -> None:
         assert self._worker is not None
-        self._worker.submit((message, time.monotonic()))
-
-    def _on_camera_info(self, message: CameraInfo) -> None:
-        self._camera_info = message
-
-    def _on_incompatible_qos(self, event: Any) -> None:
-        for subscription in self._subscriptions_in:
-            reason = self._explain(subscription)
-            if "incompatible" in reason:
-                self._warn("incompatible_qos", reason)
-
-    def _explain(self, subscription: Any) -> str:
-        kind = subscription.msg_type
-        type_name = f"{kind.__module__.partition('.')[0]}/msg/{kind.__name__}"
-        return explain_silence(self, subscription.topic_name, type_name, subscription.qos_profile)
+        self._worker.submit(camera, arrival)
 
     def _on_time_jump(self, jump: Any) -> None:
-        self._latencies.clear()
+        for camera in self.cameras:
+            camera.latencies.clear()
         self.get_logger().info("time jumped back: latencies start again")
-
-    def _reject(self, error: ImageRejectedError) -> None:
-        self._counter.rejected(error.reason)
-        self._warn(error.reason, f"image rejected: {error}")
 
     def _warn(self, kind: str, message: str) -> None:
         # rclpy throttles by line of code, which would let one kind of fault hide another.
@@ -379,165 +337,191 @@ class SegmenterNode(LifecycleNode):
 
     # --- Inference and output, in the inference thread ------------------------------------------
 
-    def _segment(
-        self, frame: tuple[Image | CompressedImage, float], cancelled: Callable[[], bool]
-    ) -> None:
-        message, arrival = frame
-        try:
-            begun = time.perf_counter()
-            is_raw = isinstance(message, Image)
-            image = image_to_rgb(message) if is_raw else compressed_to_rgb(message)
-            convert = time.perf_counter() - begun
-            with self._model_lock:
-                model = self._model
-                assert model is not None
-                result = self._infer(model.segmenter, image, cancelled)
-            self._publish(model, image, result, message.header, arrival, convert)
-        except ImageRejectedError as error:
-            self._reject(error)
-        except Exception as error:  # one image must not end the node
-            if cancelled():
-                self._counter.dropped()
-            else:
-                self._counter.failed()
-                self._warn("failed", f"segmentation failed: {type(error).__name__}: {error}")
+    def _segment(self, arrivals: dict[Camera, Arrival], cancelled: Callable[[], bool]) -> None:
+        frames = []
+        for camera, arrival in arrivals.items():
+            try:
+                begun = time.perf_counter()
+                image = arrival.to_rgb()
+                frames.append(Frame(camera, arrival, image, time.perf_counter() - begun))
+            except ImageRejectedError as error:
+                camera.reject(error)
+            except Exception as error:  # one image must end neither the others nor the node
+                camera.fail(error)
+        if not frames:
+            return
+        with self._model_lock:
+            model = self._model
+            assert model is not None
+            try:
+                results = self._infer(model.segmenter, frames, cancelled)
+            except Exception as error:  # such as a device that is gone
+                results = [error] * len(frames)
+        worst, timings = 0.0, None
+        for frame, result in zip(frames, results, strict=True):
+            try:
+                if isinstance(result, Exception):
+                    raise result
+                self._publish(model, frame, result)
+                if (seconds := time.monotonic() - frame.arrival.time) > worst:
+                    worst, timings = seconds, result.timings
+            except Exception as error:
+                if cancelled():
+                    frame.camera.counter.dropped()
+                else:
+                    frame.camera.fail(error)
+        if timings is not None:
+            self._deadline.observe(worst, timings)
 
     def _infer(
-        self, segmenter: Segmenter, image: np.ndarray, cancelled: Callable[[], bool]
-    ) -> Segmentation:
+        self, segmenter: Segmenter, frames: Sequence[Frame], cancelled: Callable[[], bool]
+    ) -> list[Segmentation | Exception]:
+        """The result of each frame, or why there is none.
+
+        Frames go together where that works, otherwise each alone: one that fails, or a lack of
+        memory, costs the others time only.
+        """
+        from camss_ros.inference.memory import is_out_of_memory
+
+        if len(frames) > 1 and not self._memory.one_frame:
+            try:
+                return [*self._attempt(segmenter, frames, cancelled)]
+            except Exception as error:
+                if cancelled():
+                    return [error] * len(frames)
+                if is_out_of_memory(error):
+                    self._memory.reduce(len(frames))
+                    self._warn_of_memory()
+                else:
+                    reason = f"{type(error).__name__}: {error}"
+                    self._warn("batch", f"images failed together, each runs alone: {reason}")
+            # Only here, without the exception, is the memory of the failed attempt free.
+            segmenter.release_memory()
+        return [self._infer_alone(segmenter, frame, cancelled) for frame in frames]
+
+    def _infer_alone(
+        self, segmenter: Segmenter, frame: Frame, cancelled: Callable[[], bool]
+    ) -> Segmentation | Exception:
         """Segment; where memory runs out, again with less, until there is nothing left to save."""
         from camss_ros.inference.memory import is_out_of_memory
 
-        assert self._outputs is not None
-        height, width = image.shape[:2]
-        size = self._outputs.output_size((height, width))
-        # Not computed unless somebody listens.
-        options = {"uncertainty": True} if self._outputs.is_heard("uncertainty") else {}
         while True:
-            sampling = self.parameters.sampling()
-            segmenter.sampling = replace(sampling, samples=1) if self._memory.level else sampling
-            small = segmenter.input_size if self._memory.level > 1 else size
             try:
-                result = segmenter.segment(image, small, cancelled=cancelled, **options)
+                (result,) = self._attempt(segmenter, [frame], cancelled)
             except Exception as error:
                 if not is_out_of_memory(error) or not self._memory.reduce():
-                    raise
+                    return error
             else:
                 self._memory.succeeded()
-                return result if small == size else enlarge(result, size)
+                return result
             # Only here, without the exception, is the memory of the failed attempt free.
             segmenter.release_memory()
-            self._warn("memory", f"out of memory, from now on: {self._memory.measure}")
+            self._warn_of_memory()
 
-    def _publish(
-        self,
-        model: LoadedModel,
-        image: np.ndarray,
-        result: Segmentation,
-        header: Header,
-        arrival: float,
-        convert: float,
-    ) -> None:
-        outputs = self._outputs
+    def _warn_of_memory(self) -> None:
+        self._warn("memory", f"out of memory, from now on: {self._memory.measure}")
+
+    def _attempt(
+        self, segmenter: Segmenter, frames: Sequence[Frame], cancelled: Callable[[], bool]
+    ) -> list[Segmentation]:
+        """Segment frames together, with what the memory guard leaves."""
+        from camss_ros.inference.segmenter import FrameRequest
+
+        memory = self._memory
+        self._deadline.apply(segmenter)
+        if memory.one_sample:
+            segmenter.sampling = replace(segmenter.sampling, samples=1)
+        requests, sizes = [], []
+        for frame in frames:
+            outputs, stamp = frame.camera.outputs, frame.header.stamp
+            assert outputs is not None
+            sizes.append(outputs.output_size(frame.size))
+            stamped = self.parameters["warm_start_time"] and (stamp.sec or stamp.nanosec)
+            requests.append(
+                FrameRequest(
+                    frame.image,
+                    segmenter.input_size if memory.at_network_size else sizes[-1],
+                    # Not computed unless somebody listens.
+                    uncertainty=outputs.is_heard("uncertainty"),
+                    stamp=stamp.sec + 1e-9 * stamp.nanosec if stamped else None,
+                    stream=frame.camera.name,
+                )
+            )
+        results = segmenter.segment_batch(requests, cancelled=cancelled)
+        return [
+            result if result.labels.shape == size else enlarge(result, size)
+            for result, size in zip(results, sizes, strict=True)
+        ]
+
+    def _publish(self, model: LoadedModel, frame: Frame, result: Segmentation) -> None:
+        camera, header = frame.camera, frame.header
+        outputs = camera.outputs
         assert outputs is not None
-        height, width = image.shape[:2]
         begun = time.perf_counter()
-        labels = outputs.publish(model.mapping, result, header, self._camera_info, (height, width))
-        own = {"convert": convert, "publish": time.perf_counter() - begun}
-        self._counter.segmented()
+        labels = outputs.publish(model.mapping, result, header, camera.info, frame.size)
+        own = {"convert": frame.convert, "publish": time.perf_counter() - begun}
+        camera.counter.segmented()
         stamp = header.stamp.sec * 10**9 + header.stamp.nanosec
-        seconds = latency(self.get_clock().now().nanoseconds, stamp, arrival)
-        self._latencies.add(seconds)
+        seconds = latency(self.get_clock().now().nanoseconds, stamp, frame.arrival.time)
+        camera.latencies.add(seconds)
         # Backends differ in the stages that they tell apart.
         stages = {**dict.fromkeys(STAGES, 0.0), **result.timings}
-        self._publish_status(header=header, latency=seconds, **stages, **own)
+        self._used = model.segmenter.sampling
+        network_height, network_width = model.segmenter.working_size
+        camera.publish_status(
+            header=header, latency=seconds, warm_start=result.warm, network_height=network_height,
+            network_width=network_width, **self._setting(), **stages, **own,
+        )  # fmt: skip
         if outputs.is_heard("overlay"):
-            outputs.publish_overlay(image, labels, model.mapping, header)
+            outputs.publish_overlay(frame.image, labels, model.mapping, header)
 
     # --- Reports --------------------------------------------------------------------------------
 
-    def _publish_status(self, **news: Any) -> None:
-        counts = self._counter.snapshot()
-        with self._status_lock:  # both threads publish it
-            status = self._status
-            for name, value in news.items():
-                setattr(status, name, value)
-            for name in ("steps", "sampler", "samples"):
-                setattr(status, name, self.parameters[name])
-            for name in ("received", "segmented", "dropped", "failed"):
-                setattr(status, name, getattr(counts, name))
-            status.rejected = counts.rejected.total()
-            if self._outputs is not None:
-                self._outputs.publish_status(status)
+    def _publish_status(self) -> None:
+        for camera in self.cameras:
+            camera.publish_status(**self._setting())
 
-    def _reset_reports(self) -> None:
-        self._reported = self._counter.snapshot()
-        self._reported_at = self._last_image = time.monotonic()
-        self._silent = False
-        self._latencies.clear()
+    def _setting(self) -> dict[str, Any]:
+        """Fields of SegmenterStatus that are the same for every camera."""
+        sampling = self._used or self.parameters.sampling()
+        return {
+            **{name: getattr(sampling, name) for name in ("steps", "sampler", "samples")},
+            "latency_budget": self._deadline.budget,
+            "over_budget": self._deadline.exhausted,
+        }
 
     def _report(self) -> None:
-        counts, now = self._counter.snapshot(), time.monotonic()
         works = self._worker is not None
-        found = assess(self._observe(counts, now), self.parameters) if works else []
         state = "disabled" if self._state == "active" and not works else self._state
-        status = diagnostic_status(
-            self.get_fully_qualified_name(), state, counts, found, self._facts(counts, now)
-        )
-        self._diagnostics.publish(diagnostic_array(self.get_clock().now().to_msg(), status))
-        self._reported, self._reported_at = counts, now
+        facts = self._facts()
+        shared = {
+            "memory_measure": self._memory.measure,
+            "out_of_memory": self._memory.exhausted,
+            "over_budget": self._deadline.exhausted,
+        }
+        expected = shared if works else None
+        statuses = [camera.report(state, facts, expected) for camera in self.cameras]
+        self._diagnostics.publish(diagnostic_array(self.get_clock().now().to_msg(), statuses))
         if self._state == "active":
             self._publish_status()
 
-    def _observe(self, counts: FrameCounts, now: float) -> Observation:
-        previous = self._reported
-        silence = now - self._last_image
-        reason = ""
-        limits = [self.parameters[name] for name in ("warn_no_image", "error_no_image")]
-        if silence >= min(filter(None, limits), default=math.inf):
-            reason = self._explain(self._subscriptions_in[0])
-            if self.get_parameter("use_sim_time").value and not self.count_publishers("/clock"):
-                reason += "; use_sim_time is set and nobody publishes /clock"
-            if not self._silent:
-                self.get_logger().warning(f"no image for {silence:.1f} s: {reason}")
-            self._silent = True
-        elif self._silent:
-            self.get_logger().info("images arrive again")
-            self._silent = False
-        return Observation(
-            period=max(now - self._reported_at, 1e-3),
-            received=counts.received - previous.received,
-            segmented=counts.segmented - previous.segmented,
-            unusable=counts.rejected.total()
-            + counts.failed
-            - previous.rejected.total()
-            - previous.failed,
-            latency=self._latencies.percentile(95),
-            silence=silence,
-            silence_reason=reason,
-            memory_measure=self._memory.measure,
-            out_of_memory=self._memory.exhausted,
-        )
-
-    def _facts(self, counts: FrameCounts, now: float) -> dict[str, object]:
-        period = max(now - self._reported_at, 1e-3)
+    def _facts(self) -> dict[str, object]:
+        used = vars(self._used) if self._used is not None else self.parameters
         facts: dict[str, object] = {
-            "input rate (Hz)": f"{(counts.received - self._reported.received) / period:.2f}",
-            "output rate (Hz)": f"{(counts.segmented - self._reported.segmented) / period:.2f}",
-            "latency p50 (s)": f"{self._latencies.percentile(50):.4f}",
-            "latency p95 (s)": f"{self._latencies.percentile(95):.4f}",
-            "time without an image (s)": f"{now - self._last_image:.1f}",
-            "steps": self.parameters["steps"],
+            "steps": used["steps"],
+            "samples": used["samples"],
             "memory (MB)": resident_bytes() // 10**6,
         }
         if (model := self._model) is not None:
             from camss_ros.inference.memory import memory_in_use
 
+            if self._deadline.budget:
+                height, width = model.segmenter.working_size
+                facts["latency budget (s)"] = f"{self._deadline.budget:.4f}"
+                facts["network input"] = f"{width} x {height}"
             facts["device"] = model.segmenter.device
             facts["model"] = model.segmenter.model_name
             facts["GPU memory (MB)"] = memory_in_use(model.segmenter.device) // 10**6
-        if self._subscriptions_in:
-            facts["image publishers"] = self._subscriptions_in[0].get_publisher_count()
         return facts
 
 

@@ -11,6 +11,7 @@ from camss_ros.inference.backends.base import (
     BACKENDS,
     Backend,
     BackendUnavailableError,
+    Carry,
     StageDone,
 )
 from camss_ros.inference.device import select_dtype
@@ -25,6 +26,7 @@ __all__ = [
     "BACKENDS",
     "Backend",
     "BackendUnavailableError",
+    "Carry",
     "StageDone",
     "backend_dtype",
     "open_backend",

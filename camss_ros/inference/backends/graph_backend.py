@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,17 +18,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from camss_ros.inference.backends.base import Backend, StageDone
+from camss_ros.inference.backends.base import Backend, Carry, StageDone
 from camss_ros.inference.backends.torch_backend import TorchBackend
 from camss_ros.inference.build_graph import cached_graph, model_hash
 from camss_ros.inference.cache import cache_key, cached_file
 from camss_ros.inference.export import ExportError, GraphSpec
 from camss_ros.inference.frame_ops import resize_frame
+from camss_ros.inference.latency_budget import MAX_SETTINGS
 from camss_ros.model.schedule import SamplingOptions
 
 _log = logging.getLogger(__name__)
 
-_KEPT_GRAPHS = 6
+# those of all settings under a latency budget, and one more
+_KEPT_GRAPHS = MAX_SETTINGS + 1
 
 # frame uint8 [h, w, 3] and noise -> the graph's outputs, all on the runtime's device
 Graph = Callable[[Tensor, Tensor | None], tuple[Tensor, ...]]
@@ -76,12 +78,13 @@ class GraphBackend(Backend):
 
     A graph fits one set of sampling options. The first is built by `prepare` or before the first
     frame; when the options change, the next one is built in the background, and until it is ready
-    frames go through `fallback`. The last few stay loaded, the files of all in the cache.
+    frames go through `fallback`. The last few stay loaded, the files of all in the cache. A graph
+    takes one frame: those of a batch run one after the other.
 
     Args:
         runtime: what runs the graphs.
         model: directory of the model.
-        size: working (height, width).
+        size: working (height, width) to begin with.
         fallback: the same network in PyTorch, on the same device.
     """
 
@@ -92,7 +95,7 @@ class GraphBackend(Backend):
         self._runtime = runtime
         self._model = model
         self._hash = model_hash(model)
-        self._size = size
+        self.size = size
         self._fallback = fallback
         self._graphs: dict[GraphSpec, Graph] = {}
         self._failed: set[GraphSpec] = set()
@@ -101,45 +104,59 @@ class GraphBackend(Backend):
         self._exporter: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
         self._closed = False
+        self._told_fallback = False
 
     def probabilities(
         self,
-        frame: np.ndarray,
+        frames: Sequence[np.ndarray],
         sampling: SamplingOptions,
         generator: torch.Generator,
         stage_done: StageDone,
+        carries: Sequence[Carry] | None = None,
     ) -> Tensor:
         """See `Backend`."""
         graph = self._graph(sampling)
+        self._fallback.size = self.size
         if graph is None:
-            return self._fallback.probabilities(frame, sampling, generator, stage_done)
+            return self._fallback.probabilities(frames, sampling, generator, stage_done, carries)
+        results = []
         with torch.inference_mode():
-            pixels = torch.from_numpy(np.ascontiguousarray(frame)).to(self.device)
-            resized = resize_frame(pixels, self._size)[0].permute(1, 2, 0)
-            if resized.dtype != torch.uint8:
-                resized = resized.round_().to(torch.uint8)
             noise = self._fallback.draw_noise(sampling, generator)
-            stage_done("preprocess")
-            (probabilities,) = graph(resized.contiguous(), noise)
-            stage_done("network")
-        return probabilities.permute(2, 0, 1)[None]
+            for frame in frames:
+                pixels = torch.from_numpy(np.ascontiguousarray(frame)).to(self.device)
+                resized = resize_frame(pixels, self.size)[0].permute(1, 2, 0)
+                if resized.dtype != torch.uint8:
+                    resized = resized.round_().to(torch.uint8)
+                stage_done("preprocess")
+                (probabilities,) = graph(resized.contiguous(), noise)
+                # a copy where there are more to come: a runtime may use its memory again
+                results.append(probabilities if len(frames) == 1 else probabilities.clone())
+                stage_done("network")
+            batch = results[0][None] if len(results) == 1 else torch.stack(results)
+            return batch.permute(0, 3, 1, 2)
 
-    def prepare(self, sampling: SamplingOptions) -> None:
-        """Build and load the graph and run it once.
+    def prepare(self, sampling: SamplingOptions, batch: int = 1) -> None:
+        """Build and load the graph and run it once; a batch needs nothing more.
 
         Raises:
             ExportError: it cannot be built.
         """
-        if sampling.iterations != 1:
-            self._fallback.prepare(sampling)
+        if not _has_graph(sampling):
+            self._tell_fallback(sampling)
+            self._fallback.size = self.size
+            self._fallback.prepare(sampling, batch)
             return
-        spec = GraphSpec(self._size, sampling)
+        spec = GraphSpec(self.size, sampling)
         if self._building is not None:
             self._building.result()
         if spec not in self._graphs:
             self._keep(spec, self._load(spec, self._export_here))
-        grey = np.full((*self._size, 3), 127, np.uint8)
-        self.probabilities(grey, sampling, torch.Generator(self.device), lambda _: None)
+        grey = np.full((*self.size, 3), 127, np.uint8)
+        self.probabilities([grey], sampling, torch.Generator(self.device), lambda _: None)
+
+    def is_prepared(self, sampling: SamplingOptions, size: tuple[int, int]) -> bool:
+        """See `Backend`."""
+        return not _has_graph(sampling) or GraphSpec(size, sampling) in self._graphs
 
     def close(self) -> None:
         """See `Backend`."""
@@ -153,9 +170,10 @@ class GraphBackend(Backend):
 
     def _graph(self, sampling: SamplingOptions) -> Graph | None:
         """The graph for the options, or None while PyTorch has to do."""
-        if sampling.iterations != 1:
+        if not _has_graph(sampling):
+            self._tell_fallback(sampling)
             return None
-        spec = GraphSpec(self._size, sampling)
+        spec = GraphSpec(self.size, sampling)
         graph = self._graphs.get(spec)
         if graph is not None or spec in self._failed:
             return graph
@@ -169,6 +187,14 @@ class GraphBackend(Backend):
             )  # fmt: skip
             self._building = self._builder.submit(self._build, spec)
         return None
+
+    def _tell_fallback(self, sampling: SamplingOptions) -> None:
+        if sampling.warm_start_time and not self._told_fallback:
+            self._told_fallback = True
+            _log.warning(
+                "backend %s has no warm start: PyTorch segments while warm_start_time is above 0",
+                self.name,
+            )
 
     def _build(self, spec: GraphSpec) -> None:
         try:
@@ -220,3 +246,8 @@ class GraphBackend(Backend):
             lines = errors.decode(errors="replace").strip().splitlines()
             raise ExportError(lines[-1] if lines else f"ended with {self._exporter.returncode}")
         return Path(output.decode().strip().splitlines()[-1])
+
+
+def _has_graph(sampling: SamplingOptions) -> bool:
+    """A graph is one pass with one start: it knows no latents of the frame before."""
+    return sampling.iterations == 1 and not sampling.warm_start_time

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from camss_ros.inference.backends.base import Backend, StageDone
+from camss_ros.inference.backends.base import Backend, Carry, StageDone
 from camss_ros.inference.frame_ops import resize_frame
 from camss_ros.model.camseg import CamSeg, SamplingPlan
 from camss_ros.model.schedule import SamplingOptions
@@ -28,7 +29,7 @@ class TorchBackend(Backend):
 
     Args:
         network: in evaluation mode; taken over, moved and cast.
-        size: working (height, width).
+        size: working (height, width) to begin with.
     """
 
     def __init__(
@@ -44,7 +45,8 @@ class TorchBackend(Backend):
         network.to(device=device, dtype=dtype)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._network = cast(CamSeg, network)  # a Twin has the same stages
-        self._size = size
+        self.size = size
+        self._prepared: set[tuple[int, tuple[int, int]]] = set()
         self._plans: dict[SamplingOptions, SamplingPlan] = {}
         self._denoiser = network.denoiser if isinstance(network, CamSeg) else None
         self._use_eager()
@@ -54,17 +56,17 @@ class TorchBackend(Backend):
     @torch.inference_mode()
     def probabilities(
         self,
-        frame: np.ndarray,
+        frames: Sequence[np.ndarray],
         sampling: SamplingOptions,
         generator: torch.Generator,
         stage_done: StageDone,
+        carries: Sequence[Carry] | None = None,
     ) -> Tensor:
-        """See `Backend`."""
+        """See `Backend`. A twin draws no latents and carries none."""
         network, plan = self._network, self._plan(sampling)
         if self._cuda_graphs:
             torch.compiler.cudagraph_mark_step_begin()
-        pixels = torch.from_numpy(np.ascontiguousarray(frame)).to(self.device)
-        images = network.normalize(resize_frame(pixels, self._size))
+        images = network.normalize(torch.cat([self._resized(frame) for frame in frames]))
         images = images.contiguous(memory_format=torch.channels_last)
         stage_done("preprocess")
         token_map = self._image_tokens(images)
@@ -72,19 +74,33 @@ class TorchBackend(Backend):
         if sampling.iterations == 1:
             condition = self._condition(token_map)
             stage_done("transformer")
-            latents = network.draw_from(condition, token_map.shape[-2:], plan, generator)
+            previous = _join([carry.latents for carry in carries or []])
+            drawn_from = {} if previous is None else {"previous": previous}
+            latents = network.draw_from(
+                condition, token_map.shape[-2:], plan, generator, same_noise=True, **drawn_from
+            )
         else:
             stage_done("transformer")
-            latents = network.draw_latents(token_map, plan, generator)
+            latents = network.draw_latents(token_map, plan, generator, same_noise=True)
+        if carries is not None and self._denoiser is not None:
+            by_frame = latents.unflatten(0, (sampling.samples, len(frames))).unbind(1)
+            for carry, drawn in zip(carries, by_frame, strict=True):
+                carry.latents = drawn
         stage_done("sampling")
         probabilities = network.average_samples(self._decode(latents), sampling.samples)
         stage_done("decode")
         return probabilities
 
+    def _resized(self, frame: np.ndarray) -> Tensor:
+        pixels = torch.from_numpy(np.ascontiguousarray(frame)).to(self.device)
+        resized = resize_frame(pixels, self.size)
+        # on a GPU float32 as soon as one is resized: a batch must be of one type
+        return resized if self.device.type == "cpu" else resized.float()
+
     def draw_noise(self, sampling: SamplingOptions, generator: torch.Generator) -> Tensor | None:
         """The noise of one frame, from the generator as `probabilities` takes it; see `Sampler`."""
         stride = self._network.stride
-        tokens = (self._size[0] // stride) * (self._size[1] // stride)
+        tokens = (self.size[0] // stride) * (self.size[1] // stride)
         shape = (sampling.samples, tokens, self._network.latent_channels)
         return self._plan(sampling).sampler.draw_noise(shape, self.device, generator)
 
@@ -92,21 +108,27 @@ class TorchBackend(Backend):
         """Denoiser evaluations of a token; none of a twin."""
         return self._plan(sampling).steps
 
-    def prepare(self, sampling: SamplingOptions) -> None:
-        """Segment a grey frame; see `Backend`."""
+    def prepare(self, sampling: SamplingOptions, batch: int = 1) -> None:
+        """Segment a grey frame, compiled also in batches of every size; see `Backend`."""
         try:
-            self._run_once(sampling)
+            for count in range(1, (batch if self.name == "compile" else 1) + 1):
+                self._run_once(sampling, count)
         except Exception as error:  # compilers fail in many ways
             if self.name != "compile":
                 raise
             reason = str(error).strip().split("\n", 1)[0]
             _log.warning("torch.compile failed, the network runs eagerly: %s", reason)
             self._use_eager()
-            self._run_once(sampling)
+            self._run_once(sampling, 1)
 
-    def _run_once(self, sampling: SamplingOptions) -> None:
-        grey = np.full((*self._size, 3), 127, np.uint8)
+    def is_prepared(self, sampling: SamplingOptions, size: tuple[int, int]) -> bool:
+        """See `Backend`. The number of steps compiles nothing anew; shapes do."""
+        return self.name != "compile" or (sampling.samples, size) in self._prepared
+
+    def _run_once(self, sampling: SamplingOptions, count: int) -> None:
+        grey = [np.full((*self.size, 3), 127, np.uint8)] * count
         self.probabilities(grey, sampling, torch.Generator(self.device), lambda _: None)
+        self._prepared.add((sampling.samples, self.size))
 
     def _plan(self, sampling: SamplingOptions) -> SamplingPlan:
         plan = self._plans.get(sampling)
@@ -134,3 +156,9 @@ class TorchBackend(Backend):
         self._image_tokens = torch.compile(network.image_tokens, mode=mode)
         self._condition = torch.compile(network.condition, mode=mode)
         self._decode = torch.compile(network.decode, mode=mode)
+
+
+def _join(latents: list[Tensor | None]) -> Tensor | None:
+    """[samples, C, h, w] of each frame -> [samples * B, C, h, w] as `CamSeg.draw_from` has them."""
+    given = [each for each in latents if each is not None]
+    return torch.stack(given, dim=1).flatten(0, 1) if given else None

@@ -1,0 +1,100 @@
+"""Latency budget and warm start in the node, over DDS, with a segmenter that is as slow as told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import Log
+from ros_peer import rgb_image, wait_until
+from scripted_node import Running, status
+from sensor_msgs.msg import Image
+
+TOPIC = "segmentation/mask"
+
+
+def connected(running: Running) -> Callable[[Any], Any]:
+    """Publishes an image, waits for its mask and returns the status after it."""
+    image = running.peer.publisher(Image, "image")
+    running.connect(image, running.peer.listen(Image, TOPIC))
+
+    def send(message: Image) -> Any:
+        image.publish(message)
+        running.peer.wait_for_stamp(TOPIC, message)
+        return status(running.peer, lambda s: s.header == message.header)
+
+    return send
+
+
+def test_an_impossible_budget_ends_at_the_least_setting_and_says_so_once(
+    start: Callable[..., Running],
+) -> None:
+    running = start(latency_budget_ms=5.0, allow_smaller_size=True, samples=2)
+    peer = running.peer
+    peer.listen(Log, "/rosout")
+    peer.listen(DiagnosticArray, "/diagnostics")
+    send = connected(running)
+    running.segmenter.delay = 0.02
+    numbers = count(1)
+    first = send(rgb_image(next(numbers)))
+    assert (first.steps, first.samples) == (4, 2)
+    assert (first.network_width, first.network_height) == (24, 16)
+    assert first.latency_budget == 0.005
+    assert not first.over_budget
+    for _ in range(12):
+        last = send(rgb_image(next(numbers)))
+    assert (last.steps, last.samples) == (1, 1)
+    assert (last.network_width, last.network_height) == (16, 16)
+    assert (running.segmenter.sampling.steps, running.segmenter.working_size) == (1, (16, 16))
+    assert last.over_budget
+    reported = peer.wait_for(
+        "/diagnostics", lambda m: "latency_budget_ms" in m.status[0].message
+    ).status[0]
+    values = {value.key: value.value for value in reported.values}
+    assert (values["steps"], values["network input"]) == ("1", "16 x 16")
+
+    # without a budget at once as asked for
+    assert peer.set_parameter("latency_budget_ms", 0.0).successful
+    free = send(rgb_image(next(numbers)))
+    assert (free.steps, free.samples, free.network_width) == (4, 2, 24)
+    assert not free.over_budget
+
+    def said(text: str) -> int:
+        return sum(text in message.msg for message in peer.received["/rosout"])
+
+    wait_until(lambda: said("latency budget of 5 ms is missed"), "the warning")
+    assert said("latency budget of 5 ms is missed") == 1
+    assert said("for the latency budget of 5 ms: steps 1, samples 1, 16 x 16") == 1
+
+
+def test_a_budget_that_is_kept_changes_nothing(start: Callable[..., Running]) -> None:
+    running = start(latency_budget_ms=60000.0)
+    send = connected(running)
+    for number in range(1, 6):
+        last = send(rgb_image(number))
+    assert (last.steps, last.network_width, last.over_budget) == (4, 24, False)
+
+
+def test_only_settings_that_need_no_building_are_chosen(start: Callable[..., Running]) -> None:
+    running = start(latency_budget_ms=5.0)
+    send = connected(running)
+    running.segmenter.is_prepared = lambda sampling, size: sampling.steps in (4, 2)
+    running.segmenter.delay = 0.02
+    for number in range(1, 10):
+        last = send(rgb_image(number))
+    assert (last.steps, last.over_budget) == (2, True)
+
+
+def test_stamps_are_given_for_the_warm_start_alone(start: Callable[..., Running]) -> None:
+    running = start(warm_start_time=400)
+    send = connected(running)
+    send(rgb_image(1))
+    without = rgb_image(2)
+    without.header.stamp.sec = without.header.stamp.nanosec = 0
+    send(without)
+    assert running.segmenter.sampling.warm_start_time == 400
+    assert running.peer.set_parameter("warm_start_time", 0).successful
+    send(rgb_image(3))
+    assert running.segmenter.stamps == [1_700_000_001.123456789, None, None]

@@ -1,0 +1,219 @@
+"""A frame of a clip begins from the latents of the one before, and only of such a clip."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from camss_ros.inference.clip import MAX_GAP, Clip, thumbnail
+from camss_ros.inference.segmenter import SegmentationCancelled, Segmenter
+from camss_ros.model.schedule import Sampler, SamplingOptions, cosine_alpha_bar
+
+WARM = SamplingOptions(steps=2, warm_start_time=400)
+
+
+@pytest.fixture(scope="module")
+def model_directory(tiny_model, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("model")
+    tiny_model.save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture
+def segmenter(model_directory):
+    return Segmenter(model_directory, device="cpu", precision="fp32", sampling=WARM)
+
+
+def frame(height: int = 40, width: int = 56, seed: int = 0, grey: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(grey, grey + 40, (height, width, 3), np.uint8)
+
+
+def same(one, other) -> bool:
+    pairs = ((one.labels, other.labels), (one.confidence, other.confidence))
+    return all(np.array_equal(a, b) for a, b in pairs)
+
+
+# --- The sampler --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_the_start_is_the_latents_diffused_to_the_first_timestep(temperature):
+    options = SamplingOptions(steps=2, start=300, temperature=temperature)
+    latents = torch.randn(1, 5, 4, generator=torch.Generator().manual_seed(1))
+    seen = []
+
+    def predict(x, index):
+        seen.append(x.clone())
+        return torch.zeros_like(x)
+
+    generator = torch.Generator().manual_seed(2)
+    Sampler(options, "v").sample(
+        predict, latents.shape, torch.device("cpu"), generator, latents=latents
+    )
+    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(2))
+    bar = float(cosine_alpha_bar()[300])
+    expected = math.sqrt(bar) * latents + temperature * math.sqrt(1 - bar) * noise
+    torch.testing.assert_close(seen[0], expected)
+
+
+def test_given_noise_does_as_the_generator_with_latents_too():
+    sampler = Sampler(SamplingOptions(steps=3, sampler="ddpm", start=500, temperature=0.7), "v")
+    latents = torch.randn(2, 5, 4)
+    device = torch.device("cpu")
+
+    def predict(x, index):
+        return 0.5 * x
+
+    drawn = sampler.sample(
+        predict, latents.shape, device, torch.Generator().manual_seed(3), latents=latents
+    )
+    noise = sampler.draw_noise(latents.shape, device, torch.Generator().manual_seed(3))
+    given = sampler.sample(predict, latents.shape, device, noise=noise, latents=latents)
+    torch.testing.assert_close(drawn, given)
+
+
+def test_a_warm_start_needs_one_pass_and_a_timestep():
+    with pytest.raises(ValueError, match="warm_start_time needs iterations 1"):
+        SamplingOptions(warm_start_time=300, iterations=2)
+    with pytest.raises(ValueError, match="warm_start_time must be from 0 to 999"):
+        SamplingOptions(warm_start_time=1000)
+
+
+# --- The segmenter ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sampling", [WARM, replace(WARM, temperature=1.0, samples=2)])
+def test_the_second_frame_is_drawn_from_the_latents_of_the_first(segmenter, tiny_model, sampling):
+    """The whole procedure once more, with the network alone."""
+    segmenter.sampling = sampling
+    frames = [frame(32, 48, seed) for seed in (1, 2)]
+    network, latents = tiny_model, None
+    for image in frames:
+        result = segmenter.segment(image)
+        assert result.warm == (latents is not None)
+        options = sampling.warm() if result.warm else sampling
+        condition = network.condition(
+            network.image_tokens(network.normalize(torch.from_numpy(image).permute(2, 0, 1)[None]))
+        )
+        generator = torch.Generator().manual_seed(0)
+        plan = network.plan(options)
+        latents = network.draw_from(condition, (2, 3), plan, generator, previous=latents)
+        probabilities = network.average_samples(network.decode(latents), sampling.samples)
+        assert np.array_equal(result.labels, probabilities[0].argmax(dim=0).numpy())
+
+
+def test_a_warm_frame_differs_from_a_cold_one_and_tells_its_steps(segmenter):
+    cold = segmenter.segment(frame(seed=1))
+    segmenter.segment(frame(seed=2))
+    warm = segmenter.segment(frame(seed=1))
+    assert not cold.warm
+    assert warm.warm
+    assert not np.array_equal(cold.confidence, warm.confidence)
+    segmenter.sampling = replace(WARM, steps=8, warm_start_time=3)
+    assert segmenter.segment(frame(seed=2)).steps == 4  # the timesteps 3, 2, 1 and 0
+
+
+def test_another_scene_begins_anew(segmenter):
+    other = frame(seed=5, grey=150)
+    alone = segmenter.segment(other)
+    segmenter.begin_clip()
+    segmenter.segment(frame())
+    assert same(segmenter.segment(other), alone)
+    assert segmenter.segment(other).warm
+
+
+@pytest.mark.parametrize("size", [(41, 56), (40, 57), (80, 112)])
+def test_another_size_begins_anew(segmenter, size):
+    segmenter.segment(frame())
+    assert not segmenter.segment(frame(*size)).warm
+
+
+def test_another_number_of_samples_begins_anew(segmenter):
+    segmenter.segment(frame())
+    segmenter.sampling = replace(WARM, samples=2)
+    assert not segmenter.segment(frame()).warm
+    assert segmenter.segment(frame()).warm
+
+
+@pytest.mark.parametrize(
+    ("stamps", "warm"),
+    [
+        ((10.0, 10.1), True),
+        ((10.0, 10.0), True),
+        ((0.0, MAX_GAP), True),
+        ((10.0, 10.0 + 2 * MAX_GAP), False),
+        ((10.0, 9.9), False),
+        ((None, 9.9), False),
+        ((9.9, None), False),
+        ((None, None), True),
+    ],
+)
+def test_stamps_decide_whether_a_clip_goes_on(segmenter, stamps, warm):
+    results = [segmenter.segment(frame(), stamp=stamp) for stamp in stamps]
+    assert [result.warm for result in results] == [False, warm]
+
+
+def test_a_frame_that_was_given_up_leaves_no_latents(segmenter):
+    segmenter.segment(frame(seed=1), stamp=1.0)
+    expected = segmenter.segment(frame(seed=3), stamp=1.2)
+    segmenter.begin_clip()
+    segmenter.segment(frame(seed=1), stamp=1.0)
+    asked = []
+
+    def cancelled():
+        asked.append(None)
+        return len(asked) == 5  # after the decoder
+
+    with pytest.raises(SegmentationCancelled):
+        segmenter.segment(frame(seed=2), stamp=1.1, cancelled=cancelled)
+    assert same(segmenter.segment(frame(seed=3), stamp=1.2), expected)
+
+
+def test_the_grey_frame_of_the_warm_up_starts_no_clip(segmenter):
+    segmenter.warm_up(40, 56)
+    assert not segmenter.segment(np.full((40, 56, 3), 127, np.uint8)).warm
+
+
+def test_switched_off_every_frame_is_drawn_alone(segmenter):
+    segmenter.segment(frame(seed=1))
+    segmenter.sampling = replace(WARM, warm_start_time=0)
+    between = segmenter.segment(frame(seed=2))
+    assert not between.warm
+    segmenter.sampling = WARM
+    assert not segmenter.segment(frame(seed=2)).warm
+
+
+# --- What continues a clip ----------------------------------------------------------------------
+
+
+def test_a_moving_picture_goes_on_and_a_cut_does_not():
+    noise = np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8)
+    scene = np.kron(noise, np.ones((20, 20, 1), np.uint8))
+    clip, latents = Clip(), torch.zeros(1)
+    assert clip.begin(scene, None, "") is None
+    clip.keep(latents)
+    moved = np.roll(scene, 2, axis=1)
+    assert clip.begin(moved, None, "") is latents
+    clip.keep(latents)
+    assert clip.begin(scene[::-1], None, "") is None
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 300), (360, 480), (1080, 1920)])
+def test_a_thumbnail_holds_the_brightness_of_a_picture_of_any_size(size):
+    image = np.zeros((*size, 3), np.uint8)
+    image[:, : size[1] // 2] = 200
+    small = thumbnail(image)
+    assert small.shape == (24, 32, 3)
+    assert small.mean() == pytest.approx(image.mean(), abs=5)
+
+
+def test_a_twin_draws_nothing_and_begins_from_nothing(tmp_path, tiny_config):
+    from camss_ros.model.twin import Twin, TwinConfig
+
+    Twin(TwinConfig("twin", tiny_config.label_set, input_size=(32, 48))).save_pretrained(tmp_path)
+    segmenter = Segmenter(tmp_path, device="cpu", precision="fp32", sampling=WARM)
+    first, second = (segmenter.segment(frame()) for _ in range(2))
+    assert not second.warm
+    assert same(first, second)
