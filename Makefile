@@ -17,7 +17,7 @@ package := CMakeLists.txt package.xml $(wildcard cmake/* msg/* scripts/* launch/
 training_tests := $(wildcard test/test_train*.py) test/test_twin.py
 
 .DEFAULT_GOAL := help
-.PHONY: help venv build test test-faults soak demo clean
+.PHONY: help venv build test test-faults soak demo docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ soak: install/.built ## The node at work for DURATION seconds (1800), numbers in
 
 demo: install/.built ## Segment the synthetic street, or VIDEO=path (video file or image folder), over DDS
 	$(RUN) camss-ros demo $(if $(VIDEO),--input "$(VIDEO)") --output out/demo
+
+docs: install/.built ## Write docs/parameters.md and docs/topics.md from the code
+	$(RUN) python -m camss_ros.nodes.reference docs
 
 clean: ## Remove the environment and everything built
 	rm -rf $(VENV) build install log out .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
