@@ -119,6 +119,8 @@ def read_robustness(path: Path, sha256: str) -> dict[str, Any]:
         content = json.loads(path.read_text())
         complete, settings = content["complete"], content["settings"]
         scored = settings["models"]["model"]["sha256"]
+        summaries = content["summaries"] if complete else {}
+        by_model = {role: of["miou"]["groups"] for role, of in summaries.items()}
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"'{path}' is not the {SUMMARY_FILE} that `camss-ros robustness` writes"
@@ -129,7 +131,6 @@ def read_robustness(path: Path, sha256: str) -> dict[str, Any]:
         raise ValueError(
             f"'{path}' is of other weights (SHA-256 {scored[:16]}) than the model's ({sha256[:16]})"
         )
-    by_model = {role: of["miou"]["groups"] for role, of in content["summaries"].items()}
     groups = {
         group: {role: of[group] for role, of in by_model.items()} for group in by_model["model"]
     }
