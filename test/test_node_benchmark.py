@@ -70,6 +70,8 @@ def test_the_command_measures_real_nodes(tmp_path, monkeypatch):
     model = save_small_model(tmp_path / "model")
     short = NodeSettings(lowest=4, highest=6, seconds=2, long_seconds=2, latency_rates=(5,))
     monkeypatch.setattr(node_speed, "NodeSettings", lambda: short)
+    for name in ("ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_STATIC_PEERS"):
+        monkeypatch.setenv(name, "")  # the command sets them; other tests get back what they had
     arguments = [
         "benchmark", "--node", "--model", str(model), "--backend", "torch", "--device", "cpu",
         "--steps", "2", "--size", "720x1280", "--json", str(tmp_path / "node.json"),

@@ -247,7 +247,10 @@ def speed(
         fail("--data and --root go together")
     command = command_line(
         "study", "speed", data=data, root=root, split=None if data is None else split,
-        model=Path(model) if "/" in model else model, output=output,
+        model=Path(model) if "/" in model else model, steps=None if steps == 4 else steps,
+        device=None if device == "auto" else device,
+        precision=None if precision == "auto" else precision,
+        backend=None if backend == "auto" else backend, output=output,
     )  # fmt: skip
     try:
         labelled = None
