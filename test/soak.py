@@ -222,6 +222,8 @@ def main() -> int:
         if process.process.returncode != 0:
             failed.append(f"the node ended with {process.process.returncode}")
         command = f"make soak DURATION={options.duration:g}"
+        if options.backend != "auto":
+            command = " ".join(["python", *sys.argv])
         text = page(node, samples, baseline, command, failed)
         options.output.parent.mkdir(parents=True, exist_ok=True)
         options.output.write_text(text, encoding="utf-8")

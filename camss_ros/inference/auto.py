@@ -93,7 +93,7 @@ def choose_backend(
             write_atomically(cache_directory() / name, lambda file: _write(file, content))
         except OSError as error:  # no room, no permission
             _log.warning("backend auto: the choice is not kept, it is measured again: %s", error)
-    _log.info("backend auto: %s (choice %s in the cache)", chosen, name)
+    _log.info("backend auto: %s", chosen)
     return chosen.backend, chosen.precision
 
 
