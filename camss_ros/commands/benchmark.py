@@ -64,6 +64,9 @@ def benchmark(
     ] = None,
 ) -> None:
     """Time every stage of a frame; memory, GMAC and share of the machine's matmul peak."""
+    import signal
+    import sys
+
     from rich.console import Console
     from rich.progress import Progress
 
@@ -77,6 +80,8 @@ def benchmark(
     from camss_ros.model.checkpoint import CONFIG_FILE, ModelError, find_model, read_config
     from camss_ros.model.schedule import SamplingOptions
 
+    # Removes the temporary folders, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     console = Console()
     if json_path is not None and (json_path.is_dir() or not json_path.parent.is_dir()):
         fail(f"can't write {json_path}: expected a file in a folder that exists")

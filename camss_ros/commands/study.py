@@ -225,6 +225,9 @@ def speed(
     backend: BackendName = "auto",
 ) -> None:
     """What is promised about speed: against the official procedure, in the node, over time."""
+    import signal
+    import sys
+
     from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
     from camss_ros.data.datasets import open_data
@@ -243,6 +246,8 @@ def speed(
         from camss_ros.nodes.segmenter_listener import MessagesMissingError
     except ImportError as error:
         fail(f"this study runs the node and needs rclpy: {error}")
+    # Removes the temporary folders, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if (data is None) != (root is None):
         fail("--data and --root go together")
     command = command_line(
