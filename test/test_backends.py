@@ -115,6 +115,21 @@ def test_a_damaged_file_in_the_cache_is_made_again(open_segmenter, caplog):
     assert np.array_equal(again.labels, expected.labels)
 
 
+def test_prepared_options_and_sizes_are_graphs_at_once(open_segmenter, backend):
+    segmenter, eager = open_segmenter(backend=backend), open_segmenter()
+    segmenter.warm_up(40, 56)
+    other = SamplingOptions(steps=1), (32, 32)
+    assert segmenter.is_prepared(segmenter.sampling, segmenter.input_size)
+    assert not segmenter.is_prepared(*other)
+    segmenter.prepare(*other)
+    assert segmenter.is_prepared(*other)
+    for each in (segmenter, eager):
+        each.sampling, each.working_size = other
+    result = segmenter.segment(frame())
+    assert "network" in result.timings
+    assert agreement(result, eager.segment(frame())) > 0.999
+
+
 def test_a_warm_start_is_torchs_and_said_once(open_segmenter, backend, caplog):
     sampling = SamplingOptions(steps=1, warm_start_time=300)
     segmenter = open_segmenter(backend=backend, sampling=sampling)

@@ -57,6 +57,24 @@ def test_it_is_the_networks_result_at_the_working_size(segmenter, model_director
     assert np.abs(result.confidence - expected).max() <= 0.5 + 1e-3
 
 
+def test_another_working_size_is_the_networks_and_leaves_the_output_alone(
+    segmenter, model_directory
+):
+    assert segmenter.can_resize
+    assert segmenter.is_prepared(SamplingOptions(), (16, 32))
+    image = frame(16, 32)
+    network = CamSeg.from_pretrained(model_directory)
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
+    probabilities = network.generate(pixels, network.plan(segmenter.sampling))[0]
+    whole = segmenter.segment(image)
+    segmenter.working_size = (16, 32)
+    result, other = segmenter.segment(image), segmenter.segment(frame())
+    segmenter.working_size = segmenter.input_size
+    assert np.array_equal(result.labels, probabilities.argmax(dim=0).numpy())
+    assert other.labels.shape == (40, 56)
+    assert np.array_equal(segmenter.segment(image).confidence, whole.confidence)
+
+
 def test_a_frame_is_segmented_the_same_whatever_came_before(segmenter):
     segmenter.sampling = SamplingOptions(steps=2, temperature=1.0)
     first = segmenter.segment(frame(seed=1))
