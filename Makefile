@@ -4,6 +4,7 @@
 VENV   ?= .venv
 PYTHON ?= $(firstword $(shell command -v python3.11 || command -v python3))
 VIDEO  ?=
+DURATION ?= 1800
 override VENV := $(abspath $(VENV))
 export VENV
 
@@ -16,10 +17,10 @@ package := CMakeLists.txt package.xml $(wildcard cmake/* msg/* scripts/* launch/
 training_tests := $(wildcard test/test_train*.py) test/test_twin.py
 
 .DEFAULT_GOAL := help
-.PHONY: help venv build test demo clean
+.PHONY: help venv build test test-faults soak demo docs clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(VENV)/.installed ## Virtual environment with the pinned requirements
 
@@ -45,8 +46,17 @@ test: install/.built ## Formatting, lint, types and tests
 	$(RUN) pytest $(addprefix --ignore=,$(training_tests))
 	$(RUN) pytest $(training_tests)
 
+test-faults: install/.built ## The fault tests in their long form, without allowance for a busy machine
+	CAMSS_ROS_FAULTS=long $(RUN) pytest $(wildcard test/test_fault_*.py)
+
+soak: install/.built ## The node at work for DURATION seconds (1800), numbers in docs/results/soak.md
+	$(RUN) python test/soak.py --duration $(DURATION)
+
 demo: install/.built ## Segment the synthetic street, or VIDEO=path (video file or image folder), over DDS
 	$(RUN) camss-ros demo $(if $(VIDEO),--input "$(VIDEO)") --output out/demo
+
+docs: install/.built ## Write docs/parameters.md and docs/topics.md from the code
+	$(RUN) python -m camss_ros.nodes.reference docs
 
 clean: ## Remove the environment and everything built
 	rm -rf $(VENV) build install log out .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

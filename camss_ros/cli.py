@@ -3,6 +3,7 @@
 import typer
 
 from camss_ros.commands import convert, data, study, train
+from camss_ros.commands.benchmark import benchmark
 from camss_ros.commands.demo import demo
 from camss_ros.commands.evaluate import evaluate
 from camss_ros.commands.evaluate_bag import evaluate_bag
@@ -28,6 +29,7 @@ app.command()(robustness)
 app.command()(demo)
 app.command()(info)
 app.command()(export)
+app.command()(benchmark)
 app.add_typer(data.app, name="data")
 app.add_typer(train.app, name="train")
 app.add_typer(study.app, name="study")

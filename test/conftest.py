@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,6 +67,35 @@ def tiny_model(tiny_config: CamSegConfig) -> CamSeg:
     for parameter in model.denoiser.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return model
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: CamSeg, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model with random weights, on disk."""
+    directory = tmp_path_factory.mktemp("model")
+    tiny_model.save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def spawn(domain_id: int) -> Iterator[Callable[..., Any]]:
+    """Starts segmenter processes, with parameters by keyword, that end with the module."""
+    from segmenter_process import Process  # ROS only for the tests that need it
+
+    processes: list[Process] = []
+
+    def spawn_one(*arguments: str, **parameters: Any) -> Process:
+        # whatever else is installed, and without measuring it
+        for name, value in {"backend": "torch", **parameters}.items():
+            arguments += ("-p", f"{name}:={value}")
+        processes.append(Process(domain_id, "--ros-args", *arguments))
+        return processes[-1]
+
+    yield spawn_one
+    for one in processes:
+        if one.process.poll() is None:
+            one.process.kill()
+            one.process.wait()
 
 
 @pytest.fixture

@@ -207,7 +207,8 @@ def test_a_bag_scores_exactly_as_its_folder(tmp_path: Path, model: Path) -> None
             cv2.imwrite(str(tmp_path / f"data/val/{folder}/{number}.png"), picture)
     options = ["--model", model, "--device", "cpu", "--steps", 2, "--seed", 3]
     result = run("evaluate", "--data", "camvid", "--root", tmp_path / "data", "--json",
-                 tmp_path / "scores.json", "--clip", *options)  # fmt: skip
+                 tmp_path / "scores.json", "--report", tmp_path / "folder.html", "--clip",
+                 *options)  # fmt: skip
     assert result.exit_code == 0, result.output
     result = run("make-bag", tmp_path / "data/val", "--output", tmp_path / "bag",
                  "--label-set", "camvid11")  # fmt: skip
@@ -221,6 +222,46 @@ def test_a_bag_scores_exactly_as_its_folder(tmp_path: Path, model: Path) -> None
     assert of_bag["miou"] is not None
     assert of_bag["flicker"] is not None
     assert of_bag == {key: of_folder[key] for key in of_bag}
+    totals = [
+        json.loads((tmp_path / name).read_text())["total"]
+        for name in ("folder.json", "out/report.json")
+    ]
+    for number in ("frames", "labelled_frames", "class_share", "scores", "confusion"):
+        assert totals[0][number] == totals[1][number], number
+
+
+def test_only_the_listed_frames_are_taken(tmp_path: Path, model: Path) -> None:
+    bag = write_bag(tmp_path / "bag", images(6), labels(6))
+    arguments = ["evaluate-bag", bag, "--image", "/cam/image", "--labels", "/cam/label",
+                 "--model", model, "--device", "cpu", "--steps", 1]  # fmt: skip
+    assert run(*arguments, "--output", tmp_path / "all").exit_code == 0
+    lines = (tmp_path / "all/frames.jsonl").read_text().splitlines(keepends=True)
+    chosen = [lines[n] for n in (1, 2, 4)]
+    listed = tmp_path / "frames.jsonl"
+    listed.write_text("".join(chosen))
+    some = [*arguments, "--frames", listed, "--output", tmp_path / "some"]
+    result = run(*some)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "some/frames.jsonl").read_text() == "".join(chosen)
+    whole, part = (
+        json.loads((tmp_path / f"{n}/metrics.json").read_text()) for n in ("all", "some")
+    )
+    assert part["frames"] == part["labelled_frames"] == 3
+    assert part["passed_over"]["frames"] == 0
+    # One pair of frames that follow each other, of five.
+    assert 0 < part["counts"]["flicker"][0] < whole["counts"]["flicker"][0] / 3
+    listed.write_text(chosen[0])  # another list is another setting
+    refused = run(*some)
+    assert refused.exit_code == 1
+    assert "other settings" in refused.output
+    listed.write_text('{"stamp": 5}\n')
+    elsewhere = [*some[:-1], tmp_path / "none"]
+    assert "has one of the stamps" in run(*elsewhere).output
+    for content in ("[]", "nothing", '{"name": "000001"}'):
+        listed.write_text(content)
+        refused = run(*elsewhere)
+        assert refused.exit_code == 1
+        assert f"{listed}', line 1" in refused.output.replace("\n", "")
 
 
 def test_a_killed_run_goes_on_to_the_same_result(tmp_path: Path, model: Path) -> None:
@@ -300,6 +341,7 @@ def test_what_cannot_be_done_is_said(tmp_path: Path, model: Path) -> None:
         ((*good, "--label-set", "cityscapes19"), "cityscapes19"),
         ((*good, "--label-set", "mars"), "mars"),
         ((*good, "--sampler", "magic"), "magic"),
+        ((*good, "--backend", "magic"), "magic"),
     ]
     for arguments, message in cases:
         result = run("evaluate-bag", *arguments, "--model", model, "--output", tmp_path / "out")

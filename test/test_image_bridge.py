@@ -2,6 +2,7 @@
 
 import array
 import importlib.util
+import struct
 from typing import Any
 
 import cv2
@@ -270,6 +271,18 @@ def test_an_array_becomes_a_message_without_padding(shape: tuple[int, ...]) -> N
     assert image.data.tobytes() == pixels.tobytes()
 
 
+def test_a_header_that_claims_too_many_pixels_is_rejected() -> None:
+    # One that Pillow would refuse too, and one above our limit alone, without an allocation.
+    _, jpeg = cv2.imencode(".jpg", np.zeros((64, 64, 3), np.uint8))
+    start = jpeg.tobytes().index(b"\xff\xc0") + 5
+    for height, width in ((32_000, 32_000), (8200, 8200)):
+        data = bytearray(jpeg.tobytes())
+        data[start : start + 4] = struct.pack(">HH", height, width)
+        with pytest.raises(ImageRejectedError, match="claims more than") as rejected:
+            compressed_to_rgb(CompressedImage(format="jpeg", data=array.array("B", data)))
+        assert rejected.value.reason == "size"
+
+
 def test_a_truncated_jpeg_is_rejected() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     _, jpeg = cv2.imencode(".jpg", noise)
@@ -277,6 +290,20 @@ def test_a_truncated_jpeg_is_rejected() -> None:
     with pytest.raises(ImageRejectedError, match="truncated") as rejected:
         compressed_to_rgb(CompressedImage(format="jpeg", data=data))
     assert rejected.value.reason == "data"
+
+
+def test_a_damaged_png_is_rejected_without_a_word_of_libpng(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    _, png = cv2.imencode(".png", quadrants())
+    for place in (20, len(png) // 2, len(png) - 6):
+        changed = array.array("B", png.tobytes())
+        changed[place] ^= 1
+        for data in (changed, changed[:place]):
+            with pytest.raises(ImageRejectedError, match="damaged") as rejected:
+                compressed_to_rgb(CompressedImage(format="png", data=data))
+            assert rejected.value.reason == "data"
+    assert capfd.readouterr().err == ""
 
 
 def test_labels_come_through_bit_for_bit() -> None:

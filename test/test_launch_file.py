@@ -1,31 +1,185 @@
-"""The launch file fits the node. launch and launch_ros come with a ROS installation only."""
+"""The launch files fit the node.
 
+launch and launch_ros come with a ROS installation only. Where they are missing, what the files
+call is recorded; where they are there, they load the files too.
+"""
+
+from __future__ import annotations
+
+import importlib.util
 import runpy
 import sys
+from functools import partial
 from pathlib import Path
-from unittest.mock import MagicMock
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
+from camss_ros.nodes.interfaces import PUBLISHED
 from camss_ros.nodes.parameters import SPECS
 
-LAUNCH_FILE = Path(__file__).resolve().parents[1] / "launch" / "segment.launch.py"
-LAUNCH_MODULES = (
+LAUNCH = Path(__file__).resolve().parents[1] / "launch"
+FILES = sorted(path.name for path in LAUNCH.glob("*.launch.py"))
+MODULES = (
     "launch",
     "launch.actions",
+    "launch.conditions",
+    "launch.event_handlers",
+    "launch.events",
     "launch.substitutions",
     "launch_ros",
     "launch_ros.actions",
+    "launch_ros.event_handlers",
     "launch_ros.parameter_descriptions",
     "launch_ros.substitutions",
 )
+SHARED = "camss_ros.nodes.launch_segmenter"
 
 
-def test_its_parameters_are_the_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in LAUNCH_MODULES:
-        monkeypatch.setitem(sys.modules, name, MagicMock())
-    parameters = runpy.run_path(str(LAUNCH_FILE))["PARAMETERS"]
-    types = {spec.name: type(spec.default) for spec in SPECS} | {"use_sim_time": bool}
-    assert {name: kind for name, (kind, _) in parameters.items()} == {
-        name: types[name] for name in parameters
+class Configuration(str):
+    """A LaunchConfiguration: its name, or its value in a context."""
+
+    def perform(self, context: dict[str, str]) -> str:
+        return context[self]
+
+
+class Recording(ModuleType):
+    """Stands in for a module: whatever is made of its classes is a record of the call."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if name == "LaunchConfiguration":
+            return Configuration
+        return partial(record, name)
+
+
+def record(kind: str, *args: Any, **kwargs: Any) -> SimpleNamespace:
+    return SimpleNamespace(kind=kind, args=args, **kwargs)
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in MODULES:
+        monkeypatch.setitem(sys.modules, name, Recording(name))
+    # Imported again, with these, and forgotten at the end.
+    monkeypatch.setitem(sys.modules, SHARED, ModuleType(SHARED))
+    del sys.modules[SHARED]
+
+
+def description(name: str) -> list[Any]:
+    return runpy.run_path(str(LAUNCH / name))["generate_launch_description"]().args[0]
+
+
+def arguments(name: str) -> dict[str, Any]:
+    return {e.args[0]: e for e in description(name) if e.kind == "DeclareLaunchArgument"}
+
+
+def run(name: str, **given: str) -> list[Any]:
+    """What the file starts with these arguments."""
+    context = {n: getattr(a, "default_value", "") for n, a in arguments(name).items()} | given
+    entities: list[Any] = []
+    for entity in description(name):
+        if entity.kind == "OpaqueFunction":
+            entities += entity.function(context)
+        elif entity.kind != "DeclareLaunchArgument":
+            entities.append(entity)
+    return entities
+
+
+def nodes(entities: list[Any]) -> list[Any]:
+    return [entity for entity in entities if entity.kind in ("Node", "LifecycleNode")]
+
+
+@pytest.mark.usefixtures("recorded")
+@pytest.mark.parametrize("name", FILES)
+def test_every_argument_is_described(name: str) -> None:
+    for argument in arguments(name).values():
+        assert argument.description.endswith("."), argument.args
+
+
+@pytest.mark.usefixtures("recorded")
+@pytest.mark.parametrize("name", FILES)
+def test_arguments_of_parameters_tell_default_and_values_of_the_code(name: str) -> None:
+    specs = {spec.name: spec for spec in SPECS}
+    found = {n: a for n, a in arguments(name).items() if n in specs}
+    assert {"model", "device", "backend", "steps"} <= set(found)
+    for argument_name, argument in found.items():
+        spec = specs[argument_name]
+        assert argument.default_value == ""  # as in params_file, which has the defaults
+        assert argument.description.startswith(spec.description)
+        default = spec.default if spec.default != "" else '""'
+        assert argument.description.endswith(f"else {default}.")
+        assert all(choice in argument.description for choice in spec.choices)
+
+
+@pytest.mark.usefixtures("recorded")
+def test_only_given_arguments_override_the_file() -> None:
+    (node,) = nodes(run("segment.launch.py"))
+    assert node.parameters == ["params_file"]
+    (node,) = nodes(run("segment.launch.py", steps="2", use_sim_time="true", namespace="front"))
+    _, given = node.parameters
+    assert {name: value.value_type for name, value in given.items()} == {
+        "steps": int,
+        "use_sim_time": bool,
     }
+    assert (node.package, node.executable, node.namespace) == (
+        "camss_ros",
+        "segmenter",
+        "namespace",
+    )
+    assert dict(node.remappings)["camera_info"] == "camera_info"
+
+
+@pytest.mark.usefixtures("recorded")
+def test_each_camera_has_a_segmenter_in_its_namespace() -> None:
+    for namespace, prefix in (("", ""), ("/car/", "/car")):
+        started = nodes(run("multi_camera.launch.py", cameras="[front, left]", namespace=namespace))
+        assert [node.namespace for node in started] == [f"{prefix}/front", f"{prefix}/left"]
+
+
+@pytest.mark.usefixtures("recorded")
+@pytest.mark.parametrize("cameras", ["", "front", "[]", "[front, front]", "[a/b]", "[1]", "[a"])
+def test_bad_camera_names_are_refused_with_an_example(cameras: str) -> None:
+    with pytest.raises(ValueError, match=r"expected a list .* such as"):
+        run("multi_camera.launch.py", cameras=cameras)
+
+
+@pytest.mark.usefixtures("recorded")
+def test_a_bag_is_played_to_the_active_node_and_its_outputs_recorded() -> None:
+    entities = run("evaluate_bag.launch.py", namespace="front")
+    (recorder,) = (entity for entity in entities if entity.kind == "ExecuteProcess")
+    assert recorder.cmd[:3] == ["ros2", "bag", "record"]
+    assert {e.resolved(namespace="/front") for e in PUBLISHED} <= set(recorder.cmd)
+    handlers = [e.args[0] for e in entities if e.kind == "RegisterEventHandler"]
+    (activated,) = (handler for handler in handlers if handler.kind == "OnStateTransition")
+    (node,) = nodes(entities)
+    assert activated.target_lifecycle_node is node
+    assert activated.goal_state == "active"
+    (player,) = activated.entities
+    assert player.cmd[:4] == ["ros2", "bag", "play", "bag"]
+    assert "--clock" in player.cmd
+    assert set(node.parameters[1]) == {"use_sim_time"}
+    assert any(getattr(handler, "target_action", None) is player for handler in handlers)
+
+
+@pytest.mark.usefixtures("recorded")
+def test_the_demo_starts_camera_segmenter_and_rviz() -> None:
+    entities = run("demo.launch.py")
+    assert {n.executable for n in nodes(entities)} == {"segmenter", "video_publisher", "rviz2"}
+    (profile,) = (e for e in entities if e.kind == "SetEnvironmentVariable")
+    assert profile.args[1].endswith("fastdds_large_images.xml")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("launch_ros") is None, reason="no launch_ros")
+@pytest.mark.parametrize("name", FILES)
+def test_launch_loads_it(name: str) -> None:
+    from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+    from launch import LaunchContext
+
+    source = PythonLaunchDescriptionSource(str(LAUNCH / name))
+    loaded = source.get_launch_description(LaunchContext()).get_launch_arguments()
+    assert {"namespace", "image", "params_file", "model"} <= {a.name for a in loaded}
+    assert all(argument.description != "no description given" for argument in loaded)

@@ -12,13 +12,16 @@ import pytest
 from bag_files import images, labels, write_bag
 from ros_peer import wait_until
 from small_model import save_small_model
+from typer.testing import CliRunner
 
+from camss_ros.cli import app
 from camss_ros.data.bag import Bag
 from camss_ros.data.label_sets import load_label_set
 from camss_ros.data.recording import Counts
 from camss_ros.evaluation.bag_frames import BagFrames, BagSelection, model_label_values
 from camss_ros.evaluation.replay import ReplayRecorder
 from camss_ros.inference.segmenter import Segmenter
+from camss_ros.model.checkpoint import weights_hash
 from camss_ros.nodes.child_process import ChildProcess
 
 CAMVID = load_label_set("camvid11")
@@ -77,7 +80,20 @@ def test_the_node_gives_the_masks_of_the_offline_run(
     assert report["total"]["latency_ms"]["p50"] > report["total"]["stages_ms"]["total"]["p50"] * 0.5
     assert report["total"]["scores"]["miou"] == metrics["scores"]["miou"] is not None
     assert report["model"]["name"] == "small"
+    assert report["model"]["backend"] == "torch"
+    assert report["model"]["sha256 of source"] == weights_hash(model)
+    assert "network" not in report["total"]["stages_ms"]  # torch tells its four stages instead
     assert (output / "report.html").exists()
+
+    # The offline run on the frames that came back.
+    command = [
+        "evaluate-bag", bag, "--image", "/cam/image", "--labels", "/cam/label", "--model", model,
+        "--device", "cpu", "--frames", output / "frames.jsonl", "--output", tmp_path / "offline",
+    ]  # fmt: skip
+    result = CliRunner().invoke(app, list(map(str, command)))
+    assert result.exit_code == 0, result.output
+    again = json.loads((tmp_path / "offline/metrics.json").read_text())
+    assert (again["scores"], again["counts"]) == (metrics["scores"], metrics["counts"])
 
 
 def recorded(tmp_path: Path, answered: dict[int, np.ndarray]) -> dict:

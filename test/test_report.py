@@ -16,7 +16,7 @@ from camss_ros.data.label_sets import load_label_set
 from camss_ros.evaluation.frame_strips import FrameStrips, load_strips
 from camss_ros.evaluation.part_results import CollectedResults
 from camss_ros.evaluation.report import RunFacts, write_report
-from camss_ros.evaluation.report_plots import POINTS, histogram, reduce_curve
+from camss_ros.evaluation.report_plots import POINTS, histogram, reduce_curve, retention_figure
 from camss_ros.evaluation.timings import TimingsFile, read_timings
 from camss_ros.inference.segmenter import Segmentation
 
@@ -98,6 +98,20 @@ def test_the_worst_and_the_best_frames_are_kept(tmp_path: Path) -> None:
     few = FrameStrips(CAMVID.classes, 2)
     few.add("only", 0.5, np.zeros((20, 700, 3), np.uint8), None, picture, picture)
     assert ([s.name for s in few.worst], few.best) == (["only"], [])
+    # More rows than a JPEG can have, from a damaged header.
+    tall = np.zeros((70_000, 2), np.uint8)
+    few.add("tall", 0.4, np.zeros((70_000, 2, 3), np.uint8), None, tall, tall)
+    tile = np.frombuffer(few.worst[0].tiles["image.jpg"], np.uint8)
+    assert cv2.imdecode(tile, cv2.IMREAD_COLOR).shape[:2] == (2000, 1)
+
+
+def test_no_curve_of_retention_is_cut_off() -> None:
+    levels = [{"value": 1.0, "retention": 0.5}, {"value": 2.0, "retention": 1.4}]
+    group = {"low": {"levels": levels[:1]}, "high": {"levels": levels}}
+    for axis in retention_figure({"model": group}).axes:
+        low, high = axis.get_ylim()
+        assert low == 0
+        assert high >= 140
 
 
 def test_curves_are_reduced_and_keep_their_mean() -> None:

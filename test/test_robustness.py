@@ -118,6 +118,29 @@ def test_the_official_settings_are_among_ours():
     assert LOWEST.keys() <= CORRUPTIONS.keys()
 
 
+def the_report_shows_the_curves(folder, models, summary):
+    def report(model, *arguments):
+        command = ("evaluate", "--data", "camvid", "--root", folder, "--steps", 1, "--model", model,
+                   "--robustness", folder / "out" / "robustness.json", *arguments)  # fmt: skip
+        return CliRunner().invoke(app, list(map(str, command)))
+
+    page = folder / "report.html"
+    result = report(models[0], "--report", page)
+    assert result.exit_code == 0, result.output
+    numbers = json.loads((folder / "report.json").read_text())["robustness"]
+    of_twin = summary["summaries"]["twin"]["miou"]["groups"]["viewpoint"]
+    assert numbers["groups"]["viewpoint"]["twin"] == of_twin
+    text = page.read_text()
+    assert "Camera mounting (synthetic street)" in text
+    for name in (*(n for n, c in CORRUPTIONS.items() if c.group == "paper"), "pitch", "roll"):
+        assert f">{name}</text>" in text
+    assert f"<td>{100 * of_twin['mPC']:.1f}</td>" in text
+    other = report(models[1], "--report", page)
+    assert other.exit_code == 1
+    assert "other weights" in other.output
+    assert "name its file by --report" in report(models[0]).output
+
+
 def run(*arguments):
     return CliRunner().invoke(app, ["robustness", *map(str, arguments)])
 
@@ -153,6 +176,7 @@ def test_the_command_writes_table_plots_and_json_and_goes_on(tmp_path):
     assert run(*arguments).exit_code == 0
     assert one.read_bytes() == kept
     assert json.loads((tmp_path / "out" / "robustness.json").read_text()) == summary
+    the_report_shows_the_curves(tmp_path, models, summary)
     # The results of other settings are not mixed with these.
     other = run(*arguments, "--seed", 1)
     assert other.exit_code == 1

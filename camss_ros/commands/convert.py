@@ -47,9 +47,9 @@ def convert_official(
         weights = read_transformer(transformer, ema=ema)
         config = infer_config(autoencoder, weights, heads)
         model = convert(config, autoencoder, weights)
-    except ModelError as error:
+        model.save_pretrained(output)
+    except (OSError, ModelError) as error:
         fail(error)
-    model.save_pretrained(output)
     for name, part in model.named_children():
         count = sum(parameter.numel() for parameter in part.parameters())
         console.print(f"{name}: {count / 1e6:.1f} M parameters")

@@ -59,6 +59,15 @@ def evaluate(
             help="Write a page with numbers and pictures to FILE (.html), its numbers to .json.",
         ),
     ] = None,
+    robustness_path: Annotated[
+        Path | None,
+        typer.Option(
+            "--robustness",
+            metavar="FILE",
+            help="The robustness.json that `camss-ros robustness` wrote for this model, for the "
+            "report.",
+        ),
+    ] = None,
 ) -> None:
     """Score a model on a labelled data set: IoU, boundary IoU, precision, recall, calibration."""
     import json
@@ -72,6 +81,8 @@ def evaluate(
     from camss_ros.evaluation.evaluate import report, score_table
     from camss_ros.evaluation.part_results import CollectedResults
     from camss_ros.evaluation.report import RunFacts, write_report
+    from camss_ros.evaluation.result_folder import write_atomically
+    from camss_ros.evaluation.robustness import read_robustness
     from camss_ros.inference.segmenter import Segmenter
     from camss_ros.model.checkpoint import ModelError, weights_hash
     from camss_ros.model.schedule import SamplingOptions
@@ -85,11 +96,16 @@ def evaluate(
             fail(f"can't write {report_path}: expected a file .html in a folder that exists")
         if json_path == report_path.with_suffix(".json"):
             fail(f"--json {json_path} is where the report's own numbers go: choose another name")
+    if robustness_path is not None and report_path is None:
+        fail("--robustness is for the report: name its file by --report")
     if warm_start_time and not clip:
         fail(
             "--warm-start-time needs --clip: frames that do not follow each other have no use of it"
         )
     try:
+        curves = None
+        if robustness_path is not None:
+            curves = read_robustness(robustness_path, weights_hash(model))
         frames = open_data(data, root, split, label_set)
         sampling = SamplingOptions(
             steps=steps, start=start, temperature=temperature, samples=samples,
@@ -115,7 +131,7 @@ def evaluate(
                 progress=lambda done: bar.update(task, completed=done),
                 on_frame=collected.add if collected else None,
             )  # fmt: skip
-    except (ModelError, ValueError) as error:
+    except (ModelError, OSError, ValueError) as error:
         fail(error)
     console.print(score_table(result, frames.label_set))
     described = {
@@ -132,8 +148,12 @@ def evaluate(
             command=command_line(),
             model={**described, "sha256": weights_hash(model)},
             sampling=sampled,
+            robustness=curves,
         )
-        write_report(report_path, [collected.part(clip)], facts)
+        try:
+            write_report(report_path, [collected.part(clip)], facts)
+        except OSError as error:
+            fail(error)
         console.print(f"wrote {report_path}", highlight=False)
     if json_path is not None:
         content = report(
@@ -142,5 +162,8 @@ def evaluate(
             model=described,
             sampling=sampled,
         )  # fmt: skip
-        json_path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        try:
+            write_atomically(json_path, (json.dumps(content, indent=2) + "\n").encode())
+        except OSError as error:
+            fail(error)
         console.print(f"wrote {json_path}", highlight=False)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from camss_ros.commands.options import (
+    BackendName,
     Device,
     Iterations,
     Model,
@@ -65,6 +66,14 @@ def evaluate_bag(
     duration: Annotated[
         float | None, typer.Option(min=0, help="Seconds from there on. Default: to the end.")
     ] = None,
+    frames: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Take only the frames that a frames.jsonl lists, by their stamps: those that came "
+            "back in a replay.",
+        ),
+    ] = None,
     write_bag: Annotated[
         bool, typer.Option("--write-bag", help="Also write OUTPUT/bag: the bag with the masks.")
     ] = False,
@@ -91,6 +100,7 @@ def evaluate_bag(
     seed: Seed = 0,
     device: Device = "auto",
     precision: Precision = "auto",
+    backend: BackendName = "torch",
 ) -> None:
     """Segment bags into masks, videos, scores and a report; run again, it goes on."""
     from rich.console import Console
@@ -112,10 +122,12 @@ def evaluate_bag(
             steps=steps, start=start_timestep, temperature=temperature, samples=samples,
             iterations=iterations, **choices,
         )  # fmt: skip
-        network = NetworkChoice(model, sampling, seed, device, precision)
+        network = NetworkChoice(model, sampling, seed, device, precision, backend)
 
         def task(bag: Path, folder: Path) -> BagTask:
-            return BagTask(bag, folder, cameras, label_set, network, write_bag, command_line())
+            return BagTask(
+                bag, folder, cameras, label_set, network, write_bag, command_line(), frames
+            )
 
         if len(bags) == 1 and is_bag(bags[0]):
             _one_bag(task(bags[0], output), console)

@@ -57,7 +57,13 @@ def replay(
     from camss_ros.evaluation.part_results import read_part
     from camss_ros.evaluation.replay import ReplayRecorder
     from camss_ros.evaluation.report import RunFacts, write_report
-    from camss_ros.model.checkpoint import CONFIG_FILE, ModelError, find_model, read_config
+    from camss_ros.model.checkpoint import (
+        CONFIG_FILE,
+        ModelError,
+        find_model,
+        read_config,
+        weights_hash,
+    )
     from camss_ros.nodes.demo_environment import large_images
 
     console = Console()
@@ -105,7 +111,13 @@ def replay(
         facts = RunFacts(
             title=f"{bag.name}: {image}, live",
             command=command_line(),
-            model={"name": played.model, "source": model, "device": played.device},
+            model={
+                "name": played.model,
+                "device": played.device,
+                "backend": played.backend,
+                "source": model,
+                "sha256 of source": weights_hash(model),
+            },
             sampling=played.sampling,
         )
         numbers = write_report(output / REPORT_FILE, [read_part(output, image)], facts)

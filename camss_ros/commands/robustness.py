@@ -71,7 +71,7 @@ def robustness(
         viewpoint_conditions,
     )
     from camss_ros.evaluation.result_folder import begin_results, finish_results
-    from camss_ros.evaluation.robustness import METRICS, score_conditions, summarize
+    from camss_ros.evaluation.robustness import METRICS, SUMMARY_FILE, score_conditions, summarize
     from camss_ros.inference.segmenter import Segmenter
     from camss_ros.model.checkpoint import ModelError, weights_hash
     from camss_ros.model.schedule import SamplingOptions
@@ -109,7 +109,7 @@ def robustness(
             "precision": precision,
             "sampling": {**asdict(sampling), "seed": seed},
         }
-        summary = output / "robustness.json"
+        summary = output / SUMMARY_FILE
         begin_results(summary, settings, ["scores"])
         rows = {}
         columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())

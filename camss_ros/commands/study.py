@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from camss_ros.commands.options import (
+    BackendName,
     DataLabels,
     DataName,
     DataRoot,
@@ -15,6 +16,7 @@ from camss_ros.commands.options import (
     Model,
     Precision,
     Seed,
+    Steps,
     fail,
 )
 
@@ -206,3 +208,70 @@ def kl_vs_vq(
     except (ValueError, OSError, StudyError) as error:
         fail(error)
     typer.echo(f"wrote {output / 'kl_vs_vq.md'}")
+
+
+@app.command()
+def speed(
+    output: Output,
+    data: Annotated[
+        str | None, typer.Option(help="Data set to score on, as of `steps`. Default: no scores.")
+    ] = None,
+    root: Annotated[Path | None, typer.Option(help="Its folder.")] = None,
+    split: Annotated[str, typer.Option(help="Split of the data set.")] = "val",
+    model: Model = "camss-tiny",
+    steps: Steps = 4,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    backend: BackendName = "auto",
+) -> None:
+    """What is promised about speed: against the official procedure, in the node, over time."""
+    import signal
+    import sys
+
+    from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+    from camss_ros.data.datasets import open_data
+    from camss_ros.model.checkpoint import (
+        CONFIG_FILE,
+        ModelError,
+        find_model,
+        read_config,
+        weights_hash,
+    )
+    from camss_ros.studies.page import command_line
+    from camss_ros.studies.speed_study import LabelledData, SpeedSettings, study_speed
+
+    try:
+        from camss_ros.nodes.child_process import ChildFailedError
+        from camss_ros.nodes.segmenter_listener import MessagesMissingError
+    except ImportError as error:
+        fail(f"this study runs the node and needs rclpy: {error}")
+    # Removes the temporary folders, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    if (data is None) != (root is None):
+        fail("--data and --root go together")
+    command = command_line(
+        "study", "speed", data=data, root=root, split=None if data is None else split,
+        model=Path(model) if "/" in model else model, steps=None if steps == 4 else steps,
+        device=None if device == "auto" else device,
+        precision=None if precision == "auto" else precision,
+        backend=None if backend == "auto" else backend, output=output,
+    )  # fmt: skip
+    try:
+        labelled = None
+        if data is not None and root is not None:
+            frames = open_data(data, root, split)
+            labelled = LabelledData(f"{data} {split}", frames, frames.label_set)
+        settings = SpeedSettings(model, device, backend, precision, steps)
+        name = read_config(find_model(model) / CONFIG_FILE).name
+        with Progress(TextColumn("{task.description}"), TimeElapsedColumn()) as bar:
+            task = bar.add_task("")
+            left_out = study_speed(
+                settings, output, {"name": name, "sha256": weights_hash(model)}, command, labelled,
+                progress=lambda doing: bar.update(task, description=doing),
+            )  # fmt: skip
+    except (ModelError, ValueError, OSError, ChildFailedError, MessagesMissingError) as error:
+        fail(error)
+    for title in left_out:
+        typer.echo(f"left out for lack of --data: {title}")
+    typer.echo(f"wrote {output / 'speed.md'}")

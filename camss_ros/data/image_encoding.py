@@ -5,6 +5,8 @@ Encodings are those of sensor_msgs/image_encodings.hpp; rows of `step` bytes may
 
 from __future__ import annotations
 
+import io
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,6 +14,7 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
+import PIL.Image
 
 
 class RawImage(Protocol):
@@ -33,6 +36,8 @@ class EncodedImage(Protocol):
 
 
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+# A damaged header may claim any size, and the decoder would take the memory for it.
+MAX_PIXELS = 2**26
 _PNG_START, _PNG_BIT_DEPTH = b"\x89PNG\r\n\x1a\n", 24
 
 
@@ -194,8 +199,8 @@ def compressed_to_rgb(message: EncodedImage) -> np.ndarray:
     red and blue swapped; of a bayer_* image the mosaic is stored.
 
     Raises:
-        ImageRejectedError: the data cannot be decoded, is a truncated JPEG, or holds depth or
-            values of 16 bits.
+        ImageRejectedError: the data cannot be decoded, is a truncated JPEG, claims more than
+            MAX_PIXELS, or holds depth or values of 16 bits.
     """
     encoding, separator, stored = message.format.partition(";")
     encoding = encoding.strip()
@@ -250,16 +255,52 @@ def _decode(message: EncodedImage, flags: int) -> np.ndarray:
             "encoding",
             "a PNG with 16 bits a channel, such as a depth image, cannot be used: publish 8 bits",
         )
+    if _claimed_pixels(data) > MAX_PIXELS:
+        raise ImageRejectedError(
+            "size",
+            f"the header of {data.size} bytes of format {message.format!r} claims more than "
+            f"{MAX_PIXELS} pixels",
+        )
+    damage = ""
     # libjpeg fills what a truncated file lacks with grey and reports success.
-    truncated = start[:2] == _JPEG_START and _JPEG_END not in data.tobytes()
+    if start[:2] == _JPEG_START and _JPEG_END not in data.tobytes():
+        damage = ": the JPEG is truncated"
+    # libpng writes a line to stderr for each damaged file.
+    elif start.startswith(_PNG_START) and not _is_whole_png(data.data):
+        damage = ": the PNG is damaged"
     try:
-        decoded = cv2.imdecode(data, flags) if data.size and not truncated else None
+        decoded = cv2.imdecode(data, flags) if data.size and not damage else None
     except cv2.error:  # e.g. a header that claims more pixels than OpenCV allows
         decoded = None
     if decoded is None:
         raise ImageRejectedError(
             "data",
-            f"{data.size} bytes of format {message.format!r} cannot be decoded"
-            + (": the JPEG is truncated" if truncated else ""),
+            f"{data.size} bytes of format {message.format!r} cannot be decoded{damage}",
         )
     return decoded
+
+
+def _claimed_pixels(data: np.ndarray) -> int:
+    """By the header; 0 where Pillow does not know the format or the header is damaged."""
+    try:
+        with PIL.Image.open(io.BytesIO(data.tobytes())) as image:
+            return image.width * image.height
+    except PIL.Image.DecompressionBombError:
+        return MAX_PIXELS + 1
+    except Exception:  # its readers raise whatever their parsing hits
+        return 0
+
+
+def _is_whole_png(data: memoryview) -> bool:
+    """Whether every chunk up to the last has its checksum: length, type, content, CRC-32."""
+    place = len(_PNG_START)
+    while place + 12 <= len(data):
+        end = place + 8 + int.from_bytes(data[place : place + 4], "big")
+        if end + 4 > len(data):
+            return False
+        if zlib.crc32(data[place + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+            return False
+        if data[place + 4 : place + 8] == b"IEND":
+            return True
+        place = end + 4
+    return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 from pathlib import Path
 from types import TracebackType
@@ -62,10 +63,13 @@ class VideoWriter:
     ) -> None:
         if self._encoder is None:
             return
-        self._encoder.close()
-        if kind is None:
-            self._partial.replace(self.path)
-        else:
+        try:
+            # after an error, its own end may fail as well and would hide it
+            with contextlib.suppress(*([OSError] if kind else [])):
+                self._encoder.close()
+            if kind is None:
+                self._partial.replace(self.path)
+        finally:
             self._partial.unlink(missing_ok=True)
 
     def _open(self) -> _Encoder:
@@ -104,6 +108,7 @@ class _PyavEncoder:
 class _OpencvEncoder:
     def __init__(self, path: Path, fps: float, size: tuple[int, int]) -> None:
         self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
+        self._path = path
         if not self._writer.isOpened():
             raise OSError(f"OpenCV can't write a video to '{path}'")
 
@@ -112,3 +117,6 @@ class _OpencvEncoder:
 
     def close(self) -> None:
         self._writer.release()
+        # OpenCV says nothing of a full disk; the index of the frames is written last.
+        if not cv2.VideoCapture(str(self._path)).isOpened():
+            raise OSError(f"OpenCV couldn't write the video '{self._path}': is the disk full?")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -17,11 +18,18 @@ from typing import Any
 from camss_ros.data.bag import Bag
 from camss_ros.data.label_sets import load_label_set
 from camss_ros.evaluation.bag_frames import BagSelection
-from camss_ros.evaluation.evaluate_bag import METRICS_FILE, Progress, evaluate_bag
+from camss_ros.evaluation.evaluate_bag import (
+    METRICS_FILE,
+    Progress,
+    evaluate_bag,
+    read_stamps_of,
+)
 from camss_ros.evaluation.masks_bag import write_masks_bag
 from camss_ros.evaluation.part_results import PartResults, read_part
 from camss_ros.evaluation.report import RunFacts, write_report
-from camss_ros.inference.device import select_device, select_dtype
+from camss_ros.inference.auto import choose_backend
+from camss_ros.inference.backends import backend_dtype
+from camss_ros.inference.device import select_device
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.model.checkpoint import CONFIG_FILE, find_model, read_config, weights_hash
 from camss_ros.model.schedule import SamplingOptions
@@ -38,22 +46,32 @@ class NetworkChoice:
     seed: int = 0
     device: str = "auto"
     precision: str = "auto"
+    backend: str = "torch"
 
     def load(self) -> Segmenter:
         """Raises ModelError or ValueError."""
         return Segmenter(
             self.model, device=self.device, precision=self.precision, sampling=self.sampling,
-            seed=self.seed,
+            seed=self.seed, backend=self.backend,
         )  # fmt: skip
 
     def settings(self) -> dict[str, Any]:
         """What results depend on, as JSON values; the network need not be loaded for it."""
-        dtype = select_dtype(self.precision, select_device(self.device))
+        device = select_device(self.device)
+        directory = find_model(self.model)
+        config = read_config(directory / CONFIG_FILE)
+        backend, precision = self.backend, self.precision
+        if backend == "auto":
+            backend, precision = choose_backend(
+                directory, device, precision, config.input_size, self.sampling
+            )
+        dtype = backend_dtype(backend, device, precision)
         return {
             "model": {
                 "source": self.model,
-                "name": read_config(find_model(self.model) / CONFIG_FILE).name,
+                "name": config.name,
                 "sha256": weights_hash(self.model),
+                "backend": backend,
                 "dtype": str(dtype).removeprefix("torch."),
             },
             "sampling": {**dataclasses.asdict(self.sampling), "seed": self.seed},
@@ -71,6 +89,7 @@ class BagTask:
         network: that segments.
         write_bag: also write the bag with the masks.
         command: the command line, for the report.
+        frames: a frames.jsonl; only the frames with its stamps are taken.
     """
 
     bag: Path
@@ -80,6 +99,7 @@ class BagTask:
     network: NetworkChoice
     write_bag: bool = False
     command: str = ""
+    frames: Path | None = None
 
     def folders(self) -> dict[str, Path]:
         """The folder of each camera, by its image topic."""
@@ -125,6 +145,7 @@ def run_bag(
     progress = progress or ProgressOfRun()
     label_set = load_label_set(task.label_set) if task.label_set else None
     network = task.network.settings()
+    only = read_stamps_of(task.frames) if task.frames else None
     notes: list[str] = []
     folders = task.folders()
     with Bag(task.bag) as bag:
@@ -138,6 +159,7 @@ def run_bag(
                 "bag_bytes": bag.size,
                 "selection": dataclasses.asdict(camera),
                 "label_set": task.label_set,
+                "frames": None if only is None else _hash(only),
                 **network,
             }
             for camera in task.cameras
@@ -155,7 +177,7 @@ def run_bag(
             with progress.camera(camera.image):
                 result = evaluate_bag(
                     segmenter, bag, folders[camera.image], camera, settings[camera.image], progress,
-                    label_set,
+                    label_set, only,
                 )  # fmt: skip
             masks.append((camera, result.mask_of))
         if task.write_bag:
@@ -178,6 +200,10 @@ def read_parts(task: BagTask, prefix: str = "") -> list[PartResults]:
         read_part(folder, f"{prefix} {topic}".strip() if several or not prefix else prefix)
         for topic, folder in task.folders().items()
     ]
+
+
+def _hash(stamps: frozenset[int]) -> str:
+    return hashlib.sha256(json.dumps(sorted(stamps)).encode()).hexdigest()
 
 
 def _finished(folder: Path, settings: dict[str, Any]) -> bool:

@@ -189,7 +189,10 @@ def _begin_worker(threads: int) -> None:
 
 def _with_absolute_paths(task: BagTask) -> BagTask:
     """The workers have other working directories."""
-    return dataclasses.replace(task, bag=task.bag.resolve(), output=task.output.resolve())
+    frames = task.frames and task.frames.resolve()
+    return dataclasses.replace(
+        task, bag=task.bag.resolve(), output=task.output.resolve(), frames=frames
+    )
 
 
 def _search(path: Path) -> Iterator[Path]:

@@ -15,7 +15,7 @@ the bytes of the video: a mask that exists is a frame that is done.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -76,11 +76,13 @@ def evaluate_bag(
     settings: dict[str, Any],
     progress: Progress,
     label_set: LabelSet | None = None,
+    only: Container[int] | None = None,
 ) -> BagEvaluation:
     """Segment the selected frames of `bag` into `output`, made if missing, and score them.
 
     `settings`: what the results depend on besides, JSON-able; kept in metrics.json. `label_set`: of
-    the label images; None: they are numbered as the model's classes, with 255 for void.
+    the label images; None: they are numbered as the model's classes, with 255 for void. `only`:
+    stamps, in ns; frames with others are left out.
 
     Raises BagError where a topic is missing or not one frame can be read, OutputMismatchError where
     `output` holds results of other settings, ValueError where model and label set have different
@@ -91,7 +93,9 @@ def evaluate_bag(
     kept = MaskFolder(output)
     with TimingsFile(output / TIMINGS_FILE) as timings:
 
-        def predict(frame: BagFrame) -> Prediction:
+        def predict(frame: BagFrame) -> Prediction | None:
+            if only is not None and frame.stamp not in only:
+                return None
             found = kept.read(frame.name, frame.image.shape[:2])
             if found is None:
                 result = segmenter.segment(frame.image)
@@ -103,10 +107,30 @@ def evaluate_bag(
         metrics = score_frames(
             frames, predict, segmenter.classes, label_set, output, progress.segmented
         )
+    if not metrics["frames"]:
+        raise BagError(f"'{bag.path}': not one image on {selection.image} has one of the stamps")
     return BagEvaluation(
         finish_results(output / METRICS_FILE, settings, metrics),
         lambda number: kept.mask(frames.name(number)),
     )
+
+
+def read_stamps_of(path: Path) -> frozenset[int]:
+    """The stamps, in ns, of the frames that a frames.jsonl lists.
+
+    Raises OSError, ValueError where it is no such file.
+    """
+    stamps = set()
+    with path.open() as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                stamps.add(int(json.loads(line)["stamp"]))
+            except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(
+                    f"'{path}', line {number}: expected a {FRAMES_FILE} as evaluate-bag and replay "
+                    'leave it, an object with "stamp" a line'
+                ) from error
+    return frozenset(stamps)
 
 
 def open_bag_frames(

@@ -20,6 +20,7 @@ from camss_ros.model.label_class import LabelClass
 
 SHOWN = 4  # of the worst, and of the best
 TILE_WIDTH = 320
+_TILE_HEIGHT = 2000
 _INDEX = "index.json"
 
 
@@ -142,9 +143,11 @@ def load_strips(folder: Path) -> tuple[list[Strip], list[Strip]]:
 
 def _shrink(picture: np.ndarray, interpolation: int) -> np.ndarray:
     height, width = picture.shape[:2]
-    if width <= TILE_WIDTH:
+    # Tall ones too: a JPEG has 65,500 rows at most.
+    scale = min(1.0, TILE_WIDTH / width, _TILE_HEIGHT / height)
+    if scale == 1:
         return picture
-    size = (TILE_WIDTH, max(1, round(height * TILE_WIDTH / width)))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
     return cv2.resize(picture, size, interpolation=interpolation)
 
 

@@ -15,8 +15,16 @@ import numpy as np
 import camss_ros
 from camss_ros.evaluation.frame_strips import SHOWN, Strip
 from camss_ros.evaluation.part_results import SERIES, PartResults
-from camss_ros.evaluation.report_plots import histogram, latency_plot, reduce_curve, temporal_plot
+from camss_ros.evaluation.report_plots import (
+    histogram,
+    latency_plot,
+    reduce_curve,
+    retention_figure,
+    svg,
+    temporal_plot,
+)
 from camss_ros.evaluation.result_folder import write_atomically, write_json
+from camss_ros.evaluation.robustness import GROUP_TITLES
 from camss_ros.evaluation.statistics import milliseconds
 from camss_ros.evaluation.tally import Tally
 
@@ -52,6 +60,7 @@ class RunFacts:
         sampling: the sampler's options.
         failed: bags that failed, each {"bag": ..., "reason": ...}.
         bags: bags that did not.
+        robustness: of the same model, as `read_robustness` returns it, or None.
     """
 
     title: str
@@ -60,6 +69,7 @@ class RunFacts:
     sampling: dict[str, Any]
     failed: list[dict[str, str]] = field(default_factory=list)
     bags: int = 1
+    robustness: dict[str, Any] | None = None
 
 
 def write_report(path: Path, parts: Sequence[PartResults], facts: RunFacts) -> dict[str, Any]:
@@ -113,6 +123,7 @@ def report_numbers(parts: Sequence[PartResults], facts: RunFacts) -> dict[str, A
                 stage: milliseconds(values.tolist()) for stage, values in seconds.items()
             },
         },
+        "robustness": facts.robustness,
         "parts": [_part_numbers(part) for part in parts],
         **{
             kind: [{"part": p.name, "name": s.name, "score": s.score} for p, s in chosen]
@@ -222,6 +233,7 @@ def _render(numbers: dict[str, Any], parts: Sequence[PartResults]) -> str:
             for part in parts[:_PLOTS]
             if (curves := _curves(part))
         ],
+        robustness=_robustness(numbers["robustness"]),
         notes=notes,
         made_with=[
             *((f"model: {k}", v) for k, v in numbers["model"].items()),
@@ -229,6 +241,20 @@ def _render(numbers: dict[str, Any], parts: Sequence[PartResults]) -> str:
             *(numbers["versions"].items()),
         ],
     )
+
+
+def _robustness(numbers: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """Title, rows of numbers and the curves of each group of corruptions."""
+    if numbers is None:
+        return []
+    return [
+        {
+            "title": GROUP_TITLES[group],
+            "rows": list(of.items()),
+            "svg": svg(retention_figure({model: one["corruptions"] for model, one in of.items()})),
+        }
+        for group, of in numbers["groups"].items()
+    ]
 
 
 def _cards(numbers: dict[str, Any], parts: Sequence[PartResults]) -> list[tuple[str, str]]:

@@ -49,7 +49,7 @@ def latency_plot(bins: Mapping[str, list[float]], p50: float, p95: float) -> str
         )  # fmt: skip
     axes.set_xlabel("milliseconds a frame")
     axes.set_ylabel("frames")
-    return _svg(figure)
+    return svg(figure)
 
 
 def temporal_plot(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], of_time: bool) -> str:
@@ -64,7 +64,50 @@ def temporal_plot(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], of_time: 
     axes.set_xlabel("seconds" if of_time else "frame")
     axes.legend(loc="lower right", fontsize=8, frameon=True, framealpha=0.8, ncols=len(curves))
     axes.grid(color="#dddddd", linewidth=0.6)
-    return _svg(figure)
+    return svg(figure)
+
+
+def retention_figure(corruptions: Mapping[str, Mapping[str, Any]]) -> Any:
+    """Retention over the knob, a small plot for each corruption.
+
+    `corruptions`: by model, of one group of `robustness.summarize`. Returns a matplotlib Figure.
+    """
+    from matplotlib.figure import Figure
+
+    names = list(next(iter(corruptions.values())))
+    columns = min(4, len(names))
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(3.2 * columns, 2.5 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+    for axis, name in zip(axes, names, strict=False):
+        for model, of in corruptions.items():
+            levels = of[name]["levels"]
+            axis.plot(
+                [level["value"] for level in levels],
+                [100 * level["retention"] for level in levels],
+                marker=".", label=model,
+            )  # fmt: skip
+        axis.set_title(name, fontsize=9)
+        axis.grid(alpha=0.3)
+    for axis in axes[len(names) :]:
+        axis.set_visible(False)
+    axes[0].set_ylim(bottom=0)  # of all, which share it; before they are drawn it would cut them
+    axes[0].legend(fontsize=7)
+    figure.supylabel("share of the clean mIoU kept, %", fontsize=9)
+    return figure
+
+
+def svg(figure: Any) -> str:
+    """A matplotlib Figure as SVG text that points nowhere outside of itself."""
+    import matplotlib
+
+    output = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "font.family": "sans-serif"}):
+        figure.savefig(output, format="svg", metadata={"Date": None, "Creator": None})
+    text = output.getvalue()
+    text = text[text.index("<svg") :]
+    # The metadata names vocabularies by address.
+    return re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
 
 
 def _figure(height: float) -> tuple[Any, Any]:
@@ -75,15 +118,3 @@ def _figure(height: float) -> tuple[Any, Any]:
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
-
-
-def _svg(figure: Any) -> str:
-    import matplotlib
-
-    output = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "font.family": "sans-serif"}):
-        figure.savefig(output, format="svg", metadata={"Date": None, "Creator": None})
-    svg = output.getvalue()
-    svg = svg[svg.index("<svg") :]
-    # Nothing in the page may point outside of it; the metadata names vocabularies by address.
-    return re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)

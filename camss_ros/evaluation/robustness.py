@@ -19,6 +19,13 @@ from camss_ros.evaluation.conditions import CLEAN, Condition
 from camss_ros.evaluation.evaluate import FrameSegmenter, class_table, evaluate
 from camss_ros.evaluation.result_folder import write_json
 
+SUMMARY_FILE = "robustness.json"
+GROUP_TITLES = {
+    "paper": "The paper's corruptions",
+    "imagenet_c": "ImageNet-C",
+    "weather": "Weather and night",
+    "viewpoint": "Camera mounting (synthetic street)",
+}
 METRICS = ("miou", "precision_void_excluded", "pixel_accuracy")
 
 Rows = dict[str, dict[str, Any]]
@@ -99,6 +106,35 @@ def summarize(rows: Rows, metric: str) -> dict[str, Any]:
         group["mPC"] = float(np.mean([it["mean"] for it in group["corruptions"].values()]))
         group["rPC"] = _ratio(group["mPC"], group["P"])
     return {"metric": metric, "groups": groups}
+
+
+def read_robustness(path: Path, sha256: str) -> dict[str, Any]:
+    """What a report says about robustness, from the robustness.json of a finished run.
+
+    `sha256`: of the weights of the model that the report is on. Returns {"settings", "groups"}, the
+    groups of mIoU by group and model. Raises OSError, and ValueError where the file is another, the
+    run unfinished or of other weights.
+    """
+    try:
+        content = json.loads(path.read_text())
+        complete, settings = content["complete"], content["settings"]
+        scored = settings["models"]["model"]["sha256"]
+        summaries = content["summaries"] if complete else {}
+        by_model = {role: of["miou"]["groups"] for role, of in summaries.items()}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"'{path}' is not the {SUMMARY_FILE} that `camss-ros robustness` writes"
+        ) from error
+    if not complete:
+        raise ValueError(f"'{path}' is of a run that is not finished: run it again, it goes on")
+    if scored != sha256:
+        raise ValueError(
+            f"'{path}' is of other weights (SHA-256 {scored[:16]}) than the model's ({sha256[:16]})"
+        )
+    groups = {
+        group: {role: of[group] for role, of in by_model.items()} for group in by_model["model"]
+    }
+    return {"settings": settings, "groups": groups}
 
 
 def _value(row: Mapping[str, Any], metric: str) -> float:

@@ -6,17 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+import matplotlib.figure  # noqa: F401  # missing, it shall be said before hours of work
 
 from camss_ros.evaluation.official_curves import CLEAN_AP, CURVES, LOWEST
-
-_TITLES = {
-    "paper": "The paper's corruptions",
-    "imagenet_c": "ImageNet-C",
-    "weather": "Weather and night",
-    "viewpoint": "Camera mounting (synthetic street)",
-}
+from camss_ros.evaluation.report_plots import retention_figure
+from camss_ros.evaluation.robustness import GROUP_TITLES
 
 
 def write_page(
@@ -43,9 +37,11 @@ def write_page(
     plots = []
     for group in groups:
         plot = page.parent / f"robustness_{group}.png"
-        _plot(plot, group, miou)
+        curves = {model: miou[model][group]["corruptions"] for model in models}
+        retention_figure(curves).savefig(plot, dpi=110)
         plots.append(plot)
-        lines += ["", f"## {_TITLES[group]}", "", f"![{_TITLES[group]}]({plot.name})", ""]
+        title = GROUP_TITLES[group]
+        lines += ["", f"## {title}", "", f"![{title}]({plot.name})", ""]
         lines += _group_table({model: miou[model][group] for model in models})
     precision = {model: summaries[model]["precision_void_excluded"]["groups"] for model in models}
     if "paper" in groups:
@@ -63,7 +59,7 @@ def _overview(miou: Mapping[str, Any], groups: Sequence[str]) -> list[str]:
     ]  # fmt: skip
     for group in groups:
         cells = [f"{_percent(of[group][key])}" for of in miou.values() for key in _KEYS]
-        lines.append(f"| {_TITLES[group]} | " + " | ".join(cells) + " |")
+        lines.append(f"| {GROUP_TITLES[group]} | " + " | ".join(cells) + " |")
     return lines
 
 
@@ -120,32 +116,6 @@ def _at(group: Mapping[str, Any], name: str, value: float) -> Mapping[str, Any]:
     levels = group["corruptions"][name]["levels"]
     found: Mapping[str, Any] = next(level for level in levels if level["value"] == value)
     return found
-
-
-def _plot(path: Path, group: str, miou: Mapping[str, Any]) -> None:
-    """Retention over the knob, a small plot for each corruption."""
-    names = list(next(iter(miou.values()))[group]["corruptions"])
-    columns = min(4, len(names))
-    rows = -(-len(names) // columns)
-    figure = Figure(figsize=(3.2 * columns, 2.5 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
-    for axis, name in zip(axes, names, strict=False):
-        for model, groups in miou.items():
-            levels = groups[group]["corruptions"][name]["levels"]
-            axis.plot(
-                [level["value"] for level in levels],
-                [100 * level["retention"] for level in levels],
-                marker=".", label=model,
-            )  # fmt: skip
-        axis.set_title(name, fontsize=9)
-        axis.set_ylim(bottom=0)
-        axis.grid(alpha=0.3)
-    for axis in axes[len(names) :]:
-        axis.set_visible(False)
-    axes[0].legend(fontsize=7)
-    figure.supylabel("share of the clean mIoU kept, %", fontsize=9)
-    figure.savefig(path, dpi=110)
 
 
 def _percent(value: float) -> str:

@@ -76,8 +76,8 @@ def choose_backend(
         "candidates": [str(each) for each in possible],
         "versions": {name: _version(name) for name in _PACKAGES},
     }
-    path = cache_directory() / f"auto-{cache_key(facts)}.json"
-    chosen = _read_choice(path, possible)
+    name = f"auto-{cache_key(facts)}.json"
+    chosen = _read_choice(name, possible)
     if chosen is None:
         _log.info("measuring the backends for this model, once: %s", ", ".join(map(str, possible)))
         seconds = measure(possible, model, device, size, sampling)
@@ -87,10 +87,13 @@ def choose_backend(
             "precision": chosen.precision,
             "seconds": {str(each): value for each, value in seconds.items()},
         }
-        write_atomically(path, lambda file: _write(file, content))
         times = ", ".join(f"{each} {1e3 * value:.1f} ms" for each, value in seconds.items())
         _log.info("measured, for a frame: %s", times)
-    _log.info("backend auto: %s (choice kept in %s)", chosen, path)
+        try:
+            write_atomically(cache_directory() / name, lambda file: _write(file, content))
+        except OSError as error:  # no room, no permission
+            _log.warning("backend auto: the choice is not kept, it is measured again: %s", error)
+    _log.info("backend auto: %s", chosen)
     return chosen.backend, chosen.precision
 
 
@@ -196,9 +199,9 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _read_choice(path: Path, possible: list[Candidate]) -> Candidate | None:
+def _read_choice(name: str, possible: list[Candidate]) -> Candidate | None:
     try:
-        content = json.loads(path.read_text())
+        content = json.loads((cache_directory() / name).read_text())
         chosen = Candidate(content["backend"], content["precision"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -17,6 +17,7 @@ from camss_ros.model.twin import Twin, TwinConfig
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 BUNDLED = Path(__file__).parent.parent / "weights"
+_LISTED = 5  # tensors of each kind of problem
 
 
 class ModelError(RuntimeError):
@@ -35,6 +36,9 @@ def save_pretrained(
         dtype: of the parameters; buffers (batch norm and latent statistics) stay float32.
         inference_only: leave out encoder and codebook of a `MaskAutoencoder`, which only training
             needs.
+
+    Raises:
+        ModelError: it cannot be written; what was there before stays.
     """
     config = model.config
     left_out: tuple[str, ...] = ()
@@ -48,15 +52,23 @@ def save_pretrained(
         left_out = ("mask_autoencoder.encoder.", "mask_autoencoder.quantizer.")
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(dataclasses.asdict(config), indent=2) + "\n"
-    (directory / CONFIG_FILE).write_text(text)
     parameters = {name for name, _ in model.named_parameters()}
     state = {
         name: value.detach().cpu().to(dtype if name in parameters else value.dtype).contiguous()
         for name, value in model.state_dict().items()
         if not name.startswith(left_out)
     }
-    save_file(state, str(directory / WEIGHTS_FILE), metadata={"format": "pt"})
+    text = json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+    partial = {name: directory / f".{name}.partial" for name in (WEIGHTS_FILE, CONFIG_FILE)}
+    try:
+        save_file(state, str(partial[WEIGHTS_FILE]), metadata={"format": "pt"})
+        partial[CONFIG_FILE].write_text(text)
+        for name, path in partial.items():  # the config last: it makes the directory a model
+            path.replace(directory / name)
+    except (OSError, SafetensorError) as error:
+        for path in partial.values():
+            path.unlink(missing_ok=True)
+        raise ModelError(f"the model cannot be written to {directory}: {error}") from error
 
 
 def load_pretrained(model: str | Path) -> CamSeg:
@@ -149,14 +161,22 @@ def check_shapes(
     """Compare tensors by name and shape.
 
     Raises:
-        ModelError: lists every missing, unexpected and misshapen tensor of `source`.
+        ModelError: tells the first missing, unexpected and misshapen tensors of `source`, and how
+            many there are.
     """
-    problems = [f"missing {name}" for name in expected if name not in found]
-    problems += [f"unexpected {name}" for name in found if name not in expected]
-    problems += [
-        f"{name} is {list(found[name])}, expected {list(shape)}"
-        for name, shape in expected.items()
-        if name in found and found[name] != shape
+    kinds = [
+        [f"missing {name}" for name in expected if name not in found],
+        [f"unexpected {name}" for name in found if name not in expected],
+        [
+            f"{name} is {list(found[name])}, expected {list(shape)}"
+            for name, shape in expected.items()
+            if name in found and found[name] != shape
+        ],
     ]
-    if problems:
-        raise ModelError(f"the weights in {source} do not fit its config: " + "; ".join(problems))
+    listed = [problem for kind in kinds for problem in kind[:_LISTED]]
+    others = sum(map(len, kinds)) - len(listed)
+    if listed:
+        raise ModelError(
+            f"the weights in {source} do not fit its config: {'; '.join(listed)}"
+            + (f"; and {others} others" if others else "")
+        )

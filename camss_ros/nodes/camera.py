@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -61,7 +62,9 @@ class Camera:
         self._node, self._parameters, self._submit, self._warn = node, parameters, submit, warn
         self._status_type = status_type
         self.name = name
+        self._log = node.get_logger()
         self._prefix = f"{name}/" if name else ""
+        self._named = f"{name}: " if name else ""
         self.info: CameraInfo | None = None
         self.counter = FrameCounter()
         self.latencies = LatencyWindow()
@@ -73,7 +76,7 @@ class Camera:
 
     def warn(self, kind: str, text: str) -> None:
         """To the log, with the name of the camera; seldom for each kind."""
-        self._warn(f"{self.name} {kind}", f"{self.name}: {text}" if self.name else text)
+        self._warn(f"{self.name} {kind}", self._named + text)
 
     # --- Topics ---------------------------------------------------------------------------------
 
@@ -188,6 +191,7 @@ class Camera:
         """What was is not part of the next report."""
         self._reported = self.counter.snapshot()
         self._reported_at = self._last_image = time.monotonic()
+        self._silent = False
         self.latencies.clear()
 
     def report(
@@ -213,14 +217,18 @@ class Camera:
         previous = self._reported
         silence = now - self._last_image
         reason = ""
-        limits = self._parameters
-        if silence >= min(limits["warn_no_image"], limits["error_no_image"]):
+        limits = [self._parameters[name] for name in ("warn_no_image", "error_no_image")]
+        if silence >= min(filter(None, limits), default=math.inf):
             reason = self._explain(self._subscriptions[0])
             node = self._node
             if node.get_parameter("use_sim_time").value and not node.count_publishers("/clock"):
                 reason += "; use_sim_time is set and nobody publishes /clock"
-            if limits["warn_no_image"] > 0:
-                self.warn("no_image", f"no image for {silence:.1f} s: {reason}")
+            if not self._silent:
+                self._log.warning(f"{self._named}no image for {silence:.1f} s: {reason}")
+            self._silent = True
+        elif self._silent:
+            self._log.info(f"{self._named}images arrive again")
+            self._silent = False
         return Observation(
             period=max(now - self._reported_at, 1e-3),
             received=counts.received - previous.received,

@@ -2,10 +2,14 @@
 
 from copy import deepcopy
 
+import numpy as np
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
+_LARGEST = 2**32 - 1
 
+
+@np.errstate(over="ignore")
 def scale_camera_info(
     info: CameraInfo, image_size: tuple[int, int], mask_size: tuple[int, int], header: Header
 ) -> CameraInfo:
@@ -14,13 +18,14 @@ def scale_camera_info(
     Focal lengths, principal point, stereo baseline terms and region of interest are scaled as
     image_proc's resize node does; distortion, rotation and binning do not depend on the size
     (sensor_msgs/CameraInfo). `info` may be of the full sensor where the image is binned or cropped:
-    the scale is that from image to mask. `header` becomes the header.
+    the scale is that from image to mask. Numbers that do not fit become the largest that do.
+    `header` becomes the header.
     """
     scale_y, scale_x = (mask / image for mask, image in zip(mask_size, image_size, strict=True))
     scaled = deepcopy(info)
     scaled.header = header
-    scaled.height = round(info.height * scale_y)
-    scaled.width = round(info.width * scale_x)
+    scaled.height = min(_LARGEST, round(info.height * scale_y))
+    scaled.width = min(_LARGEST, round(info.width * scale_x))
     k, p = scaled.k, scaled.p
     for matrix, columns in ((k, 3), (p, 4)):
         matrix[0] *= scale_x  # fx
@@ -30,8 +35,11 @@ def scale_camera_info(
     p[3] *= scale_x  # Tx = -fx * baseline
     p[7] *= scale_y  # Ty
     (mask_height, mask_width), (height, width) = mask_size, image_size
-    scaled.roi.x_offset = info.roi.x_offset * mask_width // width
-    scaled.roi.y_offset = info.roi.y_offset * mask_height // height
-    scaled.roi.width = info.roi.width * mask_width // width
-    scaled.roi.height = info.roi.height * mask_height // height
+    for name, mask, image in (
+        ("x_offset", mask_width, width),
+        ("y_offset", mask_height, height),
+        ("width", mask_width, width),
+        ("height", mask_height, height),
+    ):
+        setattr(scaled.roi, name, min(_LARGEST, getattr(info.roi, name) * mask // image))
     return scaled

@@ -62,7 +62,7 @@ def record_demo(
             "camss_ros.nodes.segmenter_node", segmenter, environment, logs / "segmenter.log"
         ) as segmenter_process,
     ):
-        listener.wait_until_active(segmenter_process)
+        wait_until_active(listener, segmenter_process)
         parameters: dict[str, str | int | float | bool]
         parameters = {"path": path, "rate": rate, "frames": frames, "wait_for_subscriber": True}
         with ChildProcess(
@@ -82,6 +82,30 @@ def record_demo(
     return listener.recording
 
 
+def wait_until_active(listener: SegmenterListener, segmenter: ChildProcess) -> None:
+    """Wait until the segmenter takes images. Raises where it ends or can't be activated."""
+    client: Any = listener.node.create_client(GetState, "segmenter/get_state")
+    deadline = time.monotonic() + _START_TIME
+    while time.monotonic() < deadline:
+        future = client.call_async(GetState.Request())
+        # An answer gets lost where the two don't know each other yet.
+        asked = time.monotonic()
+        while not future.done() and time.monotonic() < asked + _ANSWER_TIME:
+            listener.spin()
+            segmenter.check()
+            if not segmenter.running:
+                raise segmenter.failure("ended by itself")
+        if not future.done():
+            client.remove_pending_request(future)
+            continue
+        state = future.result().current_state
+        if state.id == State.PRIMARY_STATE_ACTIVE:
+            return
+        # It answers only after it has tried to activate itself.
+        raise segmenter.failure(f"did not get ready (it is {state.label})")
+    raise segmenter.failure(f"did not get ready within {_START_TIME:.0f} s")
+
+
 class _Listener(SegmenterListener):
     """The demo's own node: records the topics of the other two."""
 
@@ -95,29 +119,6 @@ class _Listener(SegmenterListener):
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def wait_until_active(self, segmenter: ChildProcess) -> None:
-        """Wait until the segmenter takes images. Raises where it ends or can't be activated."""
-        client: Any = self.node.create_client(GetState, "segmenter/get_state")
-        deadline = time.monotonic() + _START_TIME
-        while time.monotonic() < deadline:
-            future = client.call_async(GetState.Request())
-            # An answer gets lost where the two don't know each other yet.
-            asked = time.monotonic()
-            while not future.done() and time.monotonic() < asked + _ANSWER_TIME:
-                self.spin()
-                segmenter.check()
-                if not segmenter.running:
-                    raise segmenter.failure("ended by itself")
-            if not future.done():
-                client.remove_pending_request(future)
-                continue
-            state = future.result().current_state
-            if state.id == State.PRIMARY_STATE_ACTIVE:
-                return
-            # It answers only after it has tried to activate itself.
-            raise segmenter.failure(f"did not get ready (it is {state.label})")
-        raise segmenter.failure(f"did not get ready within {_START_TIME:.0f} s")
 
     def on_mask(self, message: Image) -> None:
         arrival = self.node.get_clock().now().nanoseconds

@@ -32,7 +32,7 @@ def large_images() -> dict[str, str]:
     # Later releases know the old names, and warn about them.
     old = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
     variable = f"{'FASTRTPS' if old else 'FASTDDS'}_DEFAULT_PROFILES_FILE"
-    return {variable: str(config_file("fastdds_large_images.xml"))}
+    return {variable: str(config_file("dds/fastdds_large_images.xml"))}
 
 
 def _free_domain() -> int:

@@ -16,10 +16,17 @@ def explain_silence(node: Node, topic: str, kind: str, qos: QoSProfile) -> str:
     publishers = node.get_publishers_info_by_topic(topic)
     if not publishers:
         same = [name for name, kinds in node.get_topic_names_and_types() if kind in kinds]
-        others = [name for name in same if name != topic and node.count_publishers(name)]
+        others = [name for name in same if name != topic and _has_other_publisher(node, name)]
         listed = ", ".join(others[:_LISTED])
         return f"nobody publishes {topic}" + (f"; {kind} is on {listed}: remap" if others else "")
     return f"{topic}: " + "; ".join(_publisher(info, kind, qos) for info in publishers[:_LISTED])
+
+
+def _has_other_publisher(node: Node, topic: str) -> bool:
+    """Whether anybody else than the node publishes a topic: its own label images are no camera."""
+    own = (node.get_name(), node.get_namespace())
+    publishers = node.get_publishers_info_by_topic(topic)
+    return any((info.node_name, info.node_namespace) != own for info in publishers)
 
 
 def _publisher(info: Any, kind: str, qos: QoSProfile) -> str:

@@ -70,6 +70,10 @@ class ParameterSpec:
         """The default as rclpy takes it."""
         return list(self.default) if isinstance(self.default, tuple) else self.default
 
+    def type_name(self) -> str:
+        """The type, as `ros2 param describe` has it."""
+        return Parameter.Type.from_parameter_value(self.initial()).name.lower().replace("_", " ")
+
     def problem(self, value: Any) -> str:
         """Why a value is refused that rclpy lets pass; empty if it is not."""
         if self.check is not None and (problem := self.check(value)):
@@ -295,14 +299,14 @@ SPECS = (
     ParameterSpec(
         "warn_unusable",
         0.0,
-        "Share of images that could not be segmented (share), for WARN in /diagnostics.",
+        "Share of images that could not be segmented, for WARN in /diagnostics.",
         Change.ALWAYS,
         bounds=(0.0, 1.0),
     ),
     ParameterSpec(
         "error_unusable",
         0.5,
-        "Share of images that could not be segmented (share), for ERROR in /diagnostics.",
+        "Share of images that could not be segmented, for ERROR in /diagnostics.",
         Change.ALWAYS,
         bounds=(0.0, 1.0),
     ),

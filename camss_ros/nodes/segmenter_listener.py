@@ -122,7 +122,9 @@ class SegmenterListener:
         )
         stamp = nanoseconds(message.header.stamp)
         if stamp:  # zero before the first frame
-            self.on_timings(stamp, {stage: getattr(message, stage) for stage in _STAGES})
+            seconds = {stage: getattr(message, stage) for stage in _STAGES}
+            # Zero: the backend does not tell this stage apart.
+            self.on_timings(stamp, {stage: value for stage, value in seconds.items() if value})
         self.on_status(message)
 
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
@@ -71,11 +72,12 @@ def load_segmenter(parameters: NodeParameters) -> Segmenter:
 
 @dataclass(frozen=True)
 class Frame:
-    """An image of a camera, decoded."""
+    """An image of a camera, decoded. `convert`: seconds that this took."""
 
     camera: Camera
     arrival: Arrival
     image: np.ndarray
+    convert: float
 
     @property
     def header(self) -> Header:
@@ -121,6 +123,8 @@ class SegmenterNode(LifecycleNode):
         self._used: SamplingOptions | None = None
         self._warned: dict[str, float] = {}
         forward_log("camss_ros", self.get_logger())
+        # It would write a line for each image that it cannot decode; the node says so once.
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
         self.cameras = tuple(
             Camera(self, name, self.parameters, SegmenterStatus, self._submit, self._warn)
@@ -337,7 +341,9 @@ class SegmenterNode(LifecycleNode):
         frames = []
         for camera, arrival in arrivals.items():
             try:
-                frames.append(Frame(camera, arrival, arrival.to_rgb()))
+                begun = time.perf_counter()
+                image = arrival.to_rgb()
+                frames.append(Frame(camera, arrival, image, time.perf_counter() - begun))
             except ImageRejectedError as error:
                 camera.reject(error)
             except Exception as error:  # one image must end neither the others nor the node
@@ -451,7 +457,9 @@ class SegmenterNode(LifecycleNode):
         camera, header = frame.camera, frame.header
         outputs = camera.outputs
         assert outputs is not None
+        begun = time.perf_counter()
         labels = outputs.publish(model.mapping, result, header, camera.info, frame.size)
+        own = {"convert": frame.convert, "publish": time.perf_counter() - begun}
         camera.counter.segmented()
         stamp = header.stamp.sec * 10**9 + header.stamp.nanosec
         seconds = latency(self.get_clock().now().nanoseconds, stamp, frame.arrival.time)
@@ -462,7 +470,7 @@ class SegmenterNode(LifecycleNode):
         network_height, network_width = model.segmenter.working_size
         camera.publish_status(
             header=header, latency=seconds, warm_start=result.warm, network_height=network_height,
-            network_width=network_width, **self._setting(), **stages,
+            network_width=network_width, **self._setting(), **stages, **own,
         )  # fmt: skip
         if outputs.is_heard("overlay"):
             outputs.publish_overlay(frame.image, labels, model.mapping, header)

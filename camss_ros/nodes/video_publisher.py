@@ -13,6 +13,7 @@ Node `video_publisher`; topics, relative to its namespace, all with the stamp of
 from __future__ import annotations
 
 import array
+import itertools
 import signal
 import sys
 import time
@@ -39,7 +40,7 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-from camss_ros.data.frames import Frame, FrameSource, open_frames
+from camss_ros.data.frames import FrameSource, open_frames
 from camss_ros.data.pinhole import pinhole
 
 # A late subscriber to source_frame still learns of this many frames.
@@ -74,6 +75,11 @@ class VideoPublisher(Node):
         )
         self._loop = self._declare("loop", False, "Start again at the end.")
         self._frames = self._declare("frames", 0, "End after this many frames; 0: all.", (0, 2**31))
+        self._preload = self._declare(
+            "preload",
+            False,
+            "Make all messages before the first is sent: for high rates of few frames.",
+        )
         self._frame_id = self._declare(
             "frame_id", "camera_optical_frame", "frame_id of the images."
         )
@@ -92,6 +98,8 @@ class VideoPublisher(Node):
         if transport not in ("raw", "compressed"):
             raise ValueError(f"parameter 'image_transport' is '{transport}': raw or compressed")
         self._source: FrameSource = open_frames(path)
+        if self._preload and self._source.endless:
+            raise ValueError(f"parameter 'preload': '{path}' has no end")
         self._compressed = transport == "compressed"
         self._images = (
             self.create_publisher(CompressedImage, "image/compressed", qos_profile_sensor_data)
@@ -111,15 +119,19 @@ class VideoPublisher(Node):
 
         Raises ExternalShutdownException when ROS is shut down meanwhile.
         """
+        messages = self._messages()
+        if self._preload:
+            made = list(messages)
+            messages = itertools.cycle(made) if self._loop else iter(made)
         if self._wait_for_subscriber:
             while self._images.get_subscription_count() == 0:
                 self._spin_until(time.monotonic() + 0.05)
             self._spin_until(time.monotonic() + _MATCHING_S)
         sent = 0
         started = due = time.monotonic()
-        for frame in self._endless() if self._loop else self._source:
+        for name, size, image in messages:
             self._spin_until(due)
-            self._publish(frame)
+            self._publish(name, size, image)
             sent += 1
             if sent == self._frames:
                 break
@@ -131,13 +143,17 @@ class VideoPublisher(Node):
         self.get_logger().info(f"sent {sent} frames in {elapsed:.1f} s")
         return sent
 
-    def _endless(self) -> Iterator[Frame]:
+    def _messages(self) -> Iterator[tuple[str, tuple[int, int], Image | CompressedImage]]:
+        """Name, (height, width) and message, without its stamp, of each frame."""
+        again = self._loop and not self._preload
         while True:
             empty = True
             for frame in self._source:
                 empty = False
-                yield frame
-            if empty:  # every file has become unreadable
+                make = _compressed_image if self._compressed else _raw_image
+                message = make(Header(frame_id=self._frame_id), frame.image)
+                yield frame.name, (frame.image.shape[0], frame.image.shape[1]), message
+            if empty or not again:  # every file has become unreadable, or the end
                 return
 
     def _spin_until(self, due: float) -> None:
@@ -146,16 +162,12 @@ class VideoPublisher(Node):
             # A signal is served between two waits.
             self._executor.spin_once(timeout_sec=min(remaining, _SIGNAL_S))
 
-    def _publish(self, frame: Frame) -> None:
+    def _publish(self, name: str, size: tuple[int, int], image: Image | CompressedImage) -> None:
         stamp = self.get_clock().now().to_msg()
-        header = Header(stamp=stamp, frame_id=self._frame_id)
-        height, width = frame.image.shape[:2]
-        self._names.publish(Header(stamp=stamp, frame_id=frame.name))
-        self._infos.publish(CameraInfo(header=header, **pinhole(height, width, self._fov)))
-        if self._compressed:
-            self._images.publish(_compressed_image(header, frame.image))
-        else:
-            self._images.publish(_raw_image(header, frame.image))
+        image.header.stamp = stamp
+        self._names.publish(Header(stamp=stamp, frame_id=name))
+        self._infos.publish(CameraInfo(header=image.header, **pinhole(*size, self._fov)))
+        self._images.publish(image)
 
     def _declare(
         self, name: str, default: Any, description: str, bounds: tuple[Any, Any] | None = None

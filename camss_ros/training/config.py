@@ -189,15 +189,19 @@ class TwinTrainingConfig:
     Attributes:
         data, loop, model, augmentation, imagenet_backbone, backbone_rate, frozen_stages: as in
             `SegmenterConfig`.
-        jaccard_weight: of one minus the soft Jaccard index, beside the class-weighted
-            cross-entropy.
+        class_weight_power, jaccard_weight: as in `SegmenterLossOptions`.
+        start_from: segmenter (directory, bundled name, Hub id) whose backbone, transformer and
+            mask decoder the twin starts from, but for the layers that read mask latents; null for
+            a fresh start.
     """
 
     data: DataConfig
     loop: LoopOptions
     model: TwinConfig
     augmentation: AugmentationOptions = AugmentationOptions()
+    class_weight_power: float = 0.5
     jaccard_weight: float = 0.0
+    start_from: str | None = None
     imagenet_backbone: bool = True
     backbone_rate: float = 0.5
     frozen_stages: int = 0

@@ -176,19 +176,19 @@ def collate(samples: list[dict[str, Any] | Exception]) -> dict[str, Tensor] | Ex
     return default_collate(samples) if error is None else error
 
 
-def class_weights(pairs: Pairs, classes: int) -> Tensor:
+def class_weights(pairs: Pairs, classes: int, power: float = 0.5) -> Tensor:
     """`label_weights` of the frames, with a progress bar."""
     indices = track(range(len(pairs)), "counting classes")
-    return label_weights((pairs[index][1] for index in indices), classes)
+    return label_weights((pairs[index][1] for index in indices), classes, power)
 
 
-def label_weights(labels: Iterable[np.ndarray], classes: int) -> Tensor:
-    """Inverse square root of the class shares, mean 1 over pixels: [classes] float32."""
+def label_weights(labels: Iterable[np.ndarray], classes: int, power: float = 0.5) -> Tensor:
+    """Class shares to minus `power`, mean 1 over pixels: [classes] float32."""
     counts = np.zeros(classes)
     for label in labels:
         counts += np.bincount(label.ravel(), minlength=256)[:classes]
     shares = np.maximum(counts / counts.sum(), 1e-4)
-    weights = shares**-0.5
+    weights = shares**-power
     return torch.from_numpy(weights / (weights * shares).sum()).float()
 
 

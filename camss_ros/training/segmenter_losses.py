@@ -21,6 +21,8 @@ class SegmenterLossOptions:
         diffusion_batch_multiplier: (t, noise) draws for each token (paper section 4.1).
         auxiliary_weight: of the class-weighted cross-entropy of the decoded estimate;
             0 leaves it out.
+        class_weight_power: its class weights are the classes' shares to minus this; 0 weighs all
+            pixels alike.
         jaccard_weight: of one minus the soft Jaccard index of the same, mean over classes, within
             the auxiliary loss.
         start: timestep that the estimate starts from.
@@ -28,6 +30,7 @@ class SegmenterLossOptions:
 
     diffusion_batch_multiplier: int = 4
     auxiliary_weight: float = 0.5
+    class_weight_power: float = 0.5
     jaccard_weight: float = 0.0
     start: int = 950
 

@@ -106,8 +106,9 @@ class SegmenterTraining(Training):
             freeze_stages(model.tokenizer, config.frozen_stages)
         self.model: CamSeg = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         classes = len(model.config.label_set) + (model.config.void_color is not None)
-        auxiliary = config.losses.auxiliary_weight > 0
-        weights = class_weights(pairs, classes) if auxiliary else torch.ones(classes)
+        losses, weights = config.losses, torch.ones(classes)
+        if losses.auxiliary_weight > 0:
+            weights = class_weights(pairs, classes, losses.class_weight_power)
         self.weights: Tensor
         self.register_buffer("weights", weights)
 

@@ -9,6 +9,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from camss_ros.model.camseg import CamSeg
 from camss_ros.model.checkpoint import ModelError
 from camss_ros.model.twin import Twin
 from camss_ros.training.backward import depthwise_in_float32
@@ -26,24 +27,21 @@ from camss_ros.training.samples import (
 from camss_ros.training.segmenter_losses import decoded_loss
 from camss_ros.training.start import freeze_stages, with_classes
 
+_READS_LATENTS = ("transformer.mask_embed.", "decoder.decoder.stem.", "decoder.latent_")
+
 
 def train_twin(config: TwinTrainingConfig, output: Path) -> Twin:
     """Train on labelled images and write `output`; return the averaged model.
 
     Raises:
         DataError, LabelSetError, TrainingError: see `loop.train`.
-        ModelError: the ImageNet weights are not installed.
+        ModelError: the ImageNet weights are not installed, or those to start from can't be read
+            or do not fit.
     """
     accelerator = make_accelerator(config.loop)
     pairs, validation, classes = open_pairs(config.data)
     config = dataclasses.replace(config, model=with_classes(config.model, classes))
-    torch.manual_seed(config.loop.seed)
-    model = Twin(config.model)
-    if config.imagenet_backbone:
-        try:
-            load_imagenet(model)
-        except RuntimeError as error:
-            raise ModelError(str(error)) from error
+    model = start_twin(config)
     synthetic = synthetic_scenes(config.data, classes, pairs[0][1].shape)  # type: ignore[arg-type]
     samples = TrainingSamples(
         pairs, config.data, classes, synthetic, config.augmentation,
@@ -55,6 +53,36 @@ def train_twin(config: TwinTrainingConfig, output: Path) -> Twin:
     return average
 
 
+def start_twin(config: TwinTrainingConfig) -> Twin:
+    """Build the twin with the weights that `config` names. Raises ModelError as `train_twin`."""
+    torch.manual_seed(config.loop.seed)
+    model = Twin(config.model)
+    if config.start_from is not None:
+        _load_segmenter(model, config.start_from)
+    elif config.imagenet_backbone:
+        try:
+            load_imagenet(model)
+        except RuntimeError as error:
+            raise ModelError(str(error)) from error
+    return model
+
+
+def _load_segmenter(model: Twin, source: str) -> None:
+    own = model.state_dict()
+    state = {}
+    for name, value in CamSeg.from_pretrained(source).state_dict().items():
+        name = name.replace("mask_autoencoder.", "decoder.", 1)
+        if name.startswith(_READS_LATENTS) or name not in own:
+            continue
+        if value.shape != own[name].shape:
+            raise ModelError(
+                f"{name} is {list(value.shape)} in {source}, {list(own[name].shape)} in the twin: "
+                "compare `model`"
+            )
+        state[name] = value
+    model.load_state_dict(state, strict=False)
+
+
 class TwinTraining(Training):
     """The loss by which the segmenter judges the class map that its latents decode to."""
 
@@ -63,11 +91,12 @@ class TwinTraining(Training):
     ) -> None:
         super().__init__()
         self._config, self._validation = config, validation
-        model.requires_grad_(True)
         freeze_stages(model.tokenizer, config.frozen_stages)
         self.model: Twin = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.weights: Tensor
-        self.register_buffer("weights", class_weights(pairs, len(model.config.label_set)))
+        classes = len(model.config.label_set)
+        weights = class_weights(pairs, classes, config.class_weight_power)
+        self.register_buffer("weights", weights)
 
     def prepare_backward(self, device: torch.device) -> None:
         """Change how `model` computes while training."""

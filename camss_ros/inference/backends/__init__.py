@@ -28,6 +28,7 @@ __all__ = [
     "BackendUnavailableError",
     "Carry",
     "StageDone",
+    "backend_dtype",
     "open_backend",
     "open_runtime",
 ]
@@ -47,8 +48,7 @@ def open_backend(
         BackendUnavailableError: it is not installed or does not run on the device.
         ModelError: the model cannot be read.
     """
-    if name not in BACKENDS or name == "auto":
-        raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, not {name!r}")
+    _check_name(name)
     from camss_ros.inference.backends.torch_backend import TorchBackend
 
     if name in ("torch", "compile"):
@@ -64,6 +64,14 @@ def open_backend(
     return GraphBackend(runtime, model, size, fallback)
 
 
+def backend_dtype(name: str, device: torch.device, precision: str) -> torch.dtype:
+    """What a backend computes in; no model is loaded for it. Raises as `open_backend` does."""
+    _check_name(name)
+    if name in ("torch", "compile"):
+        return select_dtype(precision, device)
+    return open_runtime(name, device, precision).dtype
+
+
 def open_runtime(name: str, device: torch.device, precision: str) -> Runtime:
     """The runtime of "onnxruntime", "openvino" or "tensorrt"; raises as `open_backend` does."""
     if name == "onnxruntime":
@@ -77,6 +85,11 @@ def open_runtime(name: str, device: torch.device, precision: str) -> Runtime:
     from camss_ros.inference.backends.tensorrt_runtime import TensorRt
 
     return TensorRt(device, precision)
+
+
+def _check_name(name: str) -> None:
+    if name not in BACKENDS or name == "auto":
+        raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, not {name!r}")
 
 
 def load_camseg(model: Path) -> CamSeg:

@@ -1,0 +1,32 @@
+"""How much memory something takes at its highest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+
+def resident_bytes(peak: bool = False) -> int:
+    """Memory of this process now, or its highest since the start or `reset_peak`."""
+    name = "VmHWM:" if peak else "VmRSS:"
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(name):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"/proc/self/status says nothing of {name}")
+
+
+def reset_peak(device: torch.device) -> None:
+    """From now on peaks are those of what follows."""
+    # 5: the highest resident size becomes the present one (man 5 proc)
+    Path("/proc/self/clear_refs").write_text("5")
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory(device: torch.device) -> dict[str, float]:
+    """`resident_mb` of the process and, on a GPU, `cuda_mb` of PyTorch's tensors there."""
+    peaks = {"resident_mb": resident_bytes(peak=True) / 1e6}
+    if device.type == "cuda":
+        peaks["cuda_mb"] = torch.cuda.max_memory_allocated(device) / 1e6
+    return peaks

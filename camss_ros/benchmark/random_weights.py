@@ -1,0 +1,61 @@
+"""Models with random weights: as fast as trained ones of their size, and of no other use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import nn
+
+from camss_ros.model.camseg import CamSeg, CamSegConfig
+from camss_ros.model.checkpoint import CONFIG_FILE, ModelError, find_model, read_config
+from camss_ros.model.official import base_config
+
+_OFFICIAL = "cam-seg-base"
+
+
+def random_config(model: str, size: tuple[int, int] | None) -> CamSegConfig:
+    """Configuration of `cam-seg-base`, which need not be there, or of a model that is.
+
+    Args:
+        size: working (height, width); None for the model's own.
+
+    Raises:
+        ModelError: no such model, or it is a discriminative twin.
+        ValueError: a size that is no multiple of the stride.
+    """
+    if model == _OFFICIAL:
+        config = base_config()
+    else:
+        found = read_config(find_model(model) / CONFIG_FILE)
+        if not isinstance(found, CamSegConfig):
+            raise ModelError(f"{model} is a discriminative twin, not a CamSeg model")
+        config = found
+    height, width = size or config.input_size
+    with torch.device("meta"):
+        stride = CamSeg(config).stride
+    if height % stride or width % stride:
+        raise ValueError(f"size {height}x{width}: expected height x width, multiples of {stride}")
+    return replace(config, input_size=(height, width))
+
+
+@contextmanager
+def random_weights(model: str, size: tuple[int, int] | None) -> Iterator[Path]:
+    """A directory with the model of `random_config`, removed at the end; always the same weights.
+
+    Raises as `random_config`.
+    """
+    config = random_config(model, size)
+    with TemporaryDirectory(prefix="camss_ros-") as directory, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = CamSeg(config)
+        for parameter in network.denoiser.parameters():
+            # it starts with zeros, with which sampling would do nothing
+            nn.init.normal_(parameter, std=0.02)
+        network.save_pretrained(directory)
+        del network
+        yield Path(directory)

@@ -1,0 +1,183 @@
+"""`camss-ros benchmark`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from camss_ros.commands.options import (
+    BackendName,
+    Device,
+    Model,
+    Precision,
+    SamplerName,
+    Steps,
+    command_line,
+    fail,
+    parse_size,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def benchmark(
+    model: Model = "camss-tiny",
+    steps: Steps = 4,
+    sampler: SamplerName = "ddim",
+    device: Device = "auto",
+    precision: Precision = "auto",
+    backend: BackendName = "auto",
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HxW",
+            help="Of the frames, with --random-weights of the network too. Default: the model's.",
+        ),
+    ] = None,
+    frames: Annotated[int, typer.Option(min=2, help="Frames that are timed.")] = 100,
+    random_weights: Annotated[
+        bool,
+        typer.Option(
+            "--random-weights", help="Weights need not be there; cam-seg-base is known by name."
+        ),
+    ] = False,
+    versus: Annotated[
+        str | None,
+        typer.Option(metavar="official", help="Time the official procedure too, by turns."),
+    ] = None,
+    turns: Annotated[int, typer.Option(min=1, help="Of each side, with --versus.")] = 3,
+    node: Annotated[
+        bool,
+        typer.Option(
+            "--node",
+            help="Measure the node through DDS instead: highest rate, then latency at 10 and "
+            "30 Hz, at --size or at 360x480 and 1080x1920.",
+        ),
+    ] = False,
+    json_path: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the numbers to FILE.")
+    ] = None,
+) -> None:
+    """Time every stage of a frame; memory, GMAC and share of the machine's matmul peak."""
+    import signal
+    import sys
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from camss_ros.benchmark import tables
+    from camss_ros.benchmark.node_speed import SIZES
+    from camss_ros.benchmark.random_weights import random_weights as with_random_weights
+    from camss_ros.benchmark.segmenter_speed import measure_segmenter
+    from camss_ros.benchmark.versus_official import compare_with_official
+    from camss_ros.inference.segmenter import Segmenter
+    from camss_ros.model.camseg import CamSegConfig
+    from camss_ros.model.checkpoint import CONFIG_FILE, ModelError, find_model, read_config
+    from camss_ros.model.schedule import SamplingOptions
+
+    # Removes the temporary folders, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    console = Console()
+    if json_path is not None and (json_path.is_dir() or not json_path.parent.is_dir()):
+        fail(f"can't write {json_path}: expected a file in a folder that exists")
+    if versus not in (None, "official"):
+        fail(f"--versus is {versus!r}: expected official")
+    if node and versus is not None:
+        fail("--node and --versus are two measurements: choose one")
+    try:
+        sampling = SamplingOptions(steps, sampler)  # type: ignore[arg-type]  # checked there
+        frame_size = None if size is None else parse_size(size)
+        found = (
+            with_random_weights(model, frame_size)
+            if random_weights
+            else nullcontext(find_model(model))
+        )
+        content: dict[str, Any]
+        if node:
+            sizes = SIZES if frame_size is None else (frame_size,)
+            parameters: dict[str, str | int | float | bool] = {
+                "device": device, "precision": precision, "backend": backend, "steps": steps,
+                "sampler": sampler,
+            }  # fmt: skip
+            with found as directory:
+                through_dds = _measure_node(directory, parameters, sizes, console)
+            console.print(tables.node_table(through_dds["sizes"]))
+            content = {"command": command_line(), "random_weights": random_weights, **through_dds}
+            _finish(content, json_path, console)
+            return
+        with found as directory, Progress(console=console) as bar:
+            config = read_config(directory / CONFIG_FILE)
+            task = bar.add_task("loading", total=None)
+            segmenter = Segmenter(
+                directory, device=device, precision=precision, sampling=sampling, backend=backend
+            )
+            bar.update(task, description="frames", total=frames)
+            content = {
+                "command": command_line(),
+                "random_weights": random_weights,
+                **measure_segmenter(
+                    segmenter,
+                    config if isinstance(config, CamSegConfig) else None,
+                    frame_size or segmenter.input_size,
+                    frames,
+                    lambda: bar.advance(task),
+                ),
+            }
+            if versus is not None:
+                task = bar.add_task("turns", total=turns)
+                content["versus_official"] = compare_with_official(
+                    segmenter, directory, turns, lambda: bar.advance(task)
+                )
+    except (ModelError, ValueError, OSError) as error:
+        fail(error)
+    console.print(tables.speed_table(content))
+    if versus is not None:
+        console.print(tables.versus_table(content["versus_official"]))
+    _finish(content, json_path, console)
+
+
+def _measure_node(
+    model: Path,
+    parameters: dict[str, str | int | float | bool],
+    sizes: Sequence[tuple[int, int]],
+    console: Console,
+) -> dict[str, Any]:
+    from rich.progress import Progress
+
+    from camss_ros.benchmark.node_speed import NodeSettings
+
+    try:
+        from camss_ros.nodes.child_process import ChildFailedError
+        from camss_ros.nodes.node_benchmark import measure_node_sizes
+        from camss_ros.nodes.segmenter_listener import MessagesMissingError
+    except ImportError as error:
+        fail(f"--node needs rclpy: {error}")
+    with Progress(console=console) as bar:
+        task = bar.add_task("starting the node", total=None)
+
+        def on_trial(size: str, trials: int) -> None:
+            bar.update(task, description=f"{size}: {trials} trials")
+
+        try:
+            return measure_node_sizes(model, parameters, sizes, NodeSettings(), on_trial)
+        except (ChildFailedError, MessagesMissingError) as error:
+            fail(error)
+
+
+def _finish(content: dict[str, Any], json_path: Path | None, console: Console) -> None:
+    """Say where the numbers are of, and write them."""
+    from camss_ros.evaluation.result_folder import write_json
+
+    machine = content["machine"]
+    console.print(
+        f"{machine['processor']}, {machine['device']}; load average {content['load_average']}",
+        highlight=False,
+    )
+    if json_path is not None:
+        write_json(json_path, content)
+        console.print(f"wrote {json_path}", highlight=False)

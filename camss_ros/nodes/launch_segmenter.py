@@ -1,0 +1,95 @@
+"""What the launch files share: the arguments of the segmenter, and the segmenter.
+
+Needs launch and launch_ros, which come with a ROS installation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from launch.actions import DeclareLaunchArgument
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import LifecycleNode
+from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.substitutions import FindPackageShare
+
+from camss_ros.nodes.parameters import SPECS
+
+# Parameters of the node that are launch arguments too, beside `use_sim_time`.
+PARAMETERS = ("model", "device", "backend", "steps", "image_transport", "mask_format", "label_set")
+
+_SPECS = {spec.name: spec for spec in SPECS}
+
+
+def segmenter_arguments(
+    defaults: Mapping[str, str] = MappingProxyType({}),
+) -> list[DeclareLaunchArgument]:
+    """The launch arguments of a segmenter; `defaults` replaces default values of some."""
+    others = {
+        "namespace": ("", "Namespace of the node and its topics."),
+        "image": ("image", "Image topic, without /compressed."),
+        "camera_info": ("camera_info", "Calibration topic."),
+        "params_file": (
+            PathJoinSubstitution([FindPackageShare("camss_ros"), "config", "segmenter.yaml"]),
+            "YAML file of parameters.",
+        ),
+    }
+    parameters = {name: ("", _description(name)) for name in PARAMETERS}
+    parameters["use_sim_time"] = (
+        "",
+        "true: take the time from /clock, as with a replayed bag. Empty: as in params_file, "
+        "else false.",
+    )
+    return [
+        *(
+            DeclareLaunchArgument(
+                name, default_value=defaults.get(name, default), description=description
+            )
+            for name, (default, description) in (others | parameters).items()
+        ),
+        DeclareLaunchArgument(
+            "log_level",
+            default_value="info",
+            description="Of the node.",
+            choices=["debug", "info", "warn", "error", "fatal"],
+        ),
+    ]
+
+
+def segmenter(context: Any, namespace: str | None = None) -> LifecycleNode:
+    """The segmenter that the arguments of the launch `context` describe.
+
+    `namespace` takes the place of the argument. The node configures and activates itself.
+    """
+    types = {name: type(_SPECS[name].default) for name in PARAMETERS} | {"use_sim_time": bool}
+    # Only the arguments that were given override the file.
+    given = {
+        name: ParameterValue(LaunchConfiguration(name), value_type=kind)
+        for name, kind in types.items()
+        if LaunchConfiguration(name).perform(context)
+    }
+    return LifecycleNode(
+        package="camss_ros",
+        executable="segmenter",
+        name="segmenter",
+        namespace=LaunchConfiguration("namespace") if namespace is None else namespace,
+        output="screen",
+        parameters=[LaunchConfiguration("params_file"), *([given] if given else [])],
+        remappings=[
+            ("image", LaunchConfiguration("image")),
+            ("image/compressed", [LaunchConfiguration("image"), "/compressed"]),
+            ("camera_info", LaunchConfiguration("camera_info")),
+        ],
+        ros_arguments=["--log-level", LaunchConfiguration("log_level")],
+    )
+
+
+def _description(name: str) -> str:
+    spec = _SPECS[name]
+    values = f" One of: {', '.join(spec.choices)}." if spec.choices else ""
+    if spec.bounds is not None:
+        values = f" {spec.bounds[0]} to {spec.bounds[1]}."
+    default = spec.default if spec.default != "" else '""'
+    return f"{spec.description}{values} Empty: as in params_file, else {default}."

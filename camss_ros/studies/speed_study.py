@@ -1,0 +1,412 @@
+"""What the package promises about speed, measured section by section.
+
+    output/speed.json   the numbers of every section, stored as they come: a stopped study goes on
+    output/speed.md     the page
+
+A further section is one more `Section` in `SECTIONS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from camss_ros.benchmark.machine import describe_machine, load_average
+from camss_ros.benchmark.node_speed import SIZES, NodeSettings
+from camss_ros.benchmark.random_weights import random_weights
+from camss_ros.benchmark.steady import measure_steadiness
+from camss_ros.benchmark.versus_official import compare_with_official
+from camss_ros.data.label_sets import LabelSet
+from camss_ros.evaluation.evaluate import LabeledFrames, evaluate
+from camss_ros.evaluation.result_folder import write_atomically
+from camss_ros.inference.device import select_device
+from camss_ros.inference.official_procedure import STEPS
+from camss_ros.inference.segmenter import Segmenter
+from camss_ros.model.schedule import SamplingOptions
+from camss_ros.studies.page import markdown_table, paragraph
+from camss_ros.studies.result_rows import ResultRows
+
+# `auto` would build graphs of a gigabyte and run the network dozens of times for one comparison.
+_OFFICIAL_BACKEND = "torch"
+
+WANTED_RATIO = 20.0
+WANTED_HZ, WANTED_P95_MS, WANTED_OWN_MS = 25.0, 70.0, 5.0
+ALLOWED_MIOU_LOSS = 0.003
+ALLOWED_GROWTH_MB = 5.0
+_AS_FAST = 1.2  # times the hundredth frame
+
+
+@dataclass(frozen=True)
+class LabelledData:
+    """Frames to score on: `name` says which, for the page."""
+
+    name: str
+    frames: LabeledFrames
+    label_set: LabelSet
+
+
+@dataclass(frozen=True)
+class SpeedSettings:
+    """What is measured, and how long.
+
+    Attributes:
+        model: of the node, with what it is run by: `device`, `backend`, `precision`, `steps`.
+        official_model: random weights of its size are compared with the official procedure, in so
+            many turns at each (height, width).
+        frame_size: of the steady run.
+    """
+
+    model: str = "camss-tiny"
+    device: str = "auto"
+    backend: str = "auto"
+    precision: str = "auto"
+    steps: int = 4
+    official_model: str = "cam-seg-base"
+    official_steps: int = STEPS
+    official_turns: Mapping[tuple[int, int], int] = field(
+        default_factory=lambda: {(256, 256): 5, (768, 768): 2}
+    )
+    node: NodeSettings = NodeSettings()
+    steady_frames: int = 5000
+    frame_size: tuple[int, int] = (360, 480)
+
+    def segmenter(self, backend: str | None = None, precision: str | None = None) -> Segmenter:
+        """Of `model`."""
+        return Segmenter(
+            self.model,
+            device=self.device,
+            precision=precision or self.precision,
+            sampling=SamplingOptions(steps=self.steps),
+            backend=backend or self.backend,
+        )
+
+
+Progress = Callable[[str], None]  # told what is being done
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page.
+
+    Attributes:
+        key: of its numbers in the JSON file.
+        title: on the page.
+        wanted: what is promised.
+        measure: makes the numbers, JSON-able.
+        show: Markdown of the numbers.
+        needs_data: it is left out where there is none.
+    """
+
+    key: str
+    title: str
+    wanted: str
+    measure: Callable[[SpeedSettings, LabelledData | None, Progress], dict[str, Any]]
+    show: Callable[[dict[str, Any]], str]
+    needs_data: bool = False
+
+
+def study_speed(
+    settings: SpeedSettings,
+    output: Path,
+    model: dict[str, Any],
+    command: str,
+    data: LabelledData | None = None,
+    *,
+    sections: Sequence[Section] | None = None,
+    progress: Progress = lambda doing: None,
+) -> list[str]:
+    """Measure what is not there yet and write `output`; returns the titles that were left out.
+
+    Args:
+        model: facts of the model: `name`, `sha256`.
+        command: as the page shows it.
+        sections: by default `SECTIONS`.
+
+    Raises OutputMismatchError where `output` holds numbers of other settings or of another
+    machine, OSError where it can't be written, and what the measurements raise.
+    """
+    machine = describe_machine(select_device(settings.device))
+    facts = {"model": model, "machine": machine, "settings": _json(settings)}
+    results = ResultRows(output / "speed.json", facts)
+    shown, left_out = [], []
+    for section in SECTIONS if sections is None else sections:
+        key = f"{section.key}, {data.name}" if section.needs_data and data else section.key
+        if section.needs_data and data is None:
+            left_out.append(section.title)
+            continue
+        if key not in results:
+            progress(section.title)
+            load = load_average()
+            row = section.measure(settings, data, progress)
+            results.add(key, {"load_average": load, **row})
+        shown.append((section, results[key]))
+    results.finish()
+    write_atomically(output / "speed.md", _page(shown, machine, model, command).encode())
+    return left_out
+
+
+def _json(settings: SpeedSettings) -> dict[str, Any]:
+    turns = {f"{h}x{w}": count for (h, w), count in settings.official_turns.items()}
+    return {**asdict(settings), "official_turns": turns}
+
+
+def _page(
+    shown: Sequence[tuple[Section, dict[str, Any]]],
+    machine: dict[str, Any],
+    model: dict[str, Any],
+    command: str,
+) -> str:
+    method = paragraph(f"""
+        Model `{model["name"]}` (weights sha256 `{model["sha256"]}`). Machine:
+        {"; ".join(f"{name} {value}" for name, value in machine.items())}. The load average of a
+        section is that of its beginning: above zero, others were at work, too, and times are longer
+        than they need be.""")
+    parts = [
+        f"## {section.title}\n\n{paragraph(f'Wanted: {section.wanted}')}\n\n{section.show(row)}\n"
+        f"Load average: {row['load_average']}.\n"
+        for section, row in shown
+    ]
+    return f"# Speed\n\n```\n{command}\n```\n\n{method}\n\n" + "\n".join(parts)
+
+
+def verdict(holds: bool) -> str:
+    """What the page says of a promise."""
+    return "**holds**" if holds else "**does not hold**"
+
+
+# --- Against the official procedure -------------------------------------------------------------
+
+
+def _measure_official(
+    settings: SpeedSettings, data: LabelledData | None, progress: Progress
+) -> dict[str, Any]:
+    sizes = {}
+    for size, turns in settings.official_turns.items():
+        name = f"{size[1]} x {size[0]}"
+        progress(f"{settings.official_model}, {name}, {turns} turns")
+        with random_weights(settings.official_model, size) as directory:
+            segmenter = Segmenter(
+                directory,
+                device=settings.device,
+                precision=settings.precision,
+                sampling=SamplingOptions(steps=settings.steps),
+                backend=_OFFICIAL_BACKEND,
+            )
+            sizes[name] = compare_with_official(
+                segmenter, directory, turns, steps=settings.official_steps
+            )
+            segmenter.close()
+    return {"model": settings.official_model, "sizes": sizes}
+
+
+def _show_official(row: dict[str, Any]) -> str:
+    lines = []
+    for name, each in row["sizes"].items():
+        ratio = each["ratio"]
+        official, ours = each["official"]["stages_ms"]["total"], each["ours"]["whole_ms"]
+        lines.append([
+            name, str(each["turns"]), f"{official['p50'] / 1e3:.2f}", f"{ours['p50'] / 1e3:.3f}",
+            f"{ratio['median']:.1f} ({ratio['min']:.1f} to {ratio['max']:.1f})",
+        ])  # fmt: skip
+    first = next(iter(row["sizes"].values()))
+    ours, smallest = first["ours"], first["ratio"]["median"]
+    how = paragraph(f"""
+        `{row["model"]}` with random weights. Official: {first["official"]["steps"]} ancestral steps
+        on all tokens, float32, palette in numpy (`inference/official_procedure.py`). Ours:
+        {ours["backend"]} in {ours["dtype"]}, {ours["sampling"]["steps"]} steps
+        ({ours["sampling"]["sampler"]}). One frame of theirs, a few of ours, and again, in one
+        process; the ratio is that of each turn, its median and range. At the first size the promise
+        {verdict(smallest >= WANTED_RATIO)}.""")
+    header = ["size", "turns", "official, s", "ours, s", "times as fast"]
+    return f"{how}\n\n{markdown_table(header, lines)}"
+
+
+# --- The node -----------------------------------------------------------------------------------
+
+
+def _measure_node(
+    settings: SpeedSettings, data: LabelledData | None, progress: Progress
+) -> dict[str, Any]:
+    from camss_ros.model.checkpoint import find_model
+    from camss_ros.nodes.node_benchmark import measure_node_sizes  # needs rclpy
+
+    parameters: dict[str, str | int | float | bool] = {
+        "device": settings.device, "backend": settings.backend, "precision": settings.precision,
+        "steps": settings.steps,
+    }  # fmt: skip
+    return measure_node_sizes(
+        find_model(settings.model), parameters, SIZES, settings.node,
+        lambda size, trials: progress(f"node at {size}, trial {trials + 1}"),
+    )  # fmt: skip
+
+
+def _show_node(row: dict[str, Any]) -> str:
+    lines = []
+    for size, node in row["sizes"].items():
+        found = node["highest_rate"]
+        hz = "none" if found["hz"] is None else f"{found['hz']:.1f} ({found['limited_by']})"
+        for rate, latency in node["latency"].items():
+            lines.append([
+                size, hz, rate, f"{100 * latency['drops']:.1f} %",
+                *(_p50_p95(latency[key]) for key in (
+                    "stamp_to_mask_ms", "segmenter_ms", "convert_and_publish_ms",
+                    "outside_segmenter_ms",
+                )),
+            ])  # fmt: skip
+    (small, large) = (row["sizes"][f"{width}x{height}"] for height, width in SIZES)
+    rate, slow = small["highest_rate"]["hz"], next(iter(small["latency"].values()))
+    own = next(iter(large["latency"].values()))["convert_and_publish_ms"]
+    holds = (
+        rate is not None
+        and rate >= WANTED_HZ
+        and slow["stamp_to_mask_ms"] is not None
+        and slow["stamp_to_mask_ms"]["p95"] < WANTED_P95_MS
+    )
+    used = row["node"]
+    how = paragraph(f"""
+        Model {used["model"]} on {used["device"]} by {used["backend"]}, {used["steps"]} steps
+        ({used["sampler"]}); raw {small["encoding"]} images from another process, masks to a third,
+        all on this machine. Highest rate with under 5 % of the images lost, after ros2_benchmark,
+        and what limits it; latency from the image's stamp to the mask at a subscriber; times are
+        p50 / p95 in ms. The last column has also what happens outside the node's own code: sending,
+        the copies into and out of DDS, waiting for a turn. At {SIZES[0][1]} x {SIZES[0][0]} the
+        promise {verdict(holds)}; the promise about the node's own share
+        {verdict(own is not None and own["p50"] < WANTED_OWN_MS)}.""")
+    header = [
+        "images", "highest rate, Hz", "latency at", "lost", "stamp to mask", "segmenter",
+        "convert and publish", "all outside the segmenter",
+    ]  # fmt: skip
+    return f"{how}\n\n{markdown_table(header, lines)}"
+
+
+def _p50_p95(times: dict[str, float] | None) -> str:
+    return "-" if times is None else f"{times['p50']:.1f} / {times['p95']:.1f}"
+
+
+# --- Scores -------------------------------------------------------------------------------------
+
+
+def _measure_scores(
+    settings: SpeedSettings, data: LabelledData | None, progress: Progress
+) -> dict[str, Any]:
+    assert data is not None
+    total = len(data.frames)
+
+    def score(name: str, segmenter: Segmenter) -> dict[str, Any]:
+        result = evaluate(
+            segmenter,
+            data.frames,
+            data.label_set,
+            progress=lambda done: progress(f"scores, {name}: {done} of {total} frames"),
+        )
+        segmenter.close()
+        return {
+            "backend": segmenter.backend,
+            "dtype": str(segmenter.dtype).removeprefix("torch."),
+            "miou": result.scores.miou,
+            "pixel_accuracy": result.scores.pixel_accuracy,
+        }
+
+    return {
+        "data": data.name,
+        "frames": total,
+        "steps": settings.steps,
+        "reference": score("reference", settings.segmenter("torch", "fp32")),
+        "chosen": score("chosen", settings.segmenter()),
+    }
+
+
+def _show_scores(row: dict[str, Any]) -> str:
+    reference, chosen = row["reference"], row["chosen"]
+    lost = reference["miou"] - chosen["miou"]
+    table = markdown_table(
+        ["backend", "mIoU", "pixel accuracy"],
+        [
+            [f"{each['backend']}, {each['dtype']}", f"{each['miou']:.4f}",
+             f"{each['pixel_accuracy']:.4f}"]
+            for each in (reference, chosen)
+        ],
+    )  # fmt: skip
+    how = paragraph(f"""
+        {row["frames"]} frames of {row["data"]}, {row["steps"]} steps. {lost:+.4f} mIoU is lost; the
+        promise {verdict(lost <= ALLOWED_MIOU_LOSS)}.""")
+    return f"{how}\n\n{table}"
+
+
+# --- Steadiness ---------------------------------------------------------------------------------
+
+
+def _measure_steady(
+    settings: SpeedSettings, data: LabelledData | None, progress: Progress
+) -> dict[str, Any]:
+    segmenter = settings.segmenter()
+    done = 0
+
+    def on_frame() -> None:
+        nonlocal done
+        done += 1
+        progress(f"steadiness: {done} of {settings.steady_frames} frames")
+
+    result = measure_steadiness(segmenter, settings.frame_size, settings.steady_frames, on_frame)
+    segmenter.close()
+    return {"backend": segmenter.backend, "frame_size": list(settings.frame_size), **result}
+
+
+def _show_steady(row: dict[str, Any]) -> str:
+    height, width = row["frame_size"]
+    resident = row["resident_mb"]
+    as_fast = row["second_ms"] <= _AS_FAST * row["hundredth_ms"]
+    table = markdown_table(
+        ["frame", "ms"],
+        [
+            ["first", f"{row['first_ms']:.1f}"],
+            ["second", f"{row['second_ms']:.1f}"],
+            ["around the hundredth, p50", f"{row['hundredth_ms']:.1f}"],
+            ["all, p50 / p95", _p50_p95(row["whole_ms"])],
+        ],
+    )
+    how = paragraph(f"""
+        {row["frames"]} frames of {width} x {height} by {row["backend"]} in one process, after its
+        warm-up. Resident memory {resident[0]:.0f} MB at first and {resident[-1]:.0f} MB at the end;
+        along the line through its samples it grows by {row["growth_mb"]:+.1f} MB (allowed:
+        {ALLOWED_GROWTH_MB:g}): the promise about memory
+        {verdict(row["growth_mb"] <= ALLOWED_GROWTH_MB)}, the one about the second frame (allowed:
+        {_AS_FAST:g} times the hundredth) {verdict(as_fast)}.""")
+    return f"{how}\n\n{table}"
+
+
+SECTIONS: tuple[Section, ...] = (
+    Section(
+        "official",
+        "Against the official procedure",
+        f"at least {WANTED_RATIO:g} times as fast at 256 x 256",
+        _measure_official,
+        _show_official,
+    ),
+    Section(
+        "node",
+        "The node, through DDS",
+        f"at 480 x 360 at least {WANTED_HZ:g} Hz, and stamp to mask under {WANTED_P95_MS:g} ms "
+        f"(p95, at 10 Hz); at 1920 x 1080 under {WANTED_OWN_MS:g} ms (p50) for the node's own "
+        "share, to convert and publish",
+        _measure_node,
+        _show_node,
+    ),
+    Section(
+        "scores",
+        "What speed costs",
+        f"at most {ALLOWED_MIOU_LOSS:g} mIoU lost against eager float32 at the same steps",
+        _measure_scores,
+        _show_scores,
+        needs_data=True,
+    ),
+    Section(
+        "steady",
+        "Frame after frame",
+        "the second frame as fast as the hundredth, no growth of memory",
+        _measure_steady,
+        _show_steady,
+    ),
+)

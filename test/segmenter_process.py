@@ -1,0 +1,108 @@
+"""`segmenter` in a process of its own, and a camera in front of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ros_peer import TIMEOUT, RosPeer, rgb_image, wait_until
+from sensor_msgs.msg import CameraInfo, Image
+
+from camss_ros.nodes.qos import LATCHED
+
+SEGMENTER = Path(__file__).resolve().parents[1] / "scripts" / "segmenter"
+HEIGHT, WIDTH = 40, 60
+
+
+def end_limit() -> float:
+    """s that a process may take to end: 2, and more where others keep the machine busy."""
+    overloaded = os.getloadavg()[0] > 2 * (os.cpu_count() or 1)
+    return 20.0 if overloaded else 2.0
+
+
+class Process:
+    """`segmenter` in a process of its own."""
+
+    def __init__(self, domain_id: int, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            # Where a shell starts the tests in the background, SIGINT is ignored and inherited.
+            ["env", "--default-signal=INT", sys.executable, str(SEGMENTER), *arguments],
+            env={**os.environ, "ROS_DOMAIN_ID": str(domain_id), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )  # fmt: skip
+        self._lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        self._lines.extend(iter(self.process.stdout.readline, ""))
+
+    @property
+    def log(self) -> str:
+        return "".join(list(self._lines))
+
+    def wait_for_log(self, text: str) -> None:
+        wait_until(lambda: text in self.log or self.process.poll() is not None, f"{text!r} in log")
+        assert text in self.log, self.log
+
+    def end(self, number: int) -> float:
+        """Send a signal; seconds until the process has ended."""
+        start = time.monotonic()
+        self.process.send_signal(number)
+        self.process.wait(TIMEOUT)
+        self._reader.join()
+        return time.monotonic() - start
+
+
+class Camera:
+    """A running node in a namespace of its own, and a camera whose images arrive there."""
+
+    def __init__(self, peer: RosPeer, process: Process) -> None:
+        from camss_ros.msg import SegmenterStatus
+
+        self.peer, self.process, self.number = peer, process, 0
+        self.image = peer.publisher(Image, "image")
+        self.info = peer.publisher(CameraInfo, "camera_info")
+        peer.listen(Image, "segmentation/mask")
+        peer.listen(Image, "segmentation/confidence")
+        peer.listen(CameraInfo, "segmentation/camera_info")
+        peer.listen(SegmenterStatus, "segmentation/status", LATCHED)
+        # Messages are lost until both sides know each other: repeat until everything comes back.
+        wait_until(self._answers, f"an answer to an image; log: {process.log}")
+
+    def _answers(self) -> bool:
+        self.info.publish(CameraInfo(height=HEIGHT, width=WIDTH))
+        self.image.publish(self.next_image())
+        time.sleep(0.2)
+        topics = ("mask", "confidence", "camera_info", "status")
+        return all(self.peer.received[f"segmentation/{topic}"] for topic in topics)
+
+    def next_image(self) -> Image:
+        self.number += 1
+        return rgb_image(self.number, HEIGHT, WIDTH)
+
+    def status(self, condition: Callable[[Any], bool] = lambda _: True) -> Any:
+        """The newest status that meets a condition."""
+        statuses = self.peer.received["segmentation/status"]
+        return wait_until(
+            lambda: next((s for s in reversed(list(statuses)) if condition(s)), None),
+            f"such a status; last: {statuses[-1:]}",
+        )
+
+    def settled(self) -> Any:
+        """The status once every image has been dealt with."""
+        return self.status(lambda s: s.received == s.segmented + s.dropped + s.rejected + s.failed)
+
+    def segment(self, image: Image) -> Image:
+        """Publish an image and wait for its mask."""
+        self.image.publish(image)
+        return self.peer.wait_for_stamp("segmentation/mask", image)

@@ -1,0 +1,159 @@
+"""What the node says when no image comes, and when its clock jumps back."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+from ros_peer import RosPeer, rgb_image, wait_until
+from rosgraph_msgs.msg import Clock
+from scripted_node import Running, status
+from sensor_msgs.msg import CompressedImage, Image
+
+RELIABLE = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
+
+
+@pytest.fixture
+def domain_id(request: pytest.FixtureRequest) -> int:
+    """A domain for each test: the graph of the one before is not seen."""
+    return 1 + zlib.crc32(f"{request.node.nodeid} {os.getpid()}".encode()) % 100
+
+
+def explained(peer: RosPeer, *texts: str) -> DiagnosticStatus:
+    """The first diagnosis of which the message has all texts."""
+    if "/diagnostics" not in peer.received:
+        peer.listen(DiagnosticArray, "/diagnostics")
+    found = peer.wait_for("/diagnostics", lambda m: all(t in m.status[0].message for t in texts))
+    return found.status[0]
+
+
+def logged(capfd: pytest.CaptureFixture[str], *texts: str) -> None:
+    log = ""
+
+    def complete() -> bool:
+        nonlocal log
+        log += capfd.readouterr().err
+        return all(text in log for text in texts)
+
+    wait_until(complete, f"{texts} in the log", 20)
+
+
+def test_a_topic_that_nobody_publishes_is_named(
+    start: Callable[..., Running], capfd: pytest.CaptureFixture[str]
+) -> None:
+    running = start(warn_no_image=0.1)
+    found = explained(running.peer, "no image for", "nobody publishes /image")
+    assert found.level == DiagnosticStatus.WARN
+    logged(capfd, "no image for", "nobody publishes /image")
+
+
+def test_a_camera_on_another_topic_is_named(start: Callable[..., Running]) -> None:
+    running = start(warn_no_image=0.1)
+    running.peer.publisher(Image, "camera/image_raw")
+    explained(running.peer, "nobody publishes /image", "is on /camera/image_raw: remap")
+
+
+def test_silence_becomes_an_error_and_ends_with_an_image(node: Running) -> None:
+    for name, value in (("warn_no_image", 0.1), ("error_no_image", 0.2)):
+        assert node.peer.set_parameter(name, value).successful
+    found = explained(
+        node.peer, "no image for", "/image: /peer", "matching quality of service", "nothing arrives"
+    )
+    assert found.level == DiagnosticStatus.ERROR
+    for name in ("warn_no_image", "error_no_image"):
+        assert node.peer.set_parameter(name, 3600.0).successful
+    node.image.publish(rgb_image(1))
+    found = node.peer.wait_for("/diagnostics", lambda m: m.status[0].message == "active")
+    assert found.status[0].level == DiagnosticStatus.OK
+
+
+def test_a_publisher_that_does_not_match_is_named_with_the_remedy(
+    start: Callable[..., Running], capfd: pytest.CaptureFixture[str]
+) -> None:
+    running = start(image_qos="default", warn_no_image=0.1)
+    publisher = running.peer.publisher(Image, "image", qos_profile_sensor_data)
+    remedy = ("/peer has an incompatible quality of service", "set image_qos to sensor_data")
+    explained(running.peer, "no image for", "/image: ", *remedy)
+    logged(capfd, *remedy)
+    assert publisher.get_subscription_count() == 0
+
+    # The remedy mends it.
+    with_remedy = start(image_qos="sensor_data", warn_no_image=0.1)
+    explained(with_remedy.peer, "/peer publishes it with matching quality of service")
+
+
+def test_the_event_of_a_mismatch_is_said_at_once(
+    start: Callable[..., Running], capfd: pytest.CaptureFixture[str]
+) -> None:
+    running = start(image_qos="default", warn_no_image=0.0, error_no_image=0.0)
+    wait_until(lambda: running.node._state == "active", "the node active")
+    running.peer.publisher(Image, "image", qos_profile_sensor_data)
+    logged(capfd, "/image: /peer has an incompatible quality of service", "set image_qos to")
+
+
+def test_a_publisher_of_another_type_is_named_with_the_remedy(
+    start: Callable[..., Running],
+) -> None:
+    running = start(warn_no_image=0.1)
+    running.peer.publisher(CompressedImage, "image")
+    explained(
+        running.peer,
+        "/peer publishes sensor_msgs/msg/CompressedImage instead of sensor_msgs/msg/Image",
+        "set image_transport",
+    )
+
+
+def test_a_subscriber_that_asks_for_more_is_told(
+    start: Callable[..., Running], capfd: pytest.CaptureFixture[str]
+) -> None:
+    running = start(output_qos="sensor_data")
+    running.peer.listen(Image, "segmentation/mask", RELIABLE)
+    logged(
+        capfd,
+        "a subscriber of segmentation/mask asks for a quality of service",
+        "RELIABILITY",
+        "set output_qos to system_default",
+    )
+
+
+def test_simulated_time_without_a_clock_is_named(start: Callable[..., Running]) -> None:
+    running = start(use_sim_time=True, warn_no_image=0.1)
+    explained(running.peer, "use_sim_time is set and nobody publishes /clock")
+
+
+def test_a_bag_that_starts_again_is_segmented_again(
+    start: Callable[..., Running], capfd: pytest.CaptureFixture[str]
+) -> None:
+    running = start(use_sim_time=True)
+    peer = running.peer
+    clock = peer.publisher(Clock, "/clock")
+    image = peer.publisher(Image, "image")
+    running.connect(clock, image, peer.listen(Image, "segmentation/mask"))
+
+    def now(seconds: int) -> None:
+        clock.publish(Clock(clock=Time(sec=seconds)))
+        nanoseconds = seconds * 10**9
+        wait_until(lambda: running.node.get_clock().now().nanoseconds == nanoseconds, "the time")
+
+    def segment(number: int, seconds: int) -> Any:
+        message = rgb_image(number)
+        message.header.stamp = Time(sec=seconds)
+        image.publish(message)
+        return peer.wait_for_stamp("segmentation/mask", message)
+
+    now(100)
+    segment(1, 90)
+    assert status(peer, lambda s: s.segmented == 1).latency == 10.0
+    now(50)
+    logged(capfd, "time jumped back")
+    assert running.node._latencies.percentile(50) != 10.0  # nan: they start again
+    segment(2, 49)
+    assert status(peer, lambda s: s.segmented == 2).latency == 1.0
+    assert running.node._latencies.percentile(95) == 1.0
+    assert running.node._state == "active"
