@@ -152,10 +152,14 @@ def test_a_frame_that_fails_takes_none_of_its_batch_with_it(
     rig.mask("left", 7)
     assert rig.status("front", lambda s: s.failed == 1).segmented == 1
     assert rig.status("left", lambda s: s.segmented == 1).failed == 0
-    wait_until(
-        lambda: "front: segmentation failed: RuntimeError: a bad frame" in capfd.readouterr().err,
-        "the failure in the log, by the camera's name",
-    )
+    log: list[str] = []
+
+    def said(text: str) -> bool:
+        log.append(capfd.readouterr().err)  # which may end within a line
+        return text in "".join(log)
+
+    failure = "front: segmentation failed: RuntimeError: a bad frame"
+    wait_until(lambda: said(failure), "the failure in the log, by the camera's name")
     rig.send("front", 2)
     rig.mask("front", 2)
 
