@@ -34,11 +34,12 @@ class Boundary:
             context=self._context,
             parameter_overrides=[rclpy.Parameter(n, value=v) for n, v in parameters.items()],
         )
+        self.camera = self.node.cameras[0]
         self.node.autostart()
 
     @property
     def counts(self) -> FrameCounts:
-        return self.node._counter.snapshot()
+        return self.camera.counter.snapshot()
 
     def take(self, callback: Callable[[Any], None], message: Any) -> None:
         """Hand over a message; wait until it has met its fate, of which there are two."""
@@ -89,11 +90,11 @@ def test_any_image_is_segmented_or_rejected(
 ) -> None:
     one = boundary()
     start = time.monotonic()
-    fuzz(any_image(), scaled(300, 4000), lambda image: one.take(one.node._on_image, image))
+    fuzz(any_image(), scaled(300, 4000), lambda image: one.take(one.camera._on_image, image))
     counts = one.counts
     assert counts.segmented > counts.received / 20  # good ones are among them
     assert set(counts.rejected) == REASONS
-    one.take(one.node._on_image, rgb_image(1))
+    one.take(one.camera._on_image, rgb_image(1))
     assert one.counts.segmented == counts.segmented + 1
     _logged_once_each(capfd.readouterr().err, start)
 
@@ -103,7 +104,7 @@ def test_any_compressed_image_is_segmented_or_rejected(
 ) -> None:
     one = boundary(image_transport="compressed")
     start = time.monotonic()
-    take = one.node._on_compressed_image
+    take = one.camera._on_compressed_image
     fuzz(any_compressed_image(), scaled(300, 3000), lambda image: one.take(take, image))
     counts = one.counts
     assert counts.segmented > counts.received / 20  # good ones are among them
@@ -137,8 +138,8 @@ def test_an_image_is_segmented_whatever_its_calibration(
     one = boundary(output_size=output_size)
 
     def handle(info: CameraInfo) -> None:
-        one.node._on_camera_info(info)
-        one.take(one.node._on_image, rgb_image(1))
+        one.camera._on_camera_info(info)
+        one.take(one.camera._on_image, rgb_image(1))
         scaled_info = scale_camera_info(info, (32, 48), (480, 640), info.header)
         numbers = [scaled_info.height, scaled_info.width]
         numbers += [getattr(scaled_info.roi, n) for n in ("x_offset", "y_offset", "width")]

@@ -93,7 +93,9 @@ def topics_page() -> str:
             "Names are relative to the node's namespace and can be remapped; `~` is the node's "
             "name, `/segmenter`.\nStamp and frame_id of what is published for an image are the "
             "image's. Subscriptions exist while the\nnode is active and enabled, publishers below "
-            "`segmentation/` while it is configured.\n",
+            "`segmentation/` while it is configured. With several\n[cameras](cameras.md) the "
+            "inputs and what is below `segmentation/` exist for each, below its name:\n"
+            "`front/image`, `front/segmentation/mask`.\n",
             "## Subscribed\n",
             _table(columns, map(_row, SUBSCRIBED)),
             "## Published\n",
