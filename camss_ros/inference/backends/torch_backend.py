@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from camss_ros.inference.backends.base import Backend, StageDone
+from camss_ros.inference.decoder_precision import cast_to_half
 from camss_ros.inference.frame_ops import resize_frame
 from camss_ros.model.camseg import CamSeg, SamplingPlan
+from camss_ros.model.image_autoencoder import PaletteAutoencoder
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.model.twin import Twin
 
@@ -41,7 +43,7 @@ class TorchBackend(Backend):
     ) -> None:
         self.name = "compile" if compiled else "torch"
         self.device, self.dtype = device, dtype
-        network.to(device=device, dtype=dtype)
+        _move(network, device, dtype)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._network = cast(CamSeg, network)  # a Twin has the same stages
         self._size = size
@@ -134,3 +136,12 @@ class TorchBackend(Backend):
         self._image_tokens = torch.compile(network.image_tokens, mode=mode)
         self._condition = torch.compile(network.condition, mode=mode)
         self._decode = torch.compile(network.decode, mode=mode)
+
+
+def _move(network: CamSeg | Twin, device: torch.device, dtype: torch.dtype) -> None:
+    """Move and cast, all but what would overflow."""
+    decoder = network.mask_autoencoder if isinstance(network, CamSeg) else None
+    if dtype == torch.float16 and isinstance(decoder, PaletteAutoencoder):
+        cast_to_half(network.to(device), decoder)
+    else:
+        network.to(device=device, dtype=dtype)
