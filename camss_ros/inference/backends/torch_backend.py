@@ -140,7 +140,9 @@ class TorchBackend(Backend):
 
 def _move(network: CamSeg | Twin, device: torch.device, dtype: torch.dtype) -> None:
     """Move and cast, all but what would overflow."""
-    decoder = network.mask_autoencoder if isinstance(network, CamSeg) else None
+    decoder = None
+    if isinstance(network, CamSeg) and network.fast_decoder is None:
+        decoder = network.mask_autoencoder
     if dtype == torch.float16 and isinstance(decoder, PaletteAutoencoder):
         cast_to_half(network.to(device), decoder)
     else:
