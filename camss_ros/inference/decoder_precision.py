@@ -119,10 +119,10 @@ def _take_own_dtype(stage: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...
 def _latents(autoencoder: PaletteAutoencoder) -> Tensor:
     """[2, C, 16, 16] scaled latents, of a label image and of noise."""
     device = autoencoder.colors.device
-    classes = torch.arange(_GRID**2, device=device).view(1, _GRID, _GRID) % len(autoencoder.colors)
     # a class for 2 x 2 latents, so that there are areas as well as borders
-    size = _GRID * autoencoder.stride
-    labels = nn.functional.interpolate(classes[None].float(), scale_factor=2 * autoencoder.stride)
-    encoded = autoencoder.encode(labels[0, :, :size, :size].long())
+    side = _GRID // 2
+    classes = torch.arange(side**2, device=device) % len(autoencoder.colors)
+    block = torch.ones(2 * autoencoder.stride, 2 * autoencoder.stride, device=device).long()
+    encoded = autoencoder.encode(torch.kron(classes.view(side, side), block)[None])
     noise = torch.randn(encoded.shape, generator=torch.Generator().manual_seed(0))
     return torch.cat([encoded, noise.to(device)])
