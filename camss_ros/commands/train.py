@@ -64,6 +64,17 @@ def twin(
     _run(TwinTrainingConfig, train_twin, config, output, overrides, root)
 
 
+@app.command()
+def decoder(
+    config: ConfigFile, output: Output, overrides: Overrides = None, root: Root = None
+) -> None:
+    """Distil a fast mask decoder for a model with the official KL autoencoder."""
+    from camss_ros.training.config import DecoderTrainingConfig
+    from camss_ros.training.train_decoder import train_decoder
+
+    _run(DecoderTrainingConfig, train_decoder, config, output, overrides, root)
+
+
 def _run(
     kind: type[Config],
     train: Callable[[Config, Path], Any],

@@ -63,7 +63,8 @@ class _ResidualBlock(nn.Module):
         return functional.relu(x + self.norm2(self.conv2(h)))
 
 
-def _residual_blocks(channels: int, depth: int) -> nn.Sequential:
+def residual_blocks(channels: int, depth: int) -> nn.Sequential:
+    """`depth` residual blocks of two convolutions: [B, channels, h, w] -> the same."""
     return nn.Sequential(*(_ResidualBlock(channels) for _ in range(depth)))
 
 
@@ -80,7 +81,7 @@ class Encoder(nn.Module):
                 nn.Conv2d(channels, width, 3, stride=stride, padding=1, bias=False),
                 nn.BatchNorm2d(width),
                 nn.ReLU(),
-                _residual_blocks(width, depth),
+                residual_blocks(width, depth),
             ]
             channels, stride = width, 2
         self.stages = nn.Sequential(*stages)
@@ -99,7 +100,7 @@ class Decoder(nn.Module):
         self.stem = nn.Conv2d(config.latent_channels, widths[0], 3, padding=1)
         stages: list[nn.Module] = []
         for index, (width, depth) in enumerate(zip(widths, depths, strict=True)):
-            stages.append(_residual_blocks(width, depth))
+            stages.append(residual_blocks(width, depth))
             if index + 1 < len(widths):
                 stages += [nn.Conv2d(width, 4 * widths[index + 1], 1), nn.PixelShuffle(2)]
         self.stages = nn.Sequential(*stages)

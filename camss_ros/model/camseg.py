@@ -18,6 +18,7 @@ from torch.nn import functional
 from camss_ros.model.autoencoder import MaskAutoencoder, MaskAutoencoderConfig
 from camss_ros.model.backbone import FusedTokenizer
 from camss_ros.model.denoiser import Denoiser
+from camss_ros.model.fast_decoder import FastDecoder, FastDecoderConfig
 from camss_ros.model.image_autoencoder import ImageAutoencoderConfig, PaletteAutoencoder
 from camss_ros.model.label_class import LabelClass
 from camss_ros.model.schedule import Prediction, Sampler, SamplingOptions, reveal_counts
@@ -76,6 +77,7 @@ class CamSegConfig:
             `input_size` only.
         prediction: what the denoiser's output is.
         learned_variance: the denoiser predicts variances as well.
+        fast_decoder: of the mask latents, in place of a decoder of colour images.
     """
 
     name: str
@@ -90,6 +92,7 @@ class CamSegConfig:
     denoiser: DenoiserConfig = DenoiserConfig()
     prediction: Prediction = "v"
     learned_variance: bool = False
+    fast_decoder: FastDecoderConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,8 @@ class CamSeg(nn.Module):
         config: sizes and label set.
 
     Raises:
-        ValueError: no tokenizer, and an autoencoder that cannot take its place.
+        ValueError: no tokenizer, and an autoencoder that cannot take its place; or a fast decoder
+            beside an autoencoder of labels.
     """
 
     def __init__(self, config: CamSegConfig) -> None:
@@ -144,6 +148,14 @@ class CamSeg(nn.Module):
             latent_channels * (2 if config.learned_variance else 1),
         )
         self.latent_channels = latent_channels
+        self.fast_decoder: FastDecoder | None = None
+        if config.fast_decoder is not None:
+            if not isinstance(self.mask_autoencoder, PaletteAutoencoder):
+                raise ValueError("fast_decoder stands for the decoder of a colour autoencoder only")
+            classes = len(self.mask_autoencoder.colors)
+            self.fast_decoder = FastDecoder(
+                config.fast_decoder, latent_channels, classes, self.stride
+            )
 
     @classmethod
     def from_pretrained(cls, model: str | Path) -> CamSeg:
@@ -251,7 +263,8 @@ class CamSeg(nn.Module):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latent map [B, C, h, w] -> class probabilities [B, classes, H, W] float32."""
-        return self.mask_autoencoder.decode(latents).float().softmax(dim=1)
+        decoder = self.fast_decoder or self.mask_autoencoder.decode
+        return decoder(latents).float().softmax(dim=1)
 
     def draw_latents(
         self,

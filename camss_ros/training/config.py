@@ -14,6 +14,7 @@ import yaml
 from camss_ros.data.augmentation import AugmentationOptions
 from camss_ros.model.autoencoder import MaskAutoencoderConfig
 from camss_ros.model.camseg import CamSegConfig
+from camss_ros.model.fast_decoder import FastDecoderConfig
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.model.strict_decode import decode
 from camss_ros.model.twin import TwinConfig
@@ -211,7 +212,33 @@ class TwinTrainingConfig:
             _at_least(name, getattr(self, name), 0)
 
 
-Config = TypeVar("Config", AutoencoderConfig, SegmenterConfig, TwinTrainingConfig)
+@dataclass(frozen=True)
+class DecoderTrainingConfig:
+    """A training of a fast mask decoder (`model/fast_decoder.py`).
+
+    Attributes:
+        data, loop: see there.
+        start_from: the model that gets it (directory or Hub id), whose KL decoder it learns from.
+        decoder: its size.
+        augmentation: of the labels; photometry does not matter.
+        noise: largest deviation of the noise that is added to the latents of label images, whose
+            own deviation is about 1; those that the denoiser draws are not exact either.
+    """
+
+    data: DataConfig
+    loop: LoopOptions
+    start_from: str
+    decoder: FastDecoderConfig = FastDecoderConfig()
+    augmentation: AugmentationOptions = AugmentationOptions(size=(256, 256), recolour=0.0)
+    noise: float = 0.5
+
+    def __post_init__(self) -> None:
+        _at_least("noise", self.noise, 0)
+
+
+Config = TypeVar(
+    "Config", AutoencoderConfig, SegmenterConfig, TwinTrainingConfig, DecoderTrainingConfig
+)
 
 
 def load_config(kind: type[Config], path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -248,7 +275,9 @@ def load_config(kind: type[Config], path: Path, overrides: Sequence[str] = ()) -
         raise ConfigError(f"{path}: {error}") from error
 
 
-def config_text(config: AutoencoderConfig | SegmenterConfig | TwinTrainingConfig) -> str:
+def config_text(
+    config: AutoencoderConfig | SegmenterConfig | TwinTrainingConfig | DecoderTrainingConfig,
+) -> str:
     """The configuration in full as YAML that `load_config` reads back."""
     return yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False)
 

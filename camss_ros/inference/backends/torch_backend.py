@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from camss_ros.inference.backends.base import Backend, Carry, StageDone
+from camss_ros.inference.decoder_precision import cast_to_half
 from camss_ros.inference.frame_ops import resize_frame
 from camss_ros.model.camseg import CamSeg, SamplingPlan
+from camss_ros.model.image_autoencoder import PaletteAutoencoder
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.model.twin import Twin
 
@@ -42,7 +44,7 @@ class TorchBackend(Backend):
     ) -> None:
         self.name = "compile" if compiled else "torch"
         self.device, self.dtype = device, dtype
-        network.to(device=device, dtype=dtype)
+        _move(network, device, dtype)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._network = cast(CamSeg, network)  # a Twin has the same stages
         self.size = size
@@ -162,3 +164,14 @@ def _join(latents: list[Tensor | None]) -> Tensor | None:
     """[samples, C, h, w] of each frame -> [samples * B, C, h, w] as `CamSeg.draw_from` has them."""
     given = [each for each in latents if each is not None]
     return torch.stack(given, dim=1).flatten(0, 1) if given else None
+
+
+def _move(network: CamSeg | Twin, device: torch.device, dtype: torch.dtype) -> None:
+    """Move and cast, all but what would overflow."""
+    decoder = None
+    if isinstance(network, CamSeg) and network.fast_decoder is None:
+        decoder = network.mask_autoencoder
+    if dtype == torch.float16 and isinstance(decoder, PaletteAutoencoder):
+        cast_to_half(network.to(device), decoder)
+    else:
+        network.to(device=device, dtype=dtype)

@@ -1,0 +1,143 @@
+"""Train a fast mask decoder to do what the KL decoder of a model does."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from camss_ros.data.data_error import DataError
+from camss_ros.model.camseg import CamSeg
+from camss_ros.model.checkpoint import ModelError
+from camss_ros.model.fast_decoder import FastDecoder
+from camss_ros.model.image_autoencoder import PaletteAutoencoder
+from camss_ros.training.config import DecoderTrainingConfig
+from camss_ros.training.global_batch import global_sum
+from camss_ros.training.loop import Training, make_accelerator, train
+from camss_ros.training.samples import (
+    Pairs,
+    TrainingSamples,
+    open_pairs,
+    synthetic_scenes,
+    validation_scores,
+)
+from camss_ros.training.start import with_classes
+
+
+def train_decoder(config: DecoderTrainingConfig, output: Path) -> CamSeg:
+    """Train on label images and write `output`; return the model with the averaged decoder.
+
+    Raises:
+        DataError, LabelSetError, TrainingError: see `loop.train`.
+        ModelError: the model can't be read, or needs no fast decoder.
+    """
+    accelerator = make_accelerator(config.loop)
+    network = CamSeg.from_pretrained(config.start_from)
+    pairs, validation, classes = open_pairs(config.data)
+    with_classes(network.config, classes)
+    height, width = config.augmentation.size
+    if height % network.stride or width % network.stride:
+        raise DataError(f"augmentation.size must be multiples of {network.stride}")
+    shape = (network.latent_channels, height // network.stride, width // network.stride)
+
+    def draw(index: int, step: np.random.Generator, sample: np.random.Generator) -> dict[str, Any]:
+        deviation = np.float32(sample.uniform(0, config.noise))
+        return {"noise": deviation * sample.standard_normal(shape, np.float32)}
+
+    synthetic = synthetic_scenes(config.data, classes, pairs[0][1].shape)  # type: ignore[arg-type]
+    samples = TrainingSamples(
+        pairs, config.data, classes, synthetic, config.augmentation,
+        config.loop.batch, config.loop.seed, draw,
+    )  # fmt: skip
+    training = DecoderTraining(network, config, validation)
+    average = train(training, samples, output, config.loop, accelerator, config.data.workers)
+    assert isinstance(average, FastDecoder)
+    return with_fast_decoder(network, average)
+
+
+def with_fast_decoder(network: CamSeg, decoder: FastDecoder) -> CamSeg:
+    """The network with this decoder in place of its own, on the CPU."""
+    with torch.device("meta"):
+        complete = CamSeg(dataclasses.replace(network.config, fast_decoder=decoder.config))
+    own = network.state_dict().items()
+    state = {name: value.cpu() for name, value in own if not name.startswith("fast_decoder.")}
+    state |= {f"fast_decoder.{name}": value.cpu() for name, value in decoder.state_dict().items()}
+    complete.load_state_dict(state, assign=True)
+    return complete.eval().requires_grad_(False)
+
+
+class DecoderTraining(Training):
+    """Cross-entropy of the class probabilities that the KL decoder gives the same latents.
+
+    The latents are those of label images, more or less noisy.
+
+    Args:
+        network: whose KL decoder is learned from.
+        config: of the training.
+        validation: frames whose labels are encoded, decoded and compared.
+
+    Raises:
+        ModelError: the network decodes without colours, which is fast already.
+    """
+
+    def __init__(self, network: CamSeg, config: DecoderTrainingConfig, validation: Pairs) -> None:
+        super().__init__()
+        autoencoder = network.mask_autoencoder
+        if not isinstance(autoencoder, PaletteAutoencoder):
+            raise ModelError(
+                f"start_from: the decoder of {network.config.name} gives class logits already; "
+                "only a model with the KL autoencoder of colour images gains by a fast one"
+            )
+        torch.manual_seed(config.loop.seed)
+        decoder = FastDecoder(
+            config.decoder, network.latent_channels, len(autoencoder.colors), network.stride
+        )
+        self.model: FastDecoder = decoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.teacher = autoencoder.requires_grad_(False).eval()
+        self._network, self._validation = (network,), validation  # a tuple: no part of the module
+
+    def train(self, mode: bool = True) -> DecoderTraining:
+        """Training mode, but for the teacher."""
+        super().train(mode)
+        self.teacher.eval()
+        return self
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        labels = batch["labels"].long()
+        with torch.no_grad(), torch.autocast(labels.device.type, enabled=False):
+            latents = self.teacher.encode(labels) + batch["noise"]
+            wanted = self.teacher.decode(latents).softmax(dim=1)
+        logits = self.model(latents).float()
+        error = -(wanted * logits.log_softmax(dim=1)).sum(dim=1)
+        agreeing = (logits.argmax(dim=1) == wanted.argmax(dim=1)).float()
+        parts = [error.sum(), agreeing.sum(), torch.ones_like(error).sum()]
+        sums = global_sum(torch.stack(parts))
+        return {"loss": sums[0] / sums[2], "agreement": sums[1] / sums[2]}
+
+    def validate(self, average: nn.Module, accelerator: Accelerator) -> dict[str, float]:
+        """IoU with the labels, and the share of pixels whose class is the KL decoder's."""
+        assert isinstance(average, FastDecoder)
+        config = self._network[0].config
+        counts = torch.zeros(2, device=accelerator.device)
+
+        def reconstruct(_: Tensor, labels: Tensor) -> Tensor:
+            latents = self.teacher.encode(labels)
+            wanted = self.teacher.decode(latents).argmax(dim=1)
+            classes = average(latents).argmax(dim=1)
+            counts.add_(torch.stack([(classes == wanted).sum(), torch.ones_like(wanted).sum()]))
+            return classes
+
+        scores = validation_scores(
+            self._validation, len(config.label_set), reconstruct, accelerator, config.input_size
+        )
+        agreeing, pixels = accelerator.reduce(counts, "sum").tolist()
+        return {**scores, "agreement": agreeing / pixels}
+
+    def write(self, average: nn.Module, directory: Path) -> None:
+        assert isinstance(average, FastDecoder)
+        with_fast_decoder(self._network[0], average).save_pretrained(directory)
