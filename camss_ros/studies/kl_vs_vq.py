@@ -21,7 +21,7 @@ from camss_ros.evaluation.result_folder import write_atomically
 from camss_ros.model.autoencoder import MaskAutoencoderConfig
 from camss_ros.studies.figure import new_figure, save_figure
 from camss_ros.studies.mask_autoencoders import COMMITMENT_WEIGHT, KL_WEIGHT, Builder, variants
-from camss_ros.studies.page import markdown_table, paragraph
+from camss_ros.studies.page import command_block, markdown_table, paragraph
 from camss_ros.studies.result_rows import ResultRows
 from camss_ros.studies.train_masks import (
     THIN_CLASSES,
@@ -185,9 +185,7 @@ def _page(
         is a gain.""")
     return f"""# Label images through autoencoders: KL against VQ, one-hot against palette
 
-```
-{command}
-```
+{command_block(command)}
 
 {method}
 

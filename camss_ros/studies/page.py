@@ -25,6 +25,11 @@ def number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
+def command_block(command: str) -> str:
+    """The command that a page was written by, and for the test of the pages why it is not run."""
+    return f"<!-- not run: it has written this page, which takes long -->\n```sh\n{command}\n```"
+
+
 def command_line(*words: str, **options: object) -> str:
     """`camss-ros WORDS --option value ...` as a shell reads it; options that are None are left out.
 

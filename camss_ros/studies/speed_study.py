@@ -25,7 +25,7 @@ from camss_ros.inference.device import select_device
 from camss_ros.inference.official_procedure import STEPS
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.model.schedule import SamplingOptions
-from camss_ros.studies.page import markdown_table, paragraph
+from camss_ros.studies.page import command_block, markdown_table, paragraph
 from camss_ros.studies.result_rows import ResultRows
 
 # `auto` would build graphs of a gigabyte and run the network dozens of times for one comparison.
@@ -168,7 +168,7 @@ def _page(
         f"Load average: {row['load_average']}.\n"
         for section, row in shown
     ]
-    return f"# Speed\n\n```\n{command}\n```\n\n{method}\n\n" + "\n".join(parts)
+    return f"# Speed\n\n{command_block(command)}\n\n{method}\n\n" + "\n".join(parts)
 
 
 def verdict(holds: bool) -> str:

@@ -20,7 +20,7 @@ from camss_ros.evaluation.result_folder import write_atomically
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.studies.figure import new_figure, save_figure
-from camss_ros.studies.page import markdown_table, number, paragraph
+from camss_ros.studies.page import command_block, markdown_table, number, paragraph
 from camss_ros.studies.result_rows import ResultRows
 
 STEPS = (1, 2, 4, 8, 25, 100)
@@ -186,9 +186,7 @@ def _page(
         {by_steps[0].sampling.start}.""")
     return f"""# Sampling steps and samplers
 
-```
-{command}
-```
+{command_block(command)}
 
 {method}
 

@@ -19,7 +19,7 @@ from camss_ros.inference.clip import MAX_GAP, SCENE_CHANGE
 from camss_ros.inference.segmenter import Segmentation, Segmenter
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.studies.figure import new_figure, save_figure
-from camss_ros.studies.page import markdown_table, number, paragraph
+from camss_ros.studies.page import command_block, markdown_table, number, paragraph
 from camss_ros.studies.result_rows import ResultRows
 
 STEPS = (1, 2, 4)
@@ -164,9 +164,7 @@ def _page(
         how many did begin from the frame before.""")
     return f"""# Warm start over a clip
 
-```
-{command}
-```
+{command_block(command)}
 
 {method}
 
