@@ -249,8 +249,9 @@ def test_without_names_there_is_one_camera_with_the_plain_topics(
     running = start(cameras=rclpy.Parameter("cameras", kind, value))
     wait_until(lambda: running.node._state == "active", "the node active")
     assert [camera.name for camera in running.node.cameras] == [""]
-    topics = {name for name, _ in running.node.get_topic_names_and_types()}
-    assert {"/image", "/camera_info", "/segmentation/mask", "/segmentation/status"} <= topics
+    wanted = {"/image", "/camera_info", "/segmentation/mask", "/segmentation/status"}
+    names = running.node.get_topic_names_and_types
+    wait_until(lambda: wanted <= {name for name, _ in names()}, "the topics")
 
 
 def test_names_are_checked_and_stay(start: Callable[..., Running]) -> None:

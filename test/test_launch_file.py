@@ -103,7 +103,8 @@ def test_every_argument_is_described(name: str) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_arguments_of_parameters_tell_default_and_values_of_the_code(name: str) -> None:
     specs = {spec.name: spec for spec in SPECS}
-    found = {n: a for n, a in arguments(name).items() if n in specs}
+    # `cameras` of multi_camera.launch.py starts a node for each, which the parameter does not
+    found = {n: a for n, a in arguments(name).items() if n in specs and n != "cameras"}
     assert {"model", "device", "backend", "steps"} <= set(found)
     for argument_name, argument in found.items():
         spec = specs[argument_name]

@@ -28,6 +28,8 @@ from camss_ros.nodes.outputs import Outputs
 from camss_ros.nodes.parameters import NodeParameters
 from camss_ros.nodes.qos import PROFILES
 
+_SILENCE = 1.0  # s without an image after which publishers that do not match are looked for
+
 
 @dataclass(frozen=True)
 class Arrival:
@@ -143,10 +145,16 @@ class Camera:
         self.info = message
 
     def _on_incompatible_qos(self, event: Any) -> None:
+        self._tell_mismatch()
+
+    def _tell_mismatch(self) -> None:
+        """Log once which publisher does not match, as soon as the ROS graph knows its name."""
         for subscription in self._subscriptions:
             reason = self._explain(subscription)
-            if "incompatible" in reason:
-                self.warn("incompatible_qos", reason)
+            nameless = "_NODE_NAME_UNKNOWN_" in reason
+            if "incompatible" in reason and not (nameless or self._mismatch_told):
+                self._mismatch_told = True
+                self._log.warning(self._named + reason)
 
     def _explain(self, subscription: Any) -> str:
         kind = subscription.msg_type
@@ -191,7 +199,7 @@ class Camera:
         """What was is not part of the next report."""
         self._reported = self.counter.snapshot()
         self._reported_at = self._last_image = time.monotonic()
-        self._silent = False
+        self._silent = self._mismatch_told = False
         self.latencies.clear()
 
     def report(
@@ -203,6 +211,9 @@ class Camera:
         the same for every camera, or None while no images are expected.
         """
         counts, now = self.counter.snapshot(), time.monotonic()
+        if self._subscriptions and now - self._last_image > _SILENCE and not self._mismatch_told:
+            # the event may come before the ROS graph knows the publisher
+            self._tell_mismatch()
         found = []
         if shared is not None:
             found = assess(self._observe(counts, now, shared), self._parameters)
