@@ -66,7 +66,7 @@ class SpeedSettings:
     official_model: str = "cam-seg-base"
     official_steps: int = STEPS
     official_turns: Mapping[tuple[int, int], int] = field(
-        default_factory=lambda: {(256, 256): 5, (768, 768): 2}
+        default_factory=lambda: {(256, 256): 3, (768, 768): 1}
     )
     node: NodeSettings = NodeSettings()
     steady_frames: int = 5000
