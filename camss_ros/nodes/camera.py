@@ -74,6 +74,7 @@ class Camera:
         self._subscriptions: list[Any] = []
         self._status = status_type()
         self._status_lock = threading.Lock()
+        self._silent = self._mismatch_told = False
         self.reset_reports()
 
     def warn(self, kind: str, text: str) -> None:
