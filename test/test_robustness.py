@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from camss_ros.cli import app
 from camss_ros.data.corruptions import CORRUPTIONS
 from camss_ros.data.label_sets import load_label_set
-from camss_ros.evaluation.conditions import Condition, EveryNth, data_conditions
+from camss_ros.evaluation.conditions import Condition, data_conditions
+from camss_ros.evaluation.evaluate import EveryNth
 from camss_ros.evaluation.official_curves import CURVES, LOWEST
 from camss_ros.evaluation.robustness import score_conditions, summarize
 from camss_ros.inference.segmenter import Segmentation

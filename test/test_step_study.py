@@ -11,12 +11,12 @@ from typer.testing import CliRunner
 from camss_ros.cli import app
 from camss_ros.data.datasets import open_data
 from camss_ros.data.label_sets import load_label_set
-from camss_ros.evaluation.evaluate import evaluate
+from camss_ros.evaluation.evaluate import EveryNth, evaluate
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.model.checkpoint import weights_hash
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.studies import step_study
-from camss_ros.studies.step_study import EveryNth, iteration_rows, step_rows, study_steps
+from camss_ros.studies.step_study import iteration_rows, step_rows, study_steps
 
 CAMVID = load_label_set("camvid11")
 SETTINGS = {

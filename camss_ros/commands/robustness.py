@@ -66,10 +66,10 @@ def robustness(
     from camss_ros.data.label_sets import load_label_set
     from camss_ros.evaluation.conditions import (
         GROUPS,
-        EveryNth,
         data_conditions,
         viewpoint_conditions,
     )
+    from camss_ros.evaluation.evaluate import EveryNth
     from camss_ros.evaluation.result_folder import begin_results, finish_results
     from camss_ros.evaluation.robustness import METRICS, SUMMARY_FILE, score_conditions, summarize
     from camss_ros.inference.segmenter import Segmenter

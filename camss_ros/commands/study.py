@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,9 @@ from camss_ros.commands.options import (
     Steps,
     fail,
 )
+
+if TYPE_CHECKING:
+    from camss_ros.inference.segmenter import Segmenter
 
 app = typer.Typer(
     help="Comparisons of many runs, as a page, a plot and JSON. The same command goes on where a "
@@ -46,10 +49,11 @@ def steps(
     from rich.progress import Progress
 
     from camss_ros.data.datasets import open_data
+    from camss_ros.evaluation.evaluate import EveryNth
     from camss_ros.inference.segmenter import Segmenter
-    from camss_ros.model.checkpoint import ModelError, weights_hash
+    from camss_ros.model.checkpoint import ModelError
     from camss_ros.studies.page import command_line
-    from camss_ros.studies.step_study import EveryNth, study_steps
+    from camss_ros.studies.step_study import study_steps
 
     command = command_line(
         "study", "steps", data=data, root=root, split=split, label_set=label_set,
@@ -68,11 +72,7 @@ def steps(
                 "every": every,
                 "frames": len(frames),
             },
-            "model": {
-                "name": segmenter.model_name,
-                "sha256": weights_hash(model),
-                "dtype": str(segmenter.dtype).removeprefix("torch."),
-            },
+            "model": _model_facts(segmenter, model),
             "seed": seed,
         }
         with Progress() as bar:
@@ -104,7 +104,7 @@ def warm_start(
 
     from camss_ros.data.datasets import open_data
     from camss_ros.inference.segmenter import Segmenter
-    from camss_ros.model.checkpoint import ModelError, weights_hash
+    from camss_ros.model.checkpoint import ModelError
     from camss_ros.studies.page import command_line
     from camss_ros.studies.warm_start import study_warm_start
 
@@ -124,11 +124,7 @@ def warm_start(
                 "label_set": clip.label_set.name,
                 "frames": len(clip),
             },
-            "model": {
-                "name": segmenter.model_name,
-                "sha256": weights_hash(model),
-                "dtype": str(segmenter.dtype).removeprefix("torch."),
-            },
+            "model": _model_facts(segmenter, model),
         }
         with Progress() as bar:
             task = bar.add_task("frames of all rows", total=None)
@@ -139,6 +135,17 @@ def warm_start(
     except (ModelError, ValueError, OSError) as error:
         fail(error)
     typer.echo(f"wrote {output}")
+
+
+def _model_facts(segmenter: Segmenter, model: str) -> dict[str, str]:
+    """What scores depend on of a model, as JSON values."""
+    from camss_ros.model.checkpoint import weights_hash
+
+    return {
+        "name": segmenter.model_name,
+        "sha256": weights_hash(model),
+        "dtype": str(segmenter.dtype).removeprefix("torch."),
+    }
 
 
 @app.command("kl-vs-vq")
@@ -159,12 +166,12 @@ def kl_vs_vq(
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn, track
 
     from camss_ros.data.datasets import open_data
+    from camss_ros.evaluation.evaluate import EveryNth
     from camss_ros.inference.device import select_device, select_dtype
     from camss_ros.model.autoencoder import MaskAutoencoderConfig
     from camss_ros.studies.kl_vs_vq import study_kl_vs_vq
     from camss_ros.studies.mask_autoencoders import variants
     from camss_ros.studies.page import command_line
-    from camss_ros.studies.step_study import EveryNth
     from camss_ros.studies.train_masks import MaskTraining, StudyError
 
     command = command_line(

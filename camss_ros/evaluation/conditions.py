@@ -41,19 +41,6 @@ class Condition:
         return f"{self.group}-{self.corruption}-{self.level}"
 
 
-class EveryNth:
-    """Every n-th of some frames."""
-
-    def __init__(self, frames: LabeledFrames, every: int) -> None:
-        self._frames, self._indices = frames, range(0, len(frames), every)
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, str]:
-        return self._frames[self._indices[index]]
-
-
 class CorruptedFrames:
     """Frames with one corruption at one level; the labels stay."""
 

@@ -28,6 +28,19 @@ class LabeledFrames(Protocol):
     def __getitem__(self, index: int, /) -> tuple[np.ndarray, np.ndarray, str]: ...
 
 
+class EveryNth:
+    """Every n-th of some frames."""
+
+    def __init__(self, frames: LabeledFrames, every: int) -> None:
+        self._frames, self._indices = frames, range(0, len(frames), every)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, str]:
+        return self._frames[self._indices[index]]
+
+
 class FrameSegmenter(Protocol):
     """The part of `Segmenter` that an evaluation uses."""
 

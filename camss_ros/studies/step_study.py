@@ -76,20 +76,6 @@ def iteration_rows(iterations: Sequence[int] = ITERATIONS) -> list[StudyRow]:
     return [StudyRow("iterations", count, replace(start, iterations=count)) for count in iterations]
 
 
-class EveryNth:
-    """Every n-th of some frames."""
-
-    def __init__(self, frames: LabeledFrames, every: int) -> None:
-        self._frames = frames
-        self._indices = range(0, len(frames), every)
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    def __getitem__(self, index: int) -> Any:
-        return self._frames[self._indices[index]]
-
-
 def study_steps(
     segmenter: Segmenter,
     frames: LabeledFrames,
@@ -118,20 +104,15 @@ def study_steps(
     by_steps, by_iterations = step_rows(steps), iteration_rows(iterations)
     samplings = {row.key: row.sampling for row in (*by_steps, *by_iterations)}
     results = ResultRows(output / "steps.json", settings)
-    total = len(samplings) * len(frames)
-    for index, (key, sampling) in enumerate(samplings.items()):
-        before = index * len(frames)
-        if key not in results:
-            segmenter.sampling = sampling
-            evaluation = evaluate(
-                segmenter, frames, label_set,
-                progress=lambda done, before=before: progress(before + done, total),  # type: ignore[misc]
-            )  # fmt: skip
-            scores = evaluation_report(evaluation, label_set)
-            del scores["seconds_per_frame"], scores["flicker"]
-            results.add(key, {"sampling": asdict(sampling), **scores})
-        progress(before + len(frames), total)
-    results.finish()
+
+    def score(sampling: SamplingOptions, frame_done: Callable[[int], None]) -> dict[str, Any]:
+        segmenter.sampling = sampling
+        evaluation = evaluate(segmenter, frames, label_set, progress=frame_done)
+        scores = evaluation_report(evaluation, label_set)
+        del scores["seconds_per_frame"], scores["flicker"]
+        return {"sampling": asdict(sampling), **scores}
+
+    results.score_each(samplings, len(frames), score, progress)
     _plot(by_steps, results, output / "steps.png")
     page = _page(by_steps, by_iterations, results, label_set, settings, command)
     write_atomically(output / "steps.md", page.encode())

@@ -91,19 +91,12 @@ def study_warm_start(
     """
     rows = warm_rows(steps, start_times)
     results = ResultRows(output.with_suffix(".json"), settings)
-    total = len(rows) * len(clip)
-    for index, row in enumerate(rows):
-        before = index * len(clip)
-        if row.key not in results:
-            results.add(
-                row.key,
-                _scores(
-                    segmenter, row.sampling, clip, label_set,
-                    lambda done, before=before: progress(before + done, total),  # type: ignore[misc]
-                ),
-            )  # fmt: skip
-        progress(before + len(clip), total)
-    results.finish()
+
+    def score(sampling: SamplingOptions, frame_done: Callable[[int], None]) -> dict[str, Any]:
+        return _scores(segmenter, sampling, clip, label_set, frame_done)
+
+    samplings = {row.key: row.sampling for row in rows}
+    results.score_each(samplings, len(clip), score, progress)
     _plot(rows, results, output.with_suffix(".png"))
     page = _page(rows, results, label_set, output.with_suffix(".png").name, settings, command)
     write_atomically(output, page.encode())
