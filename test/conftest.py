@@ -1,7 +1,8 @@
 """Fixtures for every test."""
 
-import hashlib
+import itertools
 import os
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -37,12 +38,21 @@ def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+# Up to 101 the ports stay below those that Linux hands out by itself. Each run has its own order,
+# so that two of them seldom hear each other, and uses no domain again before it has used all.
+_DOMAINS = itertools.cycle(random.Random(os.getpid()).sample(range(1, 102), 101))
+
+
+@pytest.fixture
+def domain_id() -> int:
+    """A ROS domain for the test: what is left of the graph of another one is not seen."""
+    return next(_DOMAINS)
+
+
 @pytest.fixture(scope="module")
-def domain_id(request: pytest.FixtureRequest) -> int:
-    """A ROS domain for each test module and run, so that two runs do not hear each other."""
-    key = f"{request.node.nodeid} {os.getpid()}"
-    # Up to 101 the ports stay below those that Linux hands out by itself.
-    return 1 + int(hashlib.sha256(key.encode()).hexdigest(), 16) % 100
+def module_domain_id() -> int:
+    """A ROS domain for the tests of a module that talk to one node."""
+    return next(_DOMAINS)
 
 
 @pytest.fixture(scope="session")
@@ -78,7 +88,7 @@ def model(tiny_model: CamSeg, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def spawn(domain_id: int) -> Iterator[Callable[..., Any]]:
+def spawn(module_domain_id: int) -> Iterator[Callable[..., Any]]:
     """Starts segmenter processes, with parameters by keyword, that end with the module."""
     from segmenter_process import Process  # ROS only for the tests that need it
 
@@ -88,7 +98,7 @@ def spawn(domain_id: int) -> Iterator[Callable[..., Any]]:
         # whatever else is installed, and without measuring it
         for name, value in {"backend": "torch", **parameters}.items():
             arguments += ("-p", f"{name}:={value}")
-        processes.append(Process(domain_id, "--ros-args", *arguments))
+        processes.append(Process(module_domain_id, "--ros-args", *arguments))
         return processes[-1]
 
     yield spawn_one

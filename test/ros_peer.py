@@ -110,12 +110,16 @@ class RosPeer:
     def _call(self, kind: type, service: str, request: Any) -> Any:
         """Call a service of the segmenter; None if the request or the answer got lost.
 
-        DDS loses them when the server does not know both ends of the client yet.
+        DDS loses them when the server does not know both ends of the client yet. A client that
+        finds no service is made anew: Fast DDS says so for ever when it has missed the end of
+        one of two endpoints.
         """
         client = self._clients.get(service)
         if client is None:
             client = self._clients[service] = self.node.create_client(kind, service)
-        assert client.wait_for_service(TIMEOUT), f"no service {service}"
+        if not client.wait_for_service(ANSWER_TIME):
+            self.node.destroy_client(self._clients.pop(service))
+            return None
         future = client.call_async(request)
         end = time.monotonic() + ANSWER_TIME
         while not future.done() and time.monotonic() < end:
@@ -134,10 +138,14 @@ class RosPeer:
     def transition(self, transition: int) -> bool:
         """Make a lifecycle transition; whether it succeeded."""
         request = ChangeState.Request(transition=Transition(id=transition))
-        while (answer := self._call(ChangeState, "segmenter/change_state", request)) is None:
-            if self.state() == GOALS[transition]:
-                return True
-        return answer.success
+
+        def made() -> tuple[bool] | None:
+            answer = self._call(ChangeState, "segmenter/change_state", request)
+            if answer is not None:
+                return (answer.success,)
+            return (True,) if self.state() == GOALS[transition] else None
+
+        return wait_until(made, f"transition {transition}")[0]
 
     def set_parameter(self, name: str, value: Any) -> SetParametersResult:
         """Set a parameter of the segmenter."""

@@ -47,8 +47,8 @@ def node(spawn: Callable[..., Process], model: Path) -> Respawn:
 
 
 @pytest.fixture(scope="module")
-def peer(domain_id: int) -> Iterator[RosPeer]:
-    peer = RosPeer(domain_id, namespace="/again")
+def peer(module_domain_id: int) -> Iterator[RosPeer]:
+    peer = RosPeer(module_domain_id, namespace="/again")
     yield peer
     peer.close()
 

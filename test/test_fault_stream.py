@@ -32,9 +32,9 @@ WARN_NO_IMAGE = 1.0  # s
 
 
 @pytest.fixture(scope="module")
-def camera(spawn: Callable[..., Process], model: Path, domain_id: int) -> Iterator[Camera]:
+def camera(spawn: Callable[..., Process], model: Path, module_domain_id: int) -> Iterator[Camera]:
     process = spawn("-r", "__ns:=/front", model=model, device="cpu", warn_no_image=WARN_NO_IMAGE)
-    peer = RosPeer(domain_id, namespace="/front")
+    peer = RosPeer(module_domain_id, namespace="/front")
     process.wait_for_log("active: segmenting /front/image")
     yield Camera(peer, process)
     peer.close()
@@ -91,8 +91,8 @@ def _answered(camera: Camera) -> bool:
     return any(m.header == image.header for m in camera.peer.received["segmentation/mask"])
 
 
-def test_two_publishers_on_one_topic(camera: Camera, domain_id: int) -> None:
-    other = RosPeer(domain_id, namespace="/front")
+def test_two_publishers_on_one_topic(camera: Camera, module_domain_id: int) -> None:
+    other = RosPeer(module_domain_id, namespace="/front")
     try:
         second = other.publisher(Image, "image")
         other.connect(second)
@@ -205,12 +205,14 @@ signal.pause()
 
 
 @pytest.mark.parametrize("stopped", [False, True], ids=["idle", "stopped"])
-def test_a_subscriber_that_never_reads(camera: Camera, domain_id: int, stopped: bool) -> None:
+def test_a_subscriber_that_never_reads(
+    camera: Camera, module_domain_id: int, stopped: bool
+) -> None:
     """Reliable and keeping everything; the stopped one does not even acknowledge."""
     overlay = "/front/segmentation/overlay"
     idle = subprocess.Popen(
         [sys.executable, "-c", NEVER_READS.replace("STOPPED", str(stopped))],
-        env={**os.environ, "ROS_DOMAIN_ID": str(domain_id)},
+        env={**os.environ, "ROS_DOMAIN_ID": str(module_domain_id)},
         stdout=subprocess.PIPE,
     )
     try:

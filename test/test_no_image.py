@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -17,12 +15,6 @@ from scripted_node import Running, status
 from sensor_msgs.msg import CompressedImage, Image
 
 RELIABLE = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
-
-
-@pytest.fixture
-def domain_id(request: pytest.FixtureRequest) -> int:
-    """A domain for each test: the graph of the one before is not seen."""
-    return 1 + zlib.crc32(f"{request.node.nodeid} {os.getpid()}".encode()) % 100
 
 
 def explained(peer: RosPeer, *texts: str) -> DiagnosticStatus:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import time
-import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -29,12 +27,6 @@ from camss_ros.nodes.qos import LATCHED, PROFILES
 from camss_ros.nodes.reference import PAGES
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-
-
-@pytest.fixture
-def domain_id(request: pytest.FixtureRequest) -> int:
-    """A domain for each test: the graph of the one before is not seen."""
-    return 1 + zlib.crc32(f"{request.node.nodeid} {os.getpid()}".encode()) % 100
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -20,9 +20,9 @@ from camss_ros.nodes.qos import LATCHED
 
 
 @pytest.fixture(scope="module")
-def camera(spawn: Callable[..., Process], model: Path, domain_id: int) -> Iterator[Camera]:
+def camera(spawn: Callable[..., Process], model: Path, module_domain_id: int) -> Iterator[Camera]:
     process = spawn("-r", "__ns:=/front", model=model, device="cpu")
-    peer = RosPeer(domain_id, namespace="/front")
+    peer = RosPeer(module_domain_id, namespace="/front")
     process.wait_for_log("active: segmenting /front/image")
     yield Camera(peer, process)
     peer.close()
@@ -132,12 +132,12 @@ def test_a_bad_parameter_leaves_the_node_running_with_the_old_value(camera: Came
 
 
 def test_a_late_subscriber_gets_status_and_class_names(
-    camera: Camera, tiny_model: CamSeg, domain_id: int
+    camera: Camera, tiny_model: CamSeg, module_domain_id: int
 ) -> None:
     from camss_ros.msg import SegmenterStatus
 
     camera.segment(camera.next_image())
-    late = RosPeer(domain_id, namespace="/front")
+    late = RosPeer(module_domain_id, namespace="/front")
     try:
         late.listen(SegmenterStatus, "segmentation/status", LATCHED)
         assert late.wait_for("segmentation/status").segmented > 0
@@ -168,14 +168,14 @@ def test_the_overlay_shows_the_class_colours(camera: Camera) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_in_the_middle_of_an_image(
-    spawn: Callable[..., Process], model: Path, domain_id: int, number: int
+    spawn: Callable[..., Process], model: Path, module_domain_id: int, number: int
 ) -> None:
     from camss_ros.msg import SegmenterStatus
 
     namespace = f"busy{int(number)}"
     # So many steps that the node is busy with an image for seconds.
     process = spawn("-r", f"__ns:=/{namespace}", model=model, device="cpu", steps=1000, samples=64)
-    peer = RosPeer(domain_id, namespace=f"/{namespace}")
+    peer = RosPeer(module_domain_id, namespace=f"/{namespace}")
     try:
         image = peer.publisher(Image, "image")
         peer.listen(SegmenterStatus, "segmentation/status", LATCHED)
