@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from rclpy.node import NodeNameNonExistentError
 from rclpy.qos import ReliabilityPolicy
-from ros_peer import wait_until
+from ros_peer import rgb_image, wait_until
 from scripted_node import Running
 
+from camss_ros.commands.options import DEFAULT_STEPS
+from camss_ros.model.schedule import SamplingOptions
 from camss_ros.nodes.interfaces import (
     PUBLISHED,
     ROS_PUBLISHED,
@@ -115,6 +117,14 @@ def test_a_running_node_has_these_parameters(start: Callable[..., Running]) -> N
         described = node.describe_parameter(spec.name)
         assert described.description == spec.description
         assert described.read_only == (spec.change is Change.NEVER)
+
+
+def test_nodes_commands_and_python_sample_alike_by_default(node: Running) -> None:
+    image = rgb_image(1)
+    node.image.publish(image)
+    node.peer.wait_for_stamp("segmentation/mask", image)
+    assert node.segmenter.sampling == SamplingOptions()
+    assert SamplingOptions().steps == DEFAULT_STEPS
 
 
 def test_what_cannot_change_now_says_so(node: Running) -> None:

@@ -79,7 +79,7 @@ def test_a_folder_leaves_masks_overlays_and_a_summary(
     assert list(summary["class_share"].values()) == pytest.approx(shares / shares.sum())
     assert summary["scores"]["pixel_accuracy"] == pytest.approx(correct / known)
     assert summary["stages_ms"]["total"]["p50"] > 0
-    assert summary["settings"]["sampling"]["steps"] == 4
+    assert summary["settings"]["sampling"]["steps"] == 1
 
 
 def test_a_video_also_gives_an_overlay_video(model: Path, tmp_path: Path) -> None:

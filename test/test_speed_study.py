@@ -186,7 +186,7 @@ def test_command_writes_the_page_without_data(model, tmp_path, monkeypatch):
     )
     output = tmp_path / "out"
     arguments = [
-        "study", "speed", "--model", str(model), "--steps", "1", "--device", "cpu",
+        "study", "speed", "--model", str(model), "--steps", "2", "--device", "cpu",
         "--precision", "fp32", "--backend", "torch", "--output", str(output),
     ]  # fmt: skip
     result = CliRunner().invoke(app, arguments)
@@ -195,7 +195,7 @@ def test_command_writes_the_page_without_data(model, tmp_path, monkeypatch):
     page = (output / "speed.md").read_text()
     assert weights_hash(model) in page
     assert "## Frame after frame" in page
-    assert "--steps 1 --device cpu --precision fp32 --backend torch" in page
+    assert "--steps 2 --device cpu --precision fp32 --backend torch" in page
 
     result = CliRunner().invoke(app, [*arguments, "--data", "camvid"])
     assert result.exit_code == 1

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from camss_ros.commands.options import (
+    DEFAULT_STEPS,
     BackendName,
     Device,
     Model,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 def benchmark(
     model: Model = "camss-tiny",
-    steps: Steps = 4,
+    steps: Steps = DEFAULT_STEPS,
     sampler: SamplerName = "ddim",
     device: Device = "auto",
     precision: Precision = "auto",

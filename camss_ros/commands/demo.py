@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from camss_ros.commands.options import BackendName, Device, Model, SamplerName, Steps, fail
+from camss_ros.commands.options import (
+    DEFAULT_STEPS,
+    BackendName,
+    Device,
+    Model,
+    SamplerName,
+    Steps,
+    fail,
+)
 
 if TYPE_CHECKING:
     from camss_ros.data.recording import Recording
@@ -28,7 +36,7 @@ def demo(
     rate: Annotated[float, typer.Option(min=0, help="Frames sent a second; 0: its own.")] = 4.0,
     frames: Annotated[int, typer.Option(min=1, help="Frames sent at most.")] = 150,
     model: Model = "camss-tiny",
-    steps: Steps = 4,
+    steps: Steps = DEFAULT_STEPS,
     sampler: SamplerName = "ddim",
     device: Device = "auto",
     backend: BackendName = "auto",

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from camss_ros.commands.options import (
+    DEFAULT_STEPS,
     BackendName,
     DataLabels,
     DataName,
@@ -33,7 +34,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help="Split of the data set.")] = "val",
     label_set: DataLabels = None,
     model: Model = "camss-tiny",
-    steps: Steps = 4,
+    steps: Steps = DEFAULT_STEPS,
     sampler: SamplerName = "ddim",
     start: Start = 950,
     temperature: Temperature = 0.0,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from camss_ros.commands.options import (
+    DEFAULT_STEPS,
     BackendName,
     Device,
     Iterations,
@@ -88,7 +89,7 @@ def evaluate_bag(
         ),
     ] = None,
     model: Model = "camss-tiny",
-    steps: Steps = 4,
+    steps: Steps = DEFAULT_STEPS,
     sampler: SamplerName = "ddim",
     start_timestep: Annotated[
         int, typer.Option("--first-timestep", help="First timestep of sampling, 1 to 999.")

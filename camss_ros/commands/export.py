@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from camss_ros.commands.options import (
+    DEFAULT_STEPS,
     Device,
     Model,
     Precision,
@@ -32,7 +33,7 @@ def export(
         str, typer.Option("--format", help="onnx, openvino or tensorrt (unverified).")
     ] = "onnx",
     model: Model = "camss-tiny",
-    steps: Steps = 4,
+    steps: Steps = DEFAULT_STEPS,
     sampler: SamplerName = "ddim",
     start: Start = 950,
     samples: Samples = 1,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from camss_ros.commands.options import Model, Steps, fail, parse_size
+from camss_ros.commands.options import DEFAULT_STEPS, Model, Steps, fail, parse_size
 
 
 def info(
@@ -18,7 +18,7 @@ def info(
         str | None,
         typer.Option(metavar="HxW", help="Size of that frame. Default: the model's working size."),
     ] = None,
-    steps: Steps = 4,
+    steps: Steps = DEFAULT_STEPS,
 ) -> None:
     """Describe a model: label set, parameters, memory, hash of its weights, cost of a frame."""
     from rich.console import Console

@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 Model = Annotated[str, typer.Option(help="Bundled name, directory or Hub id.")]
+DEFAULT_STEPS = 1  # that of SamplingOptions, which needs torch
 Steps = Annotated[int, typer.Option(help="Denoiser evaluations for a token, 1 to 1000.")]
 SamplerName = Annotated[str, typer.Option("--sampler", help="ddim, dpm++2m or ddpm.")]
 Start = Annotated[int, typer.Option(help="First timestep, 1 to 999.")]

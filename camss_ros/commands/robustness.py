@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from camss_ros.commands.options import (
+    DEFAULT_STEPS,
     DataLabels,
     DataName,
     DataRoot,
@@ -48,7 +49,7 @@ def robustness(
         Path | None,
         typer.Option(help="Markdown page, plots beside it. Default: OUTPUT/robustness.md."),
     ] = None,
-    steps: Steps = 4,
+    steps: Steps = DEFAULT_STEPS,
     sampler: SamplerName = "ddim",
     temperature: Temperature = 0.0,
     samples: Samples = 1,

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from camss_ros.commands.options import (
+    DEFAULT_STEPS,
     BackendName,
     Device,
     Iterations,
@@ -30,7 +31,7 @@ def segment(
     ],
     output: Annotated[Path, typer.Option(help="Folder for masks, overlays and the summary.")],
     model: Model = "camss-tiny",
-    steps: Steps = 4,
+    steps: Steps = DEFAULT_STEPS,
     sampler: SamplerName = "ddim",
     samples: Samples = 1,
     temperature: Temperature = 0.0,

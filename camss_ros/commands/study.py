@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from camss_ros.commands.options import (
+    DEFAULT_STEPS,
     BackendName,
     DataLabels,
     DataName,
@@ -226,7 +227,7 @@ def speed(
     root: Annotated[Path | None, typer.Option(help="Its folder.")] = None,
     split: Annotated[str, typer.Option(help="Split of the data set.")] = "val",
     model: Model = "camss-tiny",
-    steps: Steps = 4,
+    steps: Steps = DEFAULT_STEPS,
     device: Device = "auto",
     precision: Precision = "auto",
     backend: BackendName = "auto",
@@ -259,7 +260,8 @@ def speed(
         fail("--data and --root go together")
     command = command_line(
         "study", "speed", data=data, root=root, split=None if data is None else split,
-        model=Path(model) if "/" in model else model, steps=None if steps == 4 else steps,
+        model=Path(model) if "/" in model else model,
+        steps=None if steps == DEFAULT_STEPS else steps,
         device=None if device == "auto" else device,
         precision=None if precision == "auto" else precision,
         backend=None if backend == "auto" else backend, output=output,

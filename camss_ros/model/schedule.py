@@ -53,7 +53,7 @@ class SamplingOptions:
         ValueError: a value is outside its range; the message names it.
     """
 
-    steps: int = 4
+    steps: int = 1
     sampler: SamplerName = "ddim"
     start: int = 950
     temperature: float = 0.0

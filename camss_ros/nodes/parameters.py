@@ -156,8 +156,9 @@ SPECS = (
     ),
     ParameterSpec(
         "steps",
-        4,
-        "Denoising steps a frame: fewer are faster, more are finer.",
+        1,
+        "Denoising steps a frame. From zero (temperature 0) one scores as well as more; drawing "
+        "samples takes a few.",
         Change.ALWAYS,
         bounds=(1, 1000),
     ),
