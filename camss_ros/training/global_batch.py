@@ -4,10 +4,11 @@ A loss that divides by a sum over the batch is not the mean of the losses of its
 process adds up its part, the sums are exchanged, and each computes the same loss from them.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
-from torch.distributed.nn.functional import all_reduce
 
 
 def world_size() -> int:
@@ -27,6 +28,25 @@ def global_sum(x: Tensor) -> Tensor:
     return x + (total - x.detach())
 
 
+class _AllReduce(torch.autograd.Function):
+    """Sum over the processes; a gradient is the sum of theirs.
+
+    The one in `torch.distributed.nn.functional` is deprecated, and so is missing one day.
+    """
+
+    @staticmethod
+    def forward(context: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone()
+        dist.all_reduce(total)
+        return total
+
+
 class GlobalBatchNorm2d(nn.BatchNorm2d):
     """Batch norm with the statistics of the global batch while training.
 
@@ -38,9 +58,9 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
             return super().forward(x)
         h = x.float()
         count = world_size() * h.numel() // h.shape[1]
-        mean = all_reduce(h.sum(dim=(0, 2, 3))) / count
+        mean = _AllReduce.apply(h.sum(dim=(0, 2, 3))) / count
         centered = h - mean[:, None, None]
-        variance = all_reduce(centered.square().sum(dim=(0, 2, 3))) / count
+        variance = _AllReduce.apply(centered.square().sum(dim=(0, 2, 3))) / count
         self._update(mean.detach(), variance.detach() * count / max(count - 1, 1))
         scale = self.weight * (variance + self.eps).rsqrt()
         return (centered * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
