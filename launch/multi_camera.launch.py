@@ -1,11 +1,10 @@
-"""One segmenter for each camera, in a namespace of its own:
+"""One segmenter for several cameras, with one model in memory:
 
     ros2 launch camss_ros multi_camera.launch.py cameras:="[front, left]" image:=image_raw
 
-`front` listens to `/front/image_raw` and publishes `/front/segmentation/mask`.
+It listens to `front/image_raw` and `left/image_raw` and publishes `front/segmentation/mask` and
+`left/segmentation/mask`.
 """
-
-import re
 
 import yaml
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
@@ -13,29 +12,35 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 
 from camss_ros.nodes.launch_segmenter import segmenter, segmenter_arguments
+from camss_ros.nodes.parameters import camera_names_problem
 from launch import LaunchContext, LaunchDescription
 
 
 def generate_launch_description() -> LaunchDescription:
-    """The launch arguments and the segmenters."""
+    """The launch arguments and the segmenter."""
     return LaunchDescription(
         [
             DeclareLaunchArgument(
                 "cameras",
-                description="Names of the cameras, such as [front, left]: each is a namespace "
-                "below `namespace`. Topics that begin with / are the same for all.",
+                description="Names of the cameras, such as [front, left]. `image` and "
+                "`camera_info` are topics below each of them.",
             ),
             *segmenter_arguments(),
-            OpaqueFunction(function=_segmenters),
+            OpaqueFunction(function=_segmenter),
         ]
     )
 
 
-def _segmenters(context: LaunchContext) -> list[LifecycleNode]:
-    namespace = LaunchConfiguration("namespace").perform(context).strip("/")
-    prefix = f"/{namespace}" if namespace else ""
+def _segmenter(context: LaunchContext) -> list[LifecycleNode]:
     cameras = _names(LaunchConfiguration("cameras").perform(context))
-    return [segmenter(context, f"{prefix}/{camera}") for camera in cameras]
+    for name in ("image", "camera_info"):
+        topic = LaunchConfiguration(name).perform(context)
+        if topic.startswith(("/", "~")):
+            raise ValueError(
+                f"{name}:={topic} would be the topic of every camera: expected a name below "
+                f"theirs, such as {name}:={topic.strip('/~').rpartition('/')[2] or name}"
+            )
+    return [segmenter(context, cameras)]
 
 
 def _names(text: str) -> list[str]:
@@ -47,11 +52,11 @@ def _names(text: str) -> list[str]:
     if (
         not isinstance(names, list)
         or not names
-        or not all(isinstance(name, str) and re.fullmatch(r"[A-Za-z]\w*", name) for name in names)
-        or len(set(names)) < len(names)
+        or not all(isinstance(name, str) and name for name in names)
     ):
         raise ValueError(
-            f"cameras:={text}: expected a list of different names of letters, digits and _, "
-            'such as cameras:="[front, left]"'
+            f'cameras:={text}: expected a list of names, such as cameras:="[front, left]"'
         )
+    if problem := camera_names_problem(names):
+        raise ValueError(f"cameras:={text}: {problem}")
     return names

@@ -103,7 +103,7 @@ def test_every_argument_is_described(name: str) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_arguments_of_parameters_tell_default_and_values_of_the_code(name: str) -> None:
     specs = {spec.name: spec for spec in SPECS}
-    # `cameras` of multi_camera.launch.py starts a node for each, which the parameter does not
+    # `cameras` of multi_camera.launch.py has to be given
     found = {n: a for n, a in arguments(name).items() if n in specs and n != "cameras"}
     assert {"model", "device", "backend", "steps"} <= set(found)
     for argument_name, argument in found.items():
@@ -130,21 +130,41 @@ def test_only_given_arguments_override_the_file() -> None:
         "segmenter",
         "namespace",
     )
-    assert dict(node.remappings)["camera_info"] == "camera_info"
+    assert dict(node.remappings)["image/compressed"] == ["", "image", "/compressed"]
 
 
 @pytest.mark.usefixtures("recorded")
-def test_each_camera_has_a_segmenter_in_its_namespace() -> None:
-    for namespace, prefix in (("", ""), ("/car/", "/car")):
-        started = nodes(run("multi_camera.launch.py", cameras="[front, left]", namespace=namespace))
-        assert [node.namespace for node in started] == [f"{prefix}/front", f"{prefix}/left"]
+def test_one_segmenter_has_all_cameras() -> None:
+    (node,) = nodes(run("multi_camera.launch.py", cameras="[front, rig/left]", steps="2"))
+    _, given = node.parameters
+    assert given["cameras"] == ["front", "rig/left"]
+    assert given["steps"].value_type is int
+    remapped = {name: "".join(parts) for name, parts in node.remappings}
+    # what the names of launch arguments stand for is their values
+    assert remapped["front/image"] == "front/image"
+    assert remapped["rig/left/image/compressed"] == "rig/left/image/compressed"
+    assert remapped["rig/left/camera_info"] == "rig/left/camera_info"
+    assert len(remapped) == 6
 
 
 @pytest.mark.usefixtures("recorded")
-@pytest.mark.parametrize("cameras", ["", "front", "[]", "[front, front]", "[a/b]", "[1]", "[a"])
-def test_bad_camera_names_are_refused_with_an_example(cameras: str) -> None:
+@pytest.mark.parametrize("cameras", ["", "front", "[]", "[1]", "[a", "['']"])
+def test_what_is_no_list_of_cameras_is_refused_with_an_example(cameras: str) -> None:
     with pytest.raises(ValueError, match=r"expected a list .* such as"):
         run("multi_camera.launch.py", cameras=cameras)
+
+
+@pytest.mark.usefixtures("recorded")
+@pytest.mark.parametrize("cameras", ["[front, front]", "[a//b]", "[/front]", "[9]", "[left-front]"])
+def test_a_bad_camera_name_is_refused(cameras: str) -> None:
+    with pytest.raises(ValueError, match=r"cameras:=\["):
+        run("multi_camera.launch.py", cameras=cameras)
+
+
+@pytest.mark.usefixtures("recorded")
+def test_cameras_do_not_share_a_topic() -> None:
+    with pytest.raises(ValueError, match="such as image:=image_raw"):
+        run("multi_camera.launch.py", cameras="[front, left]", image="/camera/image_raw")
 
 
 @pytest.mark.usefixtures("recorded")

@@ -5,7 +5,7 @@ Needs launch and launch_ros, which come with a ROS installation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -58,30 +58,36 @@ def segmenter_arguments(
     ]
 
 
-def segmenter(context: Any, namespace: str | None = None) -> LifecycleNode:
+def segmenter(context: Any, cameras: Sequence[str] = ()) -> LifecycleNode:
     """The segmenter that the arguments of the launch `context` describe.
 
-    `namespace` takes the place of the argument. The node configures and activates itself.
+    With `cameras`, topics are those of each. The node configures and activates itself.
     """
     types = {name: type(_SPECS[name].default) for name in PARAMETERS} | {"use_sim_time": bool}
     # Only the arguments that were given override the file.
-    given = {
+    given: dict[str, Any] = {
         name: ParameterValue(LaunchConfiguration(name), value_type=kind)
         for name, kind in types.items()
         if LaunchConfiguration(name).perform(context)
     }
+    if cameras:
+        given["cameras"] = list(cameras)
+    image, camera_info = LaunchConfiguration("image"), LaunchConfiguration("camera_info")
+    remappings: list[tuple[str, Any]] = []
+    for prefix in [f"{camera}/" for camera in cameras] or [""]:
+        remappings += [
+            (f"{prefix}image", [prefix, image]),
+            (f"{prefix}image/compressed", [prefix, image, "/compressed"]),
+            (f"{prefix}camera_info", [prefix, camera_info]),
+        ]
     return LifecycleNode(
         package="camss_ros",
         executable="segmenter",
         name="segmenter",
-        namespace=LaunchConfiguration("namespace") if namespace is None else namespace,
+        namespace=LaunchConfiguration("namespace"),
         output="screen",
         parameters=[LaunchConfiguration("params_file"), *([given] if given else [])],
-        remappings=[
-            ("image", LaunchConfiguration("image")),
-            ("image/compressed", [LaunchConfiguration("image"), "/compressed"]),
-            ("camera_info", LaunchConfiguration("camera_info")),
-        ],
+        remappings=remappings,
         ros_arguments=["--log-level", LaunchConfiguration("log_level")],
     )
 

@@ -95,7 +95,8 @@ def camera_names(value: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(name for name in value or () if name)
 
 
-def _camera_names_problem(value: Sequence[str] | None) -> str:
+def camera_names_problem(value: Sequence[str] | None) -> str:
+    """Why this is no value of the parameter `cameras`; empty if it is one."""
     names = camera_names(value)
     for name in names:
         if not _CAMERA_NAME.fullmatch(name) or "__" in name:
@@ -119,7 +120,7 @@ SPECS = (
         "Names of cameras that are segmented together: front has front/image, front/camera_info "
         "and front/segmentation/... Empty: one camera without a name.",
         Change.NEVER,
-        check=_camera_names_problem,
+        check=camera_names_problem,
     ),
     ParameterSpec(
         "model",
