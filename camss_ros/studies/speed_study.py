@@ -18,6 +18,7 @@ from camss_ros.benchmark.node_speed import SIZES, NodeSettings
 from camss_ros.benchmark.random_weights import random_weights
 from camss_ros.benchmark.steady import measure_steadiness
 from camss_ros.benchmark.versus_official import compare_with_official
+from camss_ros.data.calibration_scenes import CalibrationScenes
 from camss_ros.data.label_sets import LabelSet
 from camss_ros.evaluation.evaluate import LabeledFrames, evaluate
 from camss_ros.evaluation.result_folder import write_atomically
@@ -80,6 +81,7 @@ class SpeedSettings:
             precision=precision or self.precision,
             sampling=SamplingOptions(steps=self.steps),
             backend=backend or self.backend,
+            calibration=CalibrationScenes(),
         )
 
 
@@ -190,7 +192,8 @@ def _measure_official(
             segmenter = Segmenter(
                 directory,
                 device=settings.device,
-                precision=settings.precision,
+                # of PyTorch, which has no int8
+                precision=settings.precision if settings.precision != "int8" else "auto",
                 sampling=SamplingOptions(steps=settings.steps),
                 backend=_OFFICIAL_BACKEND,
             )
