@@ -227,7 +227,13 @@ class GraphBackend(Backend):
         runtime = self._runtime
         if runtime.suffix is None:
             return runtime.load(export(spec))
-        facts = {"model": self._hash, "spec": spec.facts(), "runtime": runtime.facts()}
+        facts = {
+            "model": self._hash,
+            "spec": spec.facts(),
+            "runtime": runtime.facts(),
+            "dtype": str(runtime.dtype),
+            "calibration": self._calibration and self._calibration.name,
+        }
         name = f"{runtime.name}-{cache_key(facts)}{runtime.suffix}"
 
         def compile_to(path: Path) -> None:
