@@ -158,8 +158,8 @@ def export_onnx(network: CamSeg, spec: GraphSpec, path: Path) -> None:
     _describe(onnx, path, network, spec)
 
 
-def save_openvino(graph: Path | Any, path: Path) -> None:
-    """Write an ONNX graph, or an `openvino.Model`, as OpenVINO's `path`.xml and .bin.
+def save_openvino(graph: Any, path: Path) -> None:
+    """Write an `openvino.Model`, or the ONNX file of one, as OpenVINO's `path`.xml and .bin.
 
     Weights in float32 stay so.
     """

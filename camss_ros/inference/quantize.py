@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import tempfile
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from camss_ros.inference.export import save_openvino
 from camss_ros.inference.frame_ops import resize_frame
 
 # Regular expressions for names in the ONNX graph: of modules, numbered from their second call on.
@@ -65,13 +67,9 @@ def quantize(graph: Path, frames: Iterable[np.ndarray]) -> Any:
 
 def write_archive(model: Any, path: Path) -> None:
     """Write an `openvino.Model` as one file: its .xml and .bin in a ZIP archive."""
-    import tempfile
-
-    import openvino
-
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         written = Path(folder) / "graph.xml"
-        openvino.save_model(model, written, compress_to_fp16=False)
+        save_openvino(model, written)
         with zipfile.ZipFile(path, "w") as archive:
             for part in (written, written.with_suffix(".bin")):
                 archive.write(part, part.name)

@@ -250,6 +250,7 @@ class GraphBackend(Backend):
     def _export_here(self, spec: GraphSpec) -> Path:
         if self._calibration is None:
             return cached_graph(self._model, self._hash, spec)
+        _log.info("an int8 graph is calibrated: up to a minute, if the cache does not have it")
         # what quantizes is large, and prints: it stays out of this process
         return self._export_beside(spec, niceness=0)
 
