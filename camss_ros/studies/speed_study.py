@@ -9,7 +9,7 @@ A further section is one more `Section` in `SECTIONS`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +184,8 @@ def verdict(holds: bool) -> str:
 def _measure_official(
     settings: SpeedSettings, data: LabelledData | None, progress: Progress
 ) -> dict[str, Any]:
+    if settings.precision == "int8":  # which PyTorch has not
+        settings = replace(settings, precision="auto")
     sizes = {}
     for size, turns in settings.official_turns.items():
         name = f"{size[1]} x {size[0]}"
@@ -192,8 +194,7 @@ def _measure_official(
             segmenter = Segmenter(
                 directory,
                 device=settings.device,
-                # of PyTorch, which has no int8
-                precision=settings.precision if settings.precision != "int8" else "auto",
+                precision=settings.precision,
                 sampling=SamplingOptions(steps=settings.steps),
                 backend=_OFFICIAL_BACKEND,
             )
