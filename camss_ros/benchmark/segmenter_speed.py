@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from camss_ros.benchmark.frames import ENCODING, camera_images, street_frames
 from camss_ros.benchmark.machine import describe_machine, load_average
@@ -116,10 +117,16 @@ def measure_segmenter(
 def _work(
     segmenter: Segmenter, config: CamSegConfig | None, stages: dict[str, dict[str, float]]
 ) -> dict[str, Any]:
-    """GMAC of each stage, and what share of the fastest matrix product their speed is."""
-    peak = matmul_peak(segmenter.device, segmenter.dtype)
+    """GMAC of each stage, and what share of the fastest matrix product their speed is.
+
+    There is no such product to compare int8 with: in PyTorch it is a slow one.
+    """
+    peak = None
+    if segmenter.dtype != torch.int8:
+        peak = matmul_peak(segmenter.device, segmenter.dtype)
+    gflops = None if peak is None else peak / 1e9
     if config is None or segmenter.sampling.iterations != 1:
-        return {"gmac": None, "matmul_peak_gflops": peak / 1e9, "share_of_matmul_peak": None}
+        return {"gmac": None, "matmul_peak_gflops": gflops, "share_of_matmul_peak": None}
     macs = count_macs(config, segmenter.sampling, segmenter.input_size)
     total = sum(macs.values())
     operations = {
@@ -130,8 +137,9 @@ def _work(
     operations["total"] = 2 * total
     return {
         "gmac": {**{part: count / 1e9 for part, count in macs.items()}, "total": total / 1e9},
-        "matmul_peak_gflops": peak / 1e9,
-        "share_of_matmul_peak": {
+        "matmul_peak_gflops": gflops,
+        "share_of_matmul_peak": peak
+        and {
             stage: count / (stages[stage]["p50"] / 1e3) / peak
             for stage, count in operations.items()
         },

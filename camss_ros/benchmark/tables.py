@@ -22,7 +22,8 @@ def speed_table(speed: Mapping[str, Any]) -> Table:
     table.add_section()
     if speed["gmac"]:
         table.add_row("GMAC", f"{speed['gmac']['total']:.2f}")
-    table.add_row("matmul peak, GFLOP/s", f"{speed['matmul_peak_gflops']:.0f}")
+    if speed["matmul_peak_gflops"]:
+        table.add_row("matmul peak, GFLOP/s", f"{speed['matmul_peak_gflops']:.0f}")
     for name, value in speed["peak_memory"].items():
         table.add_row(f"peak {name.replace('_mb', ', MB')}", f"{value:.0f}")
     return table

@@ -76,6 +76,7 @@ def benchmark(
     from camss_ros.benchmark.random_weights import random_weights as with_random_weights
     from camss_ros.benchmark.segmenter_speed import measure_segmenter
     from camss_ros.benchmark.versus_official import compare_with_official
+    from camss_ros.data.calibration_scenes import CalibrationScenes
     from camss_ros.inference.segmenter import Segmenter
     from camss_ros.model.camseg import CamSegConfig
     from camss_ros.model.checkpoint import CONFIG_FILE, ModelError, find_model, read_config
@@ -115,8 +116,9 @@ def benchmark(
             config = read_config(directory / CONFIG_FILE)
             task = bar.add_task("loading", total=None)
             segmenter = Segmenter(
-                directory, device=device, precision=precision, sampling=sampling, backend=backend
-            )
+                directory, device=device, precision=precision, sampling=sampling, backend=backend,
+                calibration=CalibrationScenes(),
+            )  # fmt: skip
             bar.update(task, description="frames", total=frames)
             content = {
                 "command": command_line(),

@@ -77,6 +77,7 @@ def evaluate(
     from rich.console import Console
     from rich.progress import Progress
 
+    from camss_ros.data.calibration_scenes import CalibrationScenes
     from camss_ros.data.datasets import open_data
     from camss_ros.evaluation.evaluate import evaluate as score
     from camss_ros.evaluation.evaluate import report, score_table
@@ -119,6 +120,7 @@ def evaluate(
             sampling=sampling,
             seed=seed,
             backend=backend,
+            calibration=CalibrationScenes(),
         )
         height, width = frames[0][0].shape[:2]
         segmenter.warm_up(height, width)

@@ -49,21 +49,31 @@ def export(
         typer.Option(help="Verify on this video or image folder, not on the synthetic street."),
     ] = None,
     frames: Annotated[int, typer.Option(min=1, help="Frames to verify on.")] = 8,
+    calibrate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="Calibrate int8 on this video or image folder, not on synthetic scenes.",
+        ),
+    ] = None,
 ) -> None:
     """Write the network, from frame to label image, as one graph, and verify it against PyTorch.
 
     The file takes frames of the model's working size and is made for one number of steps, sampler,
     number of samples and output size. Where its labels differ from PyTorch's on too many pixels,
     nothing is written and the exit code is 1. `precision` is what openvino is verified in and what
-    tensorrt is built for; an ONNX file is float32.
+    tensorrt is built for; an ONNX file is float32. In int8 the ranges of the values come from
+    frames: a few dozen of the camera's own, from everywhere in its recordings, are the best.
     """
     import tempfile
 
+    import torch
     from rich.console import Console
 
     from camss_ros.inference.backends import load_camseg, open_runtime
     from camss_ros.inference.device import select_device
     from camss_ros.inference.export import ExportError, GraphSpec, export_onnx, save_openvino
+    from camss_ros.inference.quantize import quantize
     from camss_ros.inference.verify_graph import verify_graph
     from camss_ros.model.checkpoint import ModelError, find_model
     from camss_ros.model.schedule import SamplingOptions
@@ -81,6 +91,10 @@ def export(
         sampling = SamplingOptions(
             steps=steps, start=start, samples=samples, temperature=temperature, **choices
         )
+        if calibrate is not None and (file_format, precision) != ("openvino", "int8"):
+            raise ValueError("--calibrate is for --format openvino --precision int8")
+        if file_format == "onnx" and precision == "int8":
+            raise ValueError("precision int8 is of --format openvino")
         if file_format == "onnx":
             runtime = open_runtime("onnxruntime", select_device("cpu"), "fp32")
         else:
@@ -89,12 +103,19 @@ def export(
         size = network.config.input_size
         spec = GraphSpec(size, sampling, parse_size(output_size) if output_size else size)
         pictures = _pictures(images, frames)
+        calibration = []
+        if runtime.dtype == torch.int8:
+            with console.status("taking the frames to calibrate on"):
+                calibration = _calibration(calibrate)
         with tempfile.TemporaryDirectory(dir=output.absolute().parent) as folder:
             written = Path(folder) / output.name
             onnx_file = written.with_suffix(".onnx")
             with console.status("exporting"):
                 export_onnx(network, spec, onnx_file)
-                if file_format == "openvino":
+            if calibration:  # which shows its own progress
+                save_openvino(quantize(onnx_file, calibration), written)
+            with console.status("compiling"):
+                if file_format == "openvino" and not calibration:
                     save_openvino(onnx_file, written)
                 elif file_format == "tensorrt":
                     runtime.compile(onnx_file, written)
@@ -125,3 +146,21 @@ def _pictures(images: str | None, count: int) -> list[np.ndarray]:
     if not pictures:
         raise ValueError(f"no image in {images}")
     return pictures
+
+
+def _calibration(source: str | None) -> list[np.ndarray]:
+    """Frames from everywhere in `source`."""
+    from itertools import islice
+
+    from camss_ros.data.calibration_scenes import COUNT, CalibrationScenes
+    from camss_ros.data.frames import open_frames
+
+    if source is None:
+        return list(CalibrationScenes())
+    opened = open_frames(source)
+    every = max(1, (opened.length or COUNT) // COUNT)
+    last = every * COUNT
+    frames = [frame.image for frame in islice(opened, 0, last, every)]
+    if not frames:
+        raise ValueError(f"no image to calibrate on in {source}")
+    return frames

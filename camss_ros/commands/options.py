@@ -27,7 +27,7 @@ WarmStartTime = Annotated[
 ]
 Seed = Annotated[int, typer.Option(help="Of the noise.")]
 Device = Annotated[str, typer.Option(help="auto, cuda, cuda:N or cpu.")]
-Precision = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")]
+Precision = Annotated[str, typer.Option(help="auto, fp32, bf16, fp16 or int8 (openvino).")]
 BackendName = Annotated[
     str,
     typer.Option(

@@ -47,6 +47,7 @@ def segment(
 
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
+    from camss_ros.data.calibration_scenes import CalibrationScenes
     from camss_ros.data.frames import open_frames
     from camss_ros.evaluation.segment_files import segment_files
     from camss_ros.inference.segmenter import Segmenter
@@ -68,6 +69,7 @@ def segment(
             sampling=sampling,
             seed=seed,
             backend=backend,
+            calibration=CalibrationScenes(),
         )
         opened = open_frames(source, classes=len(segmenter.classes))
         settings = {

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from camss_ros.data.bag import Bag
+from camss_ros.data.calibration_scenes import CalibrationScenes
 from camss_ros.data.label_sets import load_label_set
 from camss_ros.evaluation.bag_frames import BagSelection
 from camss_ros.evaluation.evaluate_bag import (
@@ -52,7 +53,7 @@ class NetworkChoice:
         """Raises ModelError or ValueError."""
         return Segmenter(
             self.model, device=self.device, precision=self.precision, sampling=self.sampling,
-            seed=self.seed, backend=self.backend,
+            seed=self.seed, backend=self.backend, calibration=CalibrationScenes(),
         )  # fmt: skip
 
     def settings(self) -> dict[str, Any]:

@@ -53,7 +53,8 @@ def choose_backend(
 
     Args:
         model: its directory.
-        precision: "auto" for all that the device computes in; else the only one.
+        precision: "auto" for all that the device computes in, which int8 is no part of; else the
+            only one.
         size: working (height, width).
         sampling: measured with these.
 
@@ -61,6 +62,8 @@ def choose_backend(
         ValueError: an unknown precision.
         ModelError: the model cannot be read.
     """
+    if precision == "int8":
+        return "openvino", precision  # no other backend has it
     possible = candidates(device, precision)
     if sampling.iterations != 1 or sampling.warm_start_time:  # no graph does that
         possible = [each for each in possible if each.backend == "torch"]

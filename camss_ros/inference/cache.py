@@ -35,7 +35,8 @@ def _code_hash() -> str:
     """SHA-256 of the sources that a graph follows from, so that no old one outlives an edit."""
     package = Path(__file__).parent.parent
     digest = hashlib.sha256()
-    for source in (*sorted((package / "model").glob("*.py")), package / "inference" / "export.py"):
+    inference = (package / "inference" / name for name in ("export.py", "quantize.py"))
+    for source in (*sorted((package / "model").glob("*.py")), *inference):
         digest.update(source.read_bytes())
     return digest.hexdigest()
 

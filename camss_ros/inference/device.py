@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 DEVICES = ("auto", "cuda", "cpu")
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -39,10 +39,12 @@ def select_dtype(precision: str, device: torch.device) -> torch.dtype:
     On a GPU without bfloat16 (before Ampere) it is float16, on a CPU without it float32.
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: an unknown name, or int8, which is no precision of PyTorch here.
     """
     if precision in _DTYPES:
         return _DTYPES[precision]
+    if precision == "int8":
+        raise ValueError("PyTorch has no precision int8 here: use backend openvino, on a CPU")
     if precision != "auto":
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
     if device.type == "cuda":

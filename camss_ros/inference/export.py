@@ -158,11 +158,15 @@ def export_onnx(network: CamSeg, spec: GraphSpec, path: Path) -> None:
     _describe(onnx, path, network, spec)
 
 
-def save_openvino(graph: Path, path: Path) -> None:
-    """Write an ONNX graph as OpenVINO's `path`.xml and .bin, in float32."""
+def save_openvino(graph: Any, path: Path) -> None:
+    """Write an `openvino.Model`, or the ONNX file of one, as OpenVINO's `path`.xml and .bin.
+
+    Weights in float32 stay so.
+    """
     import openvino
 
-    openvino.save_model(openvino.Core().read_model(graph), path, compress_to_fp16=False)
+    model = openvino.Core().read_model(graph) if isinstance(graph, Path) else graph
+    openvino.save_model(model, path, compress_to_fp16=False)
 
 
 def _describe(onnx: Any, path: Path, network: CamSeg, spec: GraphSpec) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from camss_ros.inference.backends import Backend, Carry, open_backend
+from camss_ros.inference.calibration import CalibrationFrames
 from camss_ros.inference.clip import Clip
 from camss_ros.inference.device import select_device
 from camss_ros.inference.frame_ops import to_labels, to_uncertainty
@@ -89,11 +90,13 @@ class Segmenter:
     Args:
         model: bundled name, directory or Hub id.
         device: "auto", "cuda", "cuda:N" or "cpu".
-        precision: of the network: "auto", "fp32", "bf16" or "fp16". Latents stay float32.
+        precision: of the network: "auto", "fp32", "bf16", "fp16" or "int8". Latents stay float32.
         sampling: steps, sampler and so on; see `SamplingOptions`.
         seed: of the noise of every frame.
         backend: what runs the network: "torch", "compile", "onnxruntime", "openvino", "tensorrt",
-            or "auto" for the fastest that a calibration finds on this machine; see `auto.py`.
+            or "auto" for the fastest that is found by measuring on this machine; see `auto.py`.
+        calibration: frames that precision "int8" takes the ranges of values from, such as
+            `CalibrationScenes` of `data/calibration_scenes.py`; looked at where a graph is built.
 
     Raises:
         ValueError: an argument is out of range, or the backend is not available.
@@ -109,6 +112,7 @@ class Segmenter:
         sampling: SamplingOptions | None = None,
         seed: int = 0,
         backend: str = "torch",
+        calibration: CalibrationFrames | None = None,
     ) -> None:
         self.device = select_device(device)
         self.sampling = sampling or SamplingOptions()
@@ -125,7 +129,9 @@ class Segmenter:
             backend, precision = choose_backend(
                 directory, self.device, precision, self.input_size, self.sampling
             )
-        opened = open_backend(backend, directory, self.device, precision, self.input_size)
+        opened = open_backend(
+            backend, directory, self.device, precision, self.input_size, calibration
+        )
         self.backend, self.dtype = opened.name, opened.dtype
         self._backend: Backend | None = opened
         self._seed = seed

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from camss_ros.inference.backends.graph_backend import Graph
 from camss_ros.inference.backends.torch_backend import TorchBackend
 from camss_ros.inference.export import GraphSpec
 from camss_ros.inference.frame_ops import resize_frame, to_labels
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.schedule import SamplingOptions
 
-# Share of the pixels with equal labels: in float32, and in half precision against float32.
-LIMITS = {torch.float32: 0.999, torch.bfloat16: 0.995, torch.float16: 0.995}
+if TYPE_CHECKING:
+    from camss_ros.inference.backends.graph_backend import Graph
+
+# Share of the pixels with equal labels: in float32, and in fewer bits against float32.
+LIMITS = {torch.float32: 0.999, torch.bfloat16: 0.995, torch.float16: 0.995, torch.int8: 0.985}
 
 
 @dataclass(frozen=True)
@@ -56,17 +59,17 @@ def verify_graph(
     dtype: torch.dtype,
     frames: Iterable[np.ndarray],
 ) -> GraphVerification:
-    """Run a graph with labels and confidence, and PyTorch, on the same frames and noise.
+    """Run a graph and PyTorch on the same frames and noise.
 
     Args:
         network: in float32 on the CPU.
-        spec: what the graph was made for, with an output size.
+        spec: what the graph was made for. One of probabilities is compared at its own size.
         sampling: with the temperature to verify at.
         graph: on the CPU or a GPU.
         dtype: in which the graph computes.
         frames: uint8 [H, W, 3] RGB each, at least one.
     """
-    assert spec.output_size is not None
+    output_size = spec.output_size or spec.size
     backend = TorchBackend(network, spec.size, torch.device("cpu"), torch.float32)
     void_last = network.config.void_color is not None
     equal = error = count = 0.0
@@ -74,10 +77,14 @@ def verify_graph(
     for number, frame in enumerate(frames, start=1):
         generator = torch.Generator().manual_seed(number)
         probabilities = backend.probabilities([frame], sampling, generator, lambda _: None)
-        expected = to_labels(probabilities, spec.output_size, void_last)
+        expected = to_labels(probabilities, output_size, void_last)
         noise = backend.draw_noise(sampling, torch.Generator().manual_seed(number))
         resized = resize_frame(torch.from_numpy(frame), spec.size)[0].permute(1, 2, 0).contiguous()
-        labels, confidence = (each.cpu() for each in graph(resized, noise))
+        outputs = graph(resized, noise)
+        if spec.output_size is None:
+            found = to_labels(outputs[0].permute(2, 0, 1)[None], output_size, void_last)
+            outputs = (found[0], found[1])
+        labels, confidence = (each.cpu() for each in outputs)
         equal += float((labels == expected[0]).sum())
         error += float((confidence.float() - expected[1].float()).abs().sum())
         count += labels.numel()

@@ -137,9 +137,9 @@ SPECS = (
     ParameterSpec(
         "precision",
         "auto",
-        "Number format of the network.",
+        "Number format of the network; int8 is backend openvino's, on a CPU.",
         Change.RELOAD,
-        choices=("auto", "fp32", "bf16", "fp16"),
+        choices=("auto", "fp32", "bf16", "fp16", "int8"),
     ),
     ParameterSpec(
         "backend",

@@ -58,6 +58,7 @@ WARM_UP_SIZE = (480, 640)
 
 def load_segmenter(parameters: NodeParameters) -> Segmenter:
     """The segmenter that the parameters describe."""
+    from camss_ros.data.calibration_scenes import CalibrationScenes
     from camss_ros.inference.segmenter import Segmenter  # imports torch: only when configured
 
     return Segmenter(
@@ -67,6 +68,7 @@ def load_segmenter(parameters: NodeParameters) -> Segmenter:
         sampling=parameters.sampling(),
         seed=parameters["seed"],
         backend=parameters["backend"],
+        calibration=CalibrationScenes(),
     )
 
 

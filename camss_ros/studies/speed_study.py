@@ -9,7 +9,7 @@ A further section is one more `Section` in `SECTIONS`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from camss_ros.benchmark.node_speed import SIZES, NodeSettings
 from camss_ros.benchmark.random_weights import random_weights
 from camss_ros.benchmark.steady import measure_steadiness
 from camss_ros.benchmark.versus_official import compare_with_official
+from camss_ros.data.calibration_scenes import CalibrationScenes
 from camss_ros.data.label_sets import LabelSet
 from camss_ros.evaluation.evaluate import LabeledFrames, evaluate
 from camss_ros.evaluation.result_folder import write_atomically
@@ -82,6 +83,7 @@ class SpeedSettings:
             precision=precision or self.precision,
             sampling=SamplingOptions(steps=self.steps),
             backend=backend or self.backend,
+            calibration=CalibrationScenes(),
         )
 
 
@@ -184,6 +186,8 @@ def verdict(holds: bool) -> str:
 def _measure_official(
     settings: SpeedSettings, data: LabelledData | None, progress: Progress
 ) -> dict[str, Any]:
+    if settings.precision == "int8":  # which PyTorch has not
+        settings = replace(settings, precision="auto")
     sizes = {}
     for size, turns in settings.official_turns.items():
         name = f"{size[1]} x {size[0]}"

@@ -21,6 +21,7 @@ from camss_ros.model.fold import fold_batch_norms
 
 if TYPE_CHECKING:
     from camss_ros.inference.backends.graph_backend import Runtime
+    from camss_ros.inference.calibration import CalibrationFrames
 
 __all__ = [
     "BACKENDS",
@@ -35,16 +36,22 @@ __all__ = [
 
 
 def open_backend(
-    name: str, model: Path, device: torch.device, precision: str, size: tuple[int, int]
+    name: str,
+    model: Path,
+    device: torch.device,
+    precision: str,
+    size: tuple[int, int],
+    calibration: CalibrationFrames | None = None,
 ) -> Backend:
     """A backend by name, other than "auto".
 
     Args:
         model: directory of the model.
         size: working (height, width).
+        calibration: what precision int8 takes the ranges of values from.
 
     Raises:
-        ValueError: no such backend, or a precision that it does not have.
+        ValueError: no such backend, a precision that it does not have, or int8 without calibration.
         BackendUnavailableError: it is not installed or does not run on the device.
         ModelError: the model cannot be read.
     """
@@ -60,8 +67,15 @@ def open_backend(
     from camss_ros.inference.backends.graph_backend import GraphBackend
 
     runtime = open_runtime(name, device, precision)
-    fallback = TorchBackend(load_camseg(model), size, device, runtime.dtype)
-    return GraphBackend(runtime, model, size, fallback)
+    if runtime.dtype != torch.int8:
+        calibration = None
+    elif calibration is None:
+        raise ValueError(
+            "precision int8 needs frames to calibrate on: pass the segmenter "
+            "calibration=CalibrationScenes() of camss_ros.data.calibration_scenes, or your own"
+        )
+    fallback = TorchBackend(load_camseg(model), size, device, runtime.float_dtype)
+    return GraphBackend(runtime, model, size, fallback, calibration)
 
 
 def backend_dtype(name: str, device: torch.device, precision: str) -> torch.dtype:

@@ -22,6 +22,7 @@ from camss_ros.inference.backends.base import Backend, Carry, StageDone
 from camss_ros.inference.backends.torch_backend import TorchBackend
 from camss_ros.inference.build_graph import cached_graph, model_hash
 from camss_ros.inference.cache import cache_key, cached_file
+from camss_ros.inference.calibration import CalibrationFrames, calibration_file
 from camss_ros.inference.export import ExportError, GraphSpec
 from camss_ros.inference.frame_ops import resize_frame
 from camss_ros.inference.latency_budget import MAX_SETTINGS
@@ -42,7 +43,7 @@ class Runtime(ABC):
     Attributes:
         name: of the backend.
         device: of the tensors that go in and out.
-        dtype: in which the network computes.
+        dtype: in which the network computes; int8: its convolutions and matrix products.
         suffix: of the file that a compiled graph is kept in; None if it is not kept.
     """
 
@@ -50,6 +51,11 @@ class Runtime(ABC):
     device: torch.device
     dtype: torch.dtype
     suffix: str | None = None
+
+    @property
+    def float_dtype(self) -> torch.dtype:
+        """Of what does not compute in int8, and of PyTorch in place of a graph."""
+        return self.dtype
 
     @abstractmethod
     def facts(self) -> dict[str, Any]:
@@ -86,10 +92,16 @@ class GraphBackend(Backend):
         model: directory of the model.
         size: working (height, width) to begin with.
         fallback: the same network in PyTorch, on the same device.
+        calibration: for a runtime in int8.
     """
 
     def __init__(
-        self, runtime: Runtime, model: Path, size: tuple[int, int], fallback: TorchBackend
+        self,
+        runtime: Runtime,
+        model: Path,
+        size: tuple[int, int],
+        fallback: TorchBackend,
+        calibration: CalibrationFrames | None = None,
     ) -> None:
         self.name, self.device, self.dtype = runtime.name, runtime.device, runtime.dtype
         self._runtime = runtime
@@ -97,6 +109,7 @@ class GraphBackend(Backend):
         self._hash = model_hash(model)
         self.size = size
         self._fallback = fallback
+        self._calibration = calibration
         self._graphs: dict[GraphSpec, Graph] = {}
         self._failed: set[GraphSpec] = set()
         self._builder = ThreadPoolExecutor(1, thread_name_prefix="graph-builder")
@@ -214,7 +227,13 @@ class GraphBackend(Backend):
         runtime = self._runtime
         if runtime.suffix is None:
             return runtime.load(export(spec))
-        facts = {"model": self._hash, "spec": spec.facts(), "runtime": runtime.facts()}
+        facts = {
+            "model": self._hash,
+            "spec": spec.facts(),
+            "runtime": runtime.facts(),
+            "dtype": str(runtime.dtype),
+            "calibration": self._calibration and self._calibration.name,
+        }
         name = f"{runtime.name}-{cache_key(facts)}{runtime.suffix}"
 
         def compile_to(path: Path) -> None:
@@ -229,12 +248,18 @@ class GraphBackend(Backend):
             return runtime.load(cached_file(name, compile_to))
 
     def _export_here(self, spec: GraphSpec) -> Path:
-        return cached_graph(self._model, self._hash, spec)
+        if self._calibration is None:
+            return cached_graph(self._model, self._hash, spec)
+        _log.info("an int8 graph is calibrated: up to a minute, if the cache does not have it")
+        # what quantizes is large, and prints: it stays out of this process
+        return self._export_beside(spec, niceness=0)
 
-    def _export_beside(self, spec: GraphSpec) -> Path:
+    def _export_beside(self, spec: GraphSpec, niceness: int = 10) -> Path:
         """Export in a process of its own: tracing holds Python's lock for seconds."""
         command = [sys.executable, "-m", "camss_ros.inference.build_graph"]
-        arguments = [str(self._model), self._hash, json.dumps(spec.facts())]
+        arguments = [str(self._model), self._hash, json.dumps(spec.facts()), str(niceness)]
+        if self._calibration is not None:
+            arguments.append(str(calibration_file(self._calibration)))
         with self._lock:
             if self._closed:
                 raise ExportError("the segmenter was closed")

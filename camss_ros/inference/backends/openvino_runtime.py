@@ -1,8 +1,10 @@
-"""OpenVINO on a CPU: bfloat16 where the processor computes in it, or float32."""
+"""OpenVINO on a CPU: bfloat16 where the processor computes in it, or float32, or int8 and these."""
 
 from __future__ import annotations
 
+import importlib.util
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from torch import Tensor
 
 from camss_ros.inference.backends.base import BackendUnavailableError
 from camss_ros.inference.backends.graph_backend import Graph, Runtime
+from camss_ros.inference.quantize import read_archive
 
 _HINTS = {torch.float32: "f32", torch.bfloat16: "bf16"}
 
@@ -19,8 +22,8 @@ class OpenVino(Runtime):
     """See the module.
 
     Raises:
-        BackendUnavailableError: not installed, or the device is no CPU.
-        ValueError: a precision that it does not have.
+        BackendUnavailableError: it, or for int8 nncf, is not installed, or the device is no CPU.
+        ValueError: a precision that it or the processor does not have.
     """
 
     name = "openvino"
@@ -38,13 +41,22 @@ class OpenVino(Runtime):
         self._version = openvino.__version__
         self._core = openvino.Core()
         self.device = device
-        native = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        if precision not in ("auto", "fp32", "bf16"):
-            raise ValueError(f"backend openvino computes in fp32 or bf16, not in {precision}")
+        capabilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        native = "BF16" in capabilities
+        if precision not in ("auto", "fp32", "bf16", "int8"):
+            raise ValueError(f"backend openvino computes in fp32, bf16 or int8, not in {precision}")
+        if precision == "int8":
+            _check_int8(capabilities)
         if precision == "bf16" and not native:
             raise ValueError("this processor has no bf16: use precision fp32 with openvino")
-        half = precision == "bf16" or (precision == "auto" and native)
-        self.dtype = torch.bfloat16 if half else torch.float32
+        half = native and precision != "fp32"
+        self._float_dtype = torch.bfloat16 if half else torch.float32
+        self.dtype = torch.int8 if precision == "int8" else self._float_dtype
+
+    @property
+    def float_dtype(self) -> torch.dtype:
+        """See `Runtime`."""
+        return self._float_dtype
 
     def facts(self) -> dict[str, Any]:
         """See `Runtime`."""
@@ -56,14 +68,16 @@ class OpenVino(Runtime):
 
     def _options(self) -> dict[str, Any]:
         return {
-            "INFERENCE_PRECISION_HINT": _HINTS[self.dtype],
+            "INFERENCE_PRECISION_HINT": _HINTS[self._float_dtype],
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "PERFORMANCE_HINT": "LATENCY",
         }
 
     def compile(self, graph: Path, compiled: Path) -> None:
         """See `Runtime`."""
-        model = self._core.compile_model(self._core.read_model(graph), "CPU", self._options())
+        is_archive = graph.suffix == ".zip"
+        read = read_archive(self._core, graph) if is_archive else self._core.read_model(graph)
+        model = self._core.compile_model(read, "CPU", self._options())
         content = io.BytesIO()
         model.export_model(content)
         compiled.write_bytes(content.getbuffer())
@@ -82,3 +96,13 @@ class OpenVino(Runtime):
             return tuple(torch.from_numpy(outputs[index]) for index in range(len(outputs)))
 
         return run
+
+
+def _check_int8(capabilities: Sequence[str]) -> None:
+    if "INT8" not in capabilities:
+        raise ValueError("this processor has no int8: use precision auto with openvino")
+    if importlib.util.find_spec("nncf") is None:
+        raise BackendUnavailableError(
+            "precision int8 needs the Python package nncf: pip install nncf, or all of "
+            "'camss_ros[export]'"
+        )
