@@ -56,7 +56,7 @@ def show_warm_start(row: Mapping[str, Any]) -> str:
             for each in row["rows"].values()
         ],
     )  # fmt: skip
-    which = f": {', '.join(better)}" if better else " from none of these"
+    which = f": {', '.join(better)}" if better else ""
     how = paragraph(f"""
         The {row["frames"]} frames of {row["data"]}, one clip, by {row["backend"]} in
         {row["dtype"]}; every start and number of steps: `camss-ros study warm-start`. The promise
