@@ -219,9 +219,9 @@ def test_sections_about_a_clip_are_left_out_where_the_frames_are_none(settings, 
     ("miou", "flicker", "says"),
     [
         (0.5, 0.09, "**holds**: warm from 800."),
-        (0.499, 0.09, "**does not hold**."),
-        (0.5, 0.1, "**does not hold**."),
-        (None, 0.09, "**does not hold**."),
+        (0.499, 0.09, "**does not hold** at any of these starts."),
+        (0.5, 0.1, "**does not hold** at any of these starts."),
+        (None, 0.09, "**does not hold** at any of these starts."),
     ],
 )
 def test_one_warm_step_is_no_worse_and_steadier_than_four_cold_ones(miou, flicker, says):
@@ -237,7 +237,8 @@ def test_one_warm_step_is_no_worse_and_steadier_than_four_cold_ones(miou, flicke
         "rows": {str(index): each for index, each in enumerate(rows)},
     })  # fmt: skip
     assert f"The promise {says}" in " ".join(page.split())
-    assert "| cold | 4 | 0.5000 | 0.1000 | 0 |" in page
+    assert "| cold | 4 | 0.5000 | 0.1000 | +0.0000 | 1.000 | 0 |" in page
+    assert "| warm from 700 | 1 | 0.4000 | 0.0100 | -0.1000 | 0.100 | 0 |" in page
 
 
 def test_steadiness_sees_what_grows(model):

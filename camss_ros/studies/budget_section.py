@@ -142,7 +142,7 @@ def show_budgets(row: Mapping[str, Any]) -> str:
 
 
 def _least(run: Mapping[str, Any], what: str) -> str:
-    """Where the budget was not kept: how long the least setting took that was come to."""
+    """Where the budget was not kept: how long the least of the settings in use took."""
     if holds(run):
         return ""
     least = min(
@@ -151,7 +151,7 @@ def _least(run: Mapping[str, Any], what: str) -> str:
     )
     height, width = least["network_size"]
     return (
-        f"Of {what} the least that was come to ({least['steps']} steps, {least['samples']} "
+        f"Of {what} the least that it came to ({least['steps']} steps, {least['samples']} "
         f"samples, {width} x {height}) took {least['arrival_to_publication_ms']['p95']:.1f} ms "
-        f"(p95); the budget was {run['budget_ms']:.1f} ms."
+        f"(p95 of its own images), where {run['budget_ms']:.1f} ms were allowed."
     )

@@ -23,7 +23,7 @@ from camss_ros.studies.page import command_block, markdown_table, number, paragr
 from camss_ros.studies.result_rows import ResultRows
 
 STEPS = (1, 2, 4)
-START_TIMES = (400, 600, 700, 800, 850, 900, 930)
+START_TIMES = (800, 850, 900)
 _COLUMNS = {
     "mIoU": "miou",
     "flicker": "flicker",
