@@ -23,7 +23,7 @@ from camss_ros.studies.page import command_block, markdown_table, number, paragr
 from camss_ros.studies.result_rows import ResultRows
 
 STEPS = (1, 2, 4)
-START_TIMES = (800, 850, 900)
+START_TIMES = (400, 800, 850, 900, 930)
 _COLUMNS = {
     "mIoU": "miou",
     "flicker": "flicker",
@@ -138,7 +138,7 @@ def _page(
 
     def line(row: WarmRow) -> list[str]:
         result = results[row.key]
-        scores = [number(result[key]) for key in _COLUMNS.values()]
+        scores = [number(result[key], 4) for key in _COLUMNS.values()]
         return [row.name, str(row.sampling.steps), *scores, str(result["warm_frames"])]
 
     def classes(row: WarmRow) -> list[str]:
