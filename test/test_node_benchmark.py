@@ -28,7 +28,9 @@ def system_of(service):
         runs.append((rate, count))
         stamps = tuple(round(index * 1e9 / rate) + 1 for index in range(count))
         taken = stamps[:: max(1, -(-round(service * rate * 100) // 100))]
-        passage = Passage(service + 0.009, service + 0.007, service, 0.002, 0.003)
+        passage = Passage(
+            service + 0.009, service + 0.007, service + 0.006, service, 0.002, 0.003, 2, 1, (64, 96)
+        )
         return SentImages(stamps, len(taken), dict.fromkeys(taken, passage))
 
     send.runs = runs
@@ -50,8 +52,9 @@ def test_rate_and_latency_of_a_simulated_node():
     assert fast["drops"] == pytest.approx(0.5)
     assert slow["sent_hz"] == pytest.approx(10)
     for key, expected in {
-        "stamp_to_mask_ms": 59, "stamp_to_publication_ms": 57, "segmenter_ms": 50, "convert_ms": 2,
-        "publish_ms": 3, "convert_and_publish_ms": 5, "rest_ms": 4, "outside_segmenter_ms": 9,
+        "stamp_to_mask_ms": 59, "stamp_to_publication_ms": 57, "arrival_to_publication_ms": 56,
+        "segmenter_ms": 50, "convert_ms": 2, "publish_ms": 3, "convert_and_publish_ms": 5,
+        "rest_ms": 4, "outside_segmenter_ms": 9,
     }.items():  # fmt: skip
         assert slow[key]["p50"] == pytest.approx(expected), key
     json.dumps(result, allow_nan=False)

@@ -228,4 +228,6 @@ def test_latency_is_the_time_since_the_stamp(node: Running) -> None:
     image = rgb_image(1)
     image.header.stamp.sec = int(time.time()) - 5
     node.image.publish(image)
-    assert 4 < status(node.peer, lambda s: s.segmented == 1).latency < 30
+    told = status(node.peer, lambda s: s.segmented == 1)
+    assert 4 < told.latency < 30
+    assert 0 < told.latency_from_arrival < told.latency - 4

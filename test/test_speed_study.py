@@ -1,6 +1,7 @@
 """The study of speed on small models: sections, resuming after a stop, and the page."""
 
 import json
+from contextlib import contextmanager
 from functools import partial
 
 import cv2
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from small_model import save_small_model
+from test_kept_budget import SimulatedNode
 from test_node_benchmark import SHORT, system_of
 from typer.testing import CliRunner
 
@@ -18,6 +20,7 @@ from camss_ros.cli import app
 from camss_ros.data.datasets import open_data
 from camss_ros.data.label_sets import load_label_set
 from camss_ros.evaluation.evaluate import evaluate
+from camss_ros.evaluation.metrics import ConfusionMatrix
 from camss_ros.evaluation.result_folder import OutputMismatchError
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.model.camseg import CamSeg, ConcatTransformerConfig, DenoiserConfig
@@ -28,6 +31,7 @@ from camss_ros.model.schedule import SamplingOptions
 from camss_ros.nodes import node_benchmark
 from camss_ros.studies import speed_study
 from camss_ros.studies.speed_study import SECTIONS, LabelledData, SpeedSettings, study_speed
+from camss_ros.studies.warm_section import START_TIMES, show_warm_start
 
 CAMVID = load_label_set("camvid11")
 FACTS = {"name": "small", "sha256": "abc"}
@@ -53,10 +57,10 @@ def official_model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """Two frames of 48 x 64."""
+    """Two frames of 48 x 64, of one scene."""
     root = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
-    for kind, shape, high in (("images", (48, 64, 3), 256), ("labels", (48, 64), 12)):
+    for kind, shape, high in (("images", (48, 64, 3), 30), ("labels", (48, 64), 12)):
         (root / "val" / kind).mkdir(parents=True)
         for name in ("a", "b"):
             cv2.imwrite(str(root / "val" / kind / f"{name}.png"), rng.integers(0, high, shape))
@@ -86,13 +90,18 @@ def simulated_node(monkeypatch):
         machine = describe_machine(torch.device("cpu"))
         return {"node": node, "sizes": measured, "machine": machine, "load_average": 0.0}
 
+    @contextmanager
+    def node_under_test(parameters, logs):
+        yield SimulatedNode(parameters)
+
     monkeypatch.setattr(node_benchmark, "measure_node_sizes", measure)
+    monkeypatch.setattr(node_benchmark, "node_under_test", node_under_test)
     return asked
 
 
-def labelled(root):
+def labelled(root, clip=True):
     frames = open_data("camvid", root, "val")
-    return LabelledData("camvid val", frames, frames.label_set)
+    return LabelledData("camvid val", frames, frames.label_set, clip)
 
 
 def test_every_section_is_measured_and_shown(settings, root, tmp_path, simulated_node):
@@ -100,12 +109,15 @@ def test_every_section_is_measured_and_shown(settings, root, tmp_path, simulated
     left_out = study_speed(
         settings, tmp_path, FACTS, "camss-ros study speed", labelled(root), progress=doing.append
     )
-    assert left_out == []
+    assert left_out == {}
     assert {section.title for section in SECTIONS} <= set(doing)
     content = json.loads((tmp_path / "speed.json").read_text())
     assert content["complete"]
     rows = content["rows"]
-    assert set(rows) == {"official", "node", "scores, camvid val", "steady"}
+    assert set(rows) == {
+        "official", "node", "budget, camvid val", "scores, camvid val", "warm start, camvid val",
+        "steady",
+    }  # fmt: skip
 
     page = (tmp_path / "speed.md").read_text()
     text = " ".join(page.split())
@@ -126,6 +138,26 @@ def test_every_section_is_measured_and_shown(settings, root, tmp_path, simulated
     assert f"At {SIZES[0][1]} x {SIZES[0][0]} the promise **holds**" in text
     assert "own share **does not hold**" in text
     assert "39.0 / 39.0" in page
+
+    budgets = rows["budget, camvid val"]["runs"]
+    assert [run["budget_ms"] for run in budgets.values()] == [50, 50]
+    matrix = ConfusionMatrix(11)
+    for index in range(2):
+        matrix.add(open_data("camvid", root, "val")[index][1], np.zeros((48, 64), np.uint8))
+    assert budgets["with room"]["kept"]["miou"] == pytest.approx(matrix.scores().miou)
+    assert "| 2 steps, 1 samples, torch | none | 7.0 | 0.0 % | 100.0 / 100.0 |" in page
+
+    warm = rows["warm start, camvid val"]["rows"]
+    alone = settings.segmenter("torch", "fp32")
+    for key, steps, time in (("steps=4 warm_start_time=0", 4, 0), (
+        f"steps=1 warm_start_time={START_TIMES[0]}", 1, START_TIMES[0],
+    )):  # fmt: skip
+        alone.sampling = SamplingOptions(steps=steps, warm_start_time=time)
+        alone.begin_clip()
+        expected = evaluate(alone, open_data("camvid", root, "val"), CAMVID, clip=True)
+        assert warm[key]["miou"] == pytest.approx(expected.scores.miou)
+        assert warm[key]["flicker"] == pytest.approx(expected.flicker)
+    assert [each["warm_frames"] for each in warm.values()] == [0, 0, *[1] * len(START_TIMES)]
 
     scores = rows["scores, camvid val"]
     alone = settings.segmenter("torch", "fp32")
@@ -167,6 +199,48 @@ def test_a_stopped_study_goes_on_with_what_is_missing(settings, tmp_path, monkey
         study_speed(settings, tmp_path, FACTS, "command", sections=sections)
 
 
+def test_sections_about_a_clip_are_left_out_where_the_frames_are_none(settings, root, tmp_path):
+    only = [
+        speed_study.Section("one", "One", "much", lambda *_: {}, lambda row: "there\n", "data"),
+        speed_study.Section("two", "Two", "much", lambda *_: {}, lambda row: "there\n", "clip"),
+    ]
+    left_out = study_speed(
+        settings, tmp_path, FACTS, "command", labelled(root, clip=False), sections=only
+    )
+    assert left_out == {"Two": "clip"}
+    assert study_speed(settings, tmp_path, FACTS, "command", sections=only) == {
+        "One": "data",
+        "Two": "data",
+    }
+    assert study_speed(settings, tmp_path, FACTS, "command", labelled(root), sections=only) == {}
+
+
+@pytest.mark.parametrize(
+    ("miou", "flicker", "says"),
+    [
+        (0.5, 0.09, "**holds**: warm from 800."),
+        (0.499, 0.09, "**does not hold** at any of these starts."),
+        (0.5, 0.1, "**does not hold** at any of these starts."),
+        (None, 0.09, "**does not hold** at any of these starts."),
+    ],
+)
+def test_one_warm_step_is_no_worse_and_steadier_than_four_cold_ones(miou, flicker, says):
+    def row(name, steps, miou, flicker):
+        return {"name": name, "steps": steps, "miou": miou, "flicker": flicker, "warm_frames": 0}
+
+    rows = [
+        row("cold", 4, 0.5, 0.1), row("cold", 1, 0.6, 0.05), row("warm from 700", 1, 0.4, 0.01),
+        row("warm from 800", 1, miou, flicker),
+    ]  # fmt: skip
+    page = show_warm_start({
+        "frames": 9, "data": "camvid val", "backend": "torch", "dtype": "float32",
+        "rows": {str(index): each for index, each in enumerate(rows)},
+    })  # fmt: skip
+    assert f"The promise {says}" in " ".join(page.split())
+    assert "| cold | 4 | 0.5000 | 0.1000 | +0.0000 | 1.000 | 0 |" in page
+    assert "| warm from 700 | 1 | 0.4000 | 0.0100 | -0.1000 | 0.100 | 0 |" in page
+
+
 def test_steadiness_sees_what_grows(model):
     segmenter = Segmenter(model, device="cpu", precision="fp32")
     kept = []
@@ -192,6 +266,7 @@ def test_command_writes_the_page_without_data(model, tmp_path, monkeypatch):
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert "left out for lack of --data: What speed costs" in result.output
+    assert "left out for lack of --data: Warm start" in result.output
     page = (output / "speed.md").read_text()
     assert weights_hash(model) in page
     assert "## Frame after frame" in page

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from camss_ros.benchmark.rate_search import Trial, find_highest_rate
 from camss_ros.evaluation.statistics import milliseconds
 
@@ -20,16 +22,23 @@ class Passage:
     Attributes:
         arrival: from its stamp to the mask's arrival at a subscriber.
         publication: from its stamp to the moment after the mask was published.
+        in_node: from its arrival at the node to that moment.
         segmenter: `Segmenter.segment`, preprocessing and postprocessing included.
         convert: from the message to an RGB image.
         publish: from the labels to the published messages.
+        steps, samples: of its sampling.
+        network_size: (height, width) of the network's input.
     """
 
     arrival: float
     publication: float
+    in_node: float
     segmenter: float
     convert: float
     publish: float
+    steps: int
+    samples: int
+    network_size: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -40,11 +49,13 @@ class SentImages:
         stamps: of all that were sent, ns.
         masks: number that came back.
         passages: by stamp, of those that came back with a status.
+        labels: uint8 [H, W] of every mask and the name of its picture, where they were to be kept.
     """
 
     stamps: tuple[int, ...]
     masks: int
     passages: Mapping[int, Passage]
+    labels: Sequence[tuple[str, np.ndarray]] = ()
 
     @property
     def rate(self) -> float:
@@ -134,6 +145,7 @@ def latency_report(sent: SentImages) -> dict[str, Any]:
         "drops": sent.drops,
         "stamp_to_mask_ms": times(lambda p: p.arrival),
         "stamp_to_publication_ms": times(lambda p: p.publication),
+        "arrival_to_publication_ms": times(lambda p: p.in_node),
         "segmenter_ms": times(lambda p: p.segmenter),
         "convert_ms": times(lambda p: p.convert),
         "publish_ms": times(lambda p: p.publish),

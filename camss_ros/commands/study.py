@@ -226,6 +226,9 @@ def speed(
     ] = None,
     root: Annotated[Path | None, typer.Option(help="Its folder.")] = None,
     split: Annotated[str, typer.Option(help="Split of the data set.")] = "val",
+    clip: Annotated[
+        bool, typer.Option("--clip", help="Its frames are one clip, in order: score a warm start.")
+    ] = False,
     model: Model = "camss-tiny",
     steps: Steps = DEFAULT_STEPS,
     device: Device = "auto",
@@ -258,8 +261,11 @@ def speed(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if (data is None) != (root is None):
         fail("--data and --root go together")
+    if clip and data is None:
+        fail("--clip says what the frames of --data are")
     command = command_line(
         "study", "speed", data=data, root=root, split=None if data is None else split,
+        clip=clip or None,
         model=Path(model) if "/" in model else model,
         steps=None if steps == DEFAULT_STEPS else steps,
         device=None if device == "auto" else device,
@@ -270,7 +276,7 @@ def speed(
         labelled = None
         if data is not None and root is not None:
             frames = open_data(data, root, split)
-            labelled = LabelledData(f"{data} {split}", frames, frames.label_set)
+            labelled = LabelledData(f"{data} {split}", frames, frames.label_set, clip)
         settings = SpeedSettings(model, device, backend, precision, steps)
         name = read_config(find_model(model) / CONFIG_FILE).name
         with Progress(TextColumn("{task.description}"), TimeElapsedColumn()) as bar:
@@ -281,6 +287,6 @@ def speed(
             )  # fmt: skip
     except (ModelError, ValueError, OSError, ChildFailedError, MessagesMissingError) as error:
         fail(error)
-    for title in left_out:
-        typer.echo(f"left out for lack of --data: {title}")
+    for title, missing in left_out.items():
+        typer.echo(f"left out for lack of --{missing}: {title}")
     typer.echo(f"wrote {output / 'speed.md'}")

@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
@@ -33,6 +34,7 @@ from camss_ros.nodes.segmenter_listener import (
     LATCHED,
     SegmenterListener,
     nanoseconds,
+    pixels_of,
     sampling_of,
 )
 
@@ -138,13 +140,15 @@ class NodeUnderTest:
             **sampling_of(status),
         }
 
-    def send(self, folder: Path, rate: float, count: int) -> SentImages:
+    def send(self, folder: Path, rate: float, count: int, keep_labels: bool = False) -> SentImages:
         """Send `count` images of a folder at `rate` Hz, and wait for what comes back.
+
+        `keep_labels`: of the masks, which takes memory. Pictures are named as files without suffix.
 
         Raises ChildFailedError when a process fails.
         """
         listener = self._listener
-        before = listener.begin()
+        before = listener.begin(keep_labels)
         parameters: dict[str, str | int | float | bool] = {
             "path": str(folder), "rate": float(rate), "frames": count, "loop": True,
             "preload": True, "wait_for_subscriber": True,
@@ -168,13 +172,17 @@ class NodeUnderTest:
 class _Listener(SegmenterListener):
     def __init__(self, signals: DeferredSignals) -> None:
         super().__init__("node_benchmark", signals)
-        self._sent: list[int] = []
+        self._sent: dict[int, str] = {}  # names of the pictures by stamp
+        self._keep_labels = False
+        self._labels: dict[int, np.ndarray] = {}
         self._arrivals: dict[int, int] = {}
         self._statuses: dict[int, Any] = {}
         self.node.create_subscription(Header, "source_frame", self._on_source_frame, LATCHED)
 
-    def begin(self) -> Counts:
+    def begin(self, keep_labels: bool) -> Counts:
         """Forget what was before; returns the segmenter's counts."""
+        self._keep_labels = keep_labels
+        self._labels.clear()
         self._sent.clear()
         self._arrivals.clear()
         self._statuses.clear()
@@ -189,18 +197,30 @@ class _Listener(SegmenterListener):
             stamp: Passage(
                 arrival=(arrival - stamp) / 1e9,
                 publication=status.latency,
+                in_node=status.latency_from_arrival,
                 segmenter=status.total,
                 convert=status.convert,
                 publish=status.publish,
+                steps=status.steps,
+                samples=status.samples,
+                network_size=(status.network_height, status.network_width),
             )
             for stamp, arrival in self._arrivals.items()
             if (status := self._statuses.get(stamp)) is not None
         }
-        return SentImages(tuple(self._sent), len(self._arrivals), passages)
+        labels = [
+            (self._sent[stamp], labels)
+            for stamp, labels in self._labels.items()
+            if stamp in self._sent
+        ]
+        return SentImages(tuple(self._sent), len(self._arrivals), passages, labels)
 
     def on_mask(self, message: Image) -> None:
         arrival = self.node.get_clock().now().nanoseconds
-        self._arrivals[nanoseconds(message.header.stamp)] = arrival
+        stamp = nanoseconds(message.header.stamp)
+        self._arrivals[stamp] = arrival
+        if self._keep_labels:
+            self._labels[stamp] = pixels_of(message)
 
     def on_status(self, message: Any) -> None:
         # the same one comes again once a second
@@ -208,4 +228,4 @@ class _Listener(SegmenterListener):
             self._statuses.setdefault(stamp, message)
 
     def _on_source_frame(self, message: Header) -> None:
-        self._sent.append(nanoseconds(message.stamp))
+        self._sent[nanoseconds(message.stamp)] = message.frame_id

@@ -465,14 +465,16 @@ class SegmenterNode(LifecycleNode):
         camera.counter.segmented()
         stamp = header.stamp.sec * 10**9 + header.stamp.nanosec
         seconds = latency(self.get_clock().now().nanoseconds, stamp, frame.arrival.time)
+        from_arrival = time.monotonic() - frame.arrival.time
         camera.latencies.add(seconds)
         # Backends differ in the stages that they tell apart.
         stages = {**dict.fromkeys(STAGES, 0.0), **result.timings}
         self._used = model.segmenter.sampling
         network_height, network_width = model.segmenter.working_size
         camera.publish_status(
-            header=header, latency=seconds, warm_start=result.warm, network_height=network_height,
-            network_width=network_width, **self._setting(), **stages, **own,
+            header=header, latency=seconds, latency_from_arrival=from_arrival,
+            warm_start=result.warm, network_height=network_height, network_width=network_width,
+            **self._setting(), **stages, **own,
         )  # fmt: skip
         if outputs.is_heard("overlay"):
             outputs.publish_overlay(frame.image, labels, model.mapping, header)

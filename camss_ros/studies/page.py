@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 
@@ -20,9 +20,19 @@ def paragraph(text: str) -> str:
     return textwrap.fill(" ".join(text.split()), 100, break_on_hyphens=False)
 
 
-def number(value: float | None) -> str:
-    """A score with three decimals; a dash where there is none."""
-    return "-" if value is None else f"{value:.3f}"
+def number(value: float | None, decimals: int = 3) -> str:
+    """A score; a dash where there is none."""
+    return "-" if value is None else f"{value:.{decimals}f}"
+
+
+def p50_p95(times: Mapping[str, float] | None) -> str:
+    """Median and 95th percentile, in ms, of `milliseconds`; a dash where there is none."""
+    return "-" if times is None else f"{times['p50']:.1f} / {times['p95']:.1f}"
+
+
+def verdict(holds: bool) -> str:
+    """What the page says of a promise."""
+    return "**holds**" if holds else "**does not hold**"
 
 
 def command_block(command: str) -> str:
@@ -31,7 +41,8 @@ def command_block(command: str) -> str:
 
 
 def command_line(*words: str, **options: object) -> str:
-    """`camss-ros WORDS --option value ...` as a shell reads it; options that are None are left out.
+    """`camss-ros WORDS --option value ...` as a shell reads it; options that are None are left out,
+    of those that are True the name is all.
 
     Paths outside the working directory are shown by their last part alone: where somebody keeps
     data is nothing for a page that others read.
@@ -39,7 +50,7 @@ def command_line(*words: str, **options: object) -> str:
     parts = ["camss-ros", *words]
     for name, value in options.items():
         if value is not None:
-            parts += [f"--{name.replace('_', '-')}", _shown(value)]
+            parts += [f"--{name.replace('_', '-')}", *([] if value is True else [_shown(value)])]
     return shlex.join(parts)
 
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from camss_ros.benchmark.kept_budget import BudgetSettings
 from camss_ros.benchmark.machine import describe_machine, load_average
 from camss_ros.benchmark.node_speed import SIZES, NodeSettings
 from camss_ros.benchmark.random_weights import random_weights
@@ -26,8 +27,10 @@ from camss_ros.inference.device import select_device
 from camss_ros.inference.official_procedure import STEPS
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.model.schedule import SamplingOptions
-from camss_ros.studies.page import command_block, markdown_table, paragraph
+from camss_ros.studies.budget_section import measure_budgets, show_budgets
+from camss_ros.studies.page import command_block, markdown_table, p50_p95, paragraph, verdict
 from camss_ros.studies.result_rows import ResultRows
+from camss_ros.studies.warm_section import measure_warm_start, show_warm_start
 
 # `auto` would build graphs of a gigabyte and run the network dozens of times for one comparison.
 _OFFICIAL_BACKEND = "torch"
@@ -43,11 +46,17 @@ _AS_FAST = 1.2  # times the hundredth frame
 
 @dataclass(frozen=True)
 class LabelledData:
-    """Frames to score on: `name` says which, for the page."""
+    """Frames to score on.
+
+    Attributes:
+        name: which ones they are, for the page.
+        clip: they follow each other in time.
+    """
 
     name: str
     frames: LabeledFrames
     label_set: LabelSet
+    clip: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,7 @@ class SpeedSettings:
         default_factory=lambda: {(256, 256): 3, (768, 768): 1}
     )
     node: NodeSettings = NodeSettings()
+    budget: BudgetSettings = BudgetSettings()
     steady_frames: int = 5000
     frame_size: tuple[int, int] = (360, 480)
 
@@ -85,6 +95,13 @@ class SpeedSettings:
             backend=backend or self.backend,
             calibration=CalibrationScenes(),
         )
+
+    def node_parameters(self) -> dict[str, str | int | float | bool]:
+        """Of the segmenter node, beside the model."""
+        return {
+            "device": self.device, "backend": self.backend, "precision": self.precision,
+            "steps": self.steps,
+        }  # fmt: skip
 
 
 Progress = Callable[[str], None]  # told what is being done
@@ -100,7 +117,7 @@ class Section:
         wanted: what is promised.
         measure: makes the numbers, JSON-able.
         show: Markdown of the numbers.
-        needs_data: it is left out where there is none.
+        needs: it is left out where that is missing: "data", or data that are a "clip".
     """
 
     key: str
@@ -108,7 +125,13 @@ class Section:
     wanted: str
     measure: Callable[[SpeedSettings, LabelledData | None, Progress], dict[str, Any]]
     show: Callable[[dict[str, Any]], str]
-    needs_data: bool = False
+    needs: Literal["", "data", "clip"] = ""
+
+    def lacks(self, data: LabelledData | None) -> str:
+        """What is missing to measure it; empty if nothing is."""
+        if self.needs and data is None:
+            return "data"
+        return "clip" if self.needs == "clip" and data is not None and not data.clip else ""
 
 
 def study_speed(
@@ -120,8 +143,10 @@ def study_speed(
     *,
     sections: Sequence[Section] | None = None,
     progress: Progress = lambda doing: None,
-) -> list[str]:
-    """Measure what is not there yet and write `output`; returns the titles that were left out.
+) -> dict[str, str]:
+    """Measure what is not there yet and write `output`.
+
+    Returns the titles that were left out, and what each of them lacks: "data" or "clip".
 
     Args:
         model: facts of the model: `name`, `sha256`.
@@ -134,12 +159,13 @@ def study_speed(
     machine = describe_machine(select_device(settings.device))
     facts = {"model": model, "machine": machine, "settings": _json(settings)}
     results = ResultRows(output / "speed.json", facts)
-    shown, left_out = [], []
+    shown = []
+    left_out: dict[str, str] = {}
     for section in SECTIONS if sections is None else sections:
-        key = f"{section.key}, {data.name}" if section.needs_data and data else section.key
-        if section.needs_data and data is None:
-            left_out.append(section.title)
+        if missing := section.lacks(data):
+            left_out[section.title] = missing
             continue
+        key = f"{section.key}, {data.name}" if section.needs and data else section.key
         if key not in results:
             progress(section.title)
             load = load_average()
@@ -173,11 +199,6 @@ def _page(
         for section, row in shown
     ]
     return f"# Speed\n\n{command_block(command)}\n\n{method}\n\n" + "\n".join(parts)
-
-
-def verdict(holds: bool) -> str:
-    """What the page says of a promise."""
-    return "**holds**" if holds else "**does not hold**"
 
 
 # --- Against the official procedure -------------------------------------------------------------
@@ -238,12 +259,8 @@ def _measure_node(
     from camss_ros.model.checkpoint import find_model
     from camss_ros.nodes.node_benchmark import measure_node_sizes  # needs rclpy
 
-    parameters: dict[str, str | int | float | bool] = {
-        "device": settings.device, "backend": settings.backend, "precision": settings.precision,
-        "steps": settings.steps,
-    }  # fmt: skip
     return measure_node_sizes(
-        find_model(settings.model), parameters, SIZES, settings.node,
+        find_model(settings.model), settings.node_parameters(), SIZES, settings.node,
         lambda size, trials: progress(f"node at {size}, trial {trials + 1}"),
     )  # fmt: skip
 
@@ -256,7 +273,7 @@ def _show_node(row: dict[str, Any]) -> str:
         for rate, latency in node["latency"].items():
             lines.append([
                 size, hz, rate, f"{100 * latency['drops']:.1f} %",
-                *(_p50_p95(latency[key]) for key in (
+                *(p50_p95(latency[key]) for key in (
                     "stamp_to_mask_ms", "segmenter_ms", "convert_and_publish_ms",
                     "outside_segmenter_ms",
                 )),
@@ -287,8 +304,18 @@ def _show_node(row: dict[str, Any]) -> str:
     return f"{how}\n\n{markdown_table(header, lines)}"
 
 
-def _p50_p95(times: dict[str, float] | None) -> str:
-    return "-" if times is None else f"{times['p50']:.1f} / {times['p95']:.1f}"
+# --- The latency budget -------------------------------------------------------------------------
+
+
+def _measure_budgets(
+    settings: SpeedSettings, data: LabelledData | None, progress: Progress
+) -> dict[str, Any]:
+    assert data is not None
+    measured = measure_budgets(
+        settings.model, settings.node_parameters(), data.frames, data.label_set, settings.budget,
+        progress,
+    )  # fmt: skip
+    return {"data": data.name, **measured}
 
 
 # --- Scores -------------------------------------------------------------------------------------
@@ -341,6 +368,19 @@ def _show_scores(row: dict[str, Any]) -> str:
     return f"{how}\n\n{table}"
 
 
+# --- The warm start -----------------------------------------------------------------------------
+
+
+def _measure_warm_start(
+    settings: SpeedSettings, data: LabelledData | None, progress: Progress
+) -> dict[str, Any]:
+    assert data is not None
+    segmenter = settings.segmenter("torch")  # graphs have no warm start
+    measured = measure_warm_start(segmenter, data.frames, data.label_set, progress)
+    segmenter.close()
+    return {"data": data.name, **measured}
+
+
 # --- Steadiness ---------------------------------------------------------------------------------
 
 
@@ -370,7 +410,7 @@ def _show_steady(row: dict[str, Any]) -> str:
             ["first", f"{row['first_ms']:.1f}"],
             ["second", f"{row['second_ms']:.1f}"],
             ["around the hundredth, p50", f"{row['hundredth_ms']:.1f}"],
-            ["all, p50 / p95", _p50_p95(row["whole_ms"])],
+            ["all, p50 / p95", p50_p95(row["whole_ms"])],
         ],
     )
     how = paragraph(f"""
@@ -401,12 +441,28 @@ SECTIONS: tuple[Section, ...] = (
         _show_node,
     ),
     Section(
+        "budget",
+        "Latency budget",
+        "95 % of the images in `latency_budget_ms`, set to half of what they need without it",
+        _measure_budgets,
+        show_budgets,
+        needs="data",
+    ),
+    Section(
         "scores",
         "What speed costs",
         f"at most {ALLOWED_MIOU_LOSS:g} mIoU lost against eager float32 at the same steps",
         _measure_scores,
         _show_scores,
-        needs_data=True,
+        needs="data",
+    ),
+    Section(
+        "warm start",
+        "Warm start",
+        "with one step, mIoU no lower than that of a cold start with four, and less flicker",
+        _measure_warm_start,
+        show_warm_start,
+        needs="clip",
     ),
     Section(
         "steady",

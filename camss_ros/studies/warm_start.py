@@ -23,7 +23,7 @@ from camss_ros.studies.page import command_block, markdown_table, number, paragr
 from camss_ros.studies.result_rows import ResultRows
 
 STEPS = (1, 2, 4)
-START_TIMES = (400, 600, 800, 900)
+START_TIMES = (400, 800, 850, 900, 930)
 _COLUMNS = {
     "mIoU": "miou",
     "flicker": "flicker",
@@ -93,7 +93,7 @@ def study_warm_start(
     results = ResultRows(output.with_suffix(".json"), settings)
 
     def score(sampling: SamplingOptions, frame_done: Callable[[int], None]) -> dict[str, Any]:
-        return _scores(segmenter, sampling, clip, label_set, frame_done)
+        return score_clip(segmenter, sampling, clip, label_set, frame_done)
 
     samplings = {row.key: row.sampling for row in rows}
     results.score_each(samplings, len(clip), score, progress)
@@ -102,13 +102,15 @@ def study_warm_start(
     write_atomically(output, page.encode())
 
 
-def _scores(
+def score_clip(
     segmenter: Segmenter,
     sampling: SamplingOptions,
     clip: LabeledFrames,
     label_set: LabelSet,
     progress: Callable[[int], None],
 ) -> dict[str, Any]:
+    """Everything measured on a clip from its beginning, as JSON values; `warm_frames`: that began
+    from the one before. Sets the segmenter's `sampling`. Raises as `evaluate`."""
     warm_frames = 0
 
     def count(_name: str, _image: Any, _label: Any, result: Segmentation) -> None:
@@ -136,7 +138,7 @@ def _page(
 
     def line(row: WarmRow) -> list[str]:
         result = results[row.key]
-        scores = [number(result[key]) for key in _COLUMNS.values()]
+        scores = [number(result[key], 4) for key in _COLUMNS.values()]
         return [row.name, str(row.sampling.steps), *scores, str(result["warm_frames"])]
 
     def classes(row: WarmRow) -> list[str]:
