@@ -122,7 +122,7 @@ def test_the_real_node_gives_way_and_its_masks_are_scored(tmp_path, monkeypatch)
         for _ in range(5)
     ]
     parameters = {"device": "cpu", "backend": "torch", "precision": "fp32", "steps": 2}
-    settings = BudgetSettings(pictures=3, rounds=5, trial_rate=5, trial_images=3)
+    settings = BudgetSettings(pictures=3, rounds=12, trial_rate=5, trial_images=3)
     row = measure_budgets(str(model), parameters, frames, CAMVID, settings, lambda doing: None)
     assert row["pictures"] == 3  # every second one
     (run,) = row["runs"].values()
