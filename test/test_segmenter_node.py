@@ -224,6 +224,24 @@ def test_rejections_show_in_diagnostics_by_reason(node: Running) -> None:
     assert calm.status[0].message == "active"
 
 
+def test_diagnostics_have_rates_latencies_steps_device_and_memory(node: Running) -> None:
+    node.peer.listen(DiagnosticArray, "/diagnostics")
+    node.image.publish(rgb_image(1))
+
+    def values(message: DiagnosticArray) -> dict[str, str]:
+        return {v.key: v.value for v in message.status[0].values}
+
+    told = values(
+        node.peer.wait_for("/diagnostics", lambda m: float(values(m)["output rate (Hz)"]) > 0)
+    )
+    assert float(told["input rate (Hz)"]) >= float(told["output rate (Hz)"])
+    assert 0 < float(told["latency p50 (s)"]) <= float(told["latency p95 (s)"])
+    assert float(told["time without an image (s)"]) >= 0
+    assert int(told["steps"]) == node.node.parameters.sampling().steps
+    assert (told["device"], told["dropped"], told["image publishers"]) == ("cpu", "0", "1")
+    assert int(told["memory (MB)"]) > 50
+
+
 def test_latency_is_the_time_since_the_stamp(node: Running) -> None:
     image = rgb_image(1)
     image.header.stamp.sec = int(time.time()) - 5

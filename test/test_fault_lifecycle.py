@@ -1,0 +1,182 @@
+"""Lifecycle transitions while images arrive leave nothing behind, over DDS."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from fault_scale import LONG, scaled
+from lifecycle_msgs.msg import Transition
+from ros_peer import TIMEOUT, RosPeer, rgb_image, wait_until
+from segmenter_process import HEIGHT, WIDTH, Process
+from sensor_msgs.msg import CameraInfo, Image
+
+RATE = 100.0  # Hz
+ROUNDS = scaled(5, 50)
+ROUND = (
+    Transition.TRANSITION_DEACTIVATE,
+    Transition.TRANSITION_CLEANUP,
+    Transition.TRANSITION_CONFIGURE,
+    Transition.TRANSITION_ACTIVATE,
+)
+SETTLING_TIME = 2.0  # s
+# Memory is compared from here on: the first rounds fill what the allocator and DDS keep.
+WARM_ROUNDS = 10
+GROWTH = 0.02  # of the resident set that it may grow by from there
+
+
+@dataclass(frozen=True)
+class Held:
+    """What the node holds: threads and open files, and how many DDS endpoints of each topic
+    and service others see of it."""
+
+    threads: int
+    files: int
+    endpoints: Counter[str]
+
+
+class Node:
+    """A segmenter process, and how a peer sees it. They are alone in their ROS domain."""
+
+    def __init__(self, process: Process, peer: RosPeer) -> None:
+        self.process, self.peer = process, peer
+        self._proc = Path("/proc") / str(process.process.pid)
+
+    def held(self) -> Held:
+        threads = len(os.listdir(self._proc / "task"))
+        files = len(os.listdir(self._proc / "fd"))
+        return Held(threads, files, self._endpoints())
+
+    def settled(self) -> Held:
+        """What it holds once that stays the same: others learn of endpoints a little later."""
+        held, since = self.held(), time.monotonic()
+        while time.monotonic() - since < SETTLING_TIME:
+            time.sleep(0.1)
+            if (now := self.held()) != held:
+                held, since = now, time.monotonic()
+        return held
+
+    def comes_back_to(self, held: Held) -> None:
+        """Wait until it holds as much as before, no less and no more."""
+        end = time.monotonic() + TIMEOUT
+        while (now := self.held()) != held:
+            assert time.monotonic() < end, f"{now}, before: {held}; log: {self.process.log}"
+            time.sleep(0.05)
+
+    def _endpoints(self) -> Counter[str]:
+        node, found = self.peer.node, Counter[str]()
+        for topic, _ in node.get_topic_names_and_types():
+            for end in (
+                *node.get_publishers_info_by_topic(topic),
+                *node.get_subscriptions_info_by_topic(topic),
+            ):
+                # An endpoint that its node has given up, but DDS has not, has no node's name.
+                if end.node_name != node.get_name():
+                    found[f"{end.endpoint_type.name} {topic}"] += 1
+        for service, _ in node.get_service_names_and_types():
+            if servers := node.count_services(service):
+                found[f"SERVICE {service}"] += servers
+        return found
+
+    def resident(self) -> int:
+        """Bytes of memory in use."""
+        lines = (self._proc / "status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:"))
+
+
+@contextmanager
+def images_arriving(peer: RosPeer) -> Iterator[Callable[[], int]]:
+    """Publish images with calibration all the time; yields the number of the last one."""
+    image, info = peer.publisher(Image, "image"), peer.publisher(CameraInfo, "camera_info")
+    over = threading.Event()
+    last = 0
+
+    def send() -> None:
+        nonlocal last
+        for number in itertools.count(1):
+            message = rgb_image(number, HEIGHT, WIDTH)
+            info.publish(CameraInfo(header=message.header, height=HEIGHT, width=WIDTH))
+            image.publish(message)
+            last = number
+            if over.wait(1 / RATE):
+                return
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        yield lambda: last
+    finally:
+        over.set()
+        thread.join()
+
+
+def number_of(message: Image) -> int:
+    """Of the image that a mask is for."""
+    return int(message.header.frame_id.split()[1])
+
+
+@pytest.fixture
+def node(spawn: Callable[..., Process], model: Path, module_domain_id: int) -> Iterator[Node]:
+    process = spawn("-r", "__ns:=/front", model=model, device="cpu")
+    peer = RosPeer(module_domain_id, namespace="/front")
+    process.wait_for_log("active: segmenting /front/image")
+    yield Node(process, peer)
+    peer.close()
+    process.end(signal.SIGTERM)
+    assert process.process.returncode == 0
+    assert "Traceback" not in process.log
+
+
+def test_transitions_under_load_leak_nothing(node: Node) -> None:
+    peer, masks = node.peer, node.peer.received["segmentation/mask"]
+    for topic in ("mask", "confidence"):
+        peer.listen(Image, f"segmentation/{topic}")
+    resident = []
+
+    with images_arriving(peer) as last_image:
+
+        def segments() -> None:
+            """Wait for the mask of an image yet to be sent."""
+            masks.clear()
+            now = last_image()
+            wait_until(
+                lambda: masks and number_of(masks[-1]) > now, f"a mask; log: {node.process.log}"
+            )
+
+        segments()
+        active, unconfigured = node.settled(), None
+        assert set(active.endpoints.values()) == {1}
+        for _ in range(ROUNDS):
+            for transition in ROUND:
+                assert peer.transition(transition), node.process.log
+                if transition == Transition.TRANSITION_CLEANUP:
+                    unconfigured = unconfigured or node.settled()
+                    node.comes_back_to(unconfigured)
+            segments()
+            node.comes_back_to(active)
+            resident.append(node.resident())
+    assert unconfigured is not None
+    assert unconfigured.endpoints < active.endpoints
+    print_numbers(active, unconfigured, resident)
+    if LONG:
+        warm = resident[WARM_ROUNDS - 1]
+        assert resident[-1] < (1 + GROWTH) * warm, resident
+
+
+def print_numbers(active: Held, unconfigured: Held, resident: list[int]) -> None:
+    """For `pytest -s`."""
+    for state, held in {"active": active, "unconfigured": unconfigured}.items():
+        endpoints = held.endpoints.total()
+        print(f"{state}: {held.threads} threads, {held.files} files, {endpoints} endpoints")
+    for round_, size in enumerate(resident, 1):
+        if round_ in (1, WARM_ROUNDS, len(resident)) or round_ % 10 == 0:
+            print(f"round {round_}: {size / 1e6:.1f} MB")
