@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import signal
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ import pytest
 from fault_scale import LONG, scaled
 from lifecycle_msgs.msg import Transition
 from ros_peer import TIMEOUT, RosPeer, rgb_image, wait_until
+from scripted_node import Running, status
 from segmenter_process import HEIGHT, WIDTH, Process
 from sensor_msgs.msg import CameraInfo, Image
 
@@ -44,7 +47,7 @@ class Held:
     endpoints: Counter[str]
 
 
-class Node:
+class Watched:
     """A segmenter process, and how a peer sees it. They are alone in their ROS domain."""
 
     def __init__(self, process: Process, peer: RosPeer) -> None:
@@ -125,19 +128,19 @@ def number_of(message: Image) -> int:
 
 
 @pytest.fixture
-def node(spawn: Callable[..., Process], model: Path, module_domain_id: int) -> Iterator[Node]:
+def watched(spawn: Callable[..., Process], model: Path, module_domain_id: int) -> Iterator[Watched]:
     process = spawn("-r", "__ns:=/front", model=model, device="cpu")
     peer = RosPeer(module_domain_id, namespace="/front")
     process.wait_for_log("active: segmenting /front/image")
-    yield Node(process, peer)
+    yield Watched(process, peer)
     peer.close()
     process.end(signal.SIGTERM)
     assert process.process.returncode == 0
     assert "Traceback" not in process.log
 
 
-def test_transitions_under_load_leak_nothing(node: Node) -> None:
-    peer, masks = node.peer, node.peer.received["segmentation/mask"]
+def test_transitions_under_load_leak_nothing(watched: Watched) -> None:
+    peer, masks = watched.peer, watched.peer.received["segmentation/mask"]
     for topic in ("mask", "confidence"):
         peer.listen(Image, f"segmentation/{topic}")
     resident = []
@@ -149,27 +152,54 @@ def test_transitions_under_load_leak_nothing(node: Node) -> None:
             masks.clear()
             now = last_image()
             wait_until(
-                lambda: masks and number_of(masks[-1]) > now, f"a mask; log: {node.process.log}"
+                lambda: masks and number_of(masks[-1]) > now, f"a mask; log: {watched.process.log}"
             )
 
         segments()
-        active, unconfigured = node.settled(), None
+        active, unconfigured = watched.settled(), None
         assert set(active.endpoints.values()) == {1}
         for _ in range(ROUNDS):
             for transition in ROUND:
-                assert peer.transition(transition), node.process.log
+                assert peer.transition(transition), watched.process.log
                 if transition == Transition.TRANSITION_CLEANUP:
-                    unconfigured = unconfigured or node.settled()
-                    node.comes_back_to(unconfigured)
+                    unconfigured = unconfigured or watched.settled()
+                    watched.comes_back_to(unconfigured)
             segments()
-            node.comes_back_to(active)
-            resident.append(node.resident())
+            watched.comes_back_to(active)
+            resident.append(watched.resident())
     assert unconfigured is not None
     assert unconfigured.endpoints < active.endpoints
     print_numbers(active, unconfigured, resident)
     if LONG:
         warm = resident[WARM_ROUNDS - 1]
         assert resident[-1] < (1 + GROWTH) * warm, resident
+
+
+@pytest.fixture
+def no_garbage_collection() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["given up", "failed"])
+@pytest.mark.usefixtures("no_garbage_collection")
+def test_cleanup_frees_the_model_at_once(node: Running, fails: bool) -> None:
+    """Not when Python looks for cycles: a GPU may have no room for the next one beside it."""
+    model = weakref.ref(node.segmenter)
+    if fails:
+        node.segmenter.bad = {1}
+    else:
+        node.segmenter.go.clear()
+    node.image.publish(rgb_image(1))
+    wait_until(lambda: node.segmenter.started, "the image in work")
+    if fails:
+        status(node.peer, lambda s: s.failed == 1)
+    node.segmenters.clear()
+    assert node.peer.transition(Transition.TRANSITION_DEACTIVATE)
+    assert node.peer.transition(Transition.TRANSITION_CLEANUP)
+    assert model() is None
 
 
 def print_numbers(active: Held, unconfigured: Held, resident: list[int]) -> None:

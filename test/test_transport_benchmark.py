@@ -1,27 +1,28 @@
-"""Images from one process to another, with and without the Fast DDS profile."""
+"""Images go from process to process, and what becomes of them is counted."""
 
 from pathlib import Path
 
-import pytest
+import numpy as np
 
+from camss_ros.evaluation.result_folder import write_image
 from camss_ros.nodes.demo_environment import isolate
-from camss_ros.nodes.transport_benchmark import Trial, row, send, write_street
+from camss_ros.nodes.transport_benchmark import Trial, row, send
 
 
-@pytest.mark.parametrize("with_profile", [False, True])
-def test_every_small_image_arrives_with_its_latency(tmp_path: Path, with_profile: bool) -> None:
-    write_street(tmp_path / "images", (48, 64))
-    trial = send(tmp_path / "images", 50.0, 5, isolate(), with_profile)
-    assert len(set(trial.sent)) == 5
-    assert len(trial.latencies) == 5
-    assert 0 < min(trial.latencies) <= max(trial.latencies) < 60
-    assert 0 < trial.rate < 60
+def test_small_images_arrive(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    write_image(folder / "0.png", np.zeros((48, 64, 3), np.uint8))
+    trial = send(folder, 20.0, 5, isolate(), with_profile=True)
+    assert len(trial.sent) == len(trial.latencies) == 5
+    assert min(trial.latencies) > 0
 
 
-def test_the_row_counts_what_is_lost_in_all_trials() -> None:
+def test_the_row_counts_what_was_lost() -> None:
     trials = [
-        Trial((0, 100_000_000, 200_000_000), (0.001, 0.002, 0.003)),
+        Trial((0, 100_000_000, 200_000_000), (0.01, 0.03)),
         Trial((0, 100_000_000, 200_000_000), ()),
     ]
-    assert row(10.0, True, trials) == "| 10 Hz | with | 10.0 Hz | 3 of 6 | 2.0 | 2.9 |"
-    assert row(30.0, False, trials[1:]) == "| 30 Hz | without | 10.0 Hz | 3 of 3 |  |  |"
+    expected = "| 64 x 48 | 10 Hz | without | 10.0 Hz | 33.3 % of 6 | 20.0 | 29.0 |"
+    assert row((48, 64), 10.0, False, trials) == expected
+    assert row((48, 64), 10.0, True, trials[1:]).endswith("| 0.0 % of 3 |  |  |")

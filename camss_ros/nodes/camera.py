@@ -171,10 +171,10 @@ class Camera:
         self.counter.rejected(error.reason)
         self.warn(error.reason, f"image rejected: {error}")
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, reason: str) -> None:
         """Count an image on which the network failed."""
         self.counter.failed()
-        self.warn("failed", f"segmentation failed: {type(error).__name__}: {error}")
+        self.warn("failed", f"segmentation failed: {reason}")
 
     # --- Reports --------------------------------------------------------------------------------
 

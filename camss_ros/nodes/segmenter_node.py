@@ -91,6 +91,10 @@ class Frame:
         return self.image.shape[0], self.image.shape[1]
 
 
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
 class SegmenterNode(LifecycleNode):
     """Wires parameters, topics and the inference thread to a `Segmenter`.
 
@@ -349,7 +353,7 @@ class SegmenterNode(LifecycleNode):
             except ImageRejectedError as error:
                 camera.reject(error)
             except Exception as error:  # one image must end neither the others nor the node
-                camera.fail(error)
+                camera.fail(_reason(error))
         if not frames:
             return
         with self._model_lock:
@@ -358,31 +362,38 @@ class SegmenterNode(LifecycleNode):
             try:
                 results = self._infer(model.segmenter, frames, cancelled)
             except Exception as error:  # such as a device that is gone
-                results = [error] * len(frames)
+                results = [_reason(error)] * len(frames)
         worst, timings = 0.0, None
         for frame, result in zip(frames, results, strict=True):
+            if isinstance(result, str):
+                self._give_up(frame, result, cancelled)
+                continue
             try:
-                if isinstance(result, Exception):
-                    raise result
                 self._publish(model, frame, result)
+            except Exception as error:
+                self._give_up(frame, _reason(error), cancelled)
+            else:
                 if (seconds := time.monotonic() - frame.arrival.time) > worst:
                     worst, timings = seconds, result.timings
-            except Exception as error:
-                if cancelled():
-                    frame.camera.counter.dropped()
-                else:
-                    frame.camera.fail(error)
         if timings is not None:
             self._deadline.observe(worst, timings)
 
+    def _give_up(self, frame: Frame, reason: str, cancelled: Callable[[], bool]) -> None:
+        if cancelled():
+            frame.camera.counter.dropped()
+        else:
+            frame.camera.fail(reason)
+
     def _infer(
         self, segmenter: Segmenter, frames: Sequence[Frame], cancelled: Callable[[], bool]
-    ) -> list[Segmentation | Exception]:
+    ) -> list[Segmentation | str]:
         """The result of each frame, or why there is none.
 
         Frames go together where that works, otherwise each alone: one that fails, or a lack of
         memory, costs the others time only.
         """
+        # An exception in the result would lead, by its traceback, back to itself: after a cleanup
+        # the cycle would keep the model until Python looks for such.
         from camss_ros.inference.memory import is_out_of_memory
 
         if len(frames) > 1 and not self._memory.one_frame:
@@ -390,12 +401,12 @@ class SegmenterNode(LifecycleNode):
                 return [*self._attempt(segmenter, frames, cancelled)]
             except Exception as error:
                 if cancelled():
-                    return [error] * len(frames)
+                    return [_reason(error)] * len(frames)
                 if is_out_of_memory(error):
                     self._memory.reduce(len(frames))
                     self._warn_of_memory()
                 else:
-                    reason = f"{type(error).__name__}: {error}"
+                    reason = _reason(error)
                     self._warn("batch", f"images failed together, each runs alone: {reason}")
             # Only here, without the exception, is the memory of the failed attempt free.
             segmenter.release_memory()
@@ -403,7 +414,7 @@ class SegmenterNode(LifecycleNode):
 
     def _infer_alone(
         self, segmenter: Segmenter, frame: Frame, cancelled: Callable[[], bool]
-    ) -> Segmentation | Exception:
+    ) -> Segmentation | str:
         """Segment; where memory runs out, again with less, until there is nothing left to save."""
         from camss_ros.inference.memory import is_out_of_memory
 
@@ -412,7 +423,7 @@ class SegmenterNode(LifecycleNode):
                 (result,) = self._attempt(segmenter, [frame], cancelled)
             except Exception as error:
                 if not is_out_of_memory(error) or not self._memory.reduce():
-                    return error
+                    return _reason(error)
             else:
                 self._memory.succeeded()
                 return result

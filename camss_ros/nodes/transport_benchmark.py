@@ -1,4 +1,4 @@
-"""What the Fast DDS profile for large images gains on this machine, as a Markdown table.
+"""What the Fast DDS profile for large images gains on this machine, as Markdown.
 
 `video_publisher` sends raw images, best effort as a camera does, to a subscriber in another
 process; both use `config/dds/fastdds_large_images.xml`, or neither does, in turns.
@@ -29,17 +29,15 @@ from rich.progress import track
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from camss_ros.benchmark.frames import street_frames
-from camss_ros.evaluation.result_folder import write_image
 from camss_ros.nodes.child_process import ChildFailedError, ChildProcess
 from camss_ros.nodes.demo_environment import isolate, large_images
 from camss_ros.nodes.qos import PROFILES
 from camss_ros.nodes.segmenter_listener import LATCHED, nanoseconds
 
-SIZE = (1080, 1920)
+SIZES = ((360, 480), (1080, 1920))
 RATES = (10.0, 30.0)  # Hz
 SECONDS = 5.0  # of images in each trial
-TURNS = 3
+TURNS = 2
 _PICTURES = 2  # sent round and round
 _DRAIN_TIME = 1.0  # s from the end of the publisher until nothing more arrives
 
@@ -123,59 +121,58 @@ class _Subscriber:
         self.sent.append(nanoseconds(message.stamp))
 
 
-def row(rate: float, with_profile: bool, trials: Iterable[Trial]) -> str:
+def row(size: tuple[int, int], rate: float, with_profile: bool, trials: Iterable[Trial]) -> str:
     """A row of the table; all trials together."""
     trials = list(trials)
     latencies = [1e3 * latency for trial in trials for latency in trial.latencies]
     sent = sum(len(trial.sent) for trial in trials)
     p50, p95 = (f"{np.percentile(latencies, p):.1f}" if latencies else "" for p in (50, 95))
     return (
-        f"| {rate:g} Hz | {'with' if with_profile else 'without'} "
+        f"| {size[1]} x {size[0]} | {rate:g} Hz | {'with' if with_profile else 'without'} "
         f"| {np.mean([trial.rate for trial in trials]):.1f} Hz "
-        f"| {sent - len(latencies)} of {sent} | {p50} | {p95} |"
+        f"| {100 * len(latencies) / sent:.1f} % of {sent} | {p50} | {p95} |"
     )
 
 
 def main() -> int:
     """Measure and print; returns the exit code."""
-    # Not above: the other processes have no use for torch, whose import takes seconds.
+    # Torch among them, which the subscriber's processes do not need.
     import torch
 
+    from camss_ros.benchmark.frames import street_frames
     from camss_ros.benchmark.machine import describe_machine, load_average
+    from camss_ros.evaluation.result_folder import write_image
 
     environment = isolate()
-    trials: dict[tuple[float, bool], list[Trial]] = {}
+    trials: dict[tuple[tuple[int, int], float, bool], list[Trial]] = {}
     load = load_average()
     with TemporaryDirectory(prefix="camss_ros-") as name:
-        folder = Path(name) / "images"
-        write_street(folder, SIZE)
-        runs = [*product(RATES, range(TURNS), (False, True))]
+        for size in SIZES:
+            folder = Path(name) / f"{size[1]}x{size[0]}"
+            folder.mkdir()
+            for index, frame in enumerate(street_frames(size, _PICTURES)):
+                write_image(folder / f"{index}.png", frame)
+        runs = [*product(SIZES, RATES, range(TURNS), (False, True))]
         console = Console(stderr=True)
-        for rate, _, with_profile in track(runs, "sending images", console=console):
+        for size, rate, _, with_profile in track(runs, "sending images", console=console):
+            folder = Path(name) / f"{size[1]}x{size[0]}"
             try:
                 trial = send(folder, rate, round(SECONDS * rate), environment, with_profile)
             except ChildFailedError as error:
                 print(error, file=sys.stderr)
                 return 1
-            trials.setdefault((rate, with_profile), []).append(trial)
+            trials.setdefault((size, rate, with_profile), []).append(trial)
     machine = describe_machine(torch.device("cpu"))
     print(
-        f"{SIZE[1]} x {SIZE[0]} rgb8, {TURNS} turns of {SECONDS:g} s; "
-        f"{rclpy.get_rmw_implementation_identifier()}; {machine['processor']}, "
-        f"{machine['cpus']} CPUs; load average {load} before and {load_average()} after.\n"
+        f"{machine['processor']}, {machine['cpus']} CPUs, "
+        f"{rclpy.get_rmw_implementation_identifier()}; "
+        f"load average {load} before and {load_average()} after; {TURNS} turns of {SECONDS:g} s:\n"
     )
-    print("| rate | profile | sent at | lost | latency p50, ms | p95, ms |")
-    print("|---|---|---|---|---|---|")
-    for (rate, with_profile), of_setting in trials.items():
-        print(row(rate, with_profile, of_setting))
+    print("| images | rate | profile | sent at | arrived | latency p50, ms | p95, ms |")
+    print("|---|---|---|---|---|---|---|")
+    for (size, rate, with_profile), of_setting in trials.items():
+        print(row(size, rate, with_profile, of_setting))
     return 0
-
-
-def write_street(folder: Path, size: tuple[int, int]) -> None:
-    """Write images of (height, width) to a new folder."""
-    folder.mkdir()
-    for index, frame in enumerate(street_frames(size, _PICTURES)):
-        write_image(folder / f"{index}.png", frame)
 
 
 if __name__ == "__main__":
