@@ -32,9 +32,10 @@ ROUND = (
     Transition.TRANSITION_ACTIVATE,
 )
 SETTLING_TIME = 2.0  # s
-# Memory is compared from here on: the first rounds fill what the allocator and DDS keep.
-WARM_ROUNDS = 10
-GROWTH = 0.02  # of the resident set that it may grow by from there
+# The resident set goes up and down by tens of MB with what the allocator happens to keep of a frame
+# in work: highest values of so many rounds are compared. A model left behind is 13 MB a round.
+SPAN = 10
+GROWTH = 0.1  # that is allowed from the first to the last of them
 
 
 @dataclass(frozen=True)
@@ -171,8 +172,8 @@ def test_transitions_under_load_leak_nothing(watched: Watched) -> None:
     assert unconfigured.endpoints < active.endpoints
     print_numbers(active, unconfigured, resident)
     if LONG:
-        warm = resident[WARM_ROUNDS - 1]
-        assert resident[-1] < (1 + GROWTH) * warm, resident
+        first, last = max(resident[:SPAN]), max(resident[-SPAN:])
+        assert last < (1 + GROWTH) * first, resident
 
 
 @pytest.fixture
@@ -207,6 +208,4 @@ def print_numbers(active: Held, unconfigured: Held, resident: list[int]) -> None
     for state, held in {"active": active, "unconfigured": unconfigured}.items():
         endpoints = held.endpoints.total()
         print(f"{state}: {held.threads} threads, {held.files} files, {endpoints} endpoints")
-    for round_, size in enumerate(resident, 1):
-        if round_ in (1, WARM_ROUNDS, len(resident)) or round_ % 10 == 0:
-            print(f"round {round_}: {size / 1e6:.1f} MB")
+    print("MB after each round:", *(f"{size / 1e6:.1f}" for size in resident))
