@@ -145,7 +145,7 @@ def test_every_section_is_measured_and_shown(settings, root, tmp_path, simulated
     for index in range(2):
         matrix.add(open_data("camvid", root, "val")[index][1], np.zeros((48, 64), np.uint8))
     assert budgets["with room"]["kept"]["miou"] == pytest.approx(matrix.scores().miou)
-    assert "| 2 steps, 1 samples, torch | none | 7.0 | 0.0 % | 100.0 / 100.0 |" in page
+    assert "| steps 2, samples 1, torch | none | 7.0 | 0.0 % | 100.0 / 100.0 |" in page
 
     warm = rows["warm start, camvid val"]["rows"]
     alone = settings.segmenter("torch", "fp32")

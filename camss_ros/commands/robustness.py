@@ -151,8 +151,8 @@ def _notes(settings: dict[str, Any]) -> list[str]:
         for role, model in settings["models"].items()
     ]
     notes.append(
-        f"Sampling: {sampling['sampler']}, {sampling['steps']} steps, temperature "
-        f"{sampling['temperature']:g}, {sampling['samples']} samples, seed {sampling['seed']}."
+        f"Sampling: {sampling['sampler']}, steps {sampling['steps']}, temperature "
+        f"{sampling['temperature']:g}, samples {sampling['samples']}, seed {sampling['seed']}."
     )
     if "viewpoint" in settings["groups"]:
         notes.append(

@@ -53,6 +53,7 @@ _SOURCE_FRAME_QOS = QoSProfile(
 # A subscriber learns of this publisher a little later than the publisher of the subscriber, and
 # what is sent in between is lost.
 _MATCHING_S = 0.5
+_NAMES_S = 3.0
 # Best-effort images still on their way are lost when the process that sent them ends.
 _LINGER_S = 0.5
 _SIGNAL_S = 0.1
@@ -126,7 +127,11 @@ class VideoPublisher(Node):
         if self._wait_for_subscriber:
             while self._images.get_subscription_count() == 0:
                 self._spin_until(time.monotonic() + 0.05)
-            self._spin_until(time.monotonic() + _MATCHING_S)
+            found = time.monotonic()
+            self._spin_until(found + _MATCHING_S)
+            # Who counts the frames by their names may find the topic later than the image's reader.
+            while self._names.get_subscription_count() == 0 and time.monotonic() < found + _NAMES_S:
+                self._spin_until(time.monotonic() + 0.05)
         sent = 0
         started = due = time.monotonic()
         for name, size, image in messages:

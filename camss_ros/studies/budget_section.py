@@ -102,9 +102,8 @@ def show_budgets(row: Mapping[str, Any]) -> str:
     lines, used = [], []
     for run in row["runs"].values():
         first = run["free"]["settings"][0]
-        name = (
-            f"{first['steps']} steps, {first['samples']} samples, {run['free']['node']['backend']}"
-        )
+        backend = run["free"]["node"]["backend"]
+        name = f"steps {first['steps']}, samples {first['samples']}, {backend}"
         for side, budget in (("free", "none"), ("kept", f"{run['budget_ms']:.1f}")):
             latency = run[side]["latency"]
             lines.append([
@@ -150,8 +149,9 @@ def _least(run: Mapping[str, Any], what: str) -> str:
         key=lambda each: (each["steps"], each["samples"], each["network_size"]),
     )
     height, width = least["network_size"]
+    time = least["arrival_to_publication_ms"]["p95"]
     return (
-        f"Of {what} the least that it came to ({least['steps']} steps, {least['samples']} "
-        f"samples, {width} x {height}) took {least['arrival_to_publication_ms']['p95']:.1f} ms "
-        f"(p95 of its own images), where {run['budget_ms']:.1f} ms were allowed."
+        f"Of {what} the least that it came to (steps {least['steps']}, samples "
+        f"{least['samples']}, {width} x {height}) took {time:.1f} ms (p95 of its own images), "
+        f"where {run['budget_ms']:.1f} ms were allowed."
     )

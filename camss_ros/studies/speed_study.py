@@ -242,7 +242,7 @@ def _show_official(row: dict[str, Any]) -> str:
     how = paragraph(f"""
         `{row["model"]}` with random weights. Official: {first["official"]["steps"]} ancestral steps
         on all tokens, float32, palette in numpy (`inference/official_procedure.py`). Ours:
-        {ours["backend"]} in {ours["dtype"]}, {ours["sampling"]["steps"]} steps
+        {ours["backend"]} in {ours["dtype"]}, steps: {ours["sampling"]["steps"]}
         ({ours["sampling"]["sampler"]}). One frame of theirs, a few of ours, and again, in one
         process; the ratio is that of each turn, its median and range. At the first size the promise
         {verdict(smallest >= WANTED_RATIO)}.""")
@@ -289,7 +289,7 @@ def _show_node(row: dict[str, Any]) -> str:
     )
     used = row["node"]
     how = paragraph(f"""
-        Model {used["model"]} on {used["device"]} by {used["backend"]}, {used["steps"]} steps
+        Model {used["model"]} on {used["device"]} by {used["backend"]}, steps: {used["steps"]}
         ({used["sampler"]}); raw {small["encoding"]} images from another process, masks to a third,
         all on this machine. Highest rate with under 5 % of the images lost, after ros2_benchmark,
         and what limits it; latency from the image's stamp to the mask at a subscriber; times are
@@ -363,8 +363,8 @@ def _show_scores(row: dict[str, Any]) -> str:
         ],
     )  # fmt: skip
     how = paragraph(f"""
-        {row["frames"]} frames of {row["data"]}, {row["steps"]} steps. {lost:+.4f} mIoU is lost; the
-        promise {verdict(lost <= ALLOWED_MIOU_LOSS)}.""")
+        {row["frames"]} frames of {row["data"]}, steps: {row["steps"]}. {lost:+.4f} mIoU is lost;
+        the promise {verdict(lost <= ALLOWED_MIOU_LOSS)}.""")
     return f"{how}\n\n{table}"
 
 
