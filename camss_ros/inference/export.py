@@ -4,7 +4,7 @@
     noise       float32 [count, samples, tokens, channels], where the temperature is not 0
  -> labels      uint8 [H, W] class ids, 255 is void
     confidence  uint8 [H, W] probability of the class times 255
- or probabilities  float32 [height, width, classes]
+ or probabilities  float32 [classes, height, width]
 
 The sampling loop is unrolled, so that a graph is made for one number of steps. Frames of another
 size are resized before it, by the function that PyTorch uses (`frame_ops.resize_frame`): it is
@@ -111,7 +111,7 @@ class FrameGraph(nn.Module):
         probabilities = network.decode(latents)
         probabilities = network.average_samples(probabilities, self.spec.sampling.samples)
         if self.spec.output_size is None:
-            return probabilities[0].permute(1, 2, 0)
+            return probabilities[0]
         void_last = probabilities.shape[1] > len(network.config.label_set)
         result = to_labels(probabilities, self.spec.output_size, void_last, traced=True)
         return result[0], result[1]

@@ -82,7 +82,7 @@ def verify_graph(
         resized = resize_frame(torch.from_numpy(frame), spec.size)[0].permute(1, 2, 0).contiguous()
         outputs = graph(resized, noise)
         if spec.output_size is None:
-            found = to_labels(outputs[0].permute(2, 0, 1)[None], output_size, void_last)
+            found = to_labels(outputs[0][None], output_size, void_last)
             outputs = (found[0], found[1])
         labels, confidence = (each.cpu() for each in outputs)
         equal += float((labels == expected[0]).sum())

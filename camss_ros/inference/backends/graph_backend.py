@@ -145,8 +145,7 @@ class GraphBackend(Backend):
                 # a copy where there are more to come: a runtime may use its memory again
                 results.append(probabilities if len(frames) == 1 else probabilities.clone())
                 stage_done("network")
-            batch = results[0][None] if len(results) == 1 else torch.stack(results)
-            return batch.permute(0, 3, 1, 2)
+            return results[0][None] if len(results) == 1 else torch.stack(results)
 
     def prepare(self, sampling: SamplingOptions, batch: int = 1) -> None:
         """Build and load the graph and run it once; a batch needs nothing more.
