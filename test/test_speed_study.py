@@ -3,6 +3,7 @@
 import json
 from contextlib import contextmanager
 from functools import partial
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -164,9 +165,36 @@ def test_every_section_is_measured_and_shown(settings, root, tmp_path, simulated
     assert alone.sampling == SamplingOptions(steps=2)
     expected = evaluate(alone, open_data("camvid", root, "val"), CAMVID).scores.miou
     assert scores["reference"]["miou"] == scores["chosen"]["miou"] == pytest.approx(expected)
-    assert "+0.0000 mIoU is lost; the promise **holds**" in text
+    assert "In float32 +0.0000 mIoU is lost; the promise **holds**" in text
+    assert "int8" not in text  # with backend torch
     assert len(rows["steady"]["resident_mb"]) == 25
     assert str(tmp_path) not in page
+
+
+def test_int8_is_measured_beside_the_choice(root, tmp_path, model, simulated_node, monkeypatch):
+    pytest.importorskip("nncf")
+    settings = SpeedSettings(model=str(model), device="cpu", backend="openvino")
+    one = labelled(root)
+    asked = []
+
+    def evaluated(segmenter, *_, **__):
+        asked.append((segmenter.backend, str(segmenter.dtype)))
+        return SimpleNamespace(scores=SimpleNamespace(miou=0.75, pixel_accuracy=0.9))
+
+    def opened(self, backend=None, precision=None):
+        dtype = {"fp32": torch.float32, "int8": torch.int8}.get(precision, torch.bfloat16)
+        return SimpleNamespace(backend=backend or "openvino", dtype=dtype, close=lambda: None)
+
+    monkeypatch.setattr(speed_study, "evaluate", evaluated)
+    monkeypatch.setattr(SpeedSettings, "segmenter", opened)
+    sections = [each for each in SECTIONS if each.key in ("node", "scores")]
+    assert study_speed(settings, tmp_path, FACTS, "command", one, sections=sections) == {}
+    assert [parameters["precision"] for _, parameters in simulated_node] == ["auto", "int8"]
+    assert [dtype for _, dtype in asked] == ["torch.float32", "torch.bfloat16", "torch.int8"]
+    text = " ".join((tmp_path / "speed.md").read_text().split())
+    assert "480 x 360 the promise **holds**, in int8 it **holds**; the promise about" in text
+    assert text.count("| 480x360, int8 |") == 2  # at two rates
+    assert "In int8 +0.0000 mIoU is lost; the promise **holds**" in text
 
 
 def test_a_stopped_study_goes_on_with_what_is_missing(settings, tmp_path, monkeypatch):

@@ -23,6 +23,7 @@ from camss_ros.data.calibration_scenes import CalibrationScenes
 from camss_ros.data.label_sets import LabelSet
 from camss_ros.evaluation.evaluate import LabeledFrames, evaluate
 from camss_ros.evaluation.result_folder import write_atomically
+from camss_ros.inference.backends import open_runtime
 from camss_ros.inference.device import select_device
 from camss_ros.inference.official_procedure import STEPS
 from camss_ros.inference.segmenter import Segmenter
@@ -84,6 +85,16 @@ class SpeedSettings:
     budget: BudgetSettings = BudgetSettings()
     steady_frames: int = 5000
     frame_size: tuple[int, int] = (360, 480)
+
+    def has_int8(self) -> bool:
+        """Whether int8, which is chosen by nobody but the user, is measured beside the choice."""
+        if self.backend not in ("auto", "openvino") or self.precision != "auto":
+            return False
+        try:
+            open_runtime("openvino", select_device(self.device), "int8")
+        except ValueError:  # not installed, or the machine has none
+            return False
+        return True
 
     def segmenter(self, backend: str | None = None, precision: str | None = None) -> Segmenter:
         """Of `model`."""
@@ -259,34 +270,38 @@ def _measure_node(
     from camss_ros.model.checkpoint import find_model
     from camss_ros.nodes.node_benchmark import measure_node_sizes  # needs rclpy
 
-    return measure_node_sizes(
-        find_model(settings.model), settings.node_parameters(), SIZES, settings.node,
-        lambda size, trials: progress(f"node at {size}, trial {trials + 1}"),
-    )  # fmt: skip
+    def measure(name: str, sizes: Sequence[tuple[int, int]], **changed: str) -> dict[str, Any]:
+        return measure_node_sizes(
+            find_model(settings.model), {**settings.node_parameters(), **changed}, sizes,
+            settings.node, lambda size, trials: progress(f"{name} at {size}, trial {trials + 1}"),
+        )  # fmt: skip
+
+    row = measure("node", SIZES)
+    if settings.has_int8():
+        row["int8"] = measure("node in int8", SIZES[:1], precision="int8")["sizes"]
+    return row
 
 
 def _show_node(row: dict[str, Any]) -> str:
+    runs = [(size, "", node) for size, node in row["sizes"].items()]
+    runs += [(size, ", int8", node) for size, node in row.get("int8", {}).items()]
     lines = []
-    for size, node in row["sizes"].items():
+    for size, precision, node in runs:
         found = node["highest_rate"]
         hz = "none" if found["hz"] is None else f"{found['hz']:.1f} ({found['limited_by']})"
         for rate, latency in node["latency"].items():
             lines.append([
-                size, hz, rate, f"{100 * latency['drops']:.1f} %",
+                f"{size}{precision}", hz, rate, f"{100 * latency['drops']:.1f} %",
                 *(p50_p95(latency[key]) for key in (
                     "stamp_to_mask_ms", "segmenter_ms", "convert_and_publish_ms",
                     "outside_segmenter_ms",
                 )),
             ])  # fmt: skip
     (small, large) = (row["sizes"][f"{width}x{height}"] for height, width in SIZES)
-    rate, slow = small["highest_rate"]["hz"], next(iter(small["latency"].values()))
     own = next(iter(large["latency"].values()))["convert_and_publish_ms"]
-    holds = (
-        rate is not None
-        and rate >= WANTED_HZ
-        and slow["stamp_to_mask_ms"] is not None
-        and slow["stamp_to_mask_ms"]["p95"] < WANTED_P95_MS
-    )
+    name = f"{SIZES[0][1]}x{SIZES[0][0]}"
+    int8 = row.get("int8", {}).get(name)
+    in_int8 = f", in int8 it {verdict(_is_fast(int8))}" if int8 else ""
     used = row["node"]
     how = paragraph(f"""
         Model {used["model"]} on {used["device"]} by {used["backend"]}, steps: {used["steps"]}
@@ -295,13 +310,22 @@ def _show_node(row: dict[str, Any]) -> str:
         and what limits it; latency from the image's stamp to the mask at a subscriber; times are
         p50 / p95 in ms. The last column has also what happens outside the node's own code: sending,
         the copies into and out of DDS, waiting for a turn. At {SIZES[0][1]} x {SIZES[0][0]} the
-        promise {verdict(holds)}; the promise about the node's own share
+        promise {verdict(_is_fast(small))}{in_int8}; the promise about the node's own share
         {verdict(own is not None and own["p50"] < WANTED_OWN_MS)}.""")
     header = [
         "images", "highest rate, Hz", "latency at", "lost", "stamp to mask", "segmenter",
         "convert and publish", "all outside the segmenter",
     ]  # fmt: skip
     return f"{how}\n\n{markdown_table(header, lines)}"
+
+
+def _is_fast(node: Mapping[str, Any]) -> bool:
+    """Whether one size keeps the promise: the rate, and the latency at the lowest rate."""
+    rate = node["highest_rate"]["hz"]
+    time = next(iter(node["latency"].values()))["stamp_to_mask_ms"]
+    return (
+        rate is not None and rate >= WANTED_HZ and time is not None and time["p95"] < WANTED_P95_MS
+    )
 
 
 # --- The latency budget -------------------------------------------------------------------------
@@ -342,29 +366,38 @@ def _measure_scores(
             "pixel_accuracy": result.scores.pixel_accuracy,
         }
 
-    return {
+    row = {
         "data": data.name,
         "frames": total,
         "steps": settings.steps,
         "reference": score("reference", settings.segmenter("torch", "fp32")),
         "chosen": score("chosen", settings.segmenter()),
     }
+    if settings.has_int8():
+        row["int8"] = score("int8", settings.segmenter("openvino", "int8"))
+    return row
 
 
 def _show_scores(row: dict[str, Any]) -> str:
-    reference, chosen = row["reference"], row["chosen"]
-    lost = reference["miou"] - chosen["miou"]
+    measured = [row[key] for key in ("reference", "chosen", "int8") if key in row]
+    said = []
+    for each in measured[1:]:
+        lost = measured[0]["miou"] - each["miou"]
+        said.append(
+            f"In {each['dtype']} {lost:+.4f} mIoU is lost; the promise "
+            f"{verdict(lost <= ALLOWED_MIOU_LOSS)}."
+        )
     table = markdown_table(
         ["backend", "mIoU", "pixel accuracy"],
         [
             [f"{each['backend']}, {each['dtype']}", f"{each['miou']:.4f}",
              f"{each['pixel_accuracy']:.4f}"]
-            for each in (reference, chosen)
+            for each in measured
         ],
     )  # fmt: skip
     how = paragraph(f"""
-        {row["frames"]} frames of {row["data"]}, steps: {row["steps"]}. {lost:+.4f} mIoU is lost;
-        the promise {verdict(lost <= ALLOWED_MIOU_LOSS)}.""")
+        {row["frames"]} frames of {row["data"]}, steps: {row["steps"]}.
+        {" ".join(said)}""")
     return f"{how}\n\n{table}"
 
 
