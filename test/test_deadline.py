@@ -31,7 +31,7 @@ def connected(running: Running) -> Callable[[Any], Any]:
 def test_an_impossible_budget_ends_at_the_least_setting_and_says_so_once(
     start: Callable[..., Running], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    running = start(latency_budget_ms=5.0, allow_smaller_size=True, samples=2)
+    running = start(steps=4, latency_budget_ms=5.0, allow_smaller_size=True, samples=2)
     peer = running.peer
     peer.listen(DiagnosticArray, "/diagnostics")
     send = connected(running)
@@ -66,7 +66,7 @@ def test_an_impossible_budget_ends_at_the_least_setting_and_says_so_once(
 
 
 def test_a_budget_that_is_kept_changes_nothing(start: Callable[..., Running]) -> None:
-    running = start(latency_budget_ms=60000.0)
+    running = start(steps=4, latency_budget_ms=60000.0)
     send = connected(running)
     for number in range(1, 6):
         last = send(rgb_image(number))
@@ -74,7 +74,7 @@ def test_a_budget_that_is_kept_changes_nothing(start: Callable[..., Running]) ->
 
 
 def test_only_settings_that_need_no_building_are_chosen(start: Callable[..., Running]) -> None:
-    running = start(latency_budget_ms=5.0)
+    running = start(steps=4, latency_budget_ms=5.0)
     send = connected(running)
     running.segmenter.is_prepared = lambda sampling, size: sampling.steps in (4, 2)
     running.segmenter.delay = 0.02

@@ -49,7 +49,7 @@ def test_the_street_comes_back_segmented(model: Path, tmp_path: Path) -> None:
     assert frames["segmented"] == frames["masks_matched"] > 0
     assert frames["masks_unmatched"] == 0
     assert (report["model"], report["device"]) == ("small", "cpu")
-    assert report["sampling"] == {"steps": 4, "sampler": "ddim", "samples": 1}
+    assert report["sampling"] == {"steps": 1, "sampler": "ddim", "samples": 1}
     assert report["latency_ms"]["p50"] >= report["stages_ms"]["total"]["p50"] * 0.5
     assert report["scores"]["frames"] == frames["masks_matched"]
 
