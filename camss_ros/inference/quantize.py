@@ -86,5 +86,6 @@ def _import_nncf() -> ModuleType:
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import nncf
 
-    nncf.set_log_level(logging.ERROR)
+    # not by its set_log_level, which also changes handlers that others gave the logger
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     return nncf
