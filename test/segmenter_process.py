@@ -7,7 +7,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,18 @@ class Process:
         self.process.wait(TIMEOUT)
         self._reader.join()
         return time.monotonic() - start
+
+
+@contextmanager
+def at_the_front(
+    spawn: Callable[..., Process], domain_id: int, model: Path, **parameters: Any
+) -> Iterator[tuple[Process, RosPeer]]:
+    """An active segmenter in the namespace /front, and a peer there, which is closed at the end."""
+    process = spawn("-r", "__ns:=/front", model=model, device="cpu", **parameters)
+    peer = RosPeer(domain_id, namespace="/front")
+    process.wait_for_log("active: segmenting /front/image")
+    yield process, peer
+    peer.close()
 
 
 class Camera:

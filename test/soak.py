@@ -28,6 +28,7 @@ from segmenter_process import Process
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
+from camss_ros.benchmark.memory import resident_bytes
 from camss_ros.data.synthetic import SyntheticStreet
 from camss_ros.nodes.demo_environment import isolate
 from camss_ros.nodes.image_bridge import to_image_message
@@ -79,14 +80,11 @@ class Node:
 
     def sample(self, seconds: float) -> Sample:
         folder = Path("/proc") / str(self.process.process.pid)
-        fields = dict(
-            line.split(":", 1) for line in (folder / "status").read_text().splitlines() if line
-        )
         ticks = (folder / "stat").read_text().rpartition(")")[2].split()
         return Sample(
             seconds=seconds,
-            resident=int(fields["VmRSS"].split()[0]) * 1024,
-            threads=int(fields["Threads"]),
+            resident=resident_bytes(pid=self.process.process.pid),
+            threads=len(os.listdir(folder / "task")),
             files=len(os.listdir(folder / "fd")),
             masks=self.masks,
             processor=(int(ticks[11]) + int(ticks[12])) / os.sysconf("SC_CLK_TCK"),

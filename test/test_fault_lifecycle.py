@@ -20,8 +20,10 @@ from fault_scale import LONG, scaled
 from lifecycle_msgs.msg import Transition
 from ros_peer import TIMEOUT, RosPeer, rgb_image, wait_until
 from scripted_node import Running, status
-from segmenter_process import HEIGHT, WIDTH, Process
+from segmenter_process import HEIGHT, WIDTH, Process, at_the_front
 from sensor_msgs.msg import CameraInfo, Image
+
+from camss_ros.benchmark.memory import resident_bytes
 
 RATE = 100.0  # Hz
 ROUNDS = scaled(5, 50)
@@ -93,8 +95,7 @@ class Watched:
 
     def resident(self) -> int:
         """Bytes of memory in use."""
-        lines = (self._proc / "status").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:"))
+        return resident_bytes(pid=self.process.process.pid)
 
 
 @contextmanager
@@ -130,11 +131,8 @@ def number_of(message: Image) -> int:
 
 @pytest.fixture
 def watched(spawn: Callable[..., Process], model: Path, module_domain_id: int) -> Iterator[Watched]:
-    process = spawn("-r", "__ns:=/front", model=model, device="cpu")
-    peer = RosPeer(module_domain_id, namespace="/front")
-    process.wait_for_log("active: segmenting /front/image")
-    yield Watched(process, peer)
-    peer.close()
+    with at_the_front(spawn, module_domain_id, model) as (process, peer):
+        yield Watched(process, peer)
     process.end(signal.SIGTERM)
     assert process.process.returncode == 0
     assert "Traceback" not in process.log

@@ -21,7 +21,7 @@ from fault_scale import RECOVERY, scaled
 from fuzzed_messages import any_camera_info, any_image
 from hypothesis import HealthCheck, given, settings
 from ros_peer import RosPeer, rgb_image, wait_until
-from segmenter_process import HEIGHT, WIDTH, Camera, Process
+from segmenter_process import HEIGHT, WIDTH, Camera, Process, at_the_front
 from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import Trigger
 
@@ -33,11 +33,9 @@ WARN_NO_IMAGE = 1.0  # s
 
 @pytest.fixture(scope="module")
 def camera(spawn: Callable[..., Process], model: Path, module_domain_id: int) -> Iterator[Camera]:
-    process = spawn("-r", "__ns:=/front", model=model, device="cpu", warn_no_image=WARN_NO_IMAGE)
-    peer = RosPeer(module_domain_id, namespace="/front")
-    process.wait_for_log("active: segmenting /front/image")
-    yield Camera(peer, process)
-    peer.close()
+    with at_the_front(spawn, module_domain_id, model, warn_no_image=WARN_NO_IMAGE) as front:
+        process, peer = front
+        yield Camera(peer, process)
     process.end(signal.SIGTERM)
     assert process.process.returncode == 0
     assert "Traceback" not in process.log

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from ros_peer import TIMEOUT, RosPeer, rgb_image, wait_until
-from segmenter_process import HEIGHT, WIDTH, Camera, Process, end_limit
+from segmenter_process import HEIGHT, WIDTH, Camera, Process, at_the_front, end_limit
 from sensor_msgs.msg import Image
 
 from camss_ros.model.camseg import CamSeg
@@ -21,11 +21,8 @@ from camss_ros.nodes.qos import LATCHED
 
 @pytest.fixture(scope="module")
 def camera(spawn: Callable[..., Process], model: Path, module_domain_id: int) -> Iterator[Camera]:
-    process = spawn("-r", "__ns:=/front", model=model, device="cpu")
-    peer = RosPeer(module_domain_id, namespace="/front")
-    process.wait_for_log("active: segmenting /front/image")
-    yield Camera(peer, process)
-    peer.close()
+    with at_the_front(spawn, module_domain_id, model) as (process, peer):
+        yield Camera(peer, process)
     assert process.end(signal.SIGTERM) < end_limit()
     assert process.process.returncode == 0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from camss_ros.benchmark.node_speed import Passage, SentImages, latency_report
+from camss_ros.benchmark.node_speed import Parameters, Passage, SentImages, latency_report
 from camss_ros.evaluation.statistics import milliseconds
 
 _LOAD = 0.7  # share of the time between two images that the slowest one of the trial may take
@@ -46,13 +46,13 @@ class Node(Protocol):
     ) -> SentImages: ...
 
 
-Start = Callable[[Mapping[str, str | int | float | bool]], AbstractContextManager[Node]]
+Start = Callable[[Parameters], AbstractContextManager[Node]]
 Score = Callable[[Sequence[tuple[str, np.ndarray]]], float]  # mIoU of label images, by picture
 
 
 def measure_kept_budget(
     start: Start,
-    parameters: Mapping[str, str | int | float | bool],
+    parameters: Parameters,
     folder: Path,
     pictures: int,
     score: Score,

@@ -7,13 +7,14 @@ from pathlib import Path
 import torch
 
 
-def resident_bytes(peak: bool = False) -> int:
-    """Memory of this process now, or its highest since the start or `reset_peak`."""
+def resident_bytes(peak: bool = False, pid: int | None = None) -> int:
+    """Memory of a process (this one) now, or its highest since the start or `reset_peak`."""
     name = "VmHWM:" if peak else "VmRSS:"
-    for line in Path("/proc/self/status").read_text().splitlines():
+    status = Path("/proc") / str(pid or "self") / "status"
+    for line in status.read_text().splitlines():
         if line.startswith(name):
             return int(line.split()[1]) * 1024
-    raise OSError(f"/proc/self/status says nothing of {name}")
+    raise OSError(f"{status} says nothing of {name}")
 
 
 def reset_peak(device: torch.device) -> None:

@@ -20,11 +20,15 @@ import numpy as np
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from camss_ros.benchmark.frames import street_frames
 from camss_ros.benchmark.machine import describe_machine, load_average
-from camss_ros.benchmark.node_speed import NodeSettings, Passage, SentImages, measure_node
+from camss_ros.benchmark.node_speed import (
+    NodeSettings,
+    Parameters,
+    Passage,
+    SentImages,
+    measure_node,
+)
 from camss_ros.data.recording import Counts
-from camss_ros.evaluation.result_folder import write_image
 from camss_ros.inference.device import select_device
 from camss_ros.nodes.child_process import ChildProcess
 from camss_ros.nodes.deferred_signals import DeferredSignals
@@ -37,10 +41,9 @@ from camss_ros.nodes.segmenter_listener import (
     pixels_of,
     sampling_of,
 )
+from camss_ros.nodes.still_camera import start_still_camera, write_street
 
 _PICTURES = 8
-
-Parameters = Mapping[str, str | int | float | bool]
 
 
 def measure_node_sizes(
@@ -65,7 +68,7 @@ def measure_node_sizes(
     with TemporaryDirectory(prefix="camss_ros-") as name:
         folder = Path(name)
         for height, width in sizes:
-            _write_images(folder / f"{width}x{height}", (height, width))
+            write_street(folder / f"{width}x{height}", (height, width), _PICTURES)
         with node_under_test({"model": str(model.absolute()), **parameters}, folder) as node:
             for height, width in sizes:
                 size = f"{width}x{height}"
@@ -82,12 +85,6 @@ def measure_node_sizes(
                 "machine": describe_machine(select_device(str(parameters.get("device", "auto")))),
                 "load_average": load,
             }
-
-
-def _write_images(folder: Path, size: tuple[int, int]) -> None:
-    folder.mkdir()
-    for index, frame in enumerate(street_frames(size, _PICTURES)):
-        write_image(folder / f"{index}.png", frame)
 
 
 @contextmanager
@@ -149,14 +146,8 @@ class NodeUnderTest:
         """
         listener = self._listener
         before = listener.begin(keep_labels)
-        parameters: dict[str, str | int | float | bool] = {
-            "path": str(folder), "rate": float(rate), "frames": count, "loop": True,
-            "preload": True, "wait_for_subscriber": True,
-        }  # fmt: skip
         log = self._logs / "video_publisher.log"
-        with ChildProcess(
-            "camss_ros.nodes.video_publisher", parameters, self._environment, log
-        ) as publisher:
+        with start_still_camera(folder, rate, count, self._environment, log) as publisher:
             ended: float | None = None
             while not listener.is_done(ended, before):
                 listener.spin()

@@ -29,10 +29,11 @@ from rich.progress import track
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from camss_ros.nodes.child_process import ChildFailedError, ChildProcess
+from camss_ros.nodes.child_process import ChildFailedError
 from camss_ros.nodes.demo_environment import isolate, large_images
 from camss_ros.nodes.qos import PROFILES
 from camss_ros.nodes.segmenter_listener import LATCHED, nanoseconds
+from camss_ros.nodes.still_camera import start_still_camera, write_street
 
 SIZES = ((360, 480), (1080, 1920))
 RATES = (10.0, 30.0)  # Hz
@@ -75,16 +76,11 @@ def _receive(
     if not with_profile:
         for variable in large_images():
             del os.environ[variable]
-    parameters: dict[str, str | int | float | bool] = {
-        "path": str(folder), "rate": rate, "frames": count, "loop": True, "preload": True,
-        "wait_for_subscriber": True,
-    }  # fmt: skip
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
         with closing(_Subscriber()) as subscriber:
-            with ChildProcess(
-                "camss_ros.nodes.video_publisher", parameters, {}, folder.with_suffix(".log")
-            ) as publisher:
+            log = folder.with_suffix(".log")
+            with start_still_camera(folder, rate, count, {}, log) as publisher:
                 while publisher.running:
                     subscriber.spin()
                 publisher.check()
@@ -139,19 +135,14 @@ def main() -> int:
     # Torch among them, which the subscriber's processes do not need.
     import torch
 
-    from camss_ros.benchmark.frames import street_frames
     from camss_ros.benchmark.machine import describe_machine, load_average
-    from camss_ros.evaluation.result_folder import write_image
 
     environment = isolate()
     trials: dict[tuple[tuple[int, int], float, bool], list[Trial]] = {}
     load = load_average()
     with TemporaryDirectory(prefix="camss_ros-") as name:
         for size in SIZES:
-            folder = Path(name) / f"{size[1]}x{size[0]}"
-            folder.mkdir()
-            for index, frame in enumerate(street_frames(size, _PICTURES)):
-                write_image(folder / f"{index}.png", frame)
+            write_street(Path(name) / f"{size[1]}x{size[0]}", size, _PICTURES)
         runs = [*product(SIZES, RATES, range(TURNS), (False, True))]
         console = Console(stderr=True)
         for size, rate, _, with_profile in track(runs, "sending images", console=console):

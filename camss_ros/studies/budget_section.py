@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from camss_ros.benchmark.kept_budget import BudgetSettings, Node, measure_kept_budget
+from camss_ros.benchmark.node_speed import Parameters
 from camss_ros.data.label_sets import LabelSet
 from camss_ros.evaluation.evaluate import EveryNth, LabeledFrames, class_table
 from camss_ros.evaluation.metrics import ConfusionMatrix
@@ -19,8 +20,6 @@ from camss_ros.evaluation.result_folder import write_image
 from camss_ros.model.checkpoint import CONFIG_FILE, find_model, read_config
 from camss_ros.model.label_class import LabelClass
 from camss_ros.studies.page import markdown_table, p50_p95, paragraph, verdict
-
-Parameters = Mapping[str, str | int | float | bool]
 
 # Much to give up, and nothing that has to be built for it.
 WITH_ROOM: Parameters = {"backend": "torch", "steps": 4, "samples": 4, "temperature": 1.0}
