@@ -10,6 +10,7 @@ import torch
 from camss_ros.inference import auto
 from camss_ros.inference.auto import Candidate, candidates, choose_backend, measure
 from camss_ros.inference.backends import open_backend
+from camss_ros.inference.backends.base import FramePrediction
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.model.schedule import SamplingOptions
 
@@ -87,8 +88,12 @@ class _Wrong:
         if name != "torch":
             if self.error is not None:
                 raise self.error
-            correct = backend.probabilities
-            backend.probabilities = lambda *a: correct(*a).flip(1)
+            correct = backend.predict
+
+            def wrong(*arguments):
+                return [FramePrediction(each.probabilities.flip(1)) for each in correct(*arguments)]
+
+            backend.predict = wrong
         return backend
 
 

@@ -130,17 +130,19 @@ def test_prepared_options_and_sizes_are_graphs_at_once(open_segmenter, backend):
     assert agreement(result, eager.segment(frame())) > 0.999
 
 
-def test_a_warm_start_is_torchs_and_said_once(open_segmenter, backend, caplog):
-    sampling = SamplingOptions(steps=1, warm_start_time=300)
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_warm_start_is_that_of_torch(open_segmenter, backend, temperature):
+    sampling = SamplingOptions(steps=1, warm_start_time=300, temperature=temperature)
     segmenter = open_segmenter(backend=backend, sampling=sampling)
     expected = open_segmenter(sampling=sampling)
-    with caplog.at_level(logging.WARNING, "camss_ros"):
-        segmenter.warm_up(40, 56)
-        for warm in (False, True):
-            result = segmenter.segment(frame())
-            assert result.warm == warm
-            assert np.array_equal(result.labels, expected.segment(frame()).labels)
-    assert ["no warm start" in record.message for record in caplog.records] == [True]
+    segmenter.warm_up(40, 56)
+    moved = frame()
+    moved[:16, :24] ^= 64  # for some tokens
+    for number, image in enumerate((frame(), moved, moved)):
+        result = segmenter.segment(image)
+        assert result.warm == (number > 0)
+        assert "network" in result.timings
+        assert agreement(result, expected.segment(image)) > 0.999
 
 
 def test_iterative_decoding_is_torchs(open_segmenter, backend):

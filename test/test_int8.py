@@ -208,7 +208,7 @@ def check_float_layers(graph: openvino.Model) -> None:
             sources = [value.get_source_output().get_node() for value in node.inputs()]
             assert not any(map(is_quantizer, sources)), name
             kept.add(name.split("/")[1])
-    assert kept == {"denoiser", "denoiser_1", "cond_embed", "decoder"}
+    assert kept == {"denoiser", "denoiser_1", "cond_embed"}
 
 
 @pytest.mark.parametrize(

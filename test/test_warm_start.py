@@ -1,4 +1,4 @@
-"""A frame of a clip begins from the latents of the one before, and only of such a clip."""
+"""The steady tokens of a frame of a clip begin from the latents of the one before."""
 
 import math
 from dataclasses import replace
@@ -10,6 +10,7 @@ import torch
 from camss_ros.inference.clip import MAX_GAP, Clip, thumbnail
 from camss_ros.inference.segmenter import SegmentationCancelled, Segmenter
 from camss_ros.model.schedule import Sampler, SamplingOptions, cosine_alpha_bar
+from camss_ros.model.warm_start import FrameState
 
 WARM = SamplingOptions(steps=2, warm_start_time=400)
 
@@ -85,34 +86,68 @@ def test_a_warm_start_needs_one_pass_and_a_timestep():
 
 
 @pytest.mark.parametrize("sampling", [WARM, replace(WARM, temperature=1.0, samples=2)])
-def test_the_second_frame_is_drawn_from_the_latents_of_the_first(segmenter, tiny_model, sampling):
+def test_steady_tokens_are_drawn_from_the_latents_of_the_frame_before(
+    segmenter, tiny_model, sampling
+):
     """The whole procedure once more, with the network alone."""
     segmenter.sampling = sampling
-    frames = [frame(32, 48, seed) for seed in (1, 2)]
-    network, latents = tiny_model, None
-    for image in frames:
+    first = frame(32, 48)
+    second = first.copy()
+    second[:16, 16:32] += 50  # of 2 x 3 tokens, the middle one above
+    second[16:, 32:] += 50  # and the last one below
+    steady = torch.tensor([True, False, True, True, True, False])
+
+    def drawn(image, latents):
+        generator = torch.Generator().manual_seed(0)
+        pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
+        condition = tiny_model.condition(tiny_model.image_tokens(tiny_model.normalize(pixels)))
+        embedded = tiny_model.denoiser.cond_embed(condition.repeat(sampling.samples, 1, 1))
+        shape = (sampling.samples, 6, tiny_model.latent_channels)
+        cold = replace(sampling, warm_start_time=0)
+
+        def draw(options, latents=None):
+            plan = tiny_model.plan(options)
+
+            def predict(x, index):
+                return tiny_model.denoiser(x, plan.time_embeddings[index], embedded)
+
+            device = torch.device("cpu")
+            return plan.sampler.sample(predict, shape, device, generator, latents=latents)
+
+        anew = draw(cold)
+        if latents is None:
+            return anew
+        warm = draw(replace(cold, start=sampling.warm_start_time), latents)
+        return torch.where(steady[None, :, None], warm, anew)
+
+    latents = None
+    for image in (first, second):
         result = segmenter.segment(image)
         assert result.warm == (latents is not None)
-        options = sampling.warm() if result.warm else sampling
-        condition = network.condition(
-            network.image_tokens(network.normalize(torch.from_numpy(image).permute(2, 0, 1)[None]))
-        )
-        generator = torch.Generator().manual_seed(0)
-        plan = network.plan(options)
-        latents = network.draw_from(condition, (2, 3), plan, generator, previous=latents)
-        probabilities = network.average_samples(network.decode(latents), sampling.samples)
+        latents = drawn(image, latents)
+        decoded = tiny_model.decode(tiny_model.latent_map(latents, (2, 3)))
+        probabilities = tiny_model.average_samples(decoded, sampling.samples)
         assert np.array_equal(result.labels, probabilities[0].argmax(dim=0).numpy())
 
 
-def test_a_warm_frame_differs_from_a_cold_one_and_tells_its_steps(segmenter):
+def test_a_warm_frame_differs_from_a_cold_one(segmenter):
     cold = segmenter.segment(frame(seed=1))
     segmenter.segment(frame(seed=2))
     warm = segmenter.segment(frame(seed=1))
     assert not cold.warm
     assert warm.warm
     assert not np.array_equal(cold.confidence, warm.confidence)
-    segmenter.sampling = replace(WARM, steps=8, warm_start_time=3)
-    assert segmenter.segment(frame(seed=2)).steps == 4  # the timesteps 3, 2, 1 and 0
+
+
+def test_where_every_token_has_changed_a_warm_frame_is_a_cold_one(segmenter):
+    """A picture that is everywhere a little brighter is no other scene, but no steady one."""
+    brighter = frame() + np.uint8(15)
+    alone = segmenter.segment(brighter)
+    segmenter.begin_clip()
+    segmenter.segment(frame())
+    after = segmenter.segment(brighter)
+    assert after.warm
+    assert same(after, alone)
 
 
 def test_another_scene_begins_anew(segmenter):
@@ -191,12 +226,12 @@ def test_switched_off_every_frame_is_drawn_alone(segmenter):
 def test_a_moving_picture_goes_on_and_a_cut_does_not():
     noise = np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8)
     scene = np.kron(noise, np.ones((20, 20, 1), np.uint8))
-    clip, latents = Clip(), torch.zeros(1)
+    clip, state = Clip(), FrameState(torch.zeros(1), torch.zeros(1))
     assert clip.begin(scene, None, "") is None
-    clip.keep(latents)
+    clip.keep(state)
     moved = np.roll(scene, 2, axis=1)
-    assert clip.begin(moved, None, "") is latents
-    clip.keep(latents)
+    assert clip.begin(moved, None, "") is state
+    clip.keep(state)
     assert clip.begin(scene[::-1], None, "") is None
 
 

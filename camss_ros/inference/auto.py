@@ -65,7 +65,7 @@ def choose_backend(
     if precision == "int8":
         return "openvino", precision  # no other backend has it
     possible = candidates(device, precision)
-    if sampling.iterations != 1 or sampling.warm_start_time:  # no graph does that
+    if sampling.iterations != 1:  # no graph does that
         possible = [each for each in possible if each.backend == "torch"]
     if len(possible) > 1:
         possible = [each for each in possible if _installed(each, device)]
@@ -168,8 +168,8 @@ def _time(
     for _ in range(_FRAMES):
         generator = torch.Generator(backend.device).manual_seed(0)
         start = time.perf_counter()
-        probabilities = backend.probabilities([frame], sampling, generator, lambda _: None)
-        labels = probabilities[0].argmax(dim=0).cpu().numpy()  # waits for a GPU
+        [prediction] = backend.predict([frame], sampling, generator, lambda _: None)
+        labels = prediction.probabilities[0].argmax(dim=0).cpu().numpy()  # waits for a GPU
         best = min(best, time.perf_counter() - start)
     return labels, best
 

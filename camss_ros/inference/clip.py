@@ -6,7 +6,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor
+
+from camss_ros.model.warm_start import FrameState
 
 MAX_GAP = 0.5  # s between the stamps of two frames of a clip
 # Mean absolute difference of the pixels of two thumbnails, 0-255, from which on the scene is
@@ -20,7 +21,7 @@ _PROBES = 4  # rows and columns of pixels that are averaged for one of the thumb
 
 @dataclass(frozen=True)
 class _Frame:
-    """`kind`: what must be the same of two frames for the latents of one to fit the other."""
+    """`kind`: what must be the same of two frames for the state of one to fit the other."""
 
     stamp: float | None
     kind: Hashable
@@ -28,7 +29,7 @@ class _Frame:
 
 
 class Clip:
-    """The latents of the last frame, given to the next one if it continues the same clip.
+    """The state of the last frame, given to the next one if it continues the same clip.
 
     A frame does not where its size or `kind` differ, where its stamp is before the last one's or
     more than `MAX_GAP` after it, where only one of the two has a stamp, and where the picture is
@@ -39,10 +40,10 @@ class Clip:
     def __init__(self) -> None:
         self._current: _Frame | None = None
         self._last: _Frame | None = None
-        self._latents: Tensor | None = None
+        self._state: FrameState | None = None
 
-    def begin(self, image: np.ndarray, stamp: float | None, kind: Hashable) -> Tensor | None:
-        """The latents that a frame may begin from; None if it begins anew.
+    def begin(self, image: np.ndarray, stamp: float | None, kind: Hashable) -> FrameState | None:
+        """What a frame may begin from; None if all of it begins anew.
 
         Args:
             image: uint8 [H, W, 3].
@@ -51,15 +52,11 @@ class Clip:
         """
         frame = self._current = _Frame(stamp, (kind, image.shape), thumbnail(image))
         continues = self._last is not None and _continues(self._last, frame)
-        return self._latents if continues else None
+        return self._state if continues else None
 
-    def keep(self, latents: Tensor | None) -> None:
-        """The frame that was begun is done, and these are its latents."""
-        self._last, self._latents = self._current, latents
-
-    def forget(self) -> None:
-        """The next frame begins anew."""
-        self._current = self._last = self._latents = None
+    def keep(self, state: FrameState | None) -> None:
+        """The frame that was begun is done, and this is what it leaves."""
+        self._last, self._state = self._current, state
 
 
 def _continues(last: _Frame, frame: _Frame) -> bool:

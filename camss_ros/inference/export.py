@@ -1,10 +1,16 @@
 """The whole way from a frame to its label image as one ONNX graph.
 
-    frame       uint8 [height, width, 3] RGB at the working size
-    noise       float32 [count, samples, tokens, channels], where the temperature is not 0
- -> labels      uint8 [H, W] class ids, 255 is void
-    confidence  uint8 [H, W] probability of the class times 255
+    frame          uint8 [height, width, 3] RGB at the working size
+    noise          float32 [count, samples, tokens, channels], where the temperature is not 0
+    latents        } of the frame before (`model/warm_start.py`), where there is a warm start
+    picture        }
+ -> labels         uint8 [H, W] class ids, 255 is void
+    confidence     uint8 [H, W] probability of the class times 255
  or probabilities  float32 [classes, height, width]
+    winners        uint8 [height, width] the most likely class
+    likelihood     float32 [height, width] its probability
+and latents        } for the next frame, where there is a warm start
+    picture        }
 
 The sampling loop is unrolled, so that a graph is made for one number of steps. Frames of another
 size are resized before it, by the function that PyTorch uses (`frame_ops.resize_frame`): it is
@@ -26,9 +32,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from camss_ros.inference.frame_ops import to_labels
+from camss_ros.inference.frame_ops import find_winners, to_labels
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.schedule import SamplingOptions
+from camss_ros.model.warm_start import FrameState
 
 OPSET = 20
 
@@ -43,11 +50,11 @@ class GraphSpec:
 
     Attributes:
         size: (height, width) of the frame, multiples of the network's stride.
-        sampling: with one iteration, no warm start. A graph fits every temperature above 0.
+        sampling: with one iteration. A graph fits every temperature above 0.
         output_size: (height, width) of labels and confidence; None for probabilities.
 
     Raises:
-        ValueError: several iterations, or a warm start.
+        ValueError: several iterations.
     """
 
     size: tuple[int, int]
@@ -60,15 +67,18 @@ class GraphSpec:
                 "iterative decoding cannot be exported: its number of known tokens changes from "
                 "pass to pass; use iterations 1, or backend torch"
             )
-        if self.sampling.warm_start_time:
-            raise ValueError(
-                "a warm start cannot be exported: a graph knows no latents of the frame before; "
-                "use warm_start_time 0, or backend torch"
-            )
         # the noise comes scaled, so that graphs differ in whether there is any
         temperature = 1.0 if self.sampling.temperature > 0 else 0.0
         sampling = dataclasses.replace(self.sampling, temperature=temperature, order="confidence")
         object.__setattr__(self, "sampling", sampling)
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of what a graph returns, in its order."""
+        own = ["probabilities", "winners", "likelihood"]
+        if self.output_size is not None:
+            own = ["labels", "confidence"]
+        return [*own, *(FrameState._fields if self.sampling.warm_start_time else ())]
 
     def facts(self) -> dict[str, Any]:
         """JSON values that tell one graph from another."""
@@ -76,7 +86,7 @@ class GraphSpec:
 
 
 class FrameGraph(nn.Module):
-    """What is exported: a pure function of a frame and its noise.
+    """What is exported: a pure function of a frame, its noise and what the frame before left.
 
     Args:
         network: in float32 on the CPU, in evaluation mode.
@@ -93,28 +103,50 @@ class FrameGraph(nn.Module):
         self.plan = network.plan(spec.sampling)
         self.grid = (spec.size[0] // stride, spec.size[1] // stride)
 
-    def noise_shape(self) -> tuple[int, int, int, int] | None:
-        """Shape of the noise, or None if there is none."""
-        count = self.plan.sampler.noise_count
-        if count == 0:
-            return None
-        tokens = self.grid[0] * self.grid[1]
-        return count, self.spec.sampling.samples, tokens, self.network.latent_channels
+    def example(self) -> dict[str, Tensor]:
+        """Inputs by name, in their order: a black frame that follows none."""
+        network, samples = self.network, self.spec.sampling.samples
+        inputs = {"frame": torch.zeros(*self.spec.size, 3, dtype=torch.uint8)}
+        if self.plan.noise_count:
+            tokens = self.grid[0] * self.grid[1]
+            shape = (self.plan.noise_count, samples, tokens, network.latent_channels)
+            inputs["noise"] = torch.zeros(shape)
+        if self.plan.warm is not None:
+            blank = FrameState.blank(
+                samples, network.latent_channels, self.spec.size, network.stride, network.device
+            )
+            inputs.update(blank._asdict())
+        return inputs
 
-    def forward(self, frame: Tensor, noise: Tensor | None = None) -> Any:
-        """See the module's docstring."""
-        network = self.network
-        token_map = network.image_tokens(network.normalize(frame.permute(2, 0, 1)[None]))
+    def forward(self, frame: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+        """See the module's docstring; `others` as in `example`."""
+        network, samples = self.network, self.spec.sampling.samples
+        given = list(others)
+        noise = given.pop(0) if self.plan.noise_count else None
+        images = frame.permute(2, 0, 1)[None]
+        token_map = network.image_tokens(network.normalize(images))
         # the grid as numbers: sizes of traced tensors are no constants
         condition = network.transformer(token_map.flatten(2).transpose(1, 2), self.grid)
-        latents = network.draw_from(condition, self.grid, self.plan, noise=noise)
-        probabilities = network.decode(latents)
-        probabilities = network.average_samples(probabilities, self.spec.sampling.samples)
+        left: tuple[Tensor, ...] = ()
+        if self.plan.warm is None:
+            latents = network.draw_from(condition, self.grid, self.plan, noise=noise)
+        else:
+            previous = FrameState(*given)
+            picture = network.steady_tokens.picture(images)
+            steady = network.steady_tokens(picture, previous.picture[None])
+            latents = network.draw_from(
+                condition, self.grid, self.plan, None, noise, previous.latents, steady
+            )
+            left = FrameState(latents, picture[0])
+        probabilities = network.average_samples(network.decode(latents), samples)
         if self.spec.output_size is None:
-            return probabilities[0]
+            winners, likelihood = find_winners(probabilities)
+            return probabilities[0], winners.to(torch.uint8), likelihood, *left
         void_last = probabilities.shape[1] > len(network.config.label_set)
-        result = to_labels(probabilities, self.spec.output_size, void_last, traced=True)
-        return result[0], result[1]
+        labels, confidence = to_labels(
+            probabilities, self.spec.output_size, void_last, traced=True
+        ).unbind(0)
+        return labels, confidence, *left
 
 
 def export_onnx(network: CamSeg, spec: GraphSpec, path: Path) -> None:
@@ -133,11 +165,9 @@ def export_onnx(network: CamSeg, spec: GraphSpec, path: Path) -> None:
         raise ExportError("the export needs the Python package onnx: pip install onnx") from error
 
     graph = FrameGraph(network, spec).eval()
-    inputs: dict[str, Tensor] = {"frame": torch.zeros(*spec.size, 3, dtype=torch.uint8)}
-    shape = graph.noise_shape()
-    if shape is not None:
-        inputs["noise"] = torch.zeros(shape)
-    outputs = ["probabilities"] if spec.output_size is None else ["labels", "confidence"]
+    inputs = graph.example()
+    # an input and an output of a graph may not have one name
+    outputs = [f"next_{name}" if name in inputs else name for name in spec.outputs]
     with torch.no_grad(), _quiet():
         # position tables are computed here, and so are constants to the trace
         graph(*inputs.values())

@@ -2,6 +2,7 @@
 
 import math
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,6 +11,24 @@ from torch.nn import functional
 from camss_ros.model.label_class import VOID
 
 _BORDER = 255  # marks a pixel for which no class is known yet
+
+
+class Winners(NamedTuple):
+    """The most likely class of each pixel.
+
+    Attributes:
+        labels: [h, w] class indices, integers of any type.
+        confidence: [h, w] float32, their probability.
+    """
+
+    labels: Tensor
+    confidence: Tensor
+
+
+def find_winners(probabilities: Tensor) -> Winners:
+    """Of [1, classes, h, w] class probabilities."""
+    confidence, labels = probabilities[0].max(dim=0)
+    return Winners(labels, confidence)
 
 
 def resize_frame(frame: Tensor, size: tuple[int, int]) -> Tensor:
@@ -33,7 +52,11 @@ def resize_frame(frame: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def to_labels(
-    probabilities: Tensor, size: tuple[int, int], void_last: bool = False, traced: bool = False
+    probabilities: Tensor,
+    size: tuple[int, int],
+    void_last: bool = False,
+    traced: bool = False,
+    winners: Winners | None = None,
 ) -> Tensor:
     """Class ids and confidence at the output size.
 
@@ -42,19 +65,21 @@ def to_labels(
         void_last: the last class is void, whose id is 255.
         size: (height, width) of the result; the probabilities are interpolated to it.
         traced: only operations that do not depend on the data.
+        winners: of the probabilities, where they are known.
 
     Returns:
         uint8 [2, height, width]: class ids, then the winner's probability times 255.
     """
-    small = probabilities.shape[-2:]
-    if small == size:
-        confidence, labels = probabilities[0].max(dim=0)
+    if probabilities.shape[-2:] == size:
+        labels, confidence = winners or find_winners(probabilities)
     elif not traced and _is_enlarged_on_cpu(probabilities, size):
-        confidence, labels = _enlarged_winners(probabilities[0], size)
+        labels, confidence = _enlarged_winners(
+            probabilities[0], winners or find_winners(probabilities), size
+        )
     else:
-        confidence, labels = functional.interpolate(
-            probabilities, size=size, mode="bilinear", align_corners=False
-        )[0].max(dim=0)
+        labels, confidence = find_winners(
+            functional.interpolate(probabilities, size=size, mode="bilinear", align_corners=False)
+        )
     if void_last:
         labels = labels.masked_fill(labels == probabilities.shape[1] - 1, VOID)
     return torch.stack([labels.to(torch.uint8), (confidence * 255.0).round_().to(torch.uint8)])
@@ -66,8 +91,8 @@ def _is_enlarged_on_cpu(probabilities: Tensor, size: tuple[int, int]) -> bool:
     return probabilities.device.type == "cpu" and enlarged and classes <= _BORDER
 
 
-def _enlarged_winners(probabilities: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """(confidence float32, class uint8) of the probabilities interpolated to a larger size.
+def _enlarged_winners(probabilities: Tensor, winners: Winners, size: tuple[int, int]) -> Winners:
+    """Winners, as uint8, of the probabilities interpolated to a larger size.
 
     Bilinear interpolation is a weighted mean of four pixels. Where all four have the same winner,
     it wins the mean as well, so that only the pixels at the borders between classes need all
@@ -75,17 +100,16 @@ def _enlarged_winners(probabilities: Tensor, size: tuple[int, int]) -> tuple[Ten
     are depends on the data, so that a GPU, which would have to wait for it, does the whole work.
     """
     classes, height, width = probabilities.shape
-    confidence, winner = probabilities.max(dim=0)
-    winner = winner.to(torch.uint8)
+    winner = winners.labels.to(torch.uint8)
     row, next_row, row_weight = _interpolation(height, size[0])
     column, next_column, column_weight = _interpolation(width, size[1])
 
     right, below = _shifted(winner, 1), _shifted(winner, 0)
     uniform = (winner == right) & (winner == below) & (winner == _shifted(below, 1))
-    marked = winner.masked_fill_(~uniform, _BORDER)
+    marked = winner.masked_fill(~uniform, _BORDER)
     labels = marked.index_select(1, column).index_select(0, row)
     confidence = functional.interpolate(
-        confidence[None, None], size=size, mode="bilinear", align_corners=False
+        winners.confidence[None, None], size=size, mode="bilinear", align_corners=False
     )[0, 0]
 
     border = (labels.view(-1) == _BORDER).nonzero()[:, 0]
@@ -104,7 +128,7 @@ def _enlarged_winners(probabilities: Tensor, size: tuple[int, int]) -> tuple[Ten
     best, index = mixed.max(dim=1)
     confidence.view(-1)[border] = best
     labels.view(-1)[border] = index.to(torch.uint8)
-    return confidence, labels
+    return Winners(labels, confidence)
 
 
 def _shifted(image: Tensor, dim: int) -> Tensor:

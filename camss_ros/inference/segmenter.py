@@ -40,7 +40,8 @@ class Segmentation:
         steps: denoiser evaluations a token took in each iteration.
         uncertainty: uint8 [H, W], entropy over the classes (255: all equally likely), where it
             was asked for.
-        warm: the frame began from the latents of the one before.
+        warm: the frame continued a clip: its steady tokens began from the latents of the frame
+            before.
     """
 
     labels: np.ndarray
@@ -186,21 +187,10 @@ class Segmenter:
             check_image(request.image)
         sampling = self.sampling
         self._open_backend().size = self.working_size
-        if not sampling.warm_start_time:
-            self.begin_clip()
-            return self._run(requests, sampling, None, cancelled)
-        carries = self._begin(requests, sampling)
-        # With latents to begin from there are fewer steps, or other ones: a batch of its own.
-        cold = [place for place, carry in enumerate(carries) if carry.latents is None]
-        warm = [place for place, carry in enumerate(carries) if carry.latents is not None]
-        results: dict[int, Segmentation] = {}
-        for places, options in ((cold, sampling), (warm, sampling.warm())):
-            if not places:
-                continue
-            group = [requests[place] for place in places]
-            found = self._run(group, options, [carries[place] for place in places], cancelled)
-            results.update(zip(places, found, strict=True))
-        return [results[place] for place in range(len(requests))]
+        if sampling.warm_start_time:
+            return self._run(requests, sampling, self._begin(requests, sampling), cancelled)
+        self.begin_clip()
+        return self._run(requests, sampling, None, cancelled)
 
     def _begin(self, requests: Sequence[FrameRequest], sampling: SamplingOptions) -> list[Carry]:
         """What each frame may begin from."""
@@ -218,26 +208,27 @@ class Segmenter:
         carries: Sequence[Carry] | None,
         cancelled: Callable[[], bool] | None,
     ) -> list[Segmentation]:
-        """One pass of the backend. `carries` have all latents to begin from, or none has."""
+        """One pass of the backend."""
         backend = self._open_backend()
         self._generator.manual_seed(self._seed)
         clock = StageClock(self.device)
-        warm = carries is not None and carries[0].latents is not None
+        continued = [carry.state is not None for carry in carries or []] or [False] * len(requests)
 
         def stage_done(name: str) -> None:
             clock.mark(name)
             if cancelled is not None and cancelled():
                 raise SegmentationCancelled
 
-        probabilities = backend.probabilities(
+        predictions = backend.predict(
             [request.image for request in requests], sampling, self._generator, stage_done, carries
         )
-        void_last = probabilities.shape[1] > len(self.classes)
         on_device = []
-        for request, each in zip(requests, probabilities.split(1), strict=True):
+        for request, each in zip(requests, predictions, strict=True):
             size = request.output_size or (request.image.shape[0], request.image.shape[1])
-            entropy = to_uncertainty(each, size) if request.uncertainty else None
-            on_device.append((to_labels(each, size, void_last), entropy))
+            entropy = to_uncertainty(each.probabilities, size) if request.uncertainty else None
+            void_last = each.probabilities.shape[1] > len(self.classes)
+            labels = to_labels(each.probabilities, size, void_last, winners=each.winners)
+            on_device.append((labels, entropy))
         # only here is the device waited for
         outputs = [
             (labels.cpu().numpy(), None if entropy is None else entropy.cpu().numpy())
@@ -245,11 +236,11 @@ class Segmenter:
         ]
         clock.mark("postprocess")
         for request, carry in zip(requests, carries or [], strict=False):
-            self._clip(request.stream).keep(carry.latents)
+            self._clip(request.stream).keep(carry.state)
         timings, steps = clock.seconds(), backend.steps(sampling)
         return [
             Segmentation(labels[0], labels[1], timings, steps, entropy, warm)
-            for labels, entropy in outputs
+            for (labels, entropy), warm in zip(outputs, continued, strict=True)
         ]
 
     def _clip(self, stream: Hashable) -> Clip:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from camss_ros.inference.backends.base import Carry
 from camss_ros.inference.backends.torch_backend import TorchBackend
 from camss_ros.inference.export import GraphSpec
-from camss_ros.inference.frame_ops import resize_frame, to_labels
+from camss_ros.inference.frame_ops import Winners, resize_frame, to_labels
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.schedule import SamplingOptions
+from camss_ros.model.warm_start import FrameState
 
 if TYPE_CHECKING:
     from camss_ros.inference.backends.graph_backend import Graph
@@ -59,7 +62,8 @@ def verify_graph(
     dtype: torch.dtype,
     frames: Iterable[np.ndarray],
 ) -> GraphVerification:
-    """Run a graph and PyTorch on the same frames and noise.
+    """Run a graph and PyTorch on the same frames and noise; with a warm start each frame follows
+    itself, so that it is compared both ways.
 
     Args:
         network: in float32 on the CPU.
@@ -75,17 +79,34 @@ def verify_graph(
     equal = error = count = 0.0
     number = 0
     for number, frame in enumerate(frames, start=1):
-        generator = torch.Generator().manual_seed(number)
-        probabilities = backend.probabilities([frame], sampling, generator, lambda _: None)
-        expected = to_labels(probabilities, output_size, void_last)
+        resized = resize_frame(torch.from_numpy(frame), spec.size)[0].permute(1, 2, 0)
+        inputs = {"frame": resized.contiguous()}
         noise = backend.draw_noise(sampling, torch.Generator().manual_seed(number))
-        resized = resize_frame(torch.from_numpy(frame), spec.size)[0].permute(1, 2, 0).contiguous()
-        outputs = graph(resized, noise)
-        if spec.output_size is None:
-            found = to_labels(outputs[0][None], output_size, void_last)
-            outputs = (found[0], found[1])
-        labels, confidence = (each.cpu() for each in outputs)
-        equal += float((labels == expected[0]).sum())
-        error += float((confidence.float() - expected[1].float()).abs().sum())
-        count += labels.numel()
+        if noise is not None:
+            inputs["noise"] = noise
+        carry, state = Carry(), backend.blank_state(sampling.samples)
+        for _ in range(2 if sampling.warm_start_time else 1):
+            if sampling.warm_start_time:
+                inputs.update(state._asdict())
+            generator = torch.Generator().manual_seed(number)
+            [prediction] = backend.predict([frame], sampling, generator, lambda _: None, [carry])
+            expected = to_labels(prediction.probabilities, output_size, void_last)
+            outputs = dict(zip(spec.outputs, graph(inputs), strict=True))
+            if sampling.warm_start_time:
+                state = FrameState(*(outputs[name].clone() for name in FrameState._fields))
+            labels, confidence = _labels(outputs, output_size, void_last)
+            equal += float((labels == expected[0]).sum())
+            error += float((confidence.float() - expected[1].float()).abs().sum())
+            count += labels.numel()
     return GraphVerification(number, equal / count, error / count, LIMITS[dtype])
+
+
+def _labels(
+    outputs: Mapping[str, Tensor], size: tuple[int, int], void_last: bool
+) -> tuple[Tensor, Tensor]:
+    """Labels and confidence of a graph's outputs."""
+    if "labels" in outputs:
+        return outputs["labels"].cpu(), outputs["confidence"].cpu()
+    winners = Winners(outputs["winners"], outputs["likelihood"])
+    found = to_labels(outputs["probabilities"][None], size, void_last, winners=winners).cpu()
+    return found[0], found[1]

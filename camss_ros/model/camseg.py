@@ -23,6 +23,7 @@ from camss_ros.model.image_autoencoder import ImageAutoencoderConfig, PaletteAut
 from camss_ros.model.label_class import LabelClass
 from camss_ros.model.schedule import Prediction, Sampler, SamplingOptions, reveal_counts
 from camss_ros.model.transformer import ConcatTransformer, PairedTransformer
+from camss_ros.model.warm_start import SteadyTokens
 
 
 @dataclass(frozen=True)
@@ -103,16 +104,34 @@ class SamplingPlan:
         options: what it was made from.
         sampler: coefficient table and loop.
         time_embeddings: [steps, width] in the denoiser's dtype, on its device.
+        warm: of the tokens that begin from latents, if `options` has a warm start.
     """
 
     options: SamplingOptions
     sampler: Sampler
     time_embeddings: Tensor
+    warm: SamplingPlan | None = None
 
     @property
     def steps(self) -> int:
-        """Denoiser evaluations of a token."""
+        """Denoiser evaluations of a token that begins anew."""
         return len(self.sampler.timesteps)
+
+    @property
+    def noise_count(self) -> int:
+        """Noise tensors that drawing takes, those of `warm` after the others."""
+        return self.sampler.noise_count + (0 if self.warm is None else self.warm.noise_count)
+
+    def draw_noise(
+        self,
+        shape: tuple[int, ...],
+        device: torch.device,
+        generator: torch.Generator | None = None,
+    ) -> Tensor | None:
+        """All of them, [noise_count, *shape]; see `Sampler.draw_noise`."""
+        drawn = self.sampler.draw_noise(shape, device, generator)
+        warm = None if self.warm is None else self.warm.draw_noise(shape, device, generator)
+        return drawn if drawn is None or warm is None else torch.cat([drawn, warm])
 
 
 class CamSeg(nn.Module):
@@ -132,6 +151,7 @@ class CamSeg(nn.Module):
         latent_channels = config.mask_autoencoder.latent_channels
         self.mask_autoencoder = _build_autoencoder(config)
         self.stride = self.mask_autoencoder.stride
+        self.steady_tokens = SteadyTokens(self.stride)
         self.tokenizer: FusedTokenizer | None = None
         image_channels = latent_channels
         if config.tokenizer is not None:
@@ -230,7 +250,8 @@ class CamSeg(nn.Module):
         """Prepare sampling with `options`; valid until the weights move or change."""
         sampler = Sampler(options, self.config.prediction, self.config.learned_variance)
         timesteps = torch.tensor(sampler.timesteps, dtype=torch.float32, device=self.device)
-        return SamplingPlan(options, sampler, self.denoiser.time_embed(timesteps))
+        warm = self.plan(options.warm()) if options.warm_start_time else None
+        return SamplingPlan(options, sampler, self.denoiser.time_embed(timesteps), warm)
 
     def sample(
         self,
@@ -238,24 +259,38 @@ class CamSeg(nn.Module):
         plan: SamplingPlan,
         generator: torch.Generator | None = None,
         noise: Tensor | None = None,
-        latents: Tensor | None = None,
+        previous: Tensor | None = None,
+        steady: Tensor | None = None,
         images: int = 1,
     ) -> Tensor:
         """Denoise every mask token: [B, n, width] -> latents [B, n, latent_channels] float32.
 
-        `noise`, [count, B, n, latent_channels] of `Sampler.draw_noise`, replaces the generator;
-        `latents`, [B, n, latent_channels], are what to begin from; `images` as in `Sampler.sample`.
+        Args:
+            noise: [plan.noise_count, B, n, latent_channels] of `Sampler.draw_noise`, replaces the
+                generator.
+            previous: [B, n, latent_channels] latents that tokens begin from, with a `plan.warm`.
+            steady: bool [B, n], which of them do.
+            images: as in `Sampler.sample`.
         """
         embedded = self.denoiser.cond_embed(condition)
         dtype = embedded.dtype
 
-        def predict(x: Tensor, index: int) -> Tensor:
-            return self.denoiser(x.to(dtype), plan.time_embeddings[index], embedded)
+        def draw(plan: SamplingPlan, noise: Tensor | None, latents: Tensor | None = None) -> Tensor:
+            def predict(x: Tensor, index: int) -> Tensor:
+                return self.denoiser(x.to(dtype), plan.time_embeddings[index], embedded)
 
-        shape = (*condition.shape[:2], self.latent_channels)
-        return plan.sampler.sample(
-            predict, shape, condition.device, generator, noise, latents, images
-        )
+            shape = (*condition.shape[:2], self.latent_channels)
+            return plan.sampler.sample(
+                predict, shape, condition.device, generator, noise, latents, images
+            )
+
+        count = plan.sampler.noise_count
+        drawn = draw(plan, None if noise is None else noise[:count])
+        if previous is None or steady is None or plan.warm is None:
+            return drawn
+        # all tokens both ways: to pick some would make a GPU wait to learn how many there are
+        warm = draw(plan.warm, None if noise is None else noise[count:], previous)
+        return torch.where(steady[..., None], warm, drawn)
 
     def latent_map(self, latents: Tensor, grid: Sequence[int]) -> Tensor:
         """Token latents [B, h*w, C] -> map [B, C, h, w]."""
@@ -299,16 +334,23 @@ class CamSeg(nn.Module):
         generator: torch.Generator | None = None,
         noise: Tensor | None = None,
         previous: Tensor | None = None,
+        steady: Tensor | None = None,
         same_noise: bool = False,
     ) -> Tensor:
-        """The one-pass half of `draw_latents` that follows `condition`; `grid` is (h, w).
+        """The one-pass half of `draw_latents` that follows `condition`.
 
-        `previous`: latents to begin from, as this function returned them for the frame before.
+        Args:
+            grid: (h, w).
+            noise: in place of the generator; see `sample`.
+            previous: latents as this function returned them for the frame before.
+            steady: bool [B, h*w], the tokens that begin from them.
+            same_noise: see `draw_latents`.
         """
-        images = len(condition) if same_noise else 1
-        condition = condition.repeat(plan.options.samples, 1, 1)
+        images, samples = len(condition) if same_noise else 1, plan.options.samples
+        condition = condition.repeat(samples, 1, 1)
         latents = None if previous is None else previous.flatten(2).transpose(1, 2)
-        drawn = self.sample(condition, plan, generator, noise, latents, images)
+        steady = None if steady is None else steady.repeat(samples, 1)
+        drawn = self.sample(condition, plan, generator, noise, latents, steady, images)
         return self.latent_map(drawn, grid)
 
     def _decode_iteratively(

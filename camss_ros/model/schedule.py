@@ -46,8 +46,9 @@ class SamplingOptions:
         samples: latents drawn for a frame, whose class probabilities are averaged.
         iterations: passes of masked-autoregressive decoding; 1 draws all tokens at once.
         order: which tokens are revealed first when `iterations` > 1.
-        warm_start_time: timestep, 1 to 999, from which a frame of a clip is drawn by beginning from
-            the latents of the frame before; 0 draws every frame on its own. Needs one iteration.
+        warm_start_time: timestep, 1 to 999, from which the steady tokens of a frame of a clip are
+            drawn, by beginning from the latents of the frame before (`warm_start.py`); 0 draws
+            every frame on its own. Needs one iteration.
 
     Raises:
         ValueError: a value is outside its range; the message names it.
@@ -82,8 +83,8 @@ class SamplingOptions:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
 
     def warm(self) -> SamplingOptions:
-        """The options of a frame that begins from latents, at `warm_start_time`."""
-        return replace(self, start=self.warm_start_time)
+        """How the tokens that begin from latents are drawn: as others, from `warm_start_time`."""
+        return replace(self, start=self.warm_start_time, warm_start_time=0)
 
 
 def _check_range(name: str, value: int, low: int, high: int | None) -> None:

@@ -187,8 +187,8 @@ SPECS = (
     ParameterSpec(
         "warm_start_time",
         0,
-        "Timestep from which a frame goes on from the latents of the one before; 0: none does. "
-        "Graph backends have no warm start: PyTorch segments then.",
+        "Timestep from which tokens whose picture has not changed go on from the latents of the "
+        "frame before, for steadier labels; 0: none does.",
         Change.ALWAYS,
         bounds=(0, 999),
     ),

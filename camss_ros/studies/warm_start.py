@@ -18,12 +18,13 @@ from camss_ros.evaluation.result_folder import write_atomically
 from camss_ros.inference.clip import MAX_GAP, SCENE_CHANGE
 from camss_ros.inference.segmenter import Segmentation, Segmenter
 from camss_ros.model.schedule import SamplingOptions
+from camss_ros.model.warm_start import TOKEN_CHANGE
 from camss_ros.studies.figure import new_figure, save_figure
 from camss_ros.studies.page import command_block, markdown_table, number, paragraph
 from camss_ros.studies.result_rows import ResultRows
 
 STEPS = (1, 2, 4)
-START_TIMES = (400, 800, 850, 900, 930)
+START_TIMES = (400, 600, 700, 750, 800, 900)
 _COLUMNS = {
     "mIoU": "miou",
     "flicker": "flicker",
@@ -109,8 +110,8 @@ def score_clip(
     label_set: LabelSet,
     progress: Callable[[int], None],
 ) -> dict[str, Any]:
-    """Everything measured on a clip from its beginning, as JSON values; `warm_frames`: that began
-    from the one before. Sets the segmenter's `sampling`. Raises as `evaluate`."""
+    """Everything measured on a clip from its beginning, as JSON values; `warm_frames`: that
+    continued the one before. Sets the segmenter's `sampling`. Raises as `evaluate`."""
     warm_frames = 0
 
     def count(_name: str, _image: Any, _label: Any, result: Segmentation) -> None:
@@ -151,12 +152,13 @@ def _page(
         Model `{model["name"]}` (weights sha256 `{model["sha256"]}`, computed in {model["dtype"]})
         on the {data["frames"]} frames of {data["name"]} {data["split"]}, one clip, at the size of
         the labels; void is ignored. Sampler ddim without noise: a cold frame begins from zero at
-        timestep {rows[0].sampling.start}, a warm one from the latents of the frame before, scaled
-        to the timestep of its row. A frame begins anew after a gap of more than {MAX_GAP:g} s in
-        the stamps (these frames have none) and where the picture differs from the one before by
-        {SCENE_CHANGE:g} of 255 or more. Flicker: share of the pixels whose label changes from a
-        frame to the next though the true one stays, without motion compensation. `warm frames`:
-        how many did begin from the frame before.""")
+        timestep {rows[0].sampling.start}. In a warm one the tokens whose picture differs from that
+        before by less than {TOKEN_CHANGE:g} of 255 begin from the latents of the frame before,
+        scaled to the timestep of the row, and the others as in a cold one. A frame is cold after a
+        gap of more than {MAX_GAP:g} s in the stamps (these frames have none) and where the whole
+        picture differs from the one before by {SCENE_CHANGE:g} of 255 or more. Flicker: share of
+        the pixels whose label changes from a frame to the next though the true one stays, without
+        motion compensation. `warm frames`: how many continued the one before.""")
     return f"""# Warm start over a clip
 
 {command_block(command)}

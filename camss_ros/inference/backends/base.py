@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from camss_ros.inference.frame_ops import Winners
 from camss_ros.model.schedule import SamplingOptions
+from camss_ros.model.warm_start import FrameState
 
 BACKENDS = ("auto", "torch", "compile", "onnxruntime", "openvino", "tensorrt")
 
@@ -27,11 +29,24 @@ class Carry:
     """What goes from a frame of a clip to the next: one for each frame of a batch.
 
     Attributes:
-        latents: [samples, C, h, w] float32 that the frame begins from, or None; afterwards those
-            that it has drawn, or None if the network draws none.
+        state: what the frame may begin from, or None; afterwards what it leaves for the next, or
+            None if the network draws no latents.
     """
 
-    latents: Tensor | None = None
+    state: FrameState | None = None
+
+
+@dataclass(frozen=True)
+class FramePrediction:
+    """What the network says of a frame.
+
+    Attributes:
+        probabilities: [1, classes, h, w] float32 at the working size.
+        winners: of them, where the backend knows them already.
+    """
+
+    probabilities: Tensor
+    winners: Winners | None = None
 
 
 class Backend(ABC):
@@ -52,14 +67,14 @@ class Backend(ABC):
     dtype: torch.dtype
 
     @abstractmethod
-    def probabilities(
+    def predict(
         self,
         frames: Sequence[np.ndarray],
         sampling: SamplingOptions,
         generator: torch.Generator,
         stage_done: StageDone,
         carries: Sequence[Carry] | None = None,
-    ) -> Tensor:
+    ) -> list[FramePrediction]:
         """Segment a batch of frames.
 
         Args:
@@ -67,11 +82,11 @@ class Backend(ABC):
             generator: of the noise, which is the same for every frame; on `device`.
             stage_done: told of preprocess and of what comes after it: tokens, transformer,
                 sampling and decode, or network where they are one.
-            carries: of the clip of each frame, either all with latents or none. These must be of
-                as many samples and of the same working size.
+            carries: of the clip of each frame, where `sampling` has a warm start. A state must be
+                of as many samples and of the same working size.
 
         Returns:
-            [B, classes, h, w] float32 class probabilities at the working size.
+            One for each frame, valid until the next call.
         """
 
     @abstractmethod
@@ -84,7 +99,7 @@ class Backend(ABC):
         """Whether a frame with these is quick: nothing has to be built or compiled for it."""
 
     def steps(self, sampling: SamplingOptions) -> int:
-        """Denoiser evaluations of a token."""
+        """Denoiser evaluations of a token that begins anew."""
         return min(sampling.steps, sampling.start + 1)
 
     def close(self) -> None:  # noqa: B027 -- most have nothing to end

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,23 +18,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from camss_ros.inference.backends.base import Backend, Carry, StageDone
+from camss_ros.inference.backends.base import Backend, Carry, FramePrediction, StageDone
 from camss_ros.inference.backends.torch_backend import TorchBackend
 from camss_ros.inference.build_graph import cached_graph, model_hash
 from camss_ros.inference.cache import cache_key, cached_file
 from camss_ros.inference.calibration import CalibrationFrames, calibration_file
 from camss_ros.inference.export import ExportError, GraphSpec
-from camss_ros.inference.frame_ops import resize_frame
+from camss_ros.inference.frame_ops import Winners, resize_frame
 from camss_ros.inference.latency_budget import MAX_SETTINGS
 from camss_ros.model.schedule import SamplingOptions
+from camss_ros.model.warm_start import FrameState
 
 _log = logging.getLogger(__name__)
 
 # those of all settings under a latency budget, and one more
 _KEPT_GRAPHS = MAX_SETTINGS + 1
 
-# frame uint8 [h, w, 3] and noise -> the graph's outputs, all on the runtime's device
-Graph = Callable[[Tensor, Tensor | None], tuple[Tensor, ...]]
+# inputs by name -> outputs in the order of `GraphSpec.outputs`, all on the runtime's device; a
+# runtime may use the outputs' memory again
+Graph = Callable[[Mapping[str, Tensor]], tuple[Tensor, ...]]
 
 
 class Runtime(ABC):
@@ -117,35 +119,51 @@ class GraphBackend(Backend):
         self._exporter: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
         self._closed = False
-        self._told_fallback = False
 
-    def probabilities(
+    def predict(
         self,
         frames: Sequence[np.ndarray],
         sampling: SamplingOptions,
         generator: torch.Generator,
         stage_done: StageDone,
         carries: Sequence[Carry] | None = None,
-    ) -> Tensor:
+    ) -> list[FramePrediction]:
         """See `Backend`."""
         graph = self._graph(sampling)
         self._fallback.size = self.size
         if graph is None:
-            return self._fallback.probabilities(frames, sampling, generator, stage_done, carries)
-        results = []
+            return self._fallback.predict(frames, sampling, generator, stage_done, carries)
+        predictions = []
         with torch.inference_mode():
             noise = self._fallback.draw_noise(sampling, generator)
-            for frame in frames:
-                pixels = torch.from_numpy(np.ascontiguousarray(frame)).to(self.device)
-                resized = resize_frame(pixels, self.size)[0].permute(1, 2, 0)
-                if resized.dtype != torch.uint8:
-                    resized = resized.round_().to(torch.uint8)
+            for place, frame in enumerate(frames):
+                inputs = {"frame": self._resized(frame)}
+                if noise is not None:
+                    inputs["noise"] = noise
+                if sampling.warm_start_time:
+                    state = carries[place].state if carries else None
+                    state = state or self._fallback.blank_state(sampling.samples)
+                    inputs.update(state._asdict())
                 stage_done("preprocess")
-                (probabilities,) = graph(resized.contiguous(), noise)
-                # a copy where there are more to come: a runtime may use its memory again
-                results.append(probabilities if len(frames) == 1 else probabilities.clone())
+                outputs = graph(inputs)
+                if len(frames) > 1:
+                    outputs = tuple(each.clone() for each in outputs)
+                probabilities, winners, likelihood, *left = outputs
+                if carries:
+                    carries[place].state = FrameState(*(each.clone() for each in left))
+                predictions.append(
+                    FramePrediction(probabilities[None], Winners(winners, likelihood))
+                )
                 stage_done("network")
-            return results[0][None] if len(results) == 1 else torch.stack(results)
+        return predictions
+
+    def _resized(self, frame: np.ndarray) -> Tensor:
+        """uint8 [H, W, 3] -> uint8 [height, width, 3] at the working size."""
+        pixels = torch.from_numpy(np.ascontiguousarray(frame)).to(self.device)
+        resized = resize_frame(pixels, self.size)[0].permute(1, 2, 0)
+        if resized.dtype != torch.uint8:
+            resized = resized.round_().to(torch.uint8)
+        return resized.contiguous()
 
     def prepare(self, sampling: SamplingOptions, batch: int = 1) -> None:
         """Build and load the graph and run it once; a batch needs nothing more.
@@ -154,7 +172,6 @@ class GraphBackend(Backend):
             ExportError: it cannot be built.
         """
         if not _has_graph(sampling):
-            self._tell_fallback(sampling)
             self._fallback.size = self.size
             self._fallback.prepare(sampling, batch)
             return
@@ -164,7 +181,7 @@ class GraphBackend(Backend):
         if spec not in self._graphs:
             self._keep(spec, self._load(spec, self._export_here))
         grey = np.full((*self.size, 3), 127, np.uint8)
-        self.probabilities([grey], sampling, torch.Generator(self.device), lambda _: None)
+        self.predict([grey], sampling, torch.Generator(self.device), lambda _: None)
 
     def is_prepared(self, sampling: SamplingOptions, size: tuple[int, int]) -> bool:
         """See `Backend`."""
@@ -183,7 +200,6 @@ class GraphBackend(Backend):
     def _graph(self, sampling: SamplingOptions) -> Graph | None:
         """The graph for the options, or None while PyTorch has to do."""
         if not _has_graph(sampling):
-            self._tell_fallback(sampling)
             return None
         spec = GraphSpec(self.size, sampling)
         graph = self._graphs.get(spec)
@@ -199,14 +215,6 @@ class GraphBackend(Backend):
             )  # fmt: skip
             self._building = self._builder.submit(self._build, spec)
         return None
-
-    def _tell_fallback(self, sampling: SamplingOptions) -> None:
-        if sampling.warm_start_time and not self._told_fallback:
-            self._told_fallback = True
-            _log.warning(
-                "backend %s has no warm start: PyTorch segments while warm_start_time is above 0",
-                self.name,
-            )
 
     def _build(self, spec: GraphSpec) -> None:
         try:
@@ -273,5 +281,5 @@ class GraphBackend(Backend):
 
 
 def _has_graph(sampling: SamplingOptions) -> bool:
-    """A graph is one pass with one start: it knows no latents of the frame before."""
-    return sampling.iterations == 1 and not sampling.warm_start_time
+    """A graph decodes in one pass."""
+    return sampling.iterations == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,11 +79,8 @@ class OnnxRuntime(Runtime):
         options.log_severity_level = 3  # errors
         session = self._module.InferenceSession(str(graph), options, providers=self._providers)
 
-        def run(frame: Tensor, noise: Tensor | None) -> tuple[Tensor, ...]:
-            inputs = {"frame": frame.cpu().numpy()}
-            if noise is not None:
-                inputs["noise"] = noise.cpu().numpy()
-            outputs = session.run(None, inputs)
+        def run(inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+            outputs = session.run(None, {name: each.cpu().numpy() for name, each in inputs.items()})
             return tuple(torch.from_numpy(each).to(self.device) for each in outputs)
 
         return run

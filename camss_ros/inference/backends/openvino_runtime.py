@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,12 +87,10 @@ class OpenVino(Runtime):
         content = io.BytesIO(graph.read_bytes())
         request = self._core.import_model(content, "CPU", self._options()).create_infer_request()
 
-        def run(frame: Tensor, noise: Tensor | None) -> tuple[Tensor, ...]:
-            inputs = {"frame": frame.numpy()}
-            if noise is not None:
-                inputs["noise"] = noise.numpy()
+        def run(inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+            given = {name: each.numpy() for name, each in inputs.items()}
             # a view of the request's own memory, which the next frame overwrites
-            outputs = request.infer(inputs, share_inputs=True, share_outputs=True)
+            outputs = request.infer(given, share_inputs=True, share_outputs=True)
             return tuple(torch.from_numpy(outputs[index]) for index in range(len(outputs)))
 
         return run

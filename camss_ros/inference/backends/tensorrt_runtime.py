@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -102,13 +103,11 @@ class TensorRt(Runtime):
         for name, tensor in outputs.items():
             context.set_tensor_address(name, tensor.data_ptr())
 
-        def run(frame: Tensor, noise: Tensor | None) -> tuple[Tensor, ...]:
+        def run(inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
             # held until the end of the call; the allocator reuses memory in order of the stream
-            frame = frame.to(self.device)
-            noise = None if noise is None else noise.to(self.device)
-            context.set_tensor_address("frame", frame.data_ptr())
-            if noise is not None:
-                context.set_tensor_address("noise", noise.data_ptr())
+            given = {name: each.to(self.device).contiguous() for name, each in inputs.items()}
+            for name, each in given.items():
+                context.set_tensor_address(name, each.data_ptr())
             # in the stream of the tensors' own operations: nothing waits
             stream = torch.cuda.current_stream(self.device)
             if not context.execute_async_v3(stream.cuda_stream):
@@ -121,13 +120,13 @@ class TensorRt(Runtime):
 
     def _allocate_outputs(self, engine: Any) -> dict[str, Tensor]:
         """A tensor for each output, in the graph's order, which every frame overwrites."""
-        dtypes = {"probabilities": torch.float32}  # the others are uint8
+        bytes_of = ("labels", "confidence", "winners")
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
         output = self._tensorrt.TensorIOMode.OUTPUT
         return {
             name: torch.empty(
                 tuple(engine.get_tensor_shape(name)),
-                dtype=dtypes.get(name, torch.uint8),
+                dtype=torch.uint8 if name in bytes_of else torch.float32,
                 device=self.device,
             )
             for name in names

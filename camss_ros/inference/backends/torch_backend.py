@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from camss_ros.inference.backends.base import Backend, Carry, StageDone
+from camss_ros.inference.backends.base import Backend, Carry, FramePrediction, StageDone
 from camss_ros.inference.decoder_precision import cast_to_half
 from camss_ros.inference.frame_ops import resize_frame
 from camss_ros.model.camseg import CamSeg, SamplingPlan
 from camss_ros.model.image_autoencoder import PaletteAutoencoder
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.model.twin import Twin
+from camss_ros.model.warm_start import FrameState
 
 _log = logging.getLogger(__name__)
 
@@ -56,42 +57,65 @@ class TorchBackend(Backend):
             self._use_compiled()
 
     @torch.inference_mode()
-    def probabilities(
+    def predict(
         self,
         frames: Sequence[np.ndarray],
         sampling: SamplingOptions,
         generator: torch.Generator,
         stage_done: StageDone,
         carries: Sequence[Carry] | None = None,
-    ) -> Tensor:
+    ) -> list[FramePrediction]:
         """See `Backend`. A twin draws no latents and carries none."""
         network, plan = self._network, self._plan(sampling)
         if self._cuda_graphs:
             torch.compiler.cudagraph_mark_step_begin()
-        images = network.normalize(torch.cat([self._resized(frame) for frame in frames]))
-        images = images.contiguous(memory_format=torch.channels_last)
+        pixels = torch.cat([self._resized(frame) for frame in frames])
+        images = network.normalize(pixels).contiguous(memory_format=torch.channels_last)
         stage_done("preprocess")
         token_map = self._image_tokens(images)
         stage_done("tokens")
         if sampling.iterations == 1:
             condition = self._condition(token_map)
             stage_done("transformer")
-            previous = _join([carry.latents for carry in carries or []])
-            drawn_from = {} if previous is None else {"previous": previous}
-            latents = network.draw_from(
-                condition, token_map.shape[-2:], plan, generator, same_noise=True, **drawn_from
-            )
+            grid, before = token_map.shape[-2:], self._before(pixels, carries, sampling.samples)
+            latents = network.draw_from(condition, grid, plan, generator, same_noise=True, **before)
+            self._keep(pixels, latents, carries)
         else:
             stage_done("transformer")
             latents = network.draw_latents(token_map, plan, generator, same_noise=True)
-        if carries is not None and self._denoiser is not None:
-            by_frame = latents.unflatten(0, (sampling.samples, len(frames))).unbind(1)
-            for carry, drawn in zip(carries, by_frame, strict=True):
-                carry.latents = drawn
         stage_done("sampling")
         probabilities = network.average_samples(self._decode(latents), sampling.samples)
         stage_done("decode")
-        return probabilities
+        return [FramePrediction(each) for each in probabilities.split(1)]
+
+    def _before(
+        self, pixels: Tensor, carries: Sequence[Carry] | None, samples: int
+    ) -> dict[str, Tensor]:
+        """Arguments of `draw_from`: what the frames may begin from, if any of them may."""
+        if not carries or all(carry.state is None for carry in carries):
+            return {}
+        states = [carry.state or self.blank_state(samples) for carry in carries]
+        pictures = torch.stack([state.picture for state in states])
+        steady_tokens = self._network.steady_tokens
+        return {
+            "previous": torch.stack([state.latents for state in states], dim=1).flatten(0, 1),
+            "steady": steady_tokens(steady_tokens.picture(pixels), pictures),
+        }
+
+    def _keep(self, pixels: Tensor, latents: Tensor, carries: Sequence[Carry] | None) -> None:
+        if self._denoiser is None or not carries:
+            return
+        pictures = self._network.steady_tokens.picture(pixels)
+        by_frame = latents.unflatten(0, (-1, len(carries))).unbind(1)
+        for carry, drawn, picture in zip(carries, by_frame, pictures, strict=True):
+            carry.state = FrameState(drawn, picture)
+
+    def blank_state(self, samples: int) -> FrameState:
+        """Of no frame, at the working size."""
+        network = self._network
+        return FrameState.blank(
+            samples, network.latent_channels, self.size, network.stride, self.device
+        )
 
     def _resized(self, frame: np.ndarray) -> Tensor:
         pixels = torch.from_numpy(np.ascontiguousarray(frame)).to(self.device)
@@ -100,14 +124,14 @@ class TorchBackend(Backend):
         return resized if self.device.type == "cpu" else resized.float()
 
     def draw_noise(self, sampling: SamplingOptions, generator: torch.Generator) -> Tensor | None:
-        """The noise of one frame, from the generator as `probabilities` takes it; see `Sampler`."""
+        """The noise of one frame, from the generator as `predict` takes it; see `Sampler`."""
         stride = self._network.stride
         tokens = (self.size[0] // stride) * (self.size[1] // stride)
         shape = (sampling.samples, tokens, self._network.latent_channels)
-        return self._plan(sampling).sampler.draw_noise(shape, self.device, generator)
+        return self._plan(sampling).draw_noise(shape, self.device, generator)
 
     def steps(self, sampling: SamplingOptions) -> int:
-        """Denoiser evaluations of a token; none of a twin."""
+        """Denoiser evaluations of a token that begins anew; none of a twin."""
         return self._plan(sampling).steps
 
     def prepare(self, sampling: SamplingOptions, batch: int = 1) -> None:
@@ -129,7 +153,7 @@ class TorchBackend(Backend):
 
     def _run_once(self, sampling: SamplingOptions, count: int) -> None:
         grey = [np.full((*self.size, 3), 127, np.uint8)] * count
-        self.probabilities(grey, sampling, torch.Generator(self.device), lambda _: None)
+        self.predict(grey, sampling, torch.Generator(self.device), lambda _: None)
         self._prepared.add((sampling.samples, self.size))
 
     def _plan(self, sampling: SamplingOptions) -> SamplingPlan:
@@ -158,12 +182,6 @@ class TorchBackend(Backend):
         self._image_tokens = torch.compile(network.image_tokens, mode=mode)
         self._condition = torch.compile(network.condition, mode=mode)
         self._decode = torch.compile(network.decode, mode=mode)
-
-
-def _join(latents: list[Tensor | None]) -> Tensor | None:
-    """[samples, C, h, w] of each frame -> [samples * B, C, h, w] as `CamSeg.draw_from` has them."""
-    given = [each for each in latents if each is not None]
-    return torch.stack(given, dim=1).flatten(0, 1) if given else None
 
 
 def _move(network: CamSeg | Twin, device: torch.device, dtype: torch.dtype) -> None:
