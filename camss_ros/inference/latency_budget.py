@@ -16,7 +16,7 @@ import numpy as np
 from camss_ros.model.schedule import SamplingOptions
 
 MAX_SETTINGS = 8
-SIZE_SHARES = (0.75, 0.5)  # of the sides of the working size
+SIZE_SHARES = (0.75, 0.6, 0.5)  # of the sides of the working size
 _STRIDE = 16  # of the networks' tokens
 
 WINDOW = 60  # frames at one setting that are looked at
