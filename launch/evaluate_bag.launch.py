@@ -7,6 +7,10 @@ The bag starts when the segmenter is active and all of it ends with the bag. `ca
 scores besides, and `camss-ros evaluate-bag` segments every image, whatever time it takes.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
+
 from launch.actions import (
     DeclareLaunchArgument,
     EmitEvent,
@@ -17,12 +21,13 @@ from launch.actions import (
 )
 from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
+from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.event_handlers import OnStateTransition
 
 from camss_ros.nodes.interfaces import PUBLISHED
 from camss_ros.nodes.launch_segmenter import segmenter, segmenter_arguments
-from launch import LaunchContext, LaunchDescription
+from launch import Action, LaunchContext, LaunchDescription
 
 # s, in which the bag's publishers and their subscribers find each other
 DISCOVERY_TIME = 3.0
@@ -65,22 +70,21 @@ def _evaluation(context: LaunchContext) -> list:
         ],
         output="screen",
     )
-    end = EmitEvent(event=Shutdown(reason="the bag has ended"))
+    bag_ended = TimerAction(
+        period=DRAIN_TIME, actions=[EmitEvent(event=Shutdown(reason="the bag has ended"))]
+    )
+    node_ended = EmitEvent(event=Shutdown(reason="the segmenter has ended"))
     return [
         RegisterEventHandler(
             OnStateTransition(target_lifecycle_node=node, goal_state="active", entities=[player])
         ),
-        RegisterEventHandler(
-            OnProcessExit(
-                target_action=player, on_exit=[TimerAction(period=DRAIN_TIME, actions=[end])]
-            )
-        ),
-        RegisterEventHandler(
-            OnProcessExit(
-                target_action=node,
-                on_exit=[EmitEvent(event=Shutdown(reason="the segmenter has ended"))],
-            )
-        ),
+        RegisterEventHandler(OnProcessExit(target_action=player, on_exit=_first(bag_ended))),
+        RegisterEventHandler(OnProcessExit(target_action=node, on_exit=_first(node_ended))),
         recorder,
         node,
     ]
+
+
+def _first(action: Action) -> Callable[[ProcessExited, LaunchContext], Action | None]:
+    """`action`, but not in a shutdown: launch_ros fails at a second Shutdown event."""
+    return lambda event, context: None if context.is_shutdown else action

@@ -27,6 +27,7 @@ MODULES = (
     "launch.conditions",
     "launch.event_handlers",
     "launch.events",
+    "launch.events.process",
     "launch.substitutions",
     "launch_ros",
     "launch_ros.actions",
@@ -105,7 +106,7 @@ def test_arguments_of_parameters_tell_default_and_values_of_the_code(name: str) 
     specs = {spec.name: spec for spec in SPECS}
     # `cameras` of multi_camera.launch.py has to be given
     found = {n: a for n, a in arguments(name).items() if n in specs and n != "cameras"}
-    assert {"model", "device", "backend", "steps"} <= set(found)
+    assert {"model", "device", "backend", "precision", "steps"} <= set(found)
     for argument_name, argument in found.items():
         spec = specs[argument_name]
         assert argument.default_value == ""  # as in params_file, which has the defaults
@@ -131,6 +132,8 @@ def test_only_given_arguments_override_the_file() -> None:
         "namespace",
     )
     assert dict(node.remappings)["image/compressed"] == ["", "image", "/compressed"]
+    assert node.respawn == "respawn"
+    assert arguments("segment.launch.py")["respawn"].default_value == "false"
 
 
 @pytest.mark.usefixtures("recorded")
@@ -182,7 +185,15 @@ def test_a_bag_is_played_to_the_active_node_and_its_outputs_recorded() -> None:
     assert player.cmd[:4] == ["ros2", "bag", "play", "bag"]
     assert "--clock" in player.cmd
     assert set(node.parameters[1]) == {"use_sim_time"}
-    assert any(getattr(handler, "target_action", None) is player for handler in handlers)
+    exits = {id(h.target_action): h.on_exit for h in handlers if h.kind == "OnProcessExit"}
+    assert set(exits) == {id(player), id(node)}
+    for on_exit in exits.values():
+        assert on_exit(None, SimpleNamespace(is_shutdown=False)).kind in (
+            "TimerAction",
+            "EmitEvent",
+        )
+        # a second Shutdown would be an error of launch_ros
+        assert on_exit(None, SimpleNamespace(is_shutdown=True)) is None
 
 
 @pytest.mark.usefixtures("recorded")

@@ -18,7 +18,18 @@ from launch_ros.substitutions import FindPackageShare
 from camss_ros.nodes.parameters import SPECS
 
 # Parameters of the node that are launch arguments too, beside `use_sim_time`.
-PARAMETERS = ("model", "device", "backend", "steps", "image_transport", "mask_format", "label_set")
+PARAMETERS = (
+    "model",
+    "device",
+    "backend",
+    "precision",
+    "steps",
+    "image_transport",
+    "mask_format",
+    "label_set",
+)
+# s, before a node that has ended is started again
+RESPAWN_DELAY = 2.0
 
 _SPECS = {spec.name: spec for spec in SPECS}
 
@@ -50,9 +61,14 @@ def segmenter_arguments(
             for name, (default, description) in (others | parameters).items()
         ),
         DeclareLaunchArgument(
+            "respawn",
+            default_value="false",
+            description="true: start the node again whenever its process has ended.",
+        ),
+        DeclareLaunchArgument(
             "log_level",
             default_value="info",
-            description="Of the node.",
+            description="Log level of the node.",
             choices=["debug", "info", "warn", "error", "fatal"],
         ),
     ]
@@ -89,6 +105,8 @@ def segmenter(context: Any, cameras: Sequence[str] = ()) -> LifecycleNode:
         parameters=[LaunchConfiguration("params_file"), *([given] if given else [])],
         remappings=remappings,
         ros_arguments=["--log-level", LaunchConfiguration("log_level")],
+        respawn=LaunchConfiguration("respawn"),
+        respawn_delay=RESPAWN_DELAY,
     )
 
 

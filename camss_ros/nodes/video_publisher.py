@@ -129,8 +129,10 @@ class VideoPublisher(Node):
                 self._spin_until(time.monotonic() + 0.05)
             found = time.monotonic()
             self._spin_until(found + _MATCHING_S)
-            # Who counts the frames by their names may find the topic later than the image's reader.
-            while self._names.get_subscription_count() == 0 and time.monotonic() < found + _NAMES_S:
+            # Who counts a video's frames by their names may find the topic later than the image's
+            # reader; nobody counts those of an endless one.
+            latest = found if self._loop else found + _NAMES_S
+            while self._names.get_subscription_count() == 0 and time.monotonic() < latest:
                 self._spin_until(time.monotonic() + 0.05)
         sent = 0
         started = due = time.monotonic()
