@@ -242,6 +242,15 @@ def test_diagnostics_have_rates_latencies_steps_device_and_memory(node: Running)
     assert int(told["memory (MB)"]) > 50
 
 
+def test_diagnostics_come_once_a_second_with_and_without_images(node: Running) -> None:
+    node.peer.listen(DiagnosticArray, "/diagnostics")
+    told = node.peer.received["/diagnostics"]
+    wait_until(lambda: len(told) >= 4, "four of /diagnostics")
+    times = [each.header.stamp.sec + 1e-9 * each.header.stamp.nanosec for each in told]
+    # of a late one the next comes sooner
+    assert 0.5 < (times[-1] - times[0]) / (len(times) - 1) < 1.5
+
+
 def test_latency_is_the_time_since_the_stamp(node: Running) -> None:
     image = rgb_image(1)
     image.header.stamp.sec = int(time.time()) - 5
