@@ -4,6 +4,8 @@ import math
 from functools import lru_cache
 from typing import NamedTuple
 
+import cv2
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -108,11 +110,11 @@ def _enlarged_winners(probabilities: Tensor, winners: Winners, size: tuple[int, 
     uniform = (winner == right) & (winner == below) & (winner == _shifted(below, 1))
     marked = winner.masked_fill(~uniform, _BORDER)
     labels = marked.index_select(1, column).index_select(0, row)
-    confidence = functional.interpolate(
-        winners.confidence[None, None], size=size, mode="bilinear", align_corners=False
-    )[0, 0]
-
-    border = (labels.view(-1) == _BORDER).nonzero()[:, 0]
+    # OpenCV and NumPy: several times as fast as PyTorch on one channel
+    confidence = torch.from_numpy(
+        cv2.resize(winners.confidence.numpy(), size[::-1], interpolation=cv2.INTER_LINEAR)
+    )
+    border = torch.from_numpy(np.flatnonzero(labels.numpy() == _BORDER))
     y = border.div(size[1], rounding_mode="floor")
     x = border - y * size[1]
     top, bottom = row[y] * width, next_row[y] * width
