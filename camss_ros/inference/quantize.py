@@ -2,7 +2,7 @@
 
 Softmax, norms and sums stay in floats, and so does what this would cost points in: the denoiser,
 whose error every step passes on to the next, what it is conditioned on, the comparison with the
-frame before, and the layer that the classes are read off.
+frame before, and the layer that an official model's colours come from.
 """
 
 from __future__ import annotations
