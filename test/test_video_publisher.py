@@ -142,6 +142,23 @@ def test_it_ends_after_the_frames_asked_for(folder: Path, peer: RosPeer, domain_
     assert len(peer.received["source_frame"]) <= 7
 
 
+def test_who_finds_the_names_only_after_the_last_frame_gets_them_all(
+    folder: Path, peer: RosPeer, domain_id: int
+) -> None:
+    peer.listen(Image, "image", IMAGES)
+    options = {"path": folder, "rate": 50.0, "frames": 7, "loop": True}
+    with publisher(domain_id, **options, wait_for_subscriber=True) as process:
+        peer.wait_for("image")
+        time.sleep(3.0)  # 7 frames take 0.12 s
+        peer.listen(Header, "source_frame", LATCHED)
+        output, _ = process.communicate(timeout=TIMEOUT)
+    assert "sent 7 frames" in output
+    names = wait_until(
+        lambda: peer.received["source_frame"][6:] and peer.received["source_frame"], "7 names"
+    )
+    assert [name.frame_id for name in names] == [f"picture{i % 5}" for i in range(7)]
+
+
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [

@@ -142,7 +142,7 @@ class NodeUnderTest:
 
         `keep_labels`: of the masks, which takes memory. Pictures are named as files without suffix.
 
-        Raises ChildFailedError when a process fails.
+        Raises ChildFailedError when a process fails or what was sent is not known.
         """
         listener = self._listener
         before = listener.begin(keep_labels)
@@ -157,7 +157,10 @@ class NodeUnderTest:
                     raise self._segmenter.failure("ended by itself")
                 if ended is None and not publisher.running:
                     ended = time.monotonic()
-        return listener.result()
+            sent = listener.result()
+            if len(sent.stamps) < count:  # drops would be counted wrong
+                raise publisher.failure(f"told of {len(sent.stamps)} of the {count} images it sent")
+        return sent
 
 
 class _Listener(SegmenterListener):

@@ -53,7 +53,7 @@ _SOURCE_FRAME_QOS = QoSProfile(
 # A subscriber learns of this publisher a little later than the publisher of the subscriber, and
 # what is sent in between is lost.
 _MATCHING_S = 0.5
-_NAMES_S = 3.0
+_NAMES_S = 10.0  # nothing is lost meanwhile, but the process ends later where nobody counts
 # Best-effort images still on their way are lost when the process that sent them ends.
 _LINGER_S = 0.5
 _SIGNAL_S = 0.1
@@ -127,13 +127,7 @@ class VideoPublisher(Node):
         if self._wait_for_subscriber:
             while self._images.get_subscription_count() == 0:
                 self._spin_until(time.monotonic() + 0.05)
-            found = time.monotonic()
-            self._spin_until(found + _MATCHING_S)
-            # Who counts a video's frames by their names may find the topic later than the image's
-            # reader; nobody counts those of an endless one.
-            latest = found if self._loop else found + _NAMES_S
-            while self._names.get_subscription_count() == 0 and time.monotonic() < latest:
-                self._spin_until(time.monotonic() + 0.05)
+            self._spin_until(time.monotonic() + _MATCHING_S)
         sent = 0
         started = due = time.monotonic()
         for name, size, image in messages:
@@ -145,6 +139,11 @@ class VideoPublisher(Node):
             # A frame that comes late moves the following ones: a camera doesn't catch up in bursts.
             due = max(due, time.monotonic() - self._period) + self._period
         elapsed = time.monotonic() - started
+        if self._wait_for_subscriber:
+            # Who counts the frames by their names may find the topic later than the image's reader.
+            latest = time.monotonic() + _NAMES_S
+            while self._names.get_subscription_count() == 0 and time.monotonic() < latest:
+                self._spin_until(time.monotonic() + 0.05)
         self._names.wait_for_all_acked(Duration(seconds=2))
         self._spin_until(time.monotonic() + _LINGER_S)
         self.get_logger().info(f"sent {sent} frames in {elapsed:.1f} s")
