@@ -205,7 +205,18 @@ def test_a_bag_scores_exactly_as_its_folder(tmp_path: Path, model: Path) -> None
         for number, picture in enumerate(pictures):
             picture = picture[..., ::-1] if picture.ndim == 3 else np.minimum(picture, 11)
             cv2.imwrite(str(tmp_path / f"data/val/{folder}/{number}.png"), picture)
-    options = ["--model", model, "--device", "cpu", "--steps", 2, "--seed", 3]
+    options = [
+        "--model",
+        model,
+        "--device",
+        "cpu",
+        "--steps",
+        2,
+        "--seed",
+        3,
+        "--network-size",
+        "32x64",
+    ]
     result = run("evaluate", "--data", "camvid", "--root", tmp_path / "data", "--json",
                  tmp_path / "scores.json", "--report", tmp_path / "folder.html", "--clip",
                  *options)  # fmt: skip
@@ -221,6 +232,8 @@ def test_a_bag_scores_exactly_as_its_folder(tmp_path: Path, model: Path) -> None
     of_bag = json.loads((tmp_path / "out/metrics.json").read_text())["scores"]
     assert of_bag["miou"] is not None
     assert of_bag["flicker"] is not None
+    reports = [json.loads((tmp_path / n).read_text()) for n in ("folder.json", "out/report.json")]
+    assert [report["model"]["network_size"] for report in reports] == [[32, 64], [32, 64]]
     assert of_bag == {key: of_folder[key] for key in of_bag}
     totals = [
         json.loads((tmp_path / name).read_text())["total"]

@@ -24,7 +24,7 @@ from camss_ros.model.official import base_config
 from camss_ros.model.schedule import SamplingOptions
 
 onnx = pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
+onnxruntime = pytest.importorskip("onnxruntime")
 
 CPU = torch.device("cpu")
 
@@ -119,6 +119,17 @@ def test_the_command_writes_a_verified_file(model_directory, tmp_path):
     assert result.exit_code == 0, result.output
     assert "100.000 % of the labels" in result.output
     assert [path.name for path in tmp_path.iterdir()] == ["small.onnx"]
+
+
+def test_the_file_takes_frames_of_the_size_asked_for(model_directory, tmp_path):
+    output = tmp_path / "small.onnx"
+    result = run(
+        "--model", model_directory, "--output", output, "--frames", 1, "--network-size", "48x64"
+    )
+    assert result.exit_code == 0, result.output
+    session = onnxruntime.InferenceSession(output)
+    assert session.get_inputs()[0].shape == [48, 64, 3]
+    assert session.get_outputs()[0].shape == [48, 64]
 
 
 def test_openvino_gets_its_two_files(model_directory, tmp_path):

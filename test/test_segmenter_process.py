@@ -13,6 +13,7 @@ import pytest
 from ros_peer import TIMEOUT, RosPeer, rgb_image, wait_until
 from segmenter_process import HEIGHT, WIDTH, Camera, Process, at_the_front, end_limit
 from sensor_msgs.msg import Image
+from std_srvs.srv import Trigger
 
 from camss_ros.model.camseg import CamSeg
 from camss_ros.nodes.label_info import label_info_type
@@ -161,6 +162,29 @@ def test_the_overlay_shows_the_class_colours(camera: Camera) -> None:
     picture = wait_until(overlay, "an overlay")
     assert (picture.encoding, picture.height, picture.width) == ("rgb8", HEIGHT, WIDTH)
     assert picture.step == 3 * WIDTH
+
+
+def test_the_size_in_the_network_is_that_of_the_parameter(camera: Camera) -> None:
+    def reload(width: int, height: int) -> Any:
+        assert camera.peer.set_parameter("network_size", [width, height]).successful
+        return camera.peer._call(Trigger, "segmenter/reload_model", Trigger.Request())
+
+    def size_in_use() -> tuple[int, int]:
+        image = camera.next_image()
+        assert camera.segment(image).width == WIDTH
+        status = camera.status(lambda s: s.header.stamp == image.header.stamp)
+        return status.network_width, status.network_height
+
+    try:
+        assert reload(32, 16).success
+        assert size_in_use() == (32, 16)
+        refused = reload(30, 16)
+        assert not refused.success
+        assert "network size 30 x 16: expected multiples of 16" in refused.message
+        assert size_in_use() == (32, 16)
+    finally:
+        assert reload(0, 0).success
+    assert size_in_use() == (48, 32)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

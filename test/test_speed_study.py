@@ -31,6 +31,7 @@ from camss_ros.model.official import base_config
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.nodes import node_benchmark
 from camss_ros.studies import speed_study
+from camss_ros.studies.size_section import show_sizes
 from camss_ros.studies.speed_study import SECTIONS, LabelledData, SpeedSettings, study_speed
 from camss_ros.studies.warm_section import START_TIMES, show_warm_start
 
@@ -116,8 +117,8 @@ def test_every_section_is_measured_and_shown(settings, root, tmp_path, simulated
     assert content["complete"]
     rows = content["rows"]
     assert set(rows) == {
-        "official", "node", "budget, camvid val", "scores, camvid val", "warm start, camvid val",
-        "steady",
+        "official", "node", "budget, camvid val", "scores, camvid val", "sizes, camvid val",
+        "warm start, camvid val", "steady",
     }  # fmt: skip
 
     page = (tmp_path / "speed.md").read_text()
@@ -167,6 +168,18 @@ def test_every_section_is_measured_and_shown(settings, root, tmp_path, simulated
     assert scores["reference"]["miou"] == scores["chosen"]["miou"] == pytest.approx(expected)
     assert "In float32 +0.0000 mIoU is lost; the promise **holds**" in text
     assert "int8" not in text  # with backend torch
+
+    sizes = rows["sizes, camvid val"]
+    # of 64 x 96 in whole tokens: 85, 75 or 67, and 60 %
+    assert [each["size"] for each in sizes["rows"]] == [[48, 80], [48, 64], [32, 64]]
+    asked = [each[1].get("network_size") for each in simulated_node]
+    assert asked == [None, (80, 48), (64, 48), (64, 32)]
+    alone = settings.segmenter(network_size=(48, 64))
+    expected = evaluate(alone, open_data("camvid", root, "val"), CAMVID).scores.miou
+    assert sizes["rows"][1]["miou"] == pytest.approx(expected)
+    assert "The aim **does not hold**" in text  # 33 Hz
+    found = f"{sizes['rows'][1]['hz']:.1f} | 39.0 / 39.0 | 30.0 / 30.0 | {expected:.4f}"
+    assert f"| 64 x 48, float32 | {found} |" in page
     assert len(rows["steady"]["resident_mb"]) == 25
     assert str(tmp_path) not in page
 
@@ -241,6 +254,27 @@ def test_sections_about_a_clip_are_left_out_where_the_frames_are_none(settings, 
         "Two": "data",
     }
     assert study_speed(settings, tmp_path, FACTS, "command", labelled(root), sections=only) == {}
+
+
+def test_the_best_of_those_that_are_fast_enough_is_named():
+    def row(size, hz, miou, dtype="int8"):
+        times = {"p50": 10.0, "p95": 11.0}
+        return {"size": size, "dtype": dtype, "hz": hz, "miou": miou, "stamp_to_mask_ms": times,
+                "segmenter_ms": times}  # fmt: skip
+
+    facts = {
+        "own": [96, 128],
+        "data": "camvid val",
+        "image_size": "480 x 360",
+        "latency_at": "10 Hz",
+    }
+    rows = [row([80, 112], 59.9, 0.8), row([64, 96], 60.0, 0.7), row([48, 64], 90.0, 0.6)]
+    page = show_sizes({**facts, "rows": rows})
+    text = " ".join(page.split())
+    assert "The aim **holds**: 96 x 64 in int8, with a mIoU of 0.7000." in text
+    assert "| 64 x 48, int8 | 90.0 | 10.0 / 11.0 | 10.0 / 11.0 | 0.6000 |" in page
+    assert "**does not hold**" in show_sizes({**facts, "rows": [row([80, 112], None, 0.8)]})
+    assert "its own size only" in show_sizes({**facts, "rows": []})
 
 
 @pytest.mark.parametrize(

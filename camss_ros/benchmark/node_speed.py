@@ -15,7 +15,7 @@ ENCODING = "rgb8"  # of the images that are sent
 SIZES = ((360, 480), (1080, 1920))  # (height, width) that speed is stated for
 
 
-Parameters = Mapping[str, str | int | float | bool]  # of a ROS node
+Parameters = Mapping[str, str | int | float | bool | Sequence[int]]  # of a ROS node
 
 
 @dataclass(frozen=True)

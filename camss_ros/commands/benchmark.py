@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,11 +14,13 @@ from camss_ros.commands.options import (
     BackendName,
     Device,
     Model,
+    NetworkSize,
     Precision,
     SamplerName,
     Steps,
     command_line,
     fail,
+    parse_network_size,
     parse_size,
 )
 
@@ -33,6 +35,7 @@ def benchmark(
     device: Device = "auto",
     precision: Precision = "auto",
     backend: BackendName = "auto",
+    network_size: NetworkSize = None,
     size: Annotated[
         str | None,
         typer.Option(
@@ -99,13 +102,16 @@ def benchmark(
             if random_weights
             else nullcontext(find_model(model))
         )
+        working_size = parse_network_size(network_size)
         content: dict[str, Any]
         if node:
             sizes = SIZES if frame_size is None else (frame_size,)
-            parameters: dict[str, str | int | float | bool] = {
+            parameters: dict[str, str | int | float | bool | Sequence[int]] = {
                 "device": device, "precision": precision, "backend": backend, "steps": steps,
                 "sampler": sampler,
             }  # fmt: skip
+            if working_size is not None:
+                parameters["network_size"] = working_size[::-1]
             with found as directory:
                 through_dds = _measure_node(directory, parameters, sizes, console)
             console.print(tables.node_table(through_dds["sizes"]))
@@ -117,7 +123,7 @@ def benchmark(
             task = bar.add_task("loading", total=None)
             segmenter = Segmenter(
                 directory, device=device, precision=precision, sampling=sampling, backend=backend,
-                calibration=CalibrationScenes(),
+                network_size=working_size, calibration=CalibrationScenes(),
             )  # fmt: skip
             bar.update(task, description="frames", total=frames)
             content = {
@@ -146,7 +152,7 @@ def benchmark(
 
 def _measure_node(
     model: Path,
-    parameters: dict[str, str | int | float | bool],
+    parameters: Mapping[str, str | int | float | bool | Sequence[int]],
     sizes: Sequence[tuple[int, int]],
     console: Console,
 ) -> dict[str, Any]:

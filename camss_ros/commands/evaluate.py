@@ -14,6 +14,7 @@ from camss_ros.commands.options import (
     Device,
     Iterations,
     Model,
+    NetworkSize,
     Precision,
     RevealOrder,
     SamplerName,
@@ -25,6 +26,7 @@ from camss_ros.commands.options import (
     WarmStartTime,
     command_line,
     fail,
+    parse_network_size,
 )
 
 
@@ -49,6 +51,7 @@ def evaluate(
     ] = False,
     warm_start_time: WarmStartTime = 0,
     backend: BackendName = "torch",
+    network_size: NetworkSize = None,
     json_path: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the scores to FILE.")
     ] = None,
@@ -120,6 +123,7 @@ def evaluate(
             sampling=sampling,
             seed=seed,
             backend=backend,
+            network_size=parse_network_size(network_size),
             calibration=CalibrationScenes(),
         )
         height, width = frames[0][0].shape[:2]
@@ -143,6 +147,7 @@ def evaluate(
         "device": str(segmenter.device),
         "backend": segmenter.backend,
         "dtype": str(segmenter.dtype).removeprefix("torch."),
+        "network_size": list(segmenter.input_size),
     }
     sampled = {**asdict(sampling), "seed": seed}
     if report_path is not None and collected is not None:

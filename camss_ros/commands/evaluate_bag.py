@@ -15,6 +15,7 @@ from camss_ros.commands.options import (
     Device,
     Iterations,
     Model,
+    NetworkSize,
     Precision,
     RevealOrder,
     SamplerName,
@@ -24,6 +25,7 @@ from camss_ros.commands.options import (
     Temperature,
     command_line,
     fail,
+    parse_network_size,
 )
 
 if TYPE_CHECKING:
@@ -102,6 +104,7 @@ def evaluate_bag(
     device: Device = "auto",
     precision: Precision = "auto",
     backend: BackendName = "torch",
+    network_size: NetworkSize = None,
 ) -> None:
     """Segment bags into masks, videos, scores and a report; run again, it goes on."""
     from rich.console import Console
@@ -123,7 +126,9 @@ def evaluate_bag(
             steps=steps, start=start_timestep, temperature=temperature, samples=samples,
             iterations=iterations, **choices,
         )  # fmt: skip
-        network = NetworkChoice(model, sampling, seed, device, precision, backend)
+        network = NetworkChoice(
+            model, sampling, seed, device, precision, backend, parse_network_size(network_size)
+        )
 
         def task(bag: Path, folder: Path) -> BagTask:
             return BagTask(

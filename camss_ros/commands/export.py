@@ -11,6 +11,7 @@ from camss_ros.commands.options import (
     DEFAULT_STEPS,
     Device,
     Model,
+    NetworkSize,
     Precision,
     SamplerName,
     Samples,
@@ -18,6 +19,7 @@ from camss_ros.commands.options import (
     Steps,
     Temperature,
     fail,
+    parse_network_size,
     parse_size,
 )
 
@@ -38,9 +40,10 @@ def export(
     start: Start = 950,
     samples: Samples = 1,
     temperature: Temperature = 0.0,
+    network_size: NetworkSize = None,
     output_size: Annotated[
         str | None,
-        typer.Option(metavar="HEIGHTxWIDTH", help="Of the labels; default: the working size."),
+        typer.Option(metavar="HEIGHTxWIDTH", help="Of the labels; default: as in the network."),
     ] = None,
     precision: Precision = "auto",
     device: Device = "auto",
@@ -59,7 +62,7 @@ def export(
 ) -> None:
     """Write the network, from frame to label image, as one graph, and verify it against PyTorch.
 
-    The file takes frames of the model's working size and is made for one number of steps, sampler,
+    The file takes frames of the size in the network and is made for one number of steps, sampler,
     number of samples and output size. Where its labels differ from PyTorch's on too many pixels,
     nothing is written and the exit code is 1. `precision` is what openvino is verified in and what
     tensorrt is built for; an ONNX file is float32. In int8 the ranges of the values come from
@@ -73,6 +76,7 @@ def export(
     from camss_ros.inference.backends import load_camseg, open_runtime
     from camss_ros.inference.device import select_device
     from camss_ros.inference.export import ExportError, GraphSpec, export_onnx, save_openvino
+    from camss_ros.inference.network_size import checked_size
     from camss_ros.inference.quantize import quantize
     from camss_ros.inference.verify_graph import verify_graph
     from camss_ros.model.checkpoint import ModelError, find_model
@@ -100,7 +104,7 @@ def export(
         else:
             runtime = open_runtime(file_format, select_device(device), precision)
         network = load_camseg(find_model(model))
-        size = network.config.input_size
+        size = checked_size(network.config, parse_network_size(network_size))
         spec = GraphSpec(size, sampling, parse_size(output_size) if output_size else size)
         pictures = _pictures(images, frames)
         calibration = []

@@ -35,6 +35,13 @@ BackendName = Annotated[
         help="auto, torch, compile, onnxruntime, openvino or tensorrt (docs/speed.md).",
     ),
 ]
+NetworkSize = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HEIGHTxWIDTH",
+        help="Of the frames in the network, multiples of 16; default: the model's own.",
+    ),
+]
 DataName = Annotated[
     str,
     typer.Option(
@@ -61,6 +68,11 @@ def parse_size(text: str) -> tuple[int, int]:
     if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise ValueError(f"size {text!r}: expected HEIGHTxWIDTH in pixels, such as 360x480")
     return int(parts[0]), int(parts[1])
+
+
+def parse_network_size(text: str | None) -> tuple[int, int] | None:
+    """(height, width) of the option --network-size, None without it; errors as `parse_size`."""
+    return None if text is None else parse_size(text)
 
 
 def fail(error: Exception | str) -> NoReturn:

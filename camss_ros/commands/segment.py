@@ -11,6 +11,7 @@ from camss_ros.commands.options import (
     Device,
     Iterations,
     Model,
+    NetworkSize,
     Precision,
     SamplerName,
     Samples,
@@ -18,6 +19,7 @@ from camss_ros.commands.options import (
     Steps,
     Temperature,
     fail,
+    parse_network_size,
 )
 
 
@@ -39,6 +41,7 @@ def segment(
     device: Device = "auto",
     precision: Precision = "auto",
     backend: BackendName = "torch",
+    network_size: NetworkSize = None,
     seed: Seed = 0,
     frames: Annotated[int | None, typer.Option(min=1, help="Only the first so many.")] = None,
 ) -> None:
@@ -69,6 +72,7 @@ def segment(
             sampling=sampling,
             seed=seed,
             backend=backend,
+            network_size=parse_network_size(network_size),
             calibration=CalibrationScenes(),
         )
         opened = open_frames(source, classes=len(segmenter.classes))
@@ -77,6 +81,7 @@ def segment(
             "model": model,
             "backend": segmenter.backend,
             "precision": str(segmenter.dtype).removeprefix("torch."),
+            "network_size": list(segmenter.input_size),
             "sampling": dataclasses.asdict(sampling),
             "seed": seed,
         }

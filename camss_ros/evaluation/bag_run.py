@@ -31,6 +31,7 @@ from camss_ros.evaluation.report import RunFacts, write_report
 from camss_ros.inference.auto import choose_backend
 from camss_ros.inference.backends import backend_dtype
 from camss_ros.inference.device import select_device
+from camss_ros.inference.network_size import checked_size
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.model.checkpoint import CONFIG_FILE, find_model, read_config, weights_hash
 from camss_ros.model.schedule import SamplingOptions
@@ -48,12 +49,14 @@ class NetworkChoice:
     device: str = "auto"
     precision: str = "auto"
     backend: str = "torch"
+    network_size: tuple[int, int] | None = None
 
     def load(self) -> Segmenter:
         """Raises ModelError or ValueError."""
         return Segmenter(
             self.model, device=self.device, precision=self.precision, sampling=self.sampling,
-            seed=self.seed, backend=self.backend, calibration=CalibrationScenes(),
+            seed=self.seed, backend=self.backend, network_size=self.network_size,
+            calibration=CalibrationScenes(),
         )  # fmt: skip
 
     def settings(self) -> dict[str, Any]:
@@ -61,11 +64,10 @@ class NetworkChoice:
         device = select_device(self.device)
         directory = find_model(self.model)
         config = read_config(directory / CONFIG_FILE)
+        size = checked_size(config, self.network_size)
         backend, precision = self.backend, self.precision
         if backend == "auto":
-            backend, precision = choose_backend(
-                directory, device, precision, config.input_size, self.sampling
-            )
+            backend, precision = choose_backend(directory, device, precision, size, self.sampling)
         dtype = backend_dtype(backend, device, precision)
         return {
             "model": {
@@ -74,6 +76,7 @@ class NetworkChoice:
                 "sha256": weights_hash(self.model),
                 "backend": backend,
                 "dtype": str(dtype).removeprefix("torch."),
+                "network_size": list(size),
             },
             "sampling": {**dataclasses.asdict(self.sampling), "seed": self.seed},
         }

@@ -13,11 +13,11 @@ from functools import lru_cache
 
 import numpy as np
 
+from camss_ros.inference.network_size import nearest_size
 from camss_ros.model.schedule import SamplingOptions
 
 MAX_SETTINGS = 8
 SIZE_SHARES = (0.75, 0.6, 0.5)  # of the sides of the working size
-_STRIDE = 16  # of the networks' tokens
 
 WINDOW = 60  # frames at one setting that are looked at
 # So many late ones among them are the 5 % that p95 allows.
@@ -55,17 +55,12 @@ def ladder(
             sampling = replace(sampling, **{name: count // 2})
             settings.append(Setting(sampling, size))
     if smaller:
-        settings += [Setting(sampling, _scaled(size, share)) for share in SIZE_SHARES]
+        settings += [Setting(sampling, nearest_size(size, share)) for share in SIZE_SHARES]
     settings = list(dict.fromkeys(settings))  # a small size may not get smaller
     if len(settings) <= MAX_SETTINGS:
         return tuple(settings)
     last = len(settings) - 1
     return tuple(settings[round(i * last / (MAX_SETTINGS - 1))] for i in range(MAX_SETTINGS))
-
-
-def _scaled(size: tuple[int, int], share: float) -> tuple[int, int]:
-    height, width = (max(1, round(side * share / _STRIDE)) * _STRIDE for side in size)
-    return height, width
 
 
 class LatencyBudget:

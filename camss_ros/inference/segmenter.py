@@ -13,8 +13,8 @@ from camss_ros.inference.clip import Clip
 from camss_ros.inference.device import select_device
 from camss_ros.inference.frame_ops import to_labels, to_uncertainty
 from camss_ros.inference.memory import release_cached_memory
+from camss_ros.inference.network_size import can_resize, checked_size
 from camss_ros.inference.stage_clock import StageClock
-from camss_ros.model.camseg import ConcatTransformerConfig
 from camss_ros.model.checkpoint import CONFIG_FILE, find_model, read_config
 from camss_ros.model.label_class import LabelClass
 from camss_ros.model.schedule import SamplingOptions
@@ -84,7 +84,7 @@ class Segmenter:
     frame on.
 
     Attributes:
-        input_size: working (height, width) that the model is made for.
+        input_size: working (height, width) that it is made for: `network_size` or the model's own.
         working_size: the one in use, multiples of 16. Another one needs `can_resize`.
         can_resize: the model works at other sizes too.
 
@@ -96,6 +96,8 @@ class Segmenter:
         seed: of the noise of every frame.
         backend: what runs the network: "torch", "compile", "onnxruntime", "openvino", "tensorrt",
             or "auto" for the fastest that is found by measuring on this machine; see `auto.py`.
+        network_size: working (height, width), multiples of 16; by default the model's own. Larger
+            is slower, smaller coarser.
         calibration: frames that precision "int8" takes the ranges of values from, such as
             `CalibrationScenes` of `data/calibration_scenes.py`; looked at where a graph is built.
 
@@ -113,6 +115,7 @@ class Segmenter:
         sampling: SamplingOptions | None = None,
         seed: int = 0,
         backend: str = "torch",
+        network_size: tuple[int, int] | None = None,
         calibration: CalibrationFrames | None = None,
     ) -> None:
         self.device = select_device(device)
@@ -121,9 +124,8 @@ class Segmenter:
         config = read_config(directory / CONFIG_FILE)
         self.model_name = config.name
         self.classes: tuple[LabelClass, ...] = config.label_set
-        self.input_size = self.working_size = config.input_size
-        # the official transformer has learned positions of one size
-        self.can_resize = not isinstance(config.transformer, ConcatTransformerConfig)
+        self.input_size = self.working_size = checked_size(config, network_size)
+        self.can_resize = can_resize(config)
         if backend == "auto":
             from camss_ros.inference.auto import choose_backend
 

@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
 _STOP_TIME = 5.0  # s from SIGINT to SIGKILL
 _LAST_LINES = 20
+
+Parameters = Mapping[str, str | int | float | bool | Sequence[int]]  # of a ROS node
 
 
 class ChildFailedError(RuntimeError):
@@ -30,7 +32,7 @@ class ChildProcess:
     def __init__(
         self,
         module: str,
-        parameters: Mapping[str, str | int | float | bool],
+        parameters: Parameters,
         environment: Mapping[str, str],
         log: Path,
     ) -> None:

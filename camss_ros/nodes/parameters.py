@@ -149,6 +149,14 @@ SPECS = (
         choices=("auto", "torch", "compile", "onnxruntime", "openvino", "tensorrt"),
     ),
     ParameterSpec(
+        "network_size",
+        (0, 0),
+        "Width and height of the images in the network, multiples of 16; smaller is faster and "
+        "coarser. 0: the model's own.",
+        Change.RELOAD,
+        bounds=(0, 4096),
+    ),
+    ParameterSpec(
         "seed",
         0,
         "Seed of the sampling noise: the same image gives the same labels.",
@@ -339,6 +347,11 @@ class NodeParameters:
     def cameras(self) -> tuple[str, ...]:
         """Names of the cameras; none for one without a name."""
         return camera_names(self._values["cameras"])
+
+    def network_size(self) -> tuple[int, int] | None:
+        """(height, width) of the images in the network; None: the model's own."""
+        width, height = self._values["network_size"]
+        return (height, width) if width or height else None
 
     def sampling(self) -> SamplingOptions:
         """The sampling options as they are now."""

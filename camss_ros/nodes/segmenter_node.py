@@ -68,6 +68,7 @@ def load_segmenter(parameters: NodeParameters) -> Segmenter:
         sampling=parameters.sampling(),
         seed=parameters["seed"],
         backend=parameters["backend"],
+        network_size=parameters.network_size(),
         calibration=CalibrationScenes(),
     )
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from camss_ros.benchmark.kept_budget import BudgetSettings
 from camss_ros.benchmark.machine import describe_machine, load_average
-from camss_ros.benchmark.node_speed import SIZES, NodeSettings
+from camss_ros.benchmark.node_speed import SIZES, NodeSettings, Parameters
 from camss_ros.benchmark.random_weights import random_weights
 from camss_ros.benchmark.steady import measure_steadiness
 from camss_ros.benchmark.versus_official import compare_with_official
@@ -25,12 +25,15 @@ from camss_ros.evaluation.evaluate import LabeledFrames, evaluate
 from camss_ros.evaluation.result_folder import write_atomically
 from camss_ros.inference.backends import open_runtime
 from camss_ros.inference.device import select_device
+from camss_ros.inference.network_size import can_resize
 from camss_ros.inference.official_procedure import STEPS
 from camss_ros.inference.segmenter import Segmenter
+from camss_ros.model.checkpoint import CONFIG_FILE, find_model, read_config
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.studies.budget_section import measure_budgets, show_budgets
 from camss_ros.studies.page import command_block, markdown_table, p50_p95, paragraph, verdict
 from camss_ros.studies.result_rows import ResultRows
+from camss_ros.studies.size_section import AIM_HZ, measure_sizes, show_sizes
 from camss_ros.studies.warm_section import measure_warm_start, show_warm_start
 
 # `auto` would build graphs of a gigabyte and run the network dozens of times for one comparison.
@@ -96,7 +99,12 @@ class SpeedSettings:
             return False
         return True
 
-    def segmenter(self, backend: str | None = None, precision: str | None = None) -> Segmenter:
+    def segmenter(
+        self,
+        backend: str | None = None,
+        precision: str | None = None,
+        network_size: tuple[int, int] | None = None,
+    ) -> Segmenter:
         """Of `model`."""
         return Segmenter(
             self.model,
@@ -104,10 +112,11 @@ class SpeedSettings:
             precision=precision or self.precision,
             sampling=SamplingOptions(steps=self.steps),
             backend=backend or self.backend,
+            network_size=network_size,
             calibration=CalibrationScenes(),
         )
 
-    def node_parameters(self) -> dict[str, str | int | float | bool]:
+    def node_parameters(self) -> Parameters:
         """Of the segmenter node, beside the model."""
         return {
             "device": self.device, "backend": self.backend, "precision": self.precision,
@@ -267,19 +276,27 @@ def _show_official(row: dict[str, Any]) -> str:
 def _measure_node(
     settings: SpeedSettings, data: LabelledData | None, progress: Progress
 ) -> dict[str, Any]:
-    from camss_ros.model.checkpoint import find_model
+    row = _node(settings, "node", SIZES, {}, progress)
+    if settings.has_int8():
+        int8 = _node(settings, "node in int8", SIZES[:1], {"precision": "int8"}, progress)
+        row["int8"] = int8["sizes"]
+    return row
+
+
+def _node(
+    settings: SpeedSettings,
+    name: str,
+    sizes: Sequence[tuple[int, int]],
+    changed: Parameters,
+    progress: Progress,
+) -> dict[str, Any]:
+    """As `measure_node_sizes`, with some parameters changed."""
     from camss_ros.nodes.node_benchmark import measure_node_sizes  # needs rclpy
 
-    def measure(name: str, sizes: Sequence[tuple[int, int]], **changed: str) -> dict[str, Any]:
-        return measure_node_sizes(
-            find_model(settings.model), {**settings.node_parameters(), **changed}, sizes,
-            settings.node, lambda size, trials: progress(f"{name} at {size}, trial {trials + 1}"),
-        )  # fmt: skip
-
-    row = measure("node", SIZES)
-    if settings.has_int8():
-        row["int8"] = measure("node in int8", SIZES[:1], precision="int8")["sizes"]
-    return row
+    return measure_node_sizes(
+        find_model(settings.model), {**settings.node_parameters(), **changed}, sizes,
+        settings.node, lambda size, trials: progress(f"{name} at {size}, trial {trials + 1}"),
+    )  # fmt: skip
 
 
 def _show_node(row: dict[str, Any]) -> str:
@@ -349,33 +366,36 @@ def _measure_scores(
     settings: SpeedSettings, data: LabelledData | None, progress: Progress
 ) -> dict[str, Any]:
     assert data is not None
-    total = len(data.frames)
-
-    def score(name: str, segmenter: Segmenter) -> dict[str, Any]:
-        result = evaluate(
-            segmenter,
-            data.frames,
-            data.label_set,
-            progress=lambda done: progress(f"scores, {name}: {done} of {total} frames"),
-        )
-        segmenter.close()
-        return {
-            "backend": segmenter.backend,
-            "dtype": str(segmenter.dtype).removeprefix("torch."),
-            "miou": result.scores.miou,
-            "pixel_accuracy": result.scores.pixel_accuracy,
-        }
-
     row = {
         "data": data.name,
-        "frames": total,
+        "frames": len(data.frames),
         "steps": settings.steps,
-        "reference": score("reference", settings.segmenter("torch", "fp32")),
-        "chosen": score("chosen", settings.segmenter()),
+        "reference": _score("reference", settings.segmenter("torch", "fp32"), data, progress),
+        "chosen": _score("chosen", settings.segmenter(), data, progress),
     }
     if settings.has_int8():
-        row["int8"] = score("int8", settings.segmenter("openvino", "int8"))
+        row["int8"] = _score("int8", settings.segmenter("openvino", "int8"), data, progress)
     return row
+
+
+def _score(
+    name: str, segmenter: Segmenter, data: LabelledData, progress: Progress
+) -> dict[str, Any]:
+    """Scores of a segmenter, which is closed."""
+    total = len(data.frames)
+    result = evaluate(
+        segmenter,
+        data.frames,
+        data.label_set,
+        progress=lambda done: progress(f"scores, {name}: {done} of {total} frames"),
+    )
+    segmenter.close()
+    return {
+        "backend": segmenter.backend,
+        "dtype": str(segmenter.dtype).removeprefix("torch."),
+        "miou": result.scores.miou,
+        "pixel_accuracy": result.scores.pixel_accuracy,
+    }
 
 
 def _show_scores(row: dict[str, Any]) -> str:
@@ -401,6 +421,38 @@ def _show_scores(row: dict[str, Any]) -> str:
     return f"{how}\n\n{table}"
 
 
+# --- Smaller images in the network --------------------------------------------------------------
+
+
+def _measure_sizes(
+    settings: SpeedSettings, data: LabelledData | None, progress: Progress
+) -> dict[str, Any]:
+    assert data is not None
+    (size,) = SIZES[:1]
+
+    def node(network_size: tuple[int, int], precision: str) -> dict[str, Any]:
+        height, width = network_size
+        changed: Parameters = {"network_size": (width, height), "precision": precision}
+        name = f"node, {width} x {height} in the network, {precision},"
+        (measured,) = _node(settings, name, [size], changed, progress)["sizes"].values()
+        return measured  # type: ignore[no-any-return]  # JSON values
+
+    def score(network_size: tuple[int, int], precision: str) -> dict[str, Any]:
+        segmenter = settings.segmenter(None, precision, network_size)
+        height, width = network_size
+        return _score(f"{width} x {height}, {precision}", segmenter, data, progress)
+
+    config = read_config(find_model(settings.model) / CONFIG_FILE)
+    precisions = [settings.precision, *(["int8"] if settings.has_int8() else [])]
+    rate = settings.node.latency_rates[0]
+    return {
+        "data": data.name,
+        "image_size": f"{size[1]} x {size[0]}",
+        "latency_at": f"{rate:g} Hz",
+        **measure_sizes(config.input_size, precisions if can_resize(config) else [], node, score),
+    }
+
+
 # --- The warm start -----------------------------------------------------------------------------
 
 
@@ -408,7 +460,7 @@ def _measure_warm_start(
     settings: SpeedSettings, data: LabelledData | None, progress: Progress
 ) -> dict[str, Any]:
     assert data is not None
-    segmenter = settings.segmenter("torch")  # graphs have no warm start
+    segmenter = settings.segmenter("torch")
     measured = measure_warm_start(segmenter, data.frames, data.label_set, progress)
     segmenter.close()
     return {"data": data.name, **measured}
@@ -487,6 +539,14 @@ SECTIONS: tuple[Section, ...] = (
         f"at most {ALLOWED_MIOU_LOSS:g} mIoU lost against eager float32 at the same steps",
         _measure_scores,
         _show_scores,
+        needs="data",
+    ),
+    Section(
+        "sizes",
+        "Smaller images in the network",
+        f"as an aim, {AIM_HZ:g} Hz at 480 x 360",
+        _measure_sizes,
+        show_sizes,
         needs="data",
     ),
     Section(
