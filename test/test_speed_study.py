@@ -30,9 +30,10 @@ from camss_ros.model.image_autoencoder import ImageAutoencoderConfig
 from camss_ros.model.official import base_config
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.nodes import node_benchmark
-from camss_ros.studies import speed_study
+from camss_ros.studies import score_section, speed_section, speed_study
 from camss_ros.studies.size_section import show_sizes
-from camss_ros.studies.speed_study import SECTIONS, LabelledData, SpeedSettings, study_speed
+from camss_ros.studies.speed_section import LabelledData, Section, SpeedSettings
+from camss_ros.studies.speed_study import SECTIONS, study_speed
 from camss_ros.studies.warm_section import START_TIMES, show_warm_start
 
 CAMVID = load_label_set("camvid11")
@@ -177,7 +178,7 @@ def test_every_section_is_measured_and_shown(settings, root, tmp_path, simulated
     alone = settings.segmenter(network_size=(48, 64))
     expected = evaluate(alone, open_data("camvid", root, "val"), CAMVID).scores.miou
     assert sizes["rows"][1]["miou"] == pytest.approx(expected)
-    assert "The aim **does not hold**" in text  # 33 Hz
+    assert "The aim is **not reached**" in text  # 33 Hz
     found = f"{sizes['rows'][1]['hz']:.1f} | 39.0 / 39.0 | 30.0 / 30.0 | {expected:.4f}"
     assert f"| 64 x 48, float32 | {found} |" in page
     assert len(rows["steady"]["resident_mb"]) == 25
@@ -198,7 +199,7 @@ def test_int8_is_measured_beside_the_choice(root, tmp_path, model, simulated_nod
         dtype = {"fp32": torch.float32, "int8": torch.int8}.get(precision, torch.bfloat16)
         return SimpleNamespace(backend=backend or "openvino", dtype=dtype, close=lambda: None)
 
-    monkeypatch.setattr(speed_study, "evaluate", evaluated)
+    monkeypatch.setattr(score_section, "evaluate", evaluated)
     monkeypatch.setattr(SpeedSettings, "segmenter", opened)
     sections = [each for each in SECTIONS if each.key in ("node", "scores")]
     assert study_speed(settings, tmp_path, FACTS, "command", one, sections=sections) == {}
@@ -220,7 +221,7 @@ def test_a_stopped_study_goes_on_with_what_is_missing(settings, tmp_path, monkey
                 raise KeyboardInterrupt
             return {"value": key}
 
-        return speed_study.Section(key, key, "much", measure, lambda row: f"got {row['value']}\n")
+        return Section(key, key, "much", measure, lambda row: f"got {row['value']}\n")
 
     sections = [section("one"), section("two", stops=True)]
     with pytest.raises(KeyboardInterrupt):
@@ -242,8 +243,8 @@ def test_a_stopped_study_goes_on_with_what_is_missing(settings, tmp_path, monkey
 
 def test_sections_about_a_clip_are_left_out_where_the_frames_are_none(settings, root, tmp_path):
     only = [
-        speed_study.Section("one", "One", "much", lambda *_: {}, lambda row: "there\n", "data"),
-        speed_study.Section("two", "Two", "much", lambda *_: {}, lambda row: "there\n", "clip"),
+        Section("one", "One", "much", lambda *_: {}, lambda row: "there\n", "data"),
+        Section("two", "Two", "much", lambda *_: {}, lambda row: "there\n", "clip"),
     ]
     left_out = study_speed(
         settings, tmp_path, FACTS, "command", labelled(root, clip=False), sections=only
@@ -271,9 +272,9 @@ def test_the_best_of_those_that_are_fast_enough_is_named():
     rows = [row([80, 112], 59.9, 0.8), row([64, 96], 60.0, 0.7), row([48, 64], 90.0, 0.6)]
     page = show_sizes({**facts, "rows": rows})
     text = " ".join(page.split())
-    assert "The aim **holds**: 96 x 64 in int8, with a mIoU of 0.7000." in text
+    assert "The aim is **reached** with 96 x 64 in int8, at a mIoU of 0.7000." in text
     assert "| 64 x 48, int8 | 90.0 | 10.0 / 11.0 | 10.0 / 11.0 | 0.6000 |" in page
-    assert "**does not hold**" in show_sizes({**facts, "rows": [row([80, 112], None, 0.8)]})
+    assert "**not reached**" in show_sizes({**facts, "rows": [row([80, 112], None, 0.8)]})
     assert "its own size only" in show_sizes({**facts, "rows": []})
 
 
@@ -318,7 +319,9 @@ def test_steadiness_sees_what_grows(model):
 def test_command_writes_the_page_without_data(model, tmp_path, monkeypatch):
     monkeypatch.setattr(speed_study, "SECTIONS", SECTIONS[2:])
     monkeypatch.setattr(
-        speed_study, "SpeedSettings", partial(SpeedSettings, steady_frames=25, frame_size=(48, 64))
+        speed_section,
+        "SpeedSettings",
+        partial(SpeedSettings, steady_frames=25, frame_size=(48, 64)),
     )
     output = tmp_path / "out"
     arguments = [

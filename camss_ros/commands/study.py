@@ -250,7 +250,8 @@ def speed(
         weights_hash,
     )
     from camss_ros.studies.page import command_line
-    from camss_ros.studies.speed_study import LabelledData, SpeedSettings, study_speed
+    from camss_ros.studies.speed_section import LabelledData, SpeedSettings
+    from camss_ros.studies.speed_study import study_speed
 
     try:
         from camss_ros.nodes.child_process import ChildFailedError

@@ -20,6 +20,7 @@ from camss_ros.evaluation.result_folder import write_image
 from camss_ros.model.checkpoint import CONFIG_FILE, find_model, read_config
 from camss_ros.model.label_class import LabelClass
 from camss_ros.studies.page import markdown_table, p50_p95, paragraph, verdict
+from camss_ros.studies.speed_section import LabelledData, Progress, Section, SpeedSettings
 
 # Much to give up, and nothing that has to be built for it.
 WITH_ROOM: Parameters = {"backend": "torch", "steps": 4, "samples": 4, "temperature": 1.0}
@@ -154,3 +155,24 @@ def _least(run: Mapping[str, Any], what: str) -> str:
         f"{least['samples']}, {width} x {height}) took {time:.1f} ms (p95 of its own images), "
         f"where {run['budget_ms']:.1f} ms were allowed."
     )
+
+
+def _measure(
+    settings: SpeedSettings, data: LabelledData | None, progress: Progress
+) -> dict[str, Any]:
+    assert data is not None
+    measured = measure_budgets(
+        settings.model, settings.node_parameters(), data.frames, data.label_set, settings.budget,
+        progress,
+    )  # fmt: skip
+    return {"data": data.name, **measured}
+
+
+SECTION = Section(
+    "budget",
+    "Latency budget",
+    "95 % of the images in `latency_budget_ms`, set to half of what they need without it",
+    _measure,
+    show_budgets,
+    needs="data",
+)

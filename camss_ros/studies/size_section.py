@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from camss_ros.inference.network_size import nearest_size
-from camss_ros.studies.page import markdown_table, number, p50_p95, paragraph, verdict
+from camss_ros.benchmark.node_speed import SIZES, Parameters
+from camss_ros.inference.network_size import can_resize, nearest_size
+from camss_ros.model.checkpoint import CONFIG_FILE, find_model, read_config
+from camss_ros.studies.node_section import measure_node
+from camss_ros.studies.page import markdown_table, number, p50_p95, paragraph
+from camss_ros.studies.score_section import score as score_of
+from camss_ros.studies.speed_section import LabelledData, Progress, Section, SpeedSettings
 
 AIM_HZ = 60.0
 # Of the sides of the model's own size. The least are as in the latency budget's ladder.
@@ -18,7 +23,7 @@ Size = tuple[int, int]  # (height, width)
 def measure_sizes(
     own: Size,
     precisions: Sequence[str],
-    measure_node: Callable[[Size, str], Mapping[str, Any]],
+    measure: Callable[[Size, str], Mapping[str, Any]],
     score: Callable[[Size, str], Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Rate, latency and mIoU at each size and precision, as JSON values.
@@ -26,13 +31,13 @@ def measure_sizes(
     Args:
         own: the model's size.
         precisions: of the network, such as "auto".
-        measure_node: as `benchmark.node_speed.measure_node`.
+        measure: as `benchmark.node_speed.measure_node`.
         score: `miou`, `backend` and `dtype`.
     """
     rows = []
     for size in dict.fromkeys(nearest_size(own, share) for share in SHARES):
         for precision in precisions:
-            node = measure_node(size, precision)
+            node = measure(size, precision)
             latency = next(iter(node["latency"].values()))
             rows.append({
                 "size": list(size),
@@ -50,17 +55,17 @@ def show_sizes(row: Mapping[str, Any]) -> str:
         return "The model works at its own size only.\n"
     fast = [each for each in row["rows"] if each["hz"] is not None and each["hz"] >= AIM_HZ]
     best = max(fast, key=lambda each: each["miou"] or 0.0, default=None)
-    at = ""
+    reached = "**not reached**"
     if best is not None:
-        at = (
-            f": {best['size'][1]} x {best['size'][0]} in {best['dtype']}, with a mIoU of "
-            f"{number(best['miou'], 4)}"
+        reached = (
+            f"**reached** with {best['size'][1]} x {best['size'][0]} in {best['dtype']}, at a mIoU "
+            f"of {number(best['miou'], 4)}"
         )
     how = paragraph(f"""
         As above, images of {row["image_size"]}, but with `network_size` smaller than the model's
         own {row["own"][1]} x {row["own"][0]}; nothing was trained for these sizes. Times at
         {row["latency_at"]}, p50 / p95 in ms; mIoU on {row["data"]}. The aim
-        {verdict(best is not None)}{at}.""")
+        is {reached}.""")
     header = ["in the network", "highest rate, Hz", "stamp to mask", "segmenter", "mIoU"]
     lines = [
         [
@@ -71,3 +76,42 @@ def show_sizes(row: Mapping[str, Any]) -> str:
         for each in row["rows"]
     ]  # fmt: skip
     return f"{how}\n\n{markdown_table(header, lines)}"
+
+
+def _measure(
+    settings: SpeedSettings, data: LabelledData | None, progress: Progress
+) -> dict[str, Any]:
+    assert data is not None
+    (size,) = SIZES[:1]
+
+    def node(network_size: Size, precision: str) -> dict[str, Any]:
+        height, width = network_size
+        changed: Parameters = {"network_size": (width, height), "precision": precision}
+        name = f"node, {width} x {height} in the network, {precision},"
+        (measured,) = measure_node(settings, name, [size], changed, progress)["sizes"].values()
+        return measured  # type: ignore[no-any-return]  # JSON values
+
+    def score(network_size: Size, precision: str) -> dict[str, Any]:
+        segmenter = settings.segmenter(None, precision, network_size)
+        height, width = network_size
+        return score_of(f"{width} x {height}, {precision}", segmenter, data, progress)
+
+    config = read_config(find_model(settings.model) / CONFIG_FILE)
+    precisions = [settings.precision, *(["int8"] if settings.has_int8() else [])]
+    rate = settings.node.latency_rates[0]
+    return {
+        "data": data.name,
+        "image_size": f"{size[1]} x {size[0]}",
+        "latency_at": f"{rate:g} Hz",
+        **measure_sizes(config.input_size, precisions if can_resize(config) else [], node, score),
+    }
+
+
+SECTION = Section(
+    "sizes",
+    "Smaller images in the network",
+    f"as an aim, {AIM_HZ:g} Hz at 480 x 360",
+    _measure,
+    show_sizes,
+    needs="data",
+)

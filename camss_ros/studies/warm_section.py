@@ -9,6 +9,7 @@ from camss_ros.data.label_sets import LabelSet
 from camss_ros.evaluation.evaluate import LabeledFrames
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.studies.page import markdown_table, number, paragraph, verdict
+from camss_ros.studies.speed_section import LabelledData, Progress, Section, SpeedSettings
 from camss_ros.studies.warm_start import WarmRow, score_clip, warm_rows
 
 # Lower ones drag old labels along, higher ones leave little of the frame before.
@@ -79,3 +80,23 @@ def _is_better(warm: Mapping[str, Any], cold: Mapping[str, Any]) -> bool:
     if None in (warm["miou"], cold["miou"], warm["flicker"], cold["flicker"]):
         return False
     return bool(warm["miou"] >= cold["miou"] and warm["flicker"] < cold["flicker"])
+
+
+def _measure(
+    settings: SpeedSettings, data: LabelledData | None, progress: Progress
+) -> dict[str, Any]:
+    assert data is not None
+    segmenter = settings.segmenter("torch")
+    measured = measure_warm_start(segmenter, data.frames, data.label_set, progress)
+    segmenter.close()
+    return {"data": data.name, **measured}
+
+
+SECTION = Section(
+    "warm start",
+    "Warm start",
+    "with one step, mIoU no lower than that of a cold start with four, and less flicker",
+    _measure,
+    show_warm_start,
+    needs="clip",
+)
