@@ -121,6 +121,7 @@ class Running:
     def __init__(self, domain_id: int, *parameters: rclpy.Parameter) -> None:
         self.segmenters: list[ScriptedSegmenter] = []
         self.error: Exception | None = None
+        self._started = threading.Event()
         self._context = rclpy.Context()
         rclpy.init(context=self._context, domain_id=domain_id)
         self.node = SegmenterNode(
@@ -145,11 +146,14 @@ class Running:
 
     def connect(self, *ends: Any) -> None:
         """Wait until ends of the peer and the node know each other, from both sides."""
+        # It is active before it has subscribed.
+        wait_until(self._started.is_set, "the node started")
         wait_until(lambda: self.node._state == "active", "the node active")
         self.peer.connect(*ends, others=[*self.node.publishers, *self.node.subscriptions])
 
     def _spin(self) -> None:
         self.node.autostart()
+        self._started.set()
         self._executor.spin()
 
     def close(self) -> None:
