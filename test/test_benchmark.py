@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from camss_ros.benchmark import versus_official
 from camss_ros.benchmark.frames import camera_images, street_frames
 from camss_ros.benchmark.matmul_peak import matmul_peak
-from camss_ros.benchmark.memory import peak_memory, reset_peak, resident_bytes
+from camss_ros.benchmark.memory import peak_memory, reset_peak
 from camss_ros.benchmark.random_weights import random_config, random_weights
 from camss_ros.benchmark.versus_official import compare_with_official
 from camss_ros.cli import app
@@ -23,6 +23,7 @@ from camss_ros.model.checkpoint import ModelError, load_pretrained, weights_hash
 from camss_ros.model.flops import count_macs
 from camss_ros.model.image_autoencoder import ImageAutoencoderConfig
 from camss_ros.model.official import base_config
+from camss_ros.resident_memory import resident_bytes
 
 CPU = torch.device("cpu")
 

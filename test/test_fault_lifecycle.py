@@ -23,7 +23,7 @@ from scripted_node import Running, status
 from segmenter_process import HEIGHT, WIDTH, Process, at_the_front
 from sensor_msgs.msg import CameraInfo, Image
 
-from camss_ros.benchmark.memory import resident_bytes
+from camss_ros.resident_memory import resident_bytes
 
 RATE = 100.0  # Hz
 ROUNDS = scaled(5, 50)

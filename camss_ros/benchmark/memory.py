@@ -6,15 +6,7 @@ from pathlib import Path
 
 import torch
 
-
-def resident_bytes(peak: bool = False, pid: int | None = None) -> int:
-    """Memory of a process (this one) now, or its highest since the start or `reset_peak`."""
-    name = "VmHWM:" if peak else "VmRSS:"
-    status = Path("/proc") / str(pid or "self") / "status"
-    for line in status.read_text().splitlines():
-        if line.startswith(name):
-            return int(line.split()[1]) * 1024
-    raise OSError(f"{status} says nothing of {name}")
+from camss_ros.resident_memory import resident_bytes
 
 
 def reset_peak(device: torch.device) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from camss_ros.benchmark.frames import street_frames
-from camss_ros.benchmark.memory import resident_bytes
 from camss_ros.benchmark.segmenter_speed import time_frames
 from camss_ros.evaluation.statistics import milliseconds
 from camss_ros.inference.segmenter import Segmenter
+from camss_ros.resident_memory import resident_bytes
 
 _PICTURES = 8
 _SAMPLES = 50  # of the memory

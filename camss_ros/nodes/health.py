@@ -116,9 +116,3 @@ def latency(now: int, stamp: int, arrival: float) -> float:
     plausible; otherwise since `arrival` (`time.monotonic()`)."""
     age = (now - stamp) / 1e9
     return age if 0.0 <= age < PLAUSIBLE_AGE else time.monotonic() - arrival
-
-
-def resident_bytes() -> int:
-    """Memory of this process."""
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * 4096

@@ -37,11 +37,12 @@ from camss_ros.nodes.camera import Arrival, Camera
 from camss_ros.nodes.deadline import Deadline
 from camss_ros.nodes.diagnostics import diagnostic_array
 from camss_ros.nodes.forward_log import forward_log
-from camss_ros.nodes.health import latency, resident_bytes
+from camss_ros.nodes.health import latency
 from camss_ros.nodes.inference_worker import InferenceWorker
 from camss_ros.nodes.memory_guard import MemoryGuard
 from camss_ros.nodes.outputs import LoadedModel, enlarge
 from camss_ros.nodes.parameters import NodeParameters
+from camss_ros.resident_memory import resident_bytes
 
 if TYPE_CHECKING:
     from camss_ros.inference.segmenter import Segmentation, Segmenter
@@ -179,11 +180,12 @@ class SegmenterNode(LifecycleNode):
         result = super().on_activate(state)  # enables the publishers
         self._memory.reset()
         self._used = None
-        assert self._model is not None
         for camera in self.cameras:
             camera.counter.reset()
-        self._publish_label_info(self._model)
-        self._state = "active"
+        with self._model_lock:  # a reload tells its classes before or after, not in between
+            assert self._model is not None
+            self._state = "active"
+            self._publish_label_info(self._model)
         if self._enabled:
             self._start_inference()
         self._publish_status()
@@ -308,14 +310,14 @@ class SegmenterNode(LifecycleNode):
             self._deadline.prepare(loaded.segmenter)
             with self._model_lock:
                 replaced, self._model = self._model, loaded if self._model else None
+                if replaced is not None and self._state == "active":
+                    self._publish_label_info(loaded)
             if replaced is None:  # cleaned up meanwhile
                 loaded.segmenter.close()
                 raise RuntimeError("the node was cleaned up")
             replaced.segmenter.close()
             self._memory.reset()
             self._tell_model("reloaded")
-            if self._state == "active":
-                self._publish_label_info(loaded)
             done.set_result(f"loaded {loaded.segmenter.model_name}")
         except Exception as error:  # the old model goes on
             message = f"failed to load model {self.parameters['model']!r}: {error}"
@@ -370,11 +372,11 @@ class SegmenterNode(LifecycleNode):
                 self._give_up(frame, result, cancelled)
                 continue
             try:
-                self._publish(model, frame, result)
+                seconds = self._publish(model, frame, result)
             except Exception as error:
                 self._give_up(frame, _reason(error), cancelled)
             else:
-                if (seconds := time.monotonic() - frame.arrival.time) > worst:
+                if seconds > worst:
                     worst, timings = seconds, result.timings
         if timings is not None:
             self._deadline.observe(worst, timings)
@@ -467,7 +469,8 @@ class SegmenterNode(LifecycleNode):
             for result, size in zip(results, sizes, strict=True)
         ]
 
-    def _publish(self, model: LoadedModel, frame: Frame, result: Segmentation) -> None:
+    def _publish(self, model: LoadedModel, frame: Frame, result: Segmentation) -> float:
+        """Returns the seconds from the image's arrival until its mask was published."""
         camera, header = frame.camera, frame.header
         outputs = camera.outputs
         assert outputs is not None
@@ -490,6 +493,7 @@ class SegmenterNode(LifecycleNode):
         )  # fmt: skip
         if outputs.is_heard("overlay"):
             outputs.publish_overlay(frame.image, labels, model.mapping, header)
+        return from_arrival
 
     # --- Reports --------------------------------------------------------------------------------
 
