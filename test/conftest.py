@@ -44,12 +44,13 @@ _DOMAINS = itertools.cycle(random.Random(os.getpid()).sample(range(1, 102), 101)
 
 
 @pytest.fixture(scope="session")
-def rare_announcements() -> None:
-    """Participants of this process announce themselves when they begin, then hardly ever.
+def early_announcements() -> None:
+    """Participants of this process announce themselves in the first tenth of a second, not half.
 
     Fast DDS 3.2 locks up for ever where one does so while an endpoint of another ends: each thread
-    waits for the other (Fast-DDS issue 6502), here once in some twenty runs of all tests. It reads
-    the file once; processes that tests start have the defaults.
+    waits for the other (Fast-DDS issue 6502), here once in some twenty runs of all tests, whose
+    nodes often live for less than a second. It reads the file once; processes that tests start
+    have the defaults.
     """
     import rclpy  # only for the tests that need it
 
@@ -63,13 +64,13 @@ def rare_announcements() -> None:
 
 
 @pytest.fixture
-def domain_id(rare_announcements: None) -> int:
+def domain_id(early_announcements: None) -> int:
     """A ROS domain for the test: what is left of the graph of another one is not seen."""
     return next(_DOMAINS)
 
 
 @pytest.fixture(scope="module")
-def module_domain_id(rare_announcements: None) -> int:
+def module_domain_id(early_announcements: None) -> int:
     """A ROS domain for the tests of a module that talk to one node."""
     return next(_DOMAINS)
 
