@@ -40,6 +40,10 @@ def wait_until(condition: Callable[[], Any], what: str, timeout: float = TIMEOUT
     raise AssertionError(f"not within {timeout:g} s: {what}")
 
 
+def _is_publisher(end: Any) -> bool:
+    return hasattr(end, "get_subscription_count")
+
+
 def rgb_image(number: int, height: int = 32, width: int = 48) -> Image:
     """An image whose stamp tells its number."""
     pixels = np.full((height, width, 3), number % 256, np.uint8)
@@ -89,12 +93,22 @@ class RosPeer:
         """Wait until publishers have a subscriber and subscriptions a publisher.
 
         The other side may learn of it later, and messages are lost until then: `others` are
-        endpoints of the other node, waited for as well where their topic is among the ends'.
+        endpoints of the other node, waited for as well where their topic is among the ends', until
+        each knows as many as there are here and there.
         """
         topics = {end.topic_name for end in ends}
+        everybody = [*self.node.publishers, *self.node.subscriptions, *others]
+        counts: dict[str, dict[bool, int]] = {topic: {True: 0, False: 0} for topic in topics}
+        for end in everybody:
+            if end.topic_name in topics:
+                counts[end.topic_name][_is_publisher(end)] += 1
         for end in (*ends, *(other for other in others if other.topic_name in topics)):
-            count = getattr(end, "get_subscription_count", None) or end.get_publisher_count
-            wait_until(lambda count=count: count() > 0, f"somebody at {end.topic_name}")
+            count = end.get_subscription_count if _is_publisher(end) else end.get_publisher_count
+            least = max(1, counts[end.topic_name][not _is_publisher(end)])
+            wait_until(
+                lambda count=count, least=least: count() >= least,
+                f"{least} at {end.topic_name}",
+            )
 
     def wait_for(self, topic: str, condition: Callable[[Any], bool] = lambda _: True) -> Any:
         """The first message of a topic, received or yet to come, that meets a condition."""

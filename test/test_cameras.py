@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,7 @@ def test_a_frame_that_fails_takes_none_of_its_batch_with_it(
     log: list[str] = []
 
     def said(text: str) -> bool:
+        time.sleep(0.3)  # what is written while it is read is lost
         log.append(capfd.readouterr().err)  # which may end within a line
         return text in "".join(log)
 

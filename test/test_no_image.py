@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,7 @@ def logged(capfd: pytest.CaptureFixture[str], *texts: str) -> None:
 
     def complete() -> bool:
         nonlocal log
+        time.sleep(0.3)  # what is written while it is read is lost
         log += capfd.readouterr().err
         return all(text in log for text in texts)
 
