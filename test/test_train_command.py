@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from training_run import CONFIGS, SHORT, segmenter_arguments, write_camvid
+from training_run import CONFIGS, SHORT, segmenter_arguments, three_sources, write_camvid
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
@@ -65,7 +65,12 @@ def test_two_commands_make_a_model(root, tmp_path):
     command += ["--root", root, "--output", tmp_path / "a"]
     run(command + [part for entry in entries for part in ("--set", entry)])
     weights = tmp_path / "a" / "best" / "autoencoder.pt"
-    extras = ("loop.steps=2", "loop.batch=2", "loop.accumulation=2", "data.split=train+val")
+    extras = (
+        "loop.steps=2",
+        "loop.batch=2",
+        "loop.accumulation=2",
+        "data.sources.0.split=train+val",
+    )
     extras += ("data.focus_share=0.5", "losses.jaccard_weight=1", "data.workers=1")
     run(segmenter_arguments(root, tmp_path / "s", weights, *extras))
     assert (tmp_path / "s" / "config.yaml").exists()
@@ -106,8 +111,18 @@ def test_an_unreadable_sample_is_named(autoencoder, tmp_path):
     assert "Traceback" not in output
 
 
-def test_a_killed_run_goes_on_as_if_it_had_not_been(root, autoencoder, tmp_path):
-    overrides = ("loop.steps=8", "loop.batch=2")
+@pytest.fixture
+def one_thread():
+    """As in the processes of `ENVIRONMENT`: how sums are split decides about their last bit."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_a_killed_run_goes_on_as_if_it_had_not_been(one_thread, autoencoder, tmp_path):
+    root = tmp_path / "data"
+    overrides = ("loop.steps=8", "loop.batch=2", *three_sources(root))
     run(segmenter_arguments(root, tmp_path / "whole", autoencoder, *overrides))
     killed = tmp_path / "killed"
     arguments = segmenter_arguments(root, killed, autoencoder, *overrides)
@@ -134,8 +149,9 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(root, autoencoder, tmp_path)
         torch.testing.assert_close(value, other[name], rtol=1e-3, atol=1e-4, msg=name)
 
 
-def test_two_processes_compute_what_one_does(root, autoencoder, tmp_path):
-    overrides = ("loop.steps=3", "loop.batch=4", "losses.jaccard_weight=1")
+def test_two_processes_compute_what_one_does(autoencoder, tmp_path):
+    root = tmp_path / "data"
+    overrides = ("loop.steps=3", "loop.batch=4", "losses.jaccard_weight=1", *three_sources(root))
     run(segmenter_arguments(root, tmp_path / "one", autoencoder, *overrides))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -156,6 +172,19 @@ def test_two_processes_compute_what_one_does(root, autoencoder, tmp_path):
         assert len(one) == len(two) > 0
         for row, other in zip(one, two, strict=True):
             assert row == pytest.approx(other, abs=1e-4, nan_ok=True)
+
+
+def test_a_run_ends_when_its_time_is_over_and_does_not_begin_anew(root, autoencoder, tmp_path):
+    overrides = ("loop.steps=100000", "loop.batch=1", "loop.minutes=0.02")
+    arguments = segmenter_arguments(root, tmp_path, autoencoder, *overrides)
+    run(arguments)
+    steps = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"]
+    assert 0 < steps < 100000
+    assert [row["step"] for row in read_metrics(tmp_path / "validation.csv")] == [steps]
+    run(arguments)
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == steps
+    zero = segmenter_arguments(root, tmp_path / "o", autoencoder, "loop.minutes=0")
+    assert "minutes must be above 0" in failure(zero)
 
 
 def test_the_official_recipe_runs_at_a_small_size(tmp_path):
@@ -185,7 +214,7 @@ def test_the_official_recipe_runs_at_a_small_size(tmp_path):
         " attention_levels: []}",
         "model.transformer={width: 32, encoder_depth: 2, decoder_depth: 2, heads: 2}",
         "model.denoiser={width: 32, depth: 1}",
-        "data.size=[64,64]", "augmentation.size=[64,64]", "data.workers=0",
+        "data.sources.0.size=[64,64]", "augmentation.size=[64,64]", "data.workers=0",
         "loop.steps=2", "loop.batch=2", "loop.log_every=1", "validation.steps=2",
     )  # fmt: skip
     entries = [part for entry in small for part in ("--set", entry)]

@@ -1,5 +1,6 @@
 """The training loop: what is learned, and what happens to files when something goes wrong."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -9,18 +10,22 @@ import torch
 from camss_ros.data.augmentation import AugmentationOptions
 from camss_ros.model.autoencoder import MaskAutoencoder, MaskAutoencoderConfig
 from camss_ros.model.label_class import LabelClass
-from camss_ros.training.config import AutoencoderConfig, DataConfig, LoopOptions
+from camss_ros.training.config import AutoencoderConfig, DataConfig, LoopOptions, SourceConfig
 from camss_ros.training.loop import Training, make_accelerator, train
 from camss_ros.training.masking import TruncatedNormalRatio
-from camss_ros.training.optimization import parameter_groups
+from camss_ros.training.optimization import learning_rate, parameter_groups
 from camss_ros.training.run_folder import (
     MetricsFile,
     TrainingError,
     read_metrics,
     save_checkpoint,
 )
-from camss_ros.training.samples import TrainingSamples
+from camss_ros.training.samples import TrainingSamples, validation_scores
+from camss_ros.training.sources import TrainingData, TrainingSource, ValidationSource
 from camss_ros.training.train_autoencoder import AutoencoderTraining
+
+CLASSES = tuple(LabelClass(index, f"class{index}", (0, 0, 0)) for index in range(11))
+DATA = DataConfig((SourceConfig("camvid"),))
 
 
 @pytest.fixture(autouse=True)
@@ -42,9 +47,13 @@ def pairs(count: int = 6):
     return [(np.repeat((label * 23)[..., None], 3, 2), label) for label in labels]
 
 
+def data() -> TrainingData:
+    return TrainingData.of(pairs(), pairs(), CLASSES)
+
+
 def samples(batch: int, draw=lambda index, step, sample: {}) -> TrainingSamples:
     crop = AugmentationOptions(size=(32, 48), recolour=0.0)
-    return TrainingSamples(pairs(), DataConfig("camvid"), (), (), crop, batch, 0, draw)
+    return TrainingSamples(data(), DATA, (), crop, batch, 0, draw)
 
 
 class Broken(Training):
@@ -71,8 +80,8 @@ def test_the_autoencoder_learns_to_reconstruct(tmp_path):
     torch.manual_seed(0)
     size = MaskAutoencoderConfig(8, (16, 16, 32), (1, 1, 1))
     loop = options(120, batch=8, learning_rate=5e-3)
-    config = AutoencoderConfig(DataConfig("camvid"), loop, size)
-    training = AutoencoderTraining(MaskAutoencoder(11, size), config, pairs(), pairs())
+    config = AutoencoderConfig(DATA, loop, size)
+    training = AutoencoderTraining(MaskAutoencoder(11, size), config, data())
 
     def draw(index, step, sample):
         return {"noise": sample.standard_normal((8, 2, 3), np.float32)}
@@ -127,6 +136,50 @@ def test_every_epoch_has_another_order_of_all_frames():
     assert len({frozenset(epoch) for epoch in seen}) == 1
 
 
+def test_sources_are_drawn_as_often_as_their_shares_say_each_in_epochs():
+    def source(value: int, frames: int, share: float) -> TrainingSource:
+        labels = [np.full((32, 48), value + index, np.uint8) for index in range(frames)]
+        return TrainingSource([(np.zeros((32, 48, 3), np.uint8), one) for one in labels], share)
+
+    one = data()
+    several = dataclasses.replace(one, sources=(source(0, 4, 3.0), source(10, 7, 1.0)))
+    crop = AugmentationOptions(size=(32, 48), recolour=0.0)
+    taken = TrainingSamples(several, DATA, (), crop, 2, 0, lambda index, step, sample: {})
+    rng = np.random.default_rng(0)
+    seen = np.array([taken._frame(number, rng)[1][0, 0] for number in range(2000)])
+    assert (seen < 10).sum() == 1500
+    assert 600 < (seen[:1000] < 10).sum() < 900
+    for values, frames in ((seen[seen < 10], 4), (seen[seen >= 10], 7)):
+        epochs = values[: len(values) // frames * frames].reshape(-1, frames)
+        assert all(len(set(epoch)) == frames for epoch in epochs.tolist())
+    # any sample by itself is the same
+    assert taken._frame(1234, rng)[1][0, 0] == seen[1234]
+
+
+def test_scores_of_several_sources_are_in_their_own_classes():
+    image, label = np.zeros((16, 32, 3), np.uint8), np.zeros((16, 32), np.uint8)
+    label[:, 16:] = 1
+    merged = np.full(256, 255, np.uint8)
+    merged[:4] = 0, 0, 1, 1
+    sources = (
+        ValidationSource("fine", [(image, label)], 4, np.arange(256, dtype=np.uint8)),
+        ValidationSource("coarse", [(image, label)], 2, merged, (32, 32)),
+    )
+    sizes = []
+
+    def predict(images, labels):
+        sizes.append(tuple(images.shape[2:]))
+        return labels * 2  # 0 and 2: half of it right in the fine classes, all in the coarse ones
+
+    accelerator = make_accelerator(options(1))
+    scores = validation_scores(sources, predict, accelerator)
+    assert sizes == [(16, 32), (32, 32)]
+    # of the classes 0, 1 and 2, which occur or are predicted, one is right
+    assert scores["miou_coarse"] == 1
+    assert scores["miou_fine"] == pytest.approx(1 / 3)
+    assert scores["miou"] == pytest.approx(2 / 3)
+
+
 def test_the_official_mask_ratio_is_that_of_the_step():
     masking = TruncatedNormalRatio()
     counts = []
@@ -139,6 +192,15 @@ def test_the_official_mask_ratio_is_that_of_the_step():
         counts.append(known[0].sum() / 400)
     # mean of the half-normal distance from 1, of deviation 0.25, cut at 0.3
     assert np.mean(counts) == pytest.approx(0.132, abs=0.02)
+
+
+def test_the_rate_follows_steps_or_clock_whichever_is_further_on():
+    loop = options(102, minutes=10.0, learning_rate=1.0)
+    assert learning_rate(0, 9.0, loop) == 0.5  # the warm-up goes by steps
+    assert learning_rate(52, 1.0, loop) == pytest.approx(0.51)
+    assert learning_rate(12, 5.0, loop) == pytest.approx(0.51)
+    assert learning_rate(12, 11.0, loop) == pytest.approx(0.02)
+    assert learning_rate(52, 11.0, options(102, learning_rate=1.0)) == pytest.approx(0.51)
 
 
 def test_norms_biases_and_position_tables_do_not_decay():
@@ -157,8 +219,10 @@ def test_focused_samples_show_a_rare_class():
     label = np.zeros((64, 96), np.uint8)
     label[50:54, 80:84] = rare
     frames = [(np.zeros((64, 96, 3), np.uint8), label)]
-    classes = tuple(LabelClass(index, f"class{index}", (0, 0, 0)) for index in range(11))
-    data = DataConfig("camvid", focus_share=1.0, focus_classes=("class7", "class9"))
+    config = DataConfig(
+        (SourceConfig("camvid"),), focus_share=1.0, focus_classes=("class7", "class9")
+    )
     crop = AugmentationOptions(size=size, recolour=0.0, rotation=0.0)
-    taken = TrainingSamples(frames, data, classes, (), crop, 2, 0, lambda index, step, sample: {})
+    only = TrainingData.of(frames, frames, CLASSES)
+    taken = TrainingSamples(only, config, (), crop, 2, 0, lambda index, step, sample: {})
     assert all((taken[number]["labels"] == rare).any() for number in range(12))

@@ -15,10 +15,13 @@ from camss_ros.model.camseg import CamSeg, TokenizerConfig
 from camss_ros.model.checkpoint import ModelError, load_network
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.model.twin import Twin, TwinConfig
-from camss_ros.training.config import DataConfig, LoopOptions, TwinTrainingConfig
+from camss_ros.training.config import DataConfig, LoopOptions, SourceConfig, TwinTrainingConfig
 from camss_ros.training.loop import make_accelerator, train
 from camss_ros.training.samples import TrainingSamples
+from camss_ros.training.sources import TrainingData
 from camss_ros.training.train_twin import TwinTraining, start_twin
+
+DATA = DataConfig((SourceConfig("camvid"),))
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +49,10 @@ def trained(config, tmp_path_factory):
         40, 6, 3e-3, warmup=5, ema_decay=0.8, precision="fp32", evaluate_every=1000, save_every=30
     )
     crop = AugmentationOptions(size=(32, 48), recolour=0.0, zoom=(1.0, 1.2))
-    settings = TwinTrainingConfig(DataConfig("camvid"), loop, config, crop)
-    samples = TrainingSamples(
-        frames, settings.data, config.label_set, (), crop, 6, 0, lambda index, step, sample: {}
-    )
-    training = TwinTraining(Twin(config), settings, frames, frames)
+    settings = TwinTrainingConfig(DATA, loop, config, crop)
+    data = TrainingData.of(frames, frames, config.label_set)
+    samples = TrainingSamples(data, settings.data, (), crop, 6, 0, lambda index, step, sample: {})
+    training = TwinTraining(Twin(config), settings, data)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ACCELERATE_USE_CPU", "true")
         train(training, samples, folder, loop, make_accelerator(loop))
@@ -111,8 +113,10 @@ def test_the_bundled_size_is_comparable():
 def test_every_parameter_in_training_has_a_gradient(config):
     """Else several processes would wait for one that never comes."""
     frames = [(np.zeros((32, 48, 3), np.uint8), np.zeros((32, 48), np.uint8))]
-    settings = TwinTrainingConfig(DataConfig("camvid"), LoopOptions(1, 1, 1e-3), config)
-    training = TwinTraining(Twin(config), settings, frames, frames).train()
+    settings = TwinTrainingConfig(DATA, LoopOptions(1, 1, 1e-3), config)
+    training = TwinTraining(
+        Twin(config), settings, TrainingData.of(frames, frames, config.label_set)
+    ).train()
     image, label = (torch.from_numpy(each)[None] for each in frames[0])
     training({"images": image.permute(0, 3, 1, 2), "labels": label})["loss"].backward()
     lacking = [n for n, p in training.named_parameters() if p.requires_grad and p.grad is None]
@@ -122,7 +126,7 @@ def test_every_parameter_in_training_has_a_gradient(config):
 def test_it_starts_from_a_segmenter_but_for_what_reads_latents(config, tiny_model, tmp_path):
     tiny_model.save_pretrained(tmp_path / "model")
     settings = TwinTrainingConfig(
-        DataConfig("camvid"), LoopOptions(1, 2, 1e-3), config, start_from=str(tmp_path / "model")
+        DATA, LoopOptions(1, 2, 1e-3), config, start_from=str(tmp_path / "model")
     )
     own, theirs = start_twin(settings).state_dict(), tiny_model.state_dict()
     shared = {
@@ -139,7 +143,7 @@ def test_it_refuses_a_segmenter_of_another_size(config, tiny_model, tmp_path):
     tiny_model.save_pretrained(tmp_path / "model")
     wide = dataclasses.replace(config, tokenizer=TokenizerConfig(channels=64))
     settings = TwinTrainingConfig(
-        DataConfig("camvid"), LoopOptions(1, 2, 1e-3), wide, start_from=str(tmp_path / "model")
+        DATA, LoopOptions(1, 2, 1e-3), wide, start_from=str(tmp_path / "model")
     )
     with pytest.raises(ModelError, match=r"\[32, .* in the twin"):
         start_twin(settings)

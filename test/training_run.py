@@ -41,6 +41,37 @@ def write_camvid(root: Path, frames: int = 4) -> Path:
     return root
 
 
+def write_coarse(root: Path, frames: int = 3) -> Path:
+    """Frames like those of `write_camvid`, higher, whose label 1 is a tree or a bicyclist."""
+    rng = np.random.default_rng(1)
+    for kind in ("images", "labels"):
+        (root / "train" / kind).mkdir(parents=True)
+    for number in range(frames):
+        of_rows = rng.choice(np.array([0, 5, 10], np.uint8), (6, 1))
+        fine = np.repeat(np.repeat(of_rows, 64, 1), 16, 0)
+        image = np.repeat((fine * 23)[..., None], 3, 2)
+        cv2.imwrite(str(root / "train" / "images" / f"{number}.jpg"), image)
+        cv2.imwrite(str(root / "train" / "labels" / f"{number}.png"), (fine > 0).astype(np.uint8))
+    (root / "label_set.yaml").write_text(
+        "name: coarse\nclasses: [{id: 0, name: sky, color: [0, 0, 9]},"
+        " {id: 1, name: other, color: [9, 0, 0]}]\n"
+        "candidates: {camvid11: {sky: [sky], other: [tree, bicyclist]}}\n"
+    )
+    return root
+
+
+def three_sources(root: Path) -> tuple[str, ...]:
+    """Overrides of a run over three sources of two data sets below `root`, made there."""
+    write_camvid(root / "camvid")
+    write_coarse(root / "coarse")
+    return (
+        "data.label_set=camvid11",
+        "data.sources=[{name: camvid, root: camvid, share: 2},"
+        " {name: camvid, root: camvid, validation_split: null, size: [48, 64]},"
+        " {name: folder, root: coarse, validation_split: null}]",
+    )
+
+
 def segmenter_arguments(root: Path, output: Path, autoencoder: Path, *overrides: str) -> list[str]:
     """Arguments of `camss-ros train segmenter` for the small model."""
     no_extras = ("data.synthetic_scenes=0", "data.synthetic_share=0", "imagenet_backbone=false")

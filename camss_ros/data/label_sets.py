@@ -31,6 +31,8 @@ class LabelSet:
             by name; None where the other set has no such class.
         sources: the other way round: by the name of another set, this one's class for each class
             of the other; what is left out becomes void.
+        candidates: by the name of a finer label set, the classes there that each class of this one
+            may be; what is left out is as in `mappings`.
     """
 
     name: str
@@ -39,6 +41,9 @@ class LabelSet:
     void_values: tuple[int, ...] = (VOID,)
     mappings: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict, hash=False)
     sources: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict, hash=False)
+    candidates: Mapping[str, Mapping[str, tuple[str, ...]]] = field(
+        default_factory=dict, hash=False
+    )
 
     def palette(self) -> np.ndarray:
         """uint8 [256, 3] RGB: `palette()[labels]` colours a label image; void where no class is."""
@@ -80,6 +85,30 @@ class LabelSet:
             if name is not None:
                 table[label_class.id] = ids[name]
         return table
+
+    def candidates_in(self, other: LabelSet) -> tuple[tuple[int, ...], ...]:
+        """For each class of this set the ids of the classes of `other` that it may be; () for none.
+
+        Raises LabelSetError where the two have no mapping.
+        """
+        several = self.candidates.get(other.name, {})
+        ids = {label_class.name: label_class.id for label_class in other.classes}
+        unknown = sorted({name for names in several.values() for name in names} - set(ids))
+        if unknown:
+            raise LabelSetError(
+                f"label set {self.name} has candidates {unknown}, which {other.name} does not have"
+            )
+        single = None
+        if any(label_class.name not in several for label_class in self.classes):
+            single = self.to(other)
+        found = []
+        for label_class in self.classes:
+            if single is None or label_class.name in several:
+                found.append(tuple(ids[name] for name in several[label_class.name]))
+            else:
+                target = int(single[label_class.id])
+                found.append(() if target == VOID else (target,))
+        return tuple(found)
 
 
 def load_label_set(name_or_path: str | Path) -> LabelSet:
@@ -132,6 +161,7 @@ def _parse(content: Any, path: Path) -> LabelSet:
         void_values=tuple(values),
         mappings=_parse_mappings(content.get("mappings", {}), names, path),
         sources=_parse_sources(content.get("sources", {}), names, path),
+        candidates=_parse_candidates(content.get("candidates", {}), names, path),
     )
 
 
@@ -164,6 +194,23 @@ def _parse_sources(content: Any, names: list[str], path: Path) -> dict[str, dict
             if name is not None and name not in names:
                 raise LabelSetError(f"{place}.{source}.{other} is {name!r}, which is no class here")
     return content
+
+
+def _parse_candidates(
+    content: Any, names: list[str], path: Path
+) -> dict[str, dict[str, tuple[str, ...]]]:
+    place = f"label set {path}: candidates"
+    if not isinstance(content, dict) or not all(isinstance(m, dict) for m in content.values()):
+        raise LabelSetError(f"{place}: expected, by label set, a list of its classes for a class")
+    for target, mapping in content.items():
+        for name, others in mapping.items():
+            if name not in names:
+                raise LabelSetError(f"{place}.{target}: {name!r} is no class here")
+            if not isinstance(others, list) or not all(isinstance(it, str) for it in others):
+                raise LabelSetError(
+                    f"{place}.{target}.{name} is {others!r}, expected a list of class names"
+                )
+    return {t: {name: tuple(it) for name, it in m.items()} for t, m in content.items()}
 
 
 def _parse_class(entry: Any, number: int, path: Path) -> LabelClass:

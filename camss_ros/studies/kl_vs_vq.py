@@ -30,7 +30,7 @@ from camss_ros.studies.train_masks import (
     score_variant,
     train_variant,
 )
-from camss_ros.training.samples import label_weights
+from camss_ros.training.label_codes import LabelCodes, class_weights, code_shares
 
 _REFERENCE = "KL, one-hot"
 _COLUMNS = {
@@ -72,7 +72,8 @@ def study_kl_vs_vq(
     builders = variants(config)
     settings = {**settings, "training": asdict(training), "autoencoder": asdict(config)}
     results = ResultRows(output / "kl_vs_vq.json", settings)
-    weights = label_weights(train, len(label_set.classes))
+    codes = LabelCodes(len(label_set.classes))
+    weights = class_weights(code_shares(train, codes), codes)
 
     def run(name: str, build: Builder, seed: int) -> None:
         key = run_key(name, seed)

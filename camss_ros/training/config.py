@@ -28,18 +28,41 @@ class ConfigError(ValueError):
 
 
 @dataclass(frozen=True)
+class SourceConfig:
+    """A data set that is trained on.
+
+    Attributes:
+        name: of its reader (docs/datasets.md).
+        root: its folder, below `DataConfig.root` unless it is absolute.
+        split: trained on; several are joined by "+", such as "train+val".
+        validation_split: validated on; null for none.
+        share: how often its frames are drawn, as a part of the sum of all shares.
+        size: (height, width) frames are resized to when read, images by area, labels by nearest
+            neighbour; null keeps theirs. Frames are validated at this size, too.
+    """
+
+    name: str
+    root: str = "."
+    split: str = "train"
+    validation_split: str | None = "val"
+    share: float = 1.0
+    size: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.share > 0:
+            raise ValueError(f"share must be above 0, not {self.share}")
+
+
+@dataclass(frozen=True)
 class DataConfig:
     """What is trained and validated on.
 
     Attributes:
-        name: of the data set (docs/datasets.md).
-        root: its folder; may be left to the command line.
-        split: trained on; several are joined by "+", such as "train+val".
-        validation_split: validated on.
-        validation_every: every n-th of its frames is taken.
-        label_set: label set to map the labels onto; null for the data set's own.
-        size: (height, width) frames are resized to when read, images by area, labels by nearest
-            neighbour; null keeps theirs.
+        sources: the data sets.
+        root: the folder that theirs are in; may be left to the command line.
+        validation_every: every n-th of the frames to validate on is taken.
+        label_set: the classes of the model; null for those of the first source. Labels of the
+            sources are mapped onto them, and may stand for several (docs/training.md).
         in_memory: keep all frames in memory; else they are read from disk each time.
         workers: processes that read and augment beside each training process; 0 for none.
         synthetic_scenes: scenes of the synthetic street (camvid11 labels only) to draw.
@@ -49,13 +72,10 @@ class DataConfig:
         focus_classes: names of rare classes.
     """
 
-    name: str
+    sources: tuple[SourceConfig, ...]
     root: str | None = None
-    split: str = "train"
-    validation_split: str = "val"
     validation_every: int = 1
     label_set: str | None = None
-    size: tuple[int, int] | None = None
     in_memory: bool = True
     workers: int = 0
     synthetic_scenes: int = 0
@@ -64,6 +84,10 @@ class DataConfig:
     focus_classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not self.sources:
+            raise ValueError("sources must name a data set")
+        if all(source.validation_split is None for source in self.sources):
+            raise ValueError("one of the sources must have a validation_split")
         for name in ("validation_every",):
             _at_least(name, getattr(self, name), 1)
         for name in ("workers", "synthetic_scenes"):
@@ -81,7 +105,10 @@ class LoopOptions:
     """How long and how fast to train.
 
     Attributes:
-        steps: optimizer steps.
+        steps: optimizer steps, at most.
+        minutes: time of the run, over all its resumptions, after which it ends if it has not done
+            its steps; null for no limit. The schedule follows whichever is further on. The last
+            validation comes on top.
         batch: samples of a step, over all processes and accumulated micro-batches.
         learning_rate: its peak.
         schedule: after the warm-up: "cosine" down to 2 % of the peak, or "constant".
@@ -100,6 +127,7 @@ class LoopOptions:
     steps: int
     batch: int
     learning_rate: float
+    minutes: float | None = None
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup: int = 100
     weight_decay: float = 0.02
@@ -121,6 +149,8 @@ class LoopOptions:
         for name in ("learning_rate", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
+        if self.minutes is not None and not self.minutes > 0:
+            raise ValueError(f"minutes must be above 0, not {self.minutes}")
         _between("ema_decay", self.ema_decay, 0, 1)
 
 
@@ -292,13 +322,16 @@ def _apply(override: str, values: Any) -> None:
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {override}: the value is not YAML: {error}") from error
     for depth, key in enumerate(keys):
-        if not isinstance(values, dict):
-            raise ConfigError(f"--set {override}: {'.'.join(keys[:depth])} has no entries")
+        place: Any = key
+        if isinstance(values, list) and key.isdecimal() and int(key) < len(values):
+            place = int(key)
+        elif not isinstance(values, dict):
+            raise ConfigError(f"--set {override}: {'.'.join(keys[:depth])} has no entry {key}")
         if depth + 1 == len(keys):
-            values[key] = value
-        elif values.get(key) is None:
-            values[key] = {}
-        values = values[key]
+            values[place] = value
+        elif isinstance(values, dict) and values.get(place) is None:
+            values[place] = {}
+        values = values[place]
 
 
 def _plain(value: Any) -> Any:

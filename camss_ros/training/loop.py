@@ -7,6 +7,7 @@ what a step computes does not depend on how many there are.
 from __future__ import annotations
 
 import math
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, broadcast
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -177,6 +178,7 @@ class _Run:
         self.accelerator = accelerator
         self.checkpoint = output / CHECKPOINT
         self.best = -math.inf
+        self.minutes = 0.0  # that the run has taken, over all its resumptions
         training.to(accelerator.device)
         self.average = ExponentialMovingAverage(training.model, options.ema_decay)
         named = training.model.named_parameters()
@@ -223,7 +225,7 @@ class _Run:
                 f"{self.checkpoint} does not fit this configuration: {error}; give another "
                 "--output, or remove it to start anew"
             ) from error
-        self.best = state["best"]
+        self.best, self.minutes = state["best"], state["minutes"]
         return state["step"]
 
     def _save(self, done: int) -> None:
@@ -237,6 +239,7 @@ class _Run:
             "optimizer": self.optimizer.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),
             "best": self.best,
+            "minutes": self.minutes,
             "step": done,
         }
         save_checkpoint(state, self.checkpoint)
@@ -263,14 +266,17 @@ class _Run:
 
     def steps(self, first: int, batches: Iterator[dict[str, Tensor] | Exception]) -> None:
         """Do the steps from `first` on."""
-        options = self.options
+        options, earlier, started = self.options, self.minutes, time.monotonic()
+        if self._out_of_time():
+            return
         with self._progress() as progress:
             task = progress.add_task("", total=options.steps, completed=first, text="")
             for step in range(first, options.steps):
                 self.module.train()
                 self.pending.append((step, self._step(step, batches)))
                 done = step + 1
-                ends = done == options.steps
+                self.minutes = self._agreed(earlier + (time.monotonic() - started) / 60)
+                ends = done == options.steps or self._out_of_time()
                 evaluates = ends or done % options.evaluate_every == 0
                 saves = ends or done % options.save_every == 0
                 logs = done % options.log_every == 0
@@ -284,12 +290,24 @@ class _Run:
                 if saves:
                     self._save(done)
                 progress.update(task, advance=1)
+                if ends:
+                    break
+
+    def _out_of_time(self) -> bool:
+        return self.options.minutes is not None and self.minutes >= self.options.minutes
+
+    def _agreed(self, minutes: float) -> float:
+        """The time of the main process, by which all go where the schedule follows it."""
+        if self.options.minutes is None or self.accelerator.num_processes == 1:
+            return minutes
+        shared = torch.tensor([minutes], dtype=torch.float64, device=self.accelerator.device)
+        return broadcast(shared).item()
 
     def _step(
         self, step: int, batches: Iterator[dict[str, Tensor] | Exception]
     ) -> dict[str, Tensor]:
         """One optimizer step; its losses, mean over the micro-batches, not waited for."""
-        rate = learning_rate(step, self.options)
+        rate = learning_rate(step, self.minutes, self.options)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["rate"]
         parts = []

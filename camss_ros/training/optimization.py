@@ -54,13 +54,21 @@ def parameter_groups(
     ]
 
 
-def learning_rate(step: int, options: LoopOptions) -> float:
-    """Linear warm-up, then the peak or a cosine down to 2 % of it."""
+def learning_rate(step: int, elapsed: float, options: LoopOptions) -> float:
+    """Linear warm-up, then the peak or a cosine down to 2 % of it.
+
+    Args:
+        step: number of steps done.
+        elapsed: minutes that they took.
+        options: of the run.
+    """
     if step < options.warmup:
         return options.learning_rate * (step + 1) / options.warmup
     if options.schedule == "constant":
         return options.learning_rate
     done = (step - options.warmup) / max(1, options.steps - options.warmup)
+    if options.minutes is not None:
+        done = max(done, elapsed / options.minutes)
     return options.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
 
 

@@ -1,109 +1,36 @@
-"""Training samples by number, and the frames that they are drawn from."""
+"""Training samples by number, and what the averaged model scores on the frames held out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from accelerate import Accelerator
-from rich.progress import track
 from torch import Tensor
-from torch.utils.data import ConcatDataset, Dataset, Subset, default_collate
+from torch.utils.data import Dataset, default_collate
 
 from camss_ros.data.augmentation import AugmentationOptions, augment
 from camss_ros.data.data_error import DataError
-from camss_ros.data.datasets import open_data
-from camss_ros.data.label_sets import load_label_set
-from camss_ros.data.synthetic import random_scene
 from camss_ros.evaluation.metrics import ConfusionMatrix
-from camss_ros.model.label_class import VOID, LabelClass
+from camss_ros.model.label_class import VOID
 from camss_ros.training.config import DataConfig
+from camss_ros.training.sources import Pair, TrainingData, ValidationSource, resize_pair
 
-Pair = tuple[np.ndarray, np.ndarray]
-
-
-class Pairs(Protocol):
-    """(image uint8 [H, W, 3] RGB, label uint8 [H, W], 255 where void) by index."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Pair: ...
-
-
-class ResizedPairs:
-    """Frames of a data set without their names, resized to (height, width) if given."""
-
-    def __init__(self, frames: Any, size: tuple[int, int] | None = None) -> None:
-        self._frames, self._size = frames, size
-
-    def __len__(self) -> int:
-        return len(self._frames)
-
-    def __getitem__(self, index: int) -> Pair:
-        image, label, _ = self._frames[index]
-        return (image, label) if self._size is None else resize_pair(image, label, self._size)
-
-
-def resize_pair(image: np.ndarray, label: np.ndarray, size: tuple[int, int]) -> Pair:
-    """Image by area, label by nearest neighbour, which makes no third class at a boundary."""
-    height, width = size
-    return (
-        cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA),
-        cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST),
-    )
-
-
-def open_pairs(config: DataConfig) -> tuple[Pairs, Pairs, tuple[LabelClass, ...]]:
-    """Frames to train on, frames to validate on, and their classes.
-
-    Raises:
-        DataError, LabelSetError: the data set is not what was expected, with the file named.
-    """
-    if config.root is None:
-        raise DataError(f"data.root of {config.name} is not given: add --root FOLDER")
-    root, label_set = config.root, config.label_set
-    splits = [open_data(config.name, root, one, label_set) for one in config.split.split("+")]
-    validation = open_data(config.name, root, config.validation_split, label_set)
-    chosen = range(0, len(validation), config.validation_every)
-    pairs: list[Pairs] = [
-        ResizedPairs(ConcatDataset(splits), config.size),  # type: ignore[arg-type]
-        ResizedPairs(Subset(validation, chosen), config.size),  # type: ignore[arg-type]
-    ]
-    if config.in_memory:
-        pairs = [[one[i] for i in track(range(len(one)), "reading frames")] for one in pairs]
-    return pairs[0], pairs[1], splits[0].label_set.classes
-
-
-def synthetic_scenes(
-    config: DataConfig, classes: tuple[LabelClass, ...], size: tuple[int, int]
-) -> list[Pair]:
-    """The synthetic scenes that the configuration asks for.
-
-    Raises:
-        DataError: the classes are not those of the synthetic street.
-    """
-    if config.synthetic_scenes and classes != load_label_set("camvid11").classes:
-        raise DataError(
-            "the synthetic street has camvid11 labels only: set data.synthetic_scenes and "
-            "data.synthetic_share to 0"
-        )
-    indices = track(range(config.synthetic_scenes), "drawing synthetic scenes")
-    return [random_scene(index, *size) for index in indices]
+# Samples in which each source is drawn just as often as its share says.
+_CYCLE = 1000
 
 
 class TrainingSamples(Dataset[Any]):
     """The samples of a run, by number: step n takes those from n * batch on.
 
-    A sample depends on the seed and its number alone, whichever process makes it. Frames are
-    taken in another order each epoch.
+    A sample depends on the seed and its number alone, whichever process makes it. Frames of a
+    source are taken in another order each epoch.
 
     Args:
-        pairs: frames, which a synthetic share and focus classes come on top of.
+        data: frames, which a synthetic share and focus classes come on top of.
         config: shares of synthetic scenes and focus classes.
-        classes: of the labels.
         synthetic: scenes.
         augmentation: of each sample.
         batch: samples of a step.
@@ -114,23 +41,29 @@ class TrainingSamples(Dataset[Any]):
 
     def __init__(
         self,
-        pairs: Pairs,
+        data: TrainingData,
         config: DataConfig,
-        classes: Sequence[LabelClass],
         synthetic: Sequence[Pair],
         augmentation: AugmentationOptions,
         batch: int,
         seed: int,
         draw: Callable[[int, np.random.Generator, np.random.Generator], dict[str, Any]],
     ) -> None:
-        ids = {one.name: one.id for one in classes}
+        ids = {one.name: one.id for one in data.classes}
         unknown = [name for name in config.focus_classes if name not in ids]
         if unknown:
             raise DataError(f"data.focus_classes has {unknown}: the classes are {list(ids)}")
-        self._focus = np.array([ids[name] for name in config.focus_classes], np.uint8)
-        self._pairs, self._config, self._synthetic = pairs, config, synthetic
+        focus = [ids[name] for name in config.focus_classes]
+        # a label of several classes is rare if all of them are
+        members = data.codes.members()
+        rare = members.any(axis=1) & ~np.delete(members, focus, axis=1).any(axis=1)
+        self._focus = np.flatnonzero(rare)
+        self._sources, self._config, self._synthetic = data.sources, config, synthetic
         self._augmentation, self._batch, self._seed, self._draw = augmentation, batch, seed, draw
-        self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
+        shares = np.cumsum([0.0, *(source.share for source in data.sources)])
+        ends = np.rint(_CYCLE * shares / shares[-1]).astype(int)
+        self._cycle = np.repeat(np.arange(len(data.sources)), np.diff(ends))
+        self._orders: dict[int, tuple[int, np.ndarray]] = {}
 
     def __getitem__(self, number: int) -> dict[str, Any] | Exception:
         """The sample, or the error that kept it from being read.
@@ -154,11 +87,27 @@ class TrainingSamples(Dataset[Any]):
     def _frame(self, number: int, rng: np.random.Generator) -> Pair:
         if rng.random() < self._config.synthetic_share:
             return self._synthetic[int(rng.integers(len(self._synthetic)))]
-        epoch, place = divmod(number, len(self._pairs))
-        if self._order[0] != epoch:
-            order = np.random.default_rng([self._seed, epoch, 0, 1]).permutation(len(self._pairs))
-            self._order = (epoch, order)
-        return self._pairs[int(self._order[1][place])]
+        source, place = self._place(number)
+        pairs = self._sources[source].pairs
+        epoch, place = divmod(place, len(pairs))
+        return pairs[int(self._order(source, epoch, len(pairs))[place])]
+
+    def _place(self, number: int) -> tuple[int, int]:
+        """Which source a sample is of, and how many samples before it are."""
+        cycle, rank = divmod(number, _CYCLE)
+        order = self._cycle[self._order(-1, cycle, _CYCLE)]
+        source = order[rank]
+        before = cycle * int((order == source).sum()) + int((order[:rank] == source).sum())
+        return int(source), before
+
+    def _order(self, source: int, epoch: int, count: int) -> np.ndarray:
+        """A permutation for each epoch of a source, the latest one kept; source -1 is the cycle."""
+        latest, order = self._orders.get(source, (-1, np.empty(0, np.int64)))
+        if latest != epoch:
+            rng = np.random.default_rng([self._seed, epoch, source % _CYCLE, 1])
+            order = rng.permutation(count)
+            self._orders[source] = (epoch, order)
+        return order
 
     def _augment(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Pair:
         focus = None
@@ -176,45 +125,51 @@ def collate(samples: list[dict[str, Any] | Exception]) -> dict[str, Tensor] | Ex
     return default_collate(samples) if error is None else error
 
 
-def class_weights(pairs: Pairs, classes: int, power: float = 0.5) -> Tensor:
-    """`label_weights` of the frames, with a progress bar."""
-    indices = track(range(len(pairs)), "counting classes")
-    return label_weights((pairs[index][1] for index in indices), classes, power)
-
-
-def label_weights(labels: Iterable[np.ndarray], classes: int, power: float = 0.5) -> Tensor:
-    """Class shares to minus `power`, mean 1 over pixels: [classes] float32."""
-    counts = np.zeros(classes)
-    for label in labels:
-        counts += np.bincount(label.ravel(), minlength=256)[:classes]
-    shares = np.maximum(counts / counts.sum(), 1e-4)
-    weights = shares**-power
-    return torch.from_numpy(weights / (weights * shares).sum()).float()
-
-
 def validation_scores(
-    pairs: Pairs,
-    classes: int,
+    sources: Sequence[ValidationSource],
     predict: Callable[[Tensor, Tensor], Tensor],
     accelerator: Accelerator,
     size: tuple[int, int] | None = None,
 ) -> dict[str, float]:
     """Mean and per-class IoU, each process predicting its part of the frames.
 
+    Of several sources, `miou` is the mean of theirs, and the names of the others end in the
+    source's.
+
     Args:
-        predict: (images uint8 [1, 3, H, W], labels int64 [1, H, W]) on the device -> class ids;
-            ids from `classes` on are void.
-        size: (height, width) that frames are resized to; by default the next multiple of 16 down.
+        sources: with the frames.
+        predict: (images uint8 [1, 3, H, W], labels int64 [1, H, W]) on the device -> class ids of
+            the model; ids without a class there are void.
+        size: (height, width) of frames whose source asks for none; by default their own. Sides are
+            rounded down to multiples of 16.
     """
-    confusion = ConfusionMatrix(classes)
-    for index in range(accelerator.process_index, len(pairs), accelerator.num_processes):
-        image, label = pairs[index]
-        height, width = size or (16 * (label.shape[0] // 16), 16 * (label.shape[1] // 16))
-        image, label = resize_pair(image, label, (height, width))
+    parts = [_source_scores(source, predict, accelerator, size) for source in sources]
+    if len(parts) == 1:
+        return parts[0]
+    named = {
+        f"{name}_{source.name}": score
+        for source, part in zip(sources, parts, strict=True)
+        for name, score in part.items()
+    }
+    return {"miou": float(np.mean([part["miou"] for part in parts])), **named}
+
+
+def _source_scores(
+    source: ValidationSource,
+    predict: Callable[[Tensor, Tensor], Tensor],
+    accelerator: Accelerator,
+    size: tuple[int, int] | None,
+) -> dict[str, float]:
+    confusion = ConfusionMatrix(source.classes)
+    to_source = torch.from_numpy(source.to_source)
+    for index in range(accelerator.process_index, len(source.pairs), accelerator.num_processes):
+        image, label = source.pairs[index]
+        height, width = source.size or size or label.shape
+        image, label = resize_pair(image, label, (16 * (height // 16), 16 * (width // 16)))
         images = torch.from_numpy(image).permute(2, 0, 1)[None].to(accelerator.device)
         labels = torch.from_numpy(label)[None].long().to(accelerator.device)
-        predicted = predict(images, labels)[0].cpu()
-        confusion.add(label, predicted.where(predicted < classes, VOID).to(torch.uint8).numpy())
+        predicted = to_source[predict(images, labels)[0].cpu()]
+        confusion.add(label, predicted.where(predicted < source.classes, VOID).numpy())
     counts = torch.from_numpy(confusion.counts).to(accelerator.device)
     confusion.counts = accelerator.reduce(counts, "sum").cpu().numpy()
     scores = confusion.scores()

@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from camss_ros.model.camseg import CamSeg
-from camss_ros.model.label_class import VOID
 from camss_ros.model.loss import diffusion_loss
 from camss_ros.model.schedule import ddim_move, predict_x0, q_sample
+from camss_ros.training.decoded_loss import DecodedLoss
 from camss_ros.training.global_batch import global_sum
 
 
@@ -36,20 +36,20 @@ class SegmenterLossOptions:
 
 
 def segmenter_losses(
-    model: CamSeg, batch: dict[str, Tensor], weights: Tensor, options: SegmenterLossOptions
+    model: CamSeg, batch: dict[str, Tensor], judge: DecodedLoss, options: SegmenterLossOptions
 ) -> dict[str, Tensor]:
     """`loss` and its parts, `diffusion` and `auxiliary`, of the global batch.
 
     `diffusion` is the paper's loss (section 3.3) over the masked tokens; where void is no class,
-    each is weighted by its share of labelled pixels. `auxiliary` judges the class map that a few
-    sampling steps lead to.
+    each is weighted by its share of pixels whose class is known. `auxiliary` judges the class map
+    that a few sampling steps lead to.
 
     Args:
         batch: samples of this process, as `samples` and `train_segmenter` draw them: images uint8
             [B, 3, H, W], labels uint8 [B, H, W], known bool [B, n], timesteps int64 [B, m, n],
             noise [B, m, n, C], and for the auxiliary loss start_kind and second_timestep int64 [B]
             and start_noise [B, n, C].
-        weights: [classes] of the cross-entropy.
+        judge: of the class map.
     """
     labels, known = batch["labels"].long(), batch["known"]
     image_map, target_map = _tokens(model, batch["images"], labels)
@@ -66,7 +66,7 @@ def segmenter_losses(
     logits = model.mask_autoencoder.decode(model.latent_map(decoded, grid)).float()
     if model.config.void_color is not None:
         labels = labels.clamp(max=logits.shape[1] - 1)
-    auxiliary = decoded_loss(logits, labels, weights, options.jaccard_weight)
+    auxiliary = judge(logits, labels)
     return {
         "loss": diffusion + options.auxiliary_weight * auxiliary,
         "diffusion": diffusion,
@@ -92,7 +92,7 @@ def _masked_diffusion_loss(
     t, noise = batch["timesteps"], batch["noise"]
     weight = (~batch["known"]).float()
     if model.config.void_color is None:
-        labelled = (labels != VOID).float()[:, None]
+        labelled = (labels < len(model.config.label_set)).float()[:, None]
         weight = functional.avg_pool2d(labelled, model.stride).flatten(1) * weight
     flat_t, flat_noise = t.flatten(), noise.flatten(0, 2)
     x0 = target[:, None].expand_as(noise).flatten(0, 2)
@@ -127,41 +127,3 @@ def _few_step_estimate(
     second = kind >= 2
     x, t = torch.where(second[:, None, None], moved, x), torch.where(second, to, t)
     return estimate(x, t)
-
-
-def decoded_loss(logits: Tensor, labels: Tensor, weights: Tensor, jaccard_weight: float) -> Tensor:
-    """Class-weighted cross-entropy, and the soft Jaccard index (IoU), of the global batch.
-
-    Args:
-        logits: [B, classes, H, W].
-        labels: [B, H, W] int64, 255 where void.
-        weights: [classes] of the cross-entropy.
-        jaccard_weight: of 1 - mean IoU of the probabilities over the classes in `labels`; unlike
-            the cross-entropy it does not drown a thin class in the area of the others.
-    """
-    valid = labels != VOID
-    index = labels.where(valid, 0)
-    log_probabilities = logits.log_softmax(dim=1)
-    error = functional.nll_loss(
-        log_probabilities, labels, weights, ignore_index=VOID, reduction="sum"
-    )
-    sums = global_sum(torch.stack([error, (weights[index] * valid).sum()]))
-    loss = sums[0] / sums[1].clamp(min=1e-6)
-    if jaccard_weight == 0:
-        return loss
-    # sums by class through a gather and a product, without one-hot maps of the full size
-    probabilities, counted = log_probabilities.exp(), valid.to(logits.dtype)
-    hits = probabilities.gather(1, index[:, None])[:, 0] * counted
-    none = logits.new_zeros(logits.shape[1])
-    sums = torch.stack(
-        [
-            none.index_add(0, index.flatten(), hits.flatten()),
-            none.index_add(0, index.flatten(), counted.flatten()),
-            torch.einsum("bchw,bhw->c", probabilities, counted),
-        ]
-    )
-    overlap, area, predicted = global_sum(sums)
-    union = predicted + area - overlap
-    present = area > 0
-    iou = torch.where(present, overlap / union.clamp(min=1e-6), 0.0)
-    return loss + jaccard_weight * (1 - iou.sum() / present.sum().clamp(min=1))

@@ -8,20 +8,21 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.data import ConcatDataset
 
 from camss_ros.model.autoencoder import MaskAutoencoder
 from camss_ros.model.label_class import VOID
 from camss_ros.training.config import AutoencoderConfig
 from camss_ros.training.global_batch import global_sum
+from camss_ros.training.label_codes import class_weights
 from camss_ros.training.loop import Training, make_accelerator, train
-from camss_ros.training.samples import (
+from camss_ros.training.samples import TrainingSamples, validation_scores
+from camss_ros.training.sources import (
     Pairs,
-    TrainingSamples,
-    class_weights,
-    open_pairs,
+    TrainingData,
+    open_training_data,
     resize_pair,
     synthetic_scenes,
-    validation_scores,
 )
 
 AUTOENCODER_FILE = "autoencoder.pt"
@@ -36,21 +37,21 @@ def train_autoencoder(config: AutoencoderConfig, output: Path) -> MaskAutoencode
         DataError, LabelSetError, TrainingError: see `loop.train`.
     """
     accelerator = make_accelerator(config.loop)
-    pairs, validation, classes = open_pairs(config.data)
+    data = open_training_data(config.data)
     torch.manual_seed(config.loop.seed)
-    model = MaskAutoencoder(len(classes), config.model)
+    model = MaskAutoencoder(len(data.classes), config.model)
     height, width = config.augmentation.size
     shape = (config.model.latent_channels, height // model.stride, width // model.stride)
 
     def draw(index: int, step: np.random.Generator, sample: np.random.Generator) -> dict[str, Any]:
         return {"noise": sample.standard_normal(shape, np.float32)}
 
-    synthetic = synthetic_scenes(config.data, classes, pairs[0][1].shape)  # type: ignore[arg-type]
+    synthetic = synthetic_scenes(config.data, data)
     samples = TrainingSamples(
-        pairs, config.data, classes, synthetic, config.augmentation,
+        data, config.data, synthetic, config.augmentation,
         config.loop.batch, config.loop.seed, draw,
     )  # fmt: skip
-    training = AutoencoderTraining(model, config, pairs, validation)
+    training = AutoencoderTraining(model, config, data)
     average = train(training, samples, output, config.loop, accelerator, config.data.workers)
     assert isinstance(average, MaskAutoencoder)
     return average
@@ -63,14 +64,15 @@ class AutoencoderTraining(Training):
     """
 
     def __init__(
-        self, model: MaskAutoencoder, config: AutoencoderConfig, pairs: Pairs, validation: Pairs
+        self, model: MaskAutoencoder, config: AutoencoderConfig, data: TrainingData
     ) -> None:
         super().__init__()
         self.model: MaskAutoencoder = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._kl_weight = config.kl_weight
-        self._pairs, self._validation = pairs, validation
+        self._data = data
         self.weights: Tensor
-        self.register_buffer("weights", class_weights(pairs, model.classes))
+        weights = class_weights(data.code_shares(data.codes), data.codes)
+        self.register_buffer("weights", weights)
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         labels = batch["labels"].long()
@@ -93,11 +95,11 @@ class AutoencoderTraining(Training):
         def reconstruct(_: Tensor, labels: Tensor) -> Tensor:
             return average.decode_raw(average.posterior(labels).mean).argmax(dim=1)
 
-        return validation_scores(self._validation, average.classes, reconstruct, accelerator)
+        return validation_scores(self._data.validation, reconstruct, accelerator)
 
     def write(self, average: nn.Module, directory: Path) -> None:
         assert isinstance(average, MaskAutoencoder)
-        set_latent_statistics(average, self._pairs)
+        set_latent_statistics(average, self._data)
         torch.save(average.state_dict(), directory / AUTOENCODER_FILE)
 
 
@@ -108,9 +110,10 @@ def pixel_weight(labels: Tensor, weights: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def set_latent_statistics(model: MaskAutoencoder, pairs: Pairs) -> None:
+def set_latent_statistics(model: MaskAutoencoder, data: TrainingData) -> None:
     """Set mean and standard deviation of every latent channel from training labels."""
     latents = []
+    pairs: Pairs = ConcatDataset([source.pairs for source in data.sources])  # type: ignore[arg-type,list-item]
     for index in range(0, len(pairs), max(1, len(pairs) // _STATISTICS_FRAMES)):
         image, label = pairs[index]
         _, label = resize_pair(

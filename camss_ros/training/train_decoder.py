@@ -19,13 +19,8 @@ from camss_ros.model.image_autoencoder import PaletteAutoencoder
 from camss_ros.training.config import DecoderTrainingConfig
 from camss_ros.training.global_batch import global_sum
 from camss_ros.training.loop import Training, make_accelerator, train
-from camss_ros.training.samples import (
-    Pairs,
-    TrainingSamples,
-    open_pairs,
-    synthetic_scenes,
-    validation_scores,
-)
+from camss_ros.training.samples import TrainingSamples, validation_scores
+from camss_ros.training.sources import TrainingData, open_training_data, synthetic_scenes
 from camss_ros.training.start import with_classes
 
 
@@ -38,8 +33,8 @@ def train_decoder(config: DecoderTrainingConfig, output: Path) -> CamSeg:
     """
     accelerator = make_accelerator(config.loop)
     network = CamSeg.from_pretrained(config.start_from)
-    pairs, validation, classes = open_pairs(config.data)
-    with_classes(network.config, classes)
+    data = open_training_data(config.data)
+    with_classes(network.config, data.classes)
     height, width = config.augmentation.size
     if height % network.stride or width % network.stride:
         raise DataError(f"augmentation.size must be multiples of {network.stride}")
@@ -49,12 +44,12 @@ def train_decoder(config: DecoderTrainingConfig, output: Path) -> CamSeg:
         deviation = np.float32(sample.uniform(0, config.noise))
         return {"noise": deviation * sample.standard_normal(shape, np.float32)}
 
-    synthetic = synthetic_scenes(config.data, classes, pairs[0][1].shape)  # type: ignore[arg-type]
+    synthetic = synthetic_scenes(config.data, data)
     samples = TrainingSamples(
-        pairs, config.data, classes, synthetic, config.augmentation,
+        data, config.data, synthetic, config.augmentation,
         config.loop.batch, config.loop.seed, draw,
     )  # fmt: skip
-    training = DecoderTraining(network, config, validation)
+    training = DecoderTraining(network, config, data)
     average = train(training, samples, output, config.loop, accelerator, config.data.workers)
     assert isinstance(average, FastDecoder)
     return with_fast_decoder(network, average)
@@ -79,13 +74,13 @@ class DecoderTraining(Training):
     Args:
         network: whose KL decoder is learned from.
         config: of the training.
-        validation: frames whose labels are encoded, decoded and compared.
+        data: with the frames to validate on, whose labels are encoded, decoded and compared.
 
     Raises:
         ModelError: the network decodes without colours, which is fast already.
     """
 
-    def __init__(self, network: CamSeg, config: DecoderTrainingConfig, validation: Pairs) -> None:
+    def __init__(self, network: CamSeg, config: DecoderTrainingConfig, data: TrainingData) -> None:
         super().__init__()
         autoencoder = network.mask_autoencoder
         if not isinstance(autoencoder, PaletteAutoencoder):
@@ -99,7 +94,10 @@ class DecoderTraining(Training):
         )
         self.model: FastDecoder = decoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.teacher = autoencoder.requires_grad_(False).eval()
-        self._network, self._validation = (network,), validation  # a tuple: no part of the module
+        self._network, self._validation = (
+            (network,),
+            data.validation,
+        )  # a tuple: no part of the module
 
     def train(self, mode: bool = True) -> DecoderTraining:
         """Training mode, but for the teacher."""
@@ -132,9 +130,7 @@ class DecoderTraining(Training):
             counts.add_(torch.stack([(classes == wanted).sum(), torch.ones_like(wanted).sum()]))
             return classes
 
-        scores = validation_scores(
-            self._validation, len(config.label_set), reconstruct, accelerator, config.input_size
-        )
+        scores = validation_scores(self._validation, reconstruct, accelerator, config.input_size)
         agreeing, pixels = accelerator.reduce(counts, "sum").tolist()
         return {**scores, "agreement": agreeing / pixels}
 

@@ -17,16 +17,12 @@ from camss_ros.model.camseg import CamSeg
 from camss_ros.model.schedule import TRAIN_STEPS
 from camss_ros.training.backward import checkpoint_blocks, depthwise_in_float32
 from camss_ros.training.config import SegmenterConfig
+from camss_ros.training.decoded_loss import DecodedLoss
+from camss_ros.training.label_codes import LabelCodes, class_weights
 from camss_ros.training.loop import Training, make_accelerator, train
-from camss_ros.training.samples import (
-    Pairs,
-    TrainingSamples,
-    class_weights,
-    open_pairs,
-    synthetic_scenes,
-    validation_scores,
-)
+from camss_ros.training.samples import TrainingSamples, validation_scores
 from camss_ros.training.segmenter_losses import segmenter_losses
+from camss_ros.training.sources import TrainingData, open_training_data, synthetic_scenes
 from camss_ros.training.start import freeze_stages, start_model, with_classes
 
 _AUTOENCODER = "mask_autoencoder."
@@ -41,15 +37,15 @@ def train_segmenter(config: SegmenterConfig, output: Path) -> CamSeg:
         ModelError: weights to start from can't be read or do not fit.
     """
     accelerator = make_accelerator(config.loop)
-    pairs, validation, classes = open_pairs(config.data)
-    config = dataclasses.replace(config, model=with_classes(config.model, classes))
+    data = open_training_data(config.data, candidates=True)
+    config = dataclasses.replace(config, model=with_classes(config.model, data.classes))
     model = start_model(config)
-    synthetic = synthetic_scenes(config.data, classes, pairs[0][1].shape)  # type: ignore[arg-type]
+    synthetic = synthetic_scenes(config.data, data)
     samples = TrainingSamples(
-        pairs, config.data, classes, synthetic, config.augmentation,
+        data, config.data, synthetic, config.augmentation,
         config.loop.batch, config.loop.seed, SampleDraws(config, model),
     )  # fmt: skip
-    training = SegmenterTraining(model, config, pairs, validation)
+    training = SegmenterTraining(model, config, data)
     average = train(training, samples, output, config.loop, accelerator, config.data.workers)
     assert isinstance(average, CamSeg)
     return average
@@ -91,11 +87,10 @@ class SegmenterTraining(Training):
         self,
         model: CamSeg,
         config: SegmenterConfig,
-        pairs: Pairs,
-        validation: Pairs,
+        data: TrainingData,
     ) -> None:
         super().__init__()
-        self._config, self._validation = config, validation
+        self._config, self._validation = config, data.validation
         model.requires_grad_(True)
         model.mask_autoencoder.requires_grad_(False)
         if config.decoder_rate > 0:
@@ -105,12 +100,15 @@ class SegmenterTraining(Training):
         if model.tokenizer is not None:
             freeze_stages(model.tokenizer, config.frozen_stages)
         self.model: CamSeg = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        classes = len(model.config.label_set) + (model.config.void_color is not None)
-        losses, weights = config.losses, torch.ones(classes)
+        codes, losses = data.codes, config.losses
+        if model.config.void_color is not None:
+            if codes.candidates:
+                raise DataError("void is a class of this model: no label may stand for several")
+            codes = LabelCodes(codes.classes + 1)
+        weights = torch.ones(len(codes))
         if losses.auxiliary_weight > 0:
-            weights = class_weights(pairs, classes, losses.class_weight_power)
-        self.weights: Tensor
-        self.register_buffer("weights", weights)
+            weights = class_weights(data.code_shares(codes), codes, losses.class_weight_power)
+        self.decoded_loss = DecodedLoss(codes, weights, losses.jaccard_weight)
 
     def prepare_backward(self, device: torch.device) -> None:
         """Change how `model` computes while training."""
@@ -128,7 +126,7 @@ class SegmenterTraining(Training):
         return self
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        return segmenter_losses(self.model, batch, self.weights, self._config.losses)
+        return segmenter_losses(self.model, batch, self.decoded_loss, self._config.losses)
 
     def validate(self, average: nn.Module, accelerator: Accelerator) -> dict[str, float]:
         assert isinstance(average, CamSeg)
@@ -140,9 +138,7 @@ class SegmenterTraining(Training):
             with accelerator.autocast():
                 return average.generate(images, plan, generator).argmax(dim=1)
 
-        classes = len(average.config.label_set)
-        size = average.config.input_size
-        return validation_scores(self._validation, classes, segment, accelerator, size)
+        return validation_scores(self._validation, segment, accelerator, average.config.input_size)
 
     def write(self, average: nn.Module, directory: Path) -> None:
         assert isinstance(average, CamSeg)

@@ -14,17 +14,12 @@ from camss_ros.model.checkpoint import ModelError
 from camss_ros.model.twin import Twin
 from camss_ros.training.backward import depthwise_in_float32
 from camss_ros.training.config import TwinTrainingConfig
+from camss_ros.training.decoded_loss import DecodedLoss
 from camss_ros.training.imagenet import load_imagenet
+from camss_ros.training.label_codes import class_weights
 from camss_ros.training.loop import Training, make_accelerator, train
-from camss_ros.training.samples import (
-    Pairs,
-    TrainingSamples,
-    class_weights,
-    open_pairs,
-    synthetic_scenes,
-    validation_scores,
-)
-from camss_ros.training.segmenter_losses import decoded_loss
+from camss_ros.training.samples import TrainingSamples, validation_scores
+from camss_ros.training.sources import TrainingData, open_training_data, synthetic_scenes
 from camss_ros.training.start import freeze_stages, with_classes
 
 _READS_LATENTS = ("transformer.mask_embed.", "decoder.decoder.stem.", "decoder.latent_")
@@ -39,15 +34,15 @@ def train_twin(config: TwinTrainingConfig, output: Path) -> Twin:
             or do not fit.
     """
     accelerator = make_accelerator(config.loop)
-    pairs, validation, classes = open_pairs(config.data)
-    config = dataclasses.replace(config, model=with_classes(config.model, classes))
+    data = open_training_data(config.data, candidates=True)
+    config = dataclasses.replace(config, model=with_classes(config.model, data.classes))
     model = start_twin(config)
-    synthetic = synthetic_scenes(config.data, classes, pairs[0][1].shape)  # type: ignore[arg-type]
+    synthetic = synthetic_scenes(config.data, data)
     samples = TrainingSamples(
-        pairs, config.data, classes, synthetic, config.augmentation,
+        data, config.data, synthetic, config.augmentation,
         config.loop.batch, config.loop.seed, lambda index, step, sample: {},
     )  # fmt: skip
-    training = TwinTraining(model, config, pairs, validation)
+    training = TwinTraining(model, config, data)
     average = train(training, samples, output, config.loop, accelerator)
     assert isinstance(average, Twin)
     return average
@@ -86,17 +81,14 @@ def _load_segmenter(model: Twin, source: str) -> None:
 class TwinTraining(Training):
     """The loss by which the segmenter judges the class map that its latents decode to."""
 
-    def __init__(
-        self, model: Twin, config: TwinTrainingConfig, pairs: Pairs, validation: Pairs
-    ) -> None:
+    def __init__(self, model: Twin, config: TwinTrainingConfig, data: TrainingData) -> None:
         super().__init__()
-        self._config, self._validation = config, validation
+        self._config, self._validation = config, data.validation
         freeze_stages(model.tokenizer, config.frozen_stages)
         self.model: Twin = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.weights: Tensor
-        classes = len(model.config.label_set)
-        weights = class_weights(pairs, classes, config.class_weight_power)
-        self.register_buffer("weights", weights)
+        shares = data.code_shares(data.codes)
+        weights = class_weights(shares, data.codes, config.class_weight_power)
+        self.decoded_loss = DecodedLoss(data.codes, weights, config.jaccard_weight)
 
     def prepare_backward(self, device: torch.device) -> None:
         """Change how `model` computes while training."""
@@ -112,7 +104,7 @@ class TwinTraining(Training):
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         logits = self.model.logits(batch["images"]).float()
         labels = batch["labels"].long()
-        return {"loss": decoded_loss(logits, labels, self.weights, self._config.jaccard_weight)}
+        return {"loss": self.decoded_loss(logits, labels)}
 
     def validate(self, average: nn.Module, accelerator: Accelerator) -> dict[str, float]:
         assert isinstance(average, Twin)
@@ -121,9 +113,7 @@ class TwinTraining(Training):
             with accelerator.autocast():
                 return average.logits(images).argmax(dim=1)
 
-        config = average.config
-        classes, size = len(config.label_set), config.input_size
-        return validation_scores(self._validation, classes, segment, accelerator, size)
+        return validation_scores(self._validation, segment, accelerator, average.config.input_size)
 
     def write(self, average: nn.Module, directory: Path) -> None:
         assert isinstance(average, Twin)

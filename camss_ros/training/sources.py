@@ -1,0 +1,206 @@
+"""The frames that a run is trained and validated on, of one data set or of several."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from rich.progress import track
+from torch.utils.data import ConcatDataset, Subset
+
+from camss_ros.data.data_error import DataError
+from camss_ros.data.datasets import open_data
+from camss_ros.data.label_sets import LabelSet, load_label_set
+from camss_ros.data.synthetic import random_scene
+from camss_ros.model.label_class import LabelClass
+from camss_ros.training.config import DataConfig, SourceConfig
+from camss_ros.training.label_codes import LabelCodes, code_shares
+
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+class Pairs(Protocol):
+    """(image uint8 [H, W, 3] RGB, label uint8 [H, W], 255 where void) by index."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Pair: ...
+
+
+@dataclass(frozen=True)
+class TrainingSource:
+    """Frames to train on, whose labels are codes, and how often they are drawn."""
+
+    pairs: Pairs
+    share: float = 1.0
+
+
+@dataclass(frozen=True)
+class ValidationSource:
+    """Frames to validate on, with the labels of their data set.
+
+    Attributes:
+        name: in the names of the scores; empty where there is one source only.
+        pairs: the frames.
+        classes: of the data set.
+        to_source: uint8 [256], class of the data set for each class of the model, 255 for none.
+        size: (height, width) of the network's images; None if nothing asks for one.
+    """
+
+    name: str
+    pairs: Pairs
+    classes: int
+    to_source: np.ndarray
+    size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a run is trained and validated on.
+
+    Attributes:
+        sources: to train on.
+        validation: to validate on.
+        classes: of the model.
+        codes: what the labels to train on stand for.
+    """
+
+    sources: tuple[TrainingSource, ...]
+    validation: tuple[ValidationSource, ...]
+    classes: tuple[LabelClass, ...]
+    codes: LabelCodes
+
+    @classmethod
+    def of(cls, pairs: Pairs, validation: Pairs, classes: tuple[LabelClass, ...]) -> TrainingData:
+        """Frames with the labels of the model."""
+        own = ValidationSource("", validation, len(classes), np.arange(256, dtype=np.uint8))
+        return cls((TrainingSource(pairs),), (own,), classes, LabelCodes(len(classes)))
+
+    def code_shares(self, codes: LabelCodes) -> np.ndarray:
+        """Share of each code among the labelled pixels that are drawn: [codes]."""
+        total = sum(source.share for source in self.sources)
+        shares = np.zeros(len(codes))
+        for source in self.sources:
+            indices = track(range(len(source.pairs)), "counting classes")
+            labels = (source.pairs[index][1] for index in indices)
+            shares += source.share / total * code_shares(labels, codes)
+        return shares
+
+
+class PreparedPairs:
+    """Frames of a data set without their names.
+
+    Args:
+        frames: (image, label, name) by index.
+        table: uint8 [256], what a label becomes.
+        size: (height, width) to resize to, if given.
+    """
+
+    def __init__(self, frames: Any, table: np.ndarray, size: tuple[int, int] | None = None) -> None:
+        self._frames, self._table, self._size = frames, table, size
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __getitem__(self, index: int) -> Pair:
+        image, label, _ = self._frames[index]
+        label = self._table[label]
+        return (image, label) if self._size is None else resize_pair(image, label, self._size)
+
+
+def resize_pair(image: np.ndarray, label: np.ndarray, size: tuple[int, int]) -> Pair:
+    """Image by area, label by nearest neighbour, which makes no third class at a boundary."""
+    height, width = size
+    # area averages where it makes smaller, and repeats pixels where it makes larger
+    enlarges = height > image.shape[0] or width > image.shape[1]
+    return (
+        cv2.resize(
+            image,
+            (width, height),
+            interpolation=cv2.INTER_CUBIC if enlarges else cv2.INTER_AREA,
+        ),
+        cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST),
+    )
+
+
+def open_training_data(config: DataConfig, candidates: bool = False) -> TrainingData:
+    """Read the data sets that the configuration names.
+
+    Args:
+        config: which.
+        candidates: labels may stand for several classes of the model; else such ones are void.
+
+    Raises:
+        DataError, LabelSetError: a data set is not what was expected, with the file named.
+    """
+    if config.root is None:
+        raise DataError("data.root is not given: add --root FOLDER")
+    root = Path(config.root)
+    opened = [
+        [open_data(source.name, root / source.root, split) for split in source.split.split("+")]
+        for source in config.sources
+    ]
+    own = [splits[0].label_set for splits in opened]
+    target = own[0] if config.label_set is None else load_label_set(config.label_set)
+    labels = [_labels(label_set, target, candidates) for label_set in own]
+    codes = LabelCodes.of(len(target.classes), (ids for each in labels for ids in each))
+    sources, validation = [], []
+    for source, splits, label_set, each in zip(config.sources, opened, own, labels, strict=True):
+        frames = ConcatDataset(splits)  # type: ignore[arg-type]
+        pairs = _prepared(frames, codes.table(each), source, config)
+        sources.append(TrainingSource(pairs, source.share))
+        if source.validation_split is not None:
+            held_out = open_data(source.name, root / source.root, source.validation_split)
+            chosen = Subset(held_out, range(0, len(held_out), config.validation_every))  # type: ignore[arg-type]
+            validation.append(
+                ValidationSource(
+                    (root / source.root).name if len(own) > 1 else "",
+                    _prepared(chosen, np.arange(256, dtype=np.uint8), source, config),
+                    len(label_set.classes),
+                    _to_source(target, label_set),
+                    source.size,
+                )
+            )
+    return TrainingData(tuple(sources), tuple(validation), target.classes, codes)
+
+
+def _labels(own: LabelSet, target: LabelSet, candidates: bool) -> tuple[tuple[int, ...], ...]:
+    """What each label of a data set may be among the classes of the model; () where void."""
+    if own.classes == target.classes:
+        return tuple((label_class.id,) for label_class in own.classes)
+    found = own.candidates_in(target)
+    return found if candidates else tuple(ids if len(ids) == 1 else () for ids in found)
+
+
+def _to_source(target: LabelSet, own: LabelSet) -> np.ndarray:
+    if own.classes == target.classes:
+        return np.arange(256, dtype=np.uint8)
+    return target.to(own)
+
+
+def _prepared(frames: Any, table: np.ndarray, source: SourceConfig, config: DataConfig) -> Pairs:
+    pairs = PreparedPairs(frames, table, source.size)
+    if not config.in_memory:
+        return pairs
+    return [pairs[index] for index in track(range(len(pairs)), f"reading {source.root}")]
+
+
+def synthetic_scenes(config: DataConfig, data: TrainingData) -> list[Pair]:
+    """The synthetic scenes that the configuration asks for, of the size of the first frame.
+
+    Raises:
+        DataError: the classes are not those of the synthetic street.
+    """
+    if config.synthetic_scenes == 0:
+        return []
+    if data.classes != load_label_set("camvid11").classes:
+        raise DataError(
+            "the synthetic street has camvid11 labels only: set data.synthetic_scenes and "
+            "data.synthetic_share to 0"
+        )
+    height, width = data.sources[0].pairs[0][1].shape
+    indices = track(range(config.synthetic_scenes), "drawing synthetic scenes")
+    return [random_scene(index, height, width) for index in indices]
