@@ -1,4 +1,4 @@
-"""Files that Git LFS has not fetched yet: a clone without it leaves a pointer of some lines."""
+"""Files that Git LFS has not fetched: a clone without it leaves a pointer of some lines."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ from pathlib import Path
 _BEGINNING = b"version https://git-lfs.github.com/spec/"
 
 
-def lfs_hint(path: Path) -> str:
-    """What to say besides of a file that can't be read; empty where it is no pointer of Git LFS."""
+def is_lfs_pointer(path: Path) -> bool:
+    """Whether the file is a pointer to one that has not been fetched."""
     try:
         with path.open("rb") as file:
-            pointer = file.read(len(_BEGINNING)) == _BEGINNING
+            return file.read(len(_BEGINNING)) == _BEGINNING
     except OSError:
-        return ""
-    return "it is a pointer of Git LFS, not the file: run 'git lfs pull'" if pointer else ""
+        return False
+
+
+def why_unreadable(path: Path, reason: object) -> str:
+    """Why a file can't be read: it is a pointer of Git LFS, else the reason that its reader has."""
+    if is_lfs_pointer(path):
+        return "it is a pointer of Git LFS, not the file itself: run 'git lfs pull'"
+    return str(reason)

@@ -16,7 +16,7 @@ from typing import Any
 
 from camss_ros.data.bag_compression import ZSTD_MAGIC, decompress_file
 from camss_ros.data.mcap_scan import MCAP_MAGIC, ScannedMcap
-from camss_ros.git_lfs import lfs_hint
+from camss_ros.git_lfs import why_unreadable
 
 _MAGIC = {
     MCAP_MAGIC: "mcap",
@@ -108,7 +108,8 @@ def open_storage(path: Path, scratch: Path) -> tuple[Any, list[str]]:
             ) from error
     if not path.stat().st_size:
         raise ValueError("it is empty")
-    raise ValueError(lfs_hint(path) or "it is neither an MCAP, a sqlite3 (.db3) nor a ROS 1 bag")
+    expected = "it is neither an MCAP, a sqlite3 (.db3) nor a ROS 1 bag"
+    raise ValueError(why_unreadable(path, expected))
 
 
 def say(error: BaseException) -> str:
