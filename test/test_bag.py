@@ -206,17 +206,6 @@ def test_a_bag_that_is_still_recorded_is_sent_to_reindex(tmp_path: Path) -> None
         Bag(path)
 
 
-@pytest.mark.parametrize("name", ["bag.mcap", "bag.db3", "bag.bag", "bag"])
-def test_a_pointer_of_git_lfs_is_told(tmp_path: Path, name: str) -> None:
-    path = tmp_path / name
-    path.write_text(
-        "version https://git-lfs.github.com/spec/v1\n"
-        "oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n"
-    )
-    with pytest.raises(BagError, match="git lfs pull"):
-        Bag(path)
-
-
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
 def test_of_two_types_on_a_topic_the_images_are_taken(tmp_path: Path, storage: str) -> None:
     path = two_types(tmp_path / "bag", storage, "sensor_msgs/msg/Range", 3)

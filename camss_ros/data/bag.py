@@ -258,7 +258,7 @@ class Bag:
                 self._readers[path], faults = open_storage(path, scratch)
                 self._warn(path, faults)
             except Exception as error:  # rosbags raises whatever its parsing hits
-                failed.append(f"'{path}': {say(error)}")
+                failed.append(say(error) if path == self.path else f"'{path}': {say(error)}")
         if not files:
             failed = [*self.warnings, "no .mcap or .db3 file is there"]
         if not self._readers:
