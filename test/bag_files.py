@@ -123,6 +123,24 @@ def write_ros1_bag(path: Path, frames: Sequence[np.ndarray], truths: Sequence[np
     return path
 
 
+def two_types(path: Path, storage: str, other: str, count: int) -> Path:
+    """Six images on /cam/image, and `count` messages of the type `other` between them."""
+    store = ros2_types()
+    plugin = StoragePlugin.MCAP if storage == "mcap" else StoragePlugin.SQLITE3
+    with Writer(path, version=8, storage_plugin=plugin) as writer:
+        topic = writer.add_connection("/cam/image", IMAGE, typestore=store)
+        strange = writer.add_connection("/cam/image", other, typestore=store)
+        for number, (frame, stamp) in enumerate(zip(images(6), stamps(6), strict=True)):
+            message = image_message(frame, "rgb8", stamp, "camera")
+            writer.write(topic, stamp, store.serialize_cdr(message, IMAGE))
+            if number < count:
+                data = bytes(
+                    store.serialize_cdr(compressed_message(frame, stamp), COMPRESSED_IMAGE)
+                )
+                writer.write(strange, stamp + 1, data)
+    return path
+
+
 def split_bag(path: Path, parts: Sequence[Path]) -> Path:
     """One rosbag2 folder, without metadata.yaml, of the storage files of several."""
     path.mkdir()

@@ -1,18 +1,30 @@
 """Reading bags, whole ones and broken ones."""
 
 import shutil
+import sqlite3
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
-from bag_files import PERIOD, images, labels, split_bag, stamps, write_bag, write_ros1_bag
+from bag_files import (
+    PERIOD,
+    images,
+    labels,
+    split_bag,
+    stamps,
+    two_types,
+    write_bag,
+    write_ros1_bag,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rosbags.rosbag2 import CompressionMode
 
 from camss_ros.data.bag import Bag, BagError
 from camss_ros.data.bag_index import MessageCursor, match_stamps, read_stamps
+from camss_ros.data.bag_types import COMPRESSED_IMAGE, IMAGE
 from camss_ros.data.image_encoding import ImageRejectedError
 from camss_ros.evaluation.bag_frames import decode_image
 
@@ -80,6 +92,134 @@ def test_files_of_a_split_bag_without_metadata_are_read_in_order(
     found, warnings = read(split_bag(tmp_path / "split", parts))
     assert len(found) == 6
     assert any("metadata" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize("mode", [CompressionMode.FILE, CompressionMode.MESSAGE])
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+@pytest.mark.parametrize("metadata", [True, False])
+def test_compressed_bags_need_no_metadata(
+    tmp_path: Path, storage: str, mode: CompressionMode, metadata: bool
+) -> None:
+    path = write_bag(tmp_path / "bag", FRAMES, TRUTHS, storage, mode)
+    (file,) = (p for p in path.iterdir() if p.suffix != ".yaml")
+    assert file.name.endswith(".zstd") == (mode == CompressionMode.FILE)
+    if not metadata:
+        (path / "metadata.yaml").unlink()
+    for bag in (path, file):
+        found, warnings = read(bag)
+        assert_same(found, FRAMES)
+        assert len(warnings) == (bag == path and not metadata)
+
+
+def test_a_compressed_file_that_breaks_off_is_read_up_to_there(tmp_path: Path) -> None:
+    path = write_bag(tmp_path / "bag", images(600), compression=CompressionMode.FILE)
+    (file,) = path.glob("*.zstd")
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    found, warnings = read(path)
+    assert 200 < len(found) < 400
+    assert_same(found, images(600)[: len(found)])
+    assert any("compression is damaged" in warning for warning in warnings)
+    assert any("says 600 messages" in warning for warning in warnings)
+
+
+def test_a_damaged_compressed_message_costs_itself_alone(tmp_path: Path) -> None:
+    path = write_bag(
+        tmp_path / "bag", FRAMES, storage="sqlite3", compression=CompressionMode.MESSAGE
+    )
+    with closing(sqlite3.connect(path / "bag.db3")) as database, database:
+        database.execute("UPDATE messages SET data = substr(data, 1, 50) WHERE id = 2")
+    found, warnings = read(path)
+    assert_same(found, [FRAMES[0], *FRAMES[2:]])
+    assert len(warnings) == 1
+
+
+@pytest.mark.parametrize("mode", ["wal", "persist"])
+@pytest.mark.parametrize("name", ["bag.db3", "recording"])
+def test_a_killed_recorder_of_sqlite_leaves_its_journal(
+    tmp_path: Path, mode: str, name: str
+) -> None:
+    path = write_bag(tmp_path / "bag", FRAMES, storage="sqlite3")
+    live, left = tmp_path / "live.db3", tmp_path / "left"
+    shutil.copy(path / "bag.db3", live)
+    left.mkdir()
+    with closing(sqlite3.connect(live, isolation_level=None)) as recorder:
+        recorder.execute(f"PRAGMA journal_mode = {mode}")
+        recorder.execute("PRAGMA cache_size = 1")  # an open transaction is on the disk too
+        rows = recorder.execute("SELECT * FROM messages WHERE id > 2").fetchall()
+        recorder.execute("DELETE FROM messages WHERE id > 2")
+        if mode == "wal":
+            recorder.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            recorder.executemany("INSERT INTO messages VALUES (?, ?, ?, ?)", rows)
+        else:
+            recorder.execute("BEGIN")
+            recorder.execute("UPDATE messages SET data = zeroblob(5000)")
+        for file in tmp_path.glob("live.db3*"):  # as they lie there when it is killed
+            if not file.name.endswith("-shm"):
+                shutil.copy(file, left / file.name.replace("live.db3", name))
+    before = {file.name: file.read_bytes() for file in left.iterdir()}
+    assert len(before) == 2
+    expected = FRAMES if mode == "wal" else FRAMES[:2]
+    for bag in (left / name, left):
+        assert_same(read(bag)[0], expected)
+    assert {file.name: file.read_bytes() for file in left.iterdir()} == before
+
+
+def test_the_first_bytes_say_what_a_file_is(tmp_path: Path) -> None:
+    sources = (
+        write_bag(tmp_path / "mcap", FRAMES[:2]) / "mcap.mcap",
+        write_bag(tmp_path / "sqlite", FRAMES[:2], storage="sqlite3") / "sqlite.db3",
+        write_ros1_bag(tmp_path / "one.bag", FRAMES[:2], TRUTHS[:2]),
+    )
+    for name in ("recording", "12:30 #1?%41", "x.db3", "x.mcap", "x.bag"):
+        for source in sources:
+            path = tmp_path / name
+            shutil.copy(source, path)
+            found, warnings = read(path)
+            assert_same(found, FRAMES[:2])
+            assert warnings == []
+
+
+def test_a_bag_folder_tells_what_is_missing(tmp_path: Path) -> None:
+    path = write_bag(tmp_path / "bag", FRAMES, storage="sqlite3")
+    with closing(sqlite3.connect(path / "bag.db3")) as database, database:
+        database.execute("DELETE FROM messages WHERE id > 4")
+    found, warnings = read(path)
+    assert_same(found, FRAMES[:4])
+    assert warnings == [f"'{path}': metadata.yaml says 6 messages, 4 are there"]
+    metadata = path / "metadata.yaml"
+    metadata.write_text(metadata.read_text().replace("- bag.db3", "- bag.db3\n  - bag_1.db3"))
+    found, warnings = read(path)
+    assert_same(found, FRAMES[:4])
+    assert "not there: bag_1.db3" in warnings[0]
+    (path / "._bag.db3").write_bytes(b"\0\5\x16\7")  # of macOS
+    assert_same(read(path)[0], FRAMES[:4])
+
+
+def test_a_bag_that_is_still_recorded_is_sent_to_reindex(tmp_path: Path) -> None:
+    whole = write_ros1_bag(tmp_path / "one.bag", FRAMES, TRUTHS).read_bytes()
+    path = tmp_path / "one.bag.active"
+    # The recorder writes the place of the index at last.
+    place = whole.index(b"index_pos=") + len(b"index_pos=")
+    path.write_bytes(whole[:place] + bytes(8) + whole[place + 8 :])
+    with pytest.raises(BagError, match=r"rosbag reindex one\.bag\.active"):
+        Bag(path)
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_of_two_types_on_a_topic_the_images_are_taken(tmp_path: Path, storage: str) -> None:
+    path = two_types(tmp_path / "bag", storage, "sensor_msgs/msg/Range", 3)
+    with Bag(path) as bag:
+        topic = bag.require("/cam/image")
+        assert (topic.type, topic.messages) == (IMAGE, 6)
+        assert read_stamps(bag, [topic])["/cam/image"].tolist() == stamps(6)
+        assert {message.type for message in bag.messages([topic])} == {IMAGE}
+        (warning,) = bag.warnings
+        assert "sensor_msgs/msg/Range (3 messages)" in warning
+    path = two_types(tmp_path / "both", storage, COMPRESSED_IMAGE, 3)
+    with Bag(path) as bag, pytest.raises(BagError, match="/cam/image has messages of several") as e:
+        bag.require("/cam/image")
+    assert "CompressedImage (3 messages), sensor_msgs/msg/Image (6 messages)" in str(e.value)
 
 
 def test_a_span_is_half_open(tmp_path: Path) -> None:

@@ -2,6 +2,10 @@
 
 import json
 import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -9,6 +13,7 @@ from typing import NoReturn
 import numpy as np
 import pytest
 from bag_files import images, labels, stamps, write_bag
+from rosbags.rosbag2 import CompressionMode
 from small_model import save_small_model
 from typer.testing import CliRunner, Result
 
@@ -17,6 +22,7 @@ from camss_ros.data.bag import Bag, BagError
 from camss_ros.data.bag_types import IMAGE
 from camss_ros.data.bag_writer import BagWriter, image_message
 from camss_ros.data.label_sets import load_label_set
+from camss_ros.evaluation import bag_shelf
 from camss_ros.evaluation.bag_frames import BagSelection
 from camss_ros.evaluation.bag_run import BagTask, NetworkChoice, run_bag
 from camss_ros.evaluation.bag_shelf import bag_names, find_bags, is_bag, run_shelf
@@ -31,10 +37,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_small_model(tmp_path_factory.mktemp("model"), label_set=CAMVID.classes)
 
 
+def command(bags: list[Path], model: Path, output: Path, *arguments: object) -> list[str]:
+    words = ["evaluate-bag", *bags, "--model", model, "--device", "cpu", "--steps", 1,
+             "--output", output, *arguments]  # fmt: skip
+    return list(map(str, words))
+
+
 def run(bags: list[Path], model: Path, output: Path, *arguments: object) -> Result:
-    command = ["evaluate-bag", *bags, "--model", model, "--device", "cpu", "--steps", 1,
-               "--output", output, *arguments]  # fmt: skip
-    return CliRunner().invoke(app, list(map(str, command)))
+    return CliRunner().invoke(app, command(bags, model, output, *arguments))
 
 
 ONE = ("--image", "/cam/image", "--labels", "/cam/label")
@@ -99,11 +109,16 @@ def test_bags_are_found_and_named(tmp_path: Path) -> None:
     two = write_bag(tmp_path / "b/run", images(1))
     (tmp_path / "b/old.bag").write_bytes(b"")
     (tmp_path / "b/notes.txt").write_bytes(b"")
+    (tmp_path / "b/._old.bag").write_bytes(b"")  # of macOS
+    packed = write_bag(tmp_path / "c/packed", images(1), compression=CompressionMode.FILE)
+    (packed / "metadata.yaml").unlink()
+    bare = tmp_path / "c/recording"
+    shutil.copy(one / "run.mcap", bare)
     found = find_bags([tmp_path, one])
-    assert found == [one, tmp_path / "b/old.bag", two]
+    assert found == [one, tmp_path / "b/old.bag", two, packed, bare]
     names = bag_names(found)
-    assert len(set(names)) == 3
-    assert [name.split("-")[0] for name in names] == ["run", "old", "run"]
+    assert len(set(names)) == 5
+    assert [name.split("-")[0] for name in names] == ["run", "old", "run", "packed", "recording"]
     split = tmp_path / "split"
     split.mkdir()
     for name in ("x_0.mcap", "x_1.mcap"):
@@ -125,10 +140,10 @@ def shelf(folder: Path) -> Path:
     return folder
 
 
-def check_shelf(output: Path, result: Result) -> dict[Path, int]:
+def check_shelf(output: Path, code: int, said: str) -> dict[Path, int]:
     """The merged report is of the two whole bags; returns when their masks were written."""
-    assert result.exit_code == 1, result.output
-    assert "torn.mcap" in result.output
+    assert code == 1, said
+    assert "torn.mcap" in said
     report = json.loads((output / "report.json").read_text())
     assert (report["bags"], len(report["failed"])) == (2, 1)
     assert "torn.mcap" in report["failed"][0]["reason"]
@@ -148,9 +163,15 @@ def test_a_shelf_over_workers_keeps_what_it_can_and_does_nothing_twice(
     tmp_path: Path, model: Path
 ) -> None:
     bags, output = shelf(tmp_path / "bags"), tmp_path / "out"
-    first = check_shelf(output, run([bags], model, output, *ONE, "--workers", 2))
-    again = check_shelf(output, run([bags], model, output, *ONE, "--workers", 1))
-    assert first == again
+    # As users start it: what the workers import again is this script.
+    script = Path(__file__).resolve().parents[1] / "scripts/camss-ros"
+    done = subprocess.run(
+        [sys.executable, script, *command([bags], model, output, *ONE, "--workers", 2)],
+        capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    first = check_shelf(output, done.returncode, done.stdout + done.stderr)
+    result = run([bags], model, output, *ONE, "--workers", 1)
+    assert check_shelf(output, result.exit_code, result.output) == first
 
 
 @dataclass(frozen=True)
@@ -199,4 +220,23 @@ def test_a_shelf_over_ray(tmp_path: Path, model: Path, monkeypatch: pytest.Monke
     # Its default, 15, starves the workers where others keep the machine busy.
     monkeypatch.setenv("RAY_worker_niceness", "0")
     bags, output = shelf(tmp_path / "bags"), tmp_path / "out"
-    check_shelf(output, run([bags], model, output, *ONE, "--ray", "local"))
+    result = run([bags], model, output, *ONE, "--ray", "local")
+    check_shelf(output, result.exit_code, result.output)
+
+
+def test_one_bag_goes_to_ray_too(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def run_on_ray(tasks: list[BagTask], address: str, on_done: Callable[..., None]) -> None:
+        asked.extend((task.bag.name, address) for task in tasks)
+        on_done(0, None if run_bag(tasks[0]) == [] else "failed")
+
+    monkeypatch.setattr(bag_shelf, "run_shelf_on_ray", run_on_ray)
+    bag = write_bag(tmp_path / "bag", images(2))
+    result = run([bag], model, tmp_path / "out", "--image", "/cam/image", "--ray", "host:1")
+    assert result.exit_code == 0, result.output
+    assert asked == [("bag", "host:1")]
+    assert (tmp_path / "out/bag/report.html").exists()
+    assert (tmp_path / "out/report.html").exists()

@@ -12,13 +12,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from bag_files import PERIOD, images, labels, stamps, write_bag, write_ros1_bag
+from bag_files import PERIOD, images, labels, stamps, two_types, write_bag, write_ros1_bag
 from small_model import save_small_model
 from typer.testing import CliRunner, Result
 
 from camss_ros.cli import app
 from camss_ros.data.bag import Bag, BagError
+from camss_ros.data.bag_index import read_stamps
 from camss_ros.data.bag_types import IMAGE, LABEL_INFO, header_stamp
+from camss_ros.data.bag_writer import BagWriter, image_message
 from camss_ros.data.frames import open_frames
 from camss_ros.data.label_sets import load_label_set
 from camss_ros.evaluation.bag_frames import BagSelection, decode_labels
@@ -197,6 +199,40 @@ def test_masks_come_back_in_a_bag(tmp_path: Path, model: Path) -> None:
                 np.testing.assert_array_equal(decode_labels(bag, message), expected)
             copied = [bag.decode(m).data for m in bag.messages(["/cam/image"])]
             np.testing.assert_array_equal(copied, [frame.reshape(-1) for frame in frames])
+
+
+def test_a_topic_of_two_types_is_read_and_copied(tmp_path: Path, model: Path) -> None:
+    strange = "sensor_msgs/msg/Range"
+    path = two_types(tmp_path / "bag", "mcap", strange, 3)
+    output = tmp_path / "out"
+    result = run("evaluate-bag", path, "--image", "/cam/image", "--model", model, "--device", "cpu",
+                 "--every", 2, "--write-bag", "--output", output)  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert f"{strange} (3 messages): {IMAGE} is taken" in result.output
+    segmenter = Segmenter(model, device="cpu")
+    with Bag(output / "bag") as bag:
+        counts = {(topic.name, topic.type): topic.messages for topic in bag.topics}
+        assert (counts["/cam/image", IMAGE], counts["/cam/image", strange]) == (6, 3)
+        masks = list(bag.messages(["/cam/segmentation/mask"]))
+        for mask, frame in zip(masks, images(6)[::2], strict=True):
+            expected = segmenter.segment(frame).labels
+            np.testing.assert_array_equal(decode_labels(bag, mask), expected)
+
+
+def test_log_times_after_2038_are_kept(tmp_path: Path, model: Path) -> None:
+    path, late = tmp_path / "bag", 2**31 * 10**9 + 5
+    with BagWriter(path) as writer:
+        topic = writer.add_topic("/cam/image", IMAGE)
+        for number, frame in enumerate(images(2)):
+            writer.write(topic, image_message(frame, "rgb8", 0, "camera"), late + number)
+    output = tmp_path / "out"
+    result = run("evaluate-bag", path, "--image", "/cam/image", "--model", model, "--device", "cpu",
+                 "--write-bag", "--output", output)  # fmt: skip
+    assert result.exit_code == 0, result.output
+    with Bag(output / "bag") as bag:
+        times = read_stamps(bag, ["/cam/segmentation/mask", "/cam/segmentation/label_info"])
+        assert times["/cam/segmentation/mask"].tolist() == [late, late + 1]
+        assert times["/cam/segmentation/label_info"].tolist() == [late]
 
 
 def test_a_bag_scores_exactly_as_its_folder(tmp_path: Path, model: Path) -> None:

@@ -15,13 +15,14 @@ from small_model import save_small_model
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
-from camss_ros.data.bag import Bag
+from camss_ros.data.bag import Bag, BagError
 from camss_ros.data.label_sets import load_label_set
 from camss_ros.data.recording import Counts
 from camss_ros.evaluation.bag_frames import BagFrames, BagSelection, model_label_values
 from camss_ros.evaluation.replay import ReplayRecorder
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.model.checkpoint import weights_hash
+from camss_ros.nodes.bag_player import ros_message
 from camss_ros.nodes.child_process import ChildProcess
 
 CAMVID = load_label_set("camvid11")
@@ -131,3 +132,12 @@ def test_drops_are_counted_and_what_came_back_is_scored(tmp_path: Path) -> None:
         assert json.loads(timings[0])["latency"] == pytest.approx(0.1)
     with pytest.raises(ValueError, match="not one mask came back for 4 images"):
         recorded(tmp_path, {})
+
+
+def test_times_that_no_message_can_hold_are_refused(tmp_path: Path) -> None:
+    with Bag(write_bag(tmp_path / "bag", images(1))) as bag:
+        (message,) = bag.messages()
+        sent = ros_message(bag, message, 2**31 * 10**9 - 1)
+        assert (sent.header.stamp.sec, sent.header.stamp.nanosec) == (2**31 - 1, 999_999_999)
+        with pytest.raises(BagError, match="end in 2038"):
+            ros_message(bag, message, 2**31 * 10**9)

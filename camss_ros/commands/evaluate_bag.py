@@ -87,7 +87,7 @@ def evaluate_bag(
         str | None,
         typer.Option(
             metavar="ADDRESS",
-            help="Several bags on a Ray cluster instead: local, auto or HOST:PORT.",
+            help="On a Ray cluster instead, a folder for each bag: local, auto or HOST:PORT.",
         ),
     ] = None,
     model: Model = "camss-tiny",
@@ -135,7 +135,7 @@ def evaluate_bag(
                 bag, folder, cameras, label_set, network, write_bag, command_line(), frames
             )
 
-        if len(bags) == 1 and is_bag(bags[0]):
+        if len(bags) == 1 and is_bag(bags[0]) and ray is None:
             _one_bag(task(bags[0], output), console)
         else:
             found = find_bags(bags)

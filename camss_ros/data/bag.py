@@ -10,7 +10,7 @@ What is damaged is passed over and noted in `bag.warnings` as far as anything ca
 from __future__ import annotations
 
 import heapq
-import re
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from camss_ros.data.bag_types import IMAGE_TYPES, header_stamp, ros1_types, ros2_types
-from camss_ros.data.mcap_scan import DamagedMcap
+from camss_ros.data.bag_compression import decompress_message
+from camss_ros.data.bag_storage import open_storage, read_metadata, say, scan_mcap, storage_files
+from camss_ros.data.bag_types import IMAGE_TYPES, header_stamp, is_ros1, ros1_types, ros2_types
+from camss_ros.data.mcap_scan import ScannedMcap
 
 if TYPE_CHECKING:
     from rosbags.interfaces import Connection
-
-_STORAGE_SUFFIXES = (".mcap", ".db3")
 
 
 class BagError(ValueError):
@@ -43,8 +43,8 @@ class Topic:
 
 @dataclass(frozen=True)
 class BagMessage:
-    """A message as it lies in the bag: `log_time` in ns, when it was recorded; `data` serialized;
-    `connection` as rosbags describes it."""
+    """A message of the bag: `log_time` in ns, when it was recorded; `data` serialized, not
+    compressed; `connection` as rosbags describes it."""
 
     topic: str
     type: str
@@ -54,6 +54,7 @@ class BagMessage:
 
 
 class _Reader(Protocol):
+    path: Path
     connections: list[Connection]
 
     @property
@@ -69,8 +70,8 @@ class _Reader(Protocol):
 class Bag:
     """A bag that is open for reading.
 
-    `path`: a rosbag2 folder, a file of one (.mcap, .db3) or a ROS 1 bag (.bag). `warnings`: what
-    was found damaged so far.
+    `path`: a rosbag2 folder, a file of one (.mcap, .db3) or a ROS 1 bag (.bag), under any name.
+    `warnings`: what was found damaged so far.
 
     Raises FileNotFoundError where nothing is, BagError for what can't be read as a bag.
     """
@@ -88,9 +89,13 @@ class Bag:
             raise FileNotFoundError(
                 f"there is no bag '{path}': expected a rosbag2 folder, an .mcap, .db3 or .bag file"
             )
-        self.ros1 = path.suffix == ".bag" and path.is_file()
-        self._recovered = False
-        self._readers = self._open()
+        self._scratch = tempfile.TemporaryDirectory(prefix="camss_ros-bag-")
+        self._readers: dict[Path, _Reader] = {}  # by file
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Bag:
         return self
@@ -105,15 +110,16 @@ class Bag:
 
     def close(self) -> None:
         """Close the files."""
-        for reader in self._readers:
+        for reader in self._readers.values():
             with suppress(Exception):  # closing what is damaged
                 reader.close()
-        self._readers = []
+        self._readers = {}
+        self._scratch.cleanup()
 
     @property
     def connections(self) -> list[Connection]:
         """Of all files, as rosbags describes them."""
-        return [connection for reader in self._readers for connection in reader.connections]
+        return [c for reader in self._readers.values() for c in reader.connections]
 
     @property
     def topics(self) -> list[Topic]:
@@ -133,15 +139,26 @@ class Bag:
     @property
     def start_time(self) -> int:
         """Log time of the first message, ns; a huge number without messages."""
-        return min(reader.start_time for reader in self._readers)
+        return min(reader.start_time for reader in self._readers.values())
 
     def require(self, name: str, types: Sequence[str] = IMAGE_TYPES) -> Topic:
-        """The topic of that name and one of the types. Raises BagError that lists what is there."""
-        for topic in self.topics:
-            if topic.name == name and topic.type in types:
-                return topic
-        found = [topic.type for topic in self.topics if topic.name == name]
-        what = f"is of type {found[0]}" if found else "is not there"
+        """The topic of that name and one of the types; what else lies on it is warned of.
+
+        Raises BagError that lists what is there.
+        """
+        found = [topic for topic in self.topics if topic.name == name]
+        held = ", ".join(f"{topic.type} ({topic.messages} messages)" for topic in found)
+        usable = [topic for topic in found if topic.type in types]
+        usable = [topic for topic in usable if topic.messages] or usable[:1]
+        if len(usable) == 1:
+            warning = f"'{self.path}': topic {name} has {held}: {usable[0].type} is taken"
+            if any(t.messages for t in found if t != usable[0]) and warning not in self.warnings:
+                self.warnings.append(warning)
+            return usable[0]
+        if usable:
+            what = f"has messages of several types, {held}"
+        else:
+            what = f"is of type {' and '.join(t.type for t in found)}" if found else "is not there"
         listed = "".join(
             f"\n  {topic.name}  {topic.type}  {topic.messages} messages" for topic in self.topics
         )
@@ -151,19 +168,28 @@ class Bag:
         )
 
     def messages(
-        self, topics: Sequence[str] | None = None, start: int | None = None, stop: int | None = None
+        self,
+        topics: Sequence[str | Topic] | None = None,
+        start: int | None = None,
+        stop: int | None = None,
     ) -> Iterator[BagMessage]:
         """The messages of the topics (all for None) with `start` <= log time < `stop`, ns.
 
-        In the order of their log times; in a damaged MCAP file, in its own. Raises BagError where
-        the bag turns out to be damaged; what was yielded before is good.
+        `topics`: a name stands for all types on it, a `Topic` for its own. In the order of their
+        log times; in an MCAP file without a whole index, in its own. Raises BagError where the bag
+        turns out to be damaged; what was yielded before is good.
         """
+        wanted = [t if isinstance(t, str) else (t.name, t.type) for t in topics or ()]
         sources = []
-        for reader in self._readers:
-            chosen = [c for c in reader.connections if topics is None or c.topic in topics]
+        for reader in self._readers.values():
+            chosen = [
+                c
+                for c in reader.connections
+                if topics is None or c.topic in wanted or (c.topic, c.msgtype) in wanted
+            ]
             if chosen:
-                sources.append(reader.messages(chosen, start, stop))
-        merged = sources[0] if len(sources) == 1 else heapq.merge(*sources, key=lambda m: m[1])
+                sources.append(_from_its_start(reader, chosen, start, stop))
+        merged = heapq.merge(*sources, key=lambda m: m[1])
         count = 0
         last = "nothing before it"
         while True:
@@ -175,127 +201,87 @@ class Bag:
             except Exception as error:  # rosbags raises whatever its parsing hits
                 raise BagError(
                     f"'{self.path}' is damaged after {count} readable messages "
-                    f"({last}): {_say(error)}"
+                    f"({last}): {say(error)}"
                 ) from error
+            if connection is None:
+                continue
+            if not is_ros1(connection):
+                data = decompress_message(data)
             count += 1
             last = f"the last is of {connection.topic} at {log_time} ns"
             yield BagMessage(connection.topic, connection.msgtype, log_time, data, connection)
 
     def recover(self) -> bool:
-        """Read damaged MCAP files without their index from now on; False where that is no help."""
-        readers: list[_Reader] = []
-        for reader in self._readers:
+        """Read MCAP files without their index from now on; False where that is no help."""
+        changed = False
+        for path, reader in self._readers.items():
+            if reader.path.suffix != ".mcap" or isinstance(reader, ScannedMcap):
+                continue
             try:
-                scanned = [self._scan(path) for path in _mcap_files(reader)]
+                scanned, faults = scan_mcap(reader.path)
             except (OSError, ValueError):  # not even its beginning
-                scanned = []
-            readers += scanned or [reader]
-            if scanned:
-                with suppress(Exception):  # closing what is damaged
-                    reader.close()
-        changed = readers != self._readers
-        self._readers, self._recovered = readers, changed or self._recovered
+                continue
+            with suppress(Exception):  # closing what is damaged
+                reader.close()
+            self._readers[path] = scanned
+            self._warn(path, faults)
+            changed = True
         return changed
-
-    def again(self) -> Bag:
-        """The same bag, opened a second time: rosbags can't serve two readings at once."""
-        other = Bag(self.path)
-        if self._recovered:
-            other.recover()
-        return other
 
     def stamp(self, message: BagMessage) -> int:
         """The header stamp in ns; the log time where the header has none."""
-        stamp = header_stamp(message.data, self.ros1)
+        stamp = header_stamp(message.data, is_ros1(message.connection))
         # A damaged log time may not fit a signed number.
         return min(message.log_time, 2**63 - 1) if stamp is None else stamp
 
     def decode(self, message: BagMessage) -> Any:
         """The message's fields, as in its definition. Raises BagError where that can't be done."""
         try:
-            if self.ros1:
+            if is_ros1(message.connection):
                 return ros1_types().deserialize_ros1(message.data, message.type)
             return ros2_types().deserialize_cdr(message.data, message.type)
         except Exception as error:  # rosbags raises whatever its parsing hits
-            raise BagError(f"no {message.type}: {_say(error)}") from error
+            raise BagError(f"no {message.type}: {say(error)}") from error
 
-    def _open(self) -> list[_Reader]:
-        import rosbags.rosbag1
-        import rosbags.rosbag2
-
-        kind = rosbags.rosbag1.Reader if self.ros1 else rosbags.rosbag2.Reader
-        try:
-            return [_opened(kind(self.path))]
-        except Exception as error:  # rosbags raises whatever its parsing hits
-            if self.ros1:
-                raise BagError(
-                    f"'{self.path}' can't be read as a ROS 1 bag: {_say(error)}"
-                ) from error
-            return self._open_files(error)
-
-    def _open_files(self, reason: Exception) -> list[_Reader]:
-        """The storage files of a rosbag2 one by one, since the whole can't be opened."""
-        import rosbags.rosbag2
-
-        files = _storage_files(self.path) if self.path.is_dir() else [self.path]
-        readers: list[_Reader] = []
-        faults: list[str] = []
-        for path in files:
-            try:
-                if path == self.path and path.suffix != ".mcap":
-                    raise reason
-                readers.append(_opened(rosbags.rosbag2.Reader(path)))
-            except Exception:
-                try:
-                    if path.suffix != ".mcap":
-                        raise
-                    readers.append(self._scan(path))
-                except Exception as final:
-                    faults.append(f"'{path}': {_say(final)}")
-        if not readers:
-            details = "; ".join(faults) or f"{_say(reason)}; no .mcap or .db3 file is there"
-            raise BagError(f"'{self.path}' can't be read as a bag: {details}")
+    def _open(self) -> None:
+        files, expected = [self.path], 0
         if self.path.is_dir():
-            self.warnings.append(f"'{self.path}': read file by file, since {_say(reason)}")
-        self.warnings += faults
-        return readers
+            try:
+                files, expected = read_metadata(self.path)
+            except ValueError as error:
+                files = storage_files(self.path)
+                self.warnings.append(f"'{self.path}': read file by file, since {error}")
+        failed: list[str] = []
+        for path in files:
+            scratch = Path(tempfile.mkdtemp(dir=self._scratch.name))
+            try:
+                self._readers[path], faults = open_storage(path, scratch)
+                self._warn(path, faults)
+            except Exception as error:  # rosbags raises whatever its parsing hits
+                failed.append(say(error) if path == self.path else f"'{path}': {say(error)}")
+        if not files:
+            failed = [*self.warnings, "no .mcap or .db3 file is there"]
+        if not self._readers:
+            raise BagError(f"'{self.path}' can't be read as a bag: {'; '.join(failed)}")
+        self.warnings += failed
+        if not failed and self._held() < expected:
+            self.recover()  # an index may lead to less than there is
+        if self._held() < expected:
+            self.warnings.append(
+                f"'{self.path}': metadata.yaml says {expected} messages, {self._held()} are there"
+            )
 
-    def _scan(self, path: Path) -> DamagedMcap:
-        recovered = DamagedMcap(path)
-        self.warnings += [f"'{path}': {fault}" for fault in recovered.faults]
-        if not recovered.connections:
-            raise ValueError("; ".join(recovered.faults) or "it holds no CDR topics")
-        return recovered
+    def _held(self) -> int:
+        return sum(connection.msgcount for connection in self.connections)
 
-
-def _opened(reader: Any) -> _Reader:
-    reader.open()
-    for connection in reader.connections:
-        kinds = ((connection.topic, str), (connection.msgtype, str), (connection.msgcount, int))
-        if not all(isinstance(value, kind) for value, kind in kinds):
-            reader.close()
-            raise ValueError("its list of topics is damaged")
-    return reader  # type: ignore[no-any-return]
-
-
-def _mcap_files(reader: Any) -> list[Path]:
-    """The MCAP files that rosbags reads by their index."""
-    if isinstance(reader, DamagedMcap):
-        return []
-    path = Path(reader.path)
-    return [
-        file
-        for file in ([path] if path.is_file() else _storage_files(path))
-        if file.suffix == ".mcap"
-    ]
+    def _warn(self, path: Path, faults: Sequence[str]) -> None:
+        self.warnings += [f"'{path}': {fault}" for fault in faults]
 
 
-def _storage_files(folder: Path) -> list[Path]:
-    """In the order of their numbers: bag_2 before bag_10."""
-    files = [path for path in folder.iterdir() if path.suffix in _STORAGE_SUFFIXES]
-    return sorted(files, key=lambda path: [int(n) for n in re.findall(r"[0-9]+", path.stem)])
-
-
-def _say(error: BaseException) -> str:
-    """What went wrong, where rosbags raises errors without a message too."""
-    return (str(error) or type(error).__name__).strip().rstrip(".")
+def _from_its_start(
+    reader: _Reader, connections: Sequence[Connection], start: int | None, stop: int | None
+) -> Iterator[tuple[Connection | None, int, bytes]]:
+    """The messages of a file, and first a mark at its time: merged with others, a file is not read,
+    and none of its messages held, before its time has come."""
+    yield None, reader.start_time, b""
+    yield from reader.messages(connections, start, stop)

@@ -7,23 +7,23 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from camss_ros.data.bag import Bag, BagError, BagMessage
+from camss_ros.data.bag import Bag, BagError, BagMessage, Topic
 
 
 def read_stamps(
     bag: Bag,
-    topics: Sequence[str],
+    topics: Sequence[str | Topic],
     start: int | None = None,
     stop: int | None = None,
     on_message: Callable[[], None] = lambda: None,
 ) -> dict[str, np.ndarray]:
-    """int64 stamps, in ns, of the messages of each topic, in the order the bag yields them in.
+    """int64 stamps, in ns, of the messages of each topic by its name, as the bag yields them.
 
     `start` <= log time < `stop`, ns. Reads the bag once without decoding pixels. Damage ends up in
     `bag.warnings`; the bag then yields what is listed here, no more.
     """
     while True:
-        stamps = {topic: array("q") for topic in topics}
+        stamps = {t if isinstance(t, str) else t.name: array("q") for t in topics}
         try:
             for message in bag.messages(topics, start, stop):
                 stamps[message.topic].append(bag.stamp(message))
@@ -66,7 +66,7 @@ def match_stamps(images: np.ndarray, labels: np.ndarray, tolerance: int) -> np.n
 class MessageCursor:
     """Gets messages of one topic by number, quickly in ascending order, holding one at a time."""
 
-    def __init__(self, bag: Bag, topic: str, start: int | None, stop: int | None) -> None:
+    def __init__(self, bag: Bag, topic: str | Topic, start: int | None, stop: int | None) -> None:
         self._open = lambda: bag.messages([topic], start, stop)
         self._messages: Iterator[BagMessage] = self._open()
         self._next = 0

@@ -11,6 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rosbags.interfaces import Connection
     from rosbags.typesys.store import Typestore
 
 IMAGE = "sensor_msgs/msg/Image"
@@ -43,6 +44,13 @@ def ros1_types() -> Typestore:
     return get_typestore(Stores.ROS1_NOETIC)
 
 
+def is_ros1(connection: Connection) -> bool:
+    """Whether its messages are serialized as in ROS 1."""
+    from rosbags.interfaces import ConnectionExtRosbag1
+
+    return isinstance(connection.ext, ConnectionExtRosbag1)
+
+
 def header_stamp(data: bytes, ros1: bool) -> int | None:
     """The header stamp, in ns, of a serialized message that begins with a std_msgs/Header.
 
@@ -59,8 +67,13 @@ def header_stamp(data: bytes, ros1: bool) -> int | None:
     return (seconds * 10**9 + nanoseconds) or None
 
 
+def fits_header(stamp: int) -> bool:
+    """Whether a header can hold a stamp, in ns: its seconds have 31 bits, until 2038."""
+    return 0 <= stamp < 2**31 * 10**9
+
+
 def make_header(stamp: int, frame_id: str) -> Any:
-    """std_msgs/Header; `stamp` in ns."""
+    """std_msgs/Header; `stamp` in ns, see `fits_header`."""
     types = ros2_types().types
     seconds, nanoseconds = divmod(stamp, 10**9)
     return types["std_msgs/msg/Header"](

@@ -23,6 +23,7 @@ import numpy as np
 
 from camss_ros.data.street.light import VARIANTS, Variant
 from camss_ros.data.synthetic import FRAME_RATE, SyntheticStreet
+from camss_ros.git_lfs import is_lfs_pointer, why_unreadable
 from camss_ros.model.label_class import VOID
 
 DEFAULT_FPS = 10.0  # for image files, which have no rate of their own
@@ -146,8 +147,8 @@ class ImageFrames(FrameSource):
         for frame in self:
             return frame
         raise UnreadableInputError(
-            f"none of the {len(self._images)} image files can be read, the first is "
-            f"'{self._images[0]}'"
+            f"none of the {len(self._images)} image files can be read; the first is "
+            f"'{self._images[0]}': {why_unreadable(self._images[0], 'damaged or truncated?')}"
         )
 
     @property
@@ -176,9 +177,8 @@ class ImageFrames(FrameSource):
     def _skip(self, path: Path, what: str) -> None:
         if path not in self.skipped:  # once, however often the source is looped
             self.skipped.append(path)
-            _log.warning(
-                "skipped '%s': not a readable %s (%d skipped)", path, what, len(self.skipped)
-            )
+            reason = why_unreadable(path, f"not a readable {what}")
+            _log.warning("skipped '%s': %s (%d skipped)", path, reason, len(self.skipped))
 
 
 class SyntheticFrames(FrameSource):
@@ -235,6 +235,8 @@ def open_frames(spec: str | Path, classes: int | None = None) -> FrameSource:
             f"there is no '{spec}': expected a video file, an image, a folder of images or "
             "'synthetic', 'synthetic:dusk', 'synthetic:fog'"
         )
+    if is_lfs_pointer(path):
+        raise UnreadableInputError(f"can't open '{path}': {why_unreadable(path, '')}")
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         return VideoFrames(path)
     source = ImageFrames([path])

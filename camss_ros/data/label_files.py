@@ -11,6 +11,7 @@ from PIL import Image, UnidentifiedImageError
 
 from camss_ros.data.data_error import DataError
 from camss_ros.data.label_sets import LabelSet
+from camss_ros.git_lfs import why_unreadable
 from camss_ros.model.label_class import VOID
 
 LabelReader: TypeAlias = Callable[[Path, LabelSet], np.ndarray]
@@ -58,7 +59,8 @@ def _open(path: Path, modes: tuple[str, ...], expected: str) -> Image.Image:
     except (
         UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError
     ) as error:  # fmt: skip
-        raise DataError(f"{path} can't be read as an image: {error}") from error
+        reason = why_unreadable(path, error)
+        raise DataError(f"{path} can't be read as an image: {reason}") from error
     if image.mode not in modes:
         raise DataError(f"label {path} has pixels of mode {image.mode}: expected {expected}")
     return image

@@ -12,6 +12,7 @@ from camss_ros.data.image_files import read_image
 from camss_ros.data.label_files import LabelReader
 from camss_ros.data.label_sets import LabelSet
 from camss_ros.data.layouts import Listing
+from camss_ros.git_lfs import why_unreadable
 
 
 class LabeledImages:
@@ -49,7 +50,8 @@ class LabeledImages:
         sample = self.samples[index]
         image = read_image(sample.image)
         if image is None:
-            raise DataError(f"{sample.image} can't be read as an image")
+            reason = why_unreadable(sample.image, "it is damaged or of another format")
+            raise DataError(f"{sample.image} can't be read as an image: {reason}")
         label = self._read_label(sample.label, self._file_labels)
         if image.shape[:2] != label.shape:
             (height, width), (label_height, label_width) = image.shape[:2], label.shape

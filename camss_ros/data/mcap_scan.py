@@ -1,35 +1,36 @@
-"""Reads what is left of a damaged MCAP file, from its beginning, without its index.
+"""Reads an MCAP file from its beginning, without its index.
 
-rosbags wants a whole file: a recorder that was killed leaves one without index and footer, and one
-damaged chunk ends its reading. Format: https://mcap.dev/spec.
+rosbags wants a whole file with a whole index: a recorder that was killed leaves one without, one
+damaged chunk ends its reading, and all of an index is optional. Format: https://mcap.dev/spec.
 """
 
 from __future__ import annotations
 
 import struct
-import sys
 import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-if TYPE_CHECKING:
-    from rosbags.interfaces import Connection
+from camss_ros.data.bag_compression import zstd
 
-_MAGIC = b"\x89MCAP0\r\n"
+if TYPE_CHECKING:
+    from rosbags.interfaces import Connection, ConnectionExtRosbag1, ConnectionExtRosbag2
+
+MCAP_MAGIC = b"\x89MCAP0\r\n"
 _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _DATA_END, _FOOTER = 3, 4, 5, 6, 15, 2
 _RECORD = struct.Struct("<BQ")  # opcode, length
 _MESSAGE_HEAD = struct.Struct("<HIQQ")  # channel, sequence, log time, publish time
 _LARGEST_RECORD = 2**32  # more is a damaged length
 
 
-class DamagedMcap:
+class ScannedMcap:
     """The readable part of an MCAP file, with the interface of a reader of rosbags.
 
     Messages come in the order of the file, which is nearly that of time. Opening reads the file
-    once. `connections`: as rosbags has them, CDR only. `start_time`, `end_time`: ns, of the log,
-    the latter after the last message. `faults`: what was passed over.
+    once. `connections`: as rosbags has them, of ROS 1 and 2. `start_time`, `end_time`: ns, of the
+    log, the latter after the last message. `faults`: what was passed over.
 
     Raises ValueError where the file is no MCAP file, OSError where it can't be read.
     """
@@ -40,7 +41,7 @@ class DamagedMcap:
         self.connections: list[Connection] = []
         self.start_time, self.end_time = 2**63 - 1, 0
         with path.open("rb") as file:
-            if file.read(len(_MAGIC)) != _MAGIC:
+            if file.read(len(MCAP_MAGIC)) != MCAP_MAGIC:
                 raise ValueError("it does not begin as an MCAP file does")
         self._channels: dict[int, Connection] = {}
         counts: Counter[int] = Counter()
@@ -75,7 +76,7 @@ class DamagedMcap:
 
     def _scan(self, on_fault: Callable[[str], None]) -> Iterator[tuple[Connection, int, bytes]]:
         with self.path.open("rb") as file:
-            file.seek(len(_MAGIC))
+            file.seek(len(MCAP_MAGIC))
             schemas: dict[int, tuple[str, str, str]] = {}
             for place, opcode, content in _records(file, on_fault):
                 if opcode == _CHUNK:
@@ -95,20 +96,19 @@ class DamagedMcap:
                                 data = bytes(record[_MESSAGE_HEAD.size :])
                                 yield self._channels[channel], log_time, data
                         else:
-                            self._learn(inner_opcode, record, schemas)
+                            self._learn(inner_opcode, record, schemas, on_fault)
                 except (struct.error, UnicodeDecodeError) as error:
                     on_fault(f"the record at byte {place} is damaged: {error}")
 
     def _learn(
-        self, opcode: int, record: memoryview, schemas: dict[int, tuple[str, str, str]]
+        self,
+        opcode: int,
+        record: memoryview,
+        schemas: dict[int, tuple[str, str, str]],
+        on_fault: Callable[[str], None],
     ) -> None:
         """Take note of a schema or a channel; other records say nothing of interest."""
-        from rosbags.interfaces import (
-            Connection,
-            ConnectionExtRosbag2,
-            MessageDefinition,
-            MessageDefinitionFormat,
-        )
+        from rosbags.interfaces import Connection, MessageDefinition, MessageDefinitionFormat
 
         if opcode == _SCHEMA:
             (number,) = struct.unpack_from("<H", record)
@@ -117,27 +117,48 @@ class DamagedMcap:
             schemas[number] = (name, encoding, _string(record, place)[0])
         elif opcode == _CHANNEL:
             number, schema = struct.unpack_from("<HH", record)
+            if number in self._channels:
+                return
             topic, place = _string(record, 4)
-            encoding, _ = _string(record, place)
-            if encoding != "cdr" or number in self._channels:
+            encoding, place = _string(record, place)
+            if encoding not in ("cdr", "ros1"):
+                on_fault(f"topic {topic} is left out: its messages are encoded as '{encoding}'")
                 return
             name, definition_encoding, definition = schemas.get(schema, ("", "", ""))
             formats = {
+                "ros1msg": MessageDefinitionFormat.MSG,
                 "ros2msg": MessageDefinitionFormat.MSG,
                 "ros2idl": MessageDefinitionFormat.IDL,
+                "omgidl": MessageDefinitionFormat.IDL,
             }
             self._channels[number] = Connection(
                 id=number,
                 topic=topic,
-                msgtype=name,
+                msgtype=name if name.count("/") > 1 else name.replace("/", "/msg/"),
                 msgdef=MessageDefinition(
                     formats.get(definition_encoding, MessageDefinitionFormat.NONE), definition
                 ),
                 digest="",
                 msgcount=0,
-                ext=ConnectionExtRosbag2(serialization_format="cdr", offered_qos_profiles=[]),
+                ext=_details(encoding, _strings(record, place)),
                 owner=self,
             )
+
+
+def _details(
+    encoding: str, metadata: dict[str, str]
+) -> ConnectionExtRosbag1 | ConnectionExtRosbag2:
+    """What a channel's metadata say besides, of ROS 1 or 2."""
+    from rosbags.interfaces import ConnectionExtRosbag1, ConnectionExtRosbag2
+    from rosbags.rosbag2.metadata import parse_qos
+
+    if encoding == "ros1":
+        return ConnectionExtRosbag1(callerid=None, latching=metadata.get("latching") == "1")
+    try:
+        profiles = parse_qos(metadata.get("offered_qos_profiles", ""))
+    except Exception:  # it is no YAML of the right form; the messages are read without
+        profiles = []
+    return ConnectionExtRosbag2(serialization_format="cdr", offered_qos_profiles=profiles)
 
 
 def _records(
@@ -178,12 +199,7 @@ def _decompress(chunk: memoryview) -> memoryview:
     (length,) = struct.unpack_from("<Q", chunk, place)
     content = bytes(chunk[place + 8 : place + 8 + length])
     if compression == "zstd":
-        if sys.version_info >= (3, 14):
-            from compression import zstd
-        else:
-            from backports import zstd
-
-        content = zstd.decompress(content)
+        content = zstd().decompress(content)
     elif compression == "lz4":
         import lz4.frame
 
@@ -204,3 +220,15 @@ def _string(record: memoryview, place: int) -> tuple[str, int]:
     if end > len(record):
         raise struct.error("a string reaches beyond its record")
     return bytes(record[place + 4 : end]).decode(), end
+
+
+def _strings(record: memoryview, place: int) -> dict[str, str]:
+    """The map of strings at `place`."""
+    (length,) = struct.unpack_from("<I", record, place)
+    end = place + 4 + length
+    place += 4
+    found = {}
+    while place < end:
+        key, place = _string(record, place)
+        found[key], place = _string(record, place)
+    return found

@@ -113,13 +113,13 @@ class BagFrames:
     ) -> None:
         self.bag, self.selection, self._label_values = bag, selection, label_values
         self.faults = Faults()
-        topics = [selection.image, *([selection.labels] if selection.labels else [])]
-        for topic in topics:
-            bag.require(topic)
+        self._image_topic = bag.require(selection.image)
+        self._label_topic = bag.require(selection.labels) if selection.labels else None
         self._span = selection.span(bag)
+        topics = [topic for topic in (self._image_topic, self._label_topic) if topic]
         stamps = read_stamps(bag, topics, *self._span, on_message)
         self._images = stamps[selection.image]
-        self._labels = stamps[topics[-1]][: len(stamps[topics[-1]]) if selection.labels else 0]
+        self._labels = stamps[selection.labels] if selection.labels else np.array([], np.int64)
         self._matched = match_stamps(self._images, self._labels, round(selection.tolerance * 1e9))
         taken = self._images[:: selection.every]
         self.expected = len(taken)
@@ -146,32 +146,12 @@ class BagFrames:
     def __iter__(self) -> Iterator[BagFrame]:
         """Undecodable images are passed over, and undecodable labels left out; see `faults`."""
         self.faults = Faults()
-        topic = self.selection.image
-        if self.selection.labels is None:
-            yield from self._frames(topic, None)
-            return
-        with self.bag.again() as second:
-            yield from self._frames(
-                topic, MessageCursor(second, self.selection.labels, *self._span)
-            )
-
-    def messages(self) -> Iterator[tuple[int, int, BagMessage]]:
-        """Number within the span, stamp in ns and message of every selected image."""
-        topic = self.selection.image
-        messages = self.bag.messages([topic], *self._span)
-        for number in range(len(self._images)):
-            message = next(messages, None)
-            if message is None:
-                raise BagError(f"message {number} of {topic} is gone since the bag was first read")
-            if number % self.selection.every == 0:
-                yield number, int(self._images[number]), message
-
-    def _frames(self, topic: str, labels: MessageCursor | None) -> Iterator[BagFrame]:
+        labels = self._label_topic and MessageCursor(self.bag, self._label_topic, *self._span)
         for number, stamp, message in self.messages():
             try:
                 image = decode_image(self.bag, message)
             except (BagError, ImageRejectedError) as error:
-                self.faults.add(topic, number, stamp, _reason(error), str(error))
+                self.faults.add(message.topic, number, stamp, _reason(error), str(error))
                 continue
             label = label_stamp = None
             if labels is not None and self._matched[number] >= 0:
@@ -180,6 +160,19 @@ class BagFrames:
             yield BagFrame(
                 image, self.name(number), stamp, label, None if label is None else label_stamp
             )
+
+    def messages(self) -> Iterator[tuple[int, int, BagMessage]]:
+        """Number within the span, stamp in ns and message of every selected image."""
+        messages = self.bag.messages([self._image_topic], *self._span)
+        for number in range(len(self._images)):
+            message = next(messages, None)
+            if message is None:
+                raise BagError(
+                    f"message {number} of {self._image_topic.name} is gone since the bag was first "
+                    "read"
+                )
+            if number % self.selection.every == 0:
+                yield number, int(self._images[number]), message
 
     def _label(
         self, labels: MessageCursor, number: int, stamp: int, image: np.ndarray

@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from camss_ros.data.bag import BagError
+from camss_ros.data.bag_storage import storage_files, storage_kind, storage_stem
 from camss_ros.evaluation.bag_run import BagTask, NetworkChoice, run_bag
 from camss_ros.inference.segmenter import Segmenter
-
-_SUFFIXES = (".mcap", ".db3", ".bag")
 
 
 def find_bags(paths: Sequence[Path]) -> list[Path]:
@@ -53,7 +52,7 @@ def is_bag(path: Path) -> bool:
         return True
     if (path / "metadata.yaml").exists():
         return True
-    stems = [p.stem for p in path.iterdir() if p.suffix in (".mcap", ".db3")]
+    stems = [storage_stem(file) for file in storage_files(path)]
     if len(stems) <= 1:
         return bool(stems) and not any(p.is_dir() for p in path.iterdir())
     parts = [stem.rpartition("_") for stem in stems]
@@ -64,7 +63,7 @@ def is_bag(path: Path) -> bool:
 def bag_names(bags: Sequence[Path]) -> list[str]:
     """A folder name for each bag: its own, with a part of the hash of its path where another bag
     has the same."""
-    names = [bag.stem if bag.is_file() else bag.name for bag in map(Path.resolve, bags)]
+    names = [storage_stem(bag) if bag.is_file() else bag.name for bag in map(Path.resolve, bags)]
     often = Counter(names)
     return [
         name if often[name] == 1 else f"{name}-{_hash(bag)}"
@@ -200,7 +199,7 @@ def _search(path: Path) -> Iterator[Path]:
         yield path
         return
     for inside in sorted(path.iterdir()):
-        if inside.is_dir() or inside.suffix in _SUFFIXES:
+        if inside.is_dir() or storage_kind(inside):
             yield from _search(inside)
 
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import cv2
 
 from camss_ros.data.bag import Bag, BagError, BagMessage
-from camss_ros.data.bag_types import IMAGE, LABEL_INFO, ros2_types
+from camss_ros.data.bag_types import IMAGE, LABEL_INFO, fits_header, is_ros1, ros2_types
 from camss_ros.data.bag_writer import BagWriter, image_message, label_info_message
 from camss_ros.evaluation.bag_frames import BagSelection
 from camss_ros.model.label_class import LabelClass
 
 if TYPE_CHECKING:
-    from rosbags.interfaces import Connection
+    from rosbags.interfaces import Connection, MessageDefinition
     from rosbags.typesys.store import Typestore
 
 
@@ -43,6 +43,7 @@ def write_masks_bag(
     """
     notes: list[str] = []
     by_image = {selection.image: (selection, mask_of) for selection, mask_of in cameras}
+    images = [(topic.name, topic.type) for topic in map(bag.require, by_image)]
     mask_names = {image: mask_topic(image) for image in by_image}
     if len(set(mask_names.values())) < len(mask_names):
         raise BagError(
@@ -52,7 +53,7 @@ def write_masks_bag(
     info_names = [_segmentation(image) + "/label_info" for image in by_image]
     replaced = {*mask_names.values(), *info_names}
     start, stop = cameras[0][0].span(bag)
-    ros1 = _Ros1Types(bag) if bag.ros1 else None
+    ros1 = _Ros1Types()
     with BagWriter(path) as writer:
         topics: dict[tuple[str, str], Connection] = {}
         for connection in bag.connections:
@@ -63,10 +64,11 @@ def write_masks_bag(
                 continue
             else:
                 try:
-                    definition, digest = (
-                        ros1.definition(connection) if ros1 else _definition(connection)
-                    )
-                    qos = [] if ros1 else connection.ext.offered_qos_profiles  # type: ignore[union-attr]
+                    if is_ros1(connection):
+                        (definition, digest), qos = ros1.definition(connection), []
+                    else:
+                        definition, digest = _definition(connection)
+                        qos = connection.ext.offered_qos_profiles  # type: ignore[union-attr]
                     topics[key] = writer.add_raw_topic(*key, definition, digest, qos)
                     continue
                 except Exception as error:  # rosbags raises whatever its parsing hits
@@ -80,18 +82,19 @@ def write_masks_bag(
         try:
             for message in bag.messages(None, start, stop):
                 if first:
-                    names = label_info_message(classes, message.log_time, "")
+                    stamp = message.log_time if fits_header(message.log_time) else 0
+                    names = label_info_message(classes, stamp, "")
                     for info in infos:
                         writer.write(info, names, message.log_time)
                     first = False
                 topic = topics.get((message.topic, message.type))
                 if topic is not None:
                     try:
-                        data = ros1.to_cdr(message) if ros1 else message.data
+                        data = ros1.to_cdr(message) if is_ros1(message.connection) else message.data
                         writer.write_raw(topic, data, message.log_time)
                     except BagError as error:
                         notes.append(f"a message of {message.topic} is left out: {error}")
-                if message.topic in by_image:
+                if (message.topic, message.type) in images:
                     selection, mask_of = by_image[message.topic]
                     number = numbers[message.topic]
                     mask = mask_of(number)
@@ -133,15 +136,19 @@ def _definition(connection: Connection) -> tuple[str, str]:
         if kind not in known.fielddefs:
             raise BagError(f"the bag has no definition of {kind}")
         return known.generate_msgdef(kind, ros_version=2)[0], known.hash_rihs01(kind)
-    return connection.msgdef.data, _parsed(connection.msgdef.data, kind).hash_rihs01(kind)
+    return connection.msgdef.data, _parsed(connection.msgdef, kind).hash_rihs01(kind)
 
 
-def _parsed(definition: str, kind: str) -> Typestore:
-    """The types of a definition in the format of .msg files."""
-    from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+def _parsed(definition: MessageDefinition, kind: str) -> Typestore:
+    """The types of a definition in the format of .msg or .idl files."""
+    from rosbags.interfaces import MessageDefinitionFormat
+    from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 
     store = get_typestore(Stores.EMPTY)
-    store.register(get_types_from_msg(definition, kind))
+    if definition.format == MessageDefinitionFormat.IDL:
+        store.register(get_types_from_idl(definition.data))
+    else:
+        store.register(get_types_from_msg(definition.data, kind))
     return store
 
 
@@ -152,9 +159,8 @@ class _Ros1Types:
     own definition along.
     """
 
-    def __init__(self, bag: Bag) -> None:
+    def __init__(self) -> None:
         self._stores: dict[str, Typestore] = {}
-        self._bag = bag
 
     def definition(self, connection: Connection) -> tuple[str, str]:
         """Text and RIHS01 hash; raises BagError where the type is another in ROS 2."""

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from camss_ros.git_lfs import why_unreadable
 from camss_ros.model.camseg import CamSeg, CamSegConfig, ConcatTransformerConfig, DenoiserConfig
 from camss_ros.model.checkpoint import ModelError
 from camss_ros.model.image_autoencoder import ImageAutoencoderConfig, PaletteAutoencoder
@@ -161,7 +162,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(str(path))
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path} cannot be read: {error}") from error
+        raise ModelError(f"{path} cannot be read: {why_unreadable(path, error)}") from error
 
 
 def _autoencoder(model: CamSeg) -> PaletteAutoencoder:

@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from camss_ros.git_lfs import is_lfs_pointer, why_unreadable
 from camss_ros.model.autoencoder import MaskAutoencoderConfig
 from camss_ros.model.camseg import CamSeg, CamSegConfig
 from camss_ros.model.strict_decode import decode
@@ -97,7 +98,8 @@ def load_network(model: str | Path) -> CamSeg | Twin:
     try:
         state = load_file(str(directory / WEIGHTS_FILE))
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"{directory / WEIGHTS_FILE} cannot be read: {error}") from error
+        path = directory / WEIGHTS_FILE
+        raise ModelError(f"{path} cannot be read: {why_unreadable(path, error)}") from error
     with torch.device("meta"):
         network = Twin(config) if isinstance(config, TwinConfig) else CamSeg(config)
     expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
@@ -113,6 +115,9 @@ def find_model(model: str | Path) -> Path:
     for place in places:
         if (place / CONFIG_FILE).is_file():
             return place
+    for path in (places[0], places[0] / WEIGHTS_FILE):
+        if is_lfs_pointer(path):
+            raise ModelError(f"{path} cannot be read: {why_unreadable(path, '')}")
     looked = [f"the directory {places[0].absolute()}", f"the bundled models in {BUNDLED}"]
     name = str(model)
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
@@ -152,7 +157,7 @@ def read_config(path: Path) -> CamSegConfig | TwinConfig:
         kind = TwinConfig if isinstance(values, dict) and "decoder" in values else CamSegConfig
         return decode(kind, values, "")
     except (OSError, ValueError, TypeError) as error:
-        raise ModelError(f"{path}: {error}") from error
+        raise ModelError(f"{path}: {why_unreadable(path, error)}") from error
 
 
 def check_shapes(

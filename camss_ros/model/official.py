@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from camss_ros.git_lfs import why_unreadable
 from camss_ros.model.camseg import (
     CamSeg,
     CamSegConfig,
@@ -132,7 +133,8 @@ def _unpickle(path: Path) -> dict[str, Any]:
                 path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
             )
     except Exception as error:  # the unpickler raises whatever the bytes lead it to
-        raise ModelError(f"{path} cannot be read as a PyTorch checkpoint: {error}") from error
+        reason = why_unreadable(path, error)
+        raise ModelError(f"{path} cannot be read as a PyTorch checkpoint: {reason}") from error
     if not isinstance(content, dict):
         raise ModelError(f"{path} holds a {type(content).__name__} instead of a dictionary")
     return content

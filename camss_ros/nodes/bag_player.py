@@ -19,7 +19,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from camss_ros.data.bag import Bag, BagError, BagMessage
-from camss_ros.data.bag_types import IMAGE
+from camss_ros.data.bag_types import IMAGE, fits_header
 from camss_ros.data.recording import Counts
 from camss_ros.nodes.deferred_signals import DeferredSignals
 from camss_ros.nodes.segmenter_listener import (
@@ -162,7 +162,9 @@ class _Player(SegmenterListener):
         last = 0
         for number, stamp, message in frames.messages():
             try:
-                image = _message(frames.bag, message, stamp)
+                image = ros_message(frames.bag, message, stamp)
+                if self._clock is not None:
+                    _check_time(message.log_time)
             except BagError as error:
                 skipped.append(f"{message.topic}, message {number}: {error}")
                 continue
@@ -179,6 +181,9 @@ class _Player(SegmenterListener):
             self._recorder.on_sent(number, stamp, time.monotonic_ns())
             self._images.publish(image)
             on_frame()
+        if first is None:
+            reasons = "".join(f"\n  {reason}" for reason in skipped[:3])
+            raise BagError(f"'{frames.bag.path}': not one image can be sent{reasons}")
         ended = time.monotonic()
         while not self.settled(
             ended, self._recorder.masks, self.counts.segmented - before.segmented
@@ -189,7 +194,7 @@ class _Player(SegmenterListener):
             getattr(after, name) - getattr(before, name)
             for name in ("received", "segmented", "dropped", "rejected", "failed")
         ))  # fmt: skip
-        span = (last - (first or 0)) / 1e9
+        span = (last - first) / 1e9
         return Played(counts, skipped, span / max(ended - begun, 1e-9), self.status)
 
     def on_mask(self, message: Image) -> None:
@@ -213,7 +218,9 @@ class _Player(SegmenterListener):
                 return
 
 
-def _message(bag: Bag, message: BagMessage, stamp: int) -> Image | CompressedImage:
+def ros_message(bag: Bag, message: BagMessage, stamp: int) -> Image | CompressedImage:
+    """An image of the bag for rclpy, with `stamp` in ns. Raises BagError where there is none."""
+    _check_time(stamp)
     content = bag.decode(message)
     header = Header(stamp=_time(stamp), frame_id=content.header.frame_id)
     data = array.array("B")  # rclpy checks bytes one by one, an array it takes as it is
@@ -224,6 +231,11 @@ def _message(bag: Bag, message: BagMessage, stamp: int) -> Image | CompressedIma
             is_bigendian=content.is_bigendian, step=content.step, data=data,
         )  # fmt: skip
     return CompressedImage(header=header, format=content.format, data=data)
+
+
+def _check_time(nanoseconds: int) -> None:
+    if not fits_header(nanoseconds):
+        raise BagError(f"times of ROS messages end in 2038, before {nanoseconds} ns")
 
 
 def _time(nanoseconds: int) -> Time:

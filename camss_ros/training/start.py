@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from camss_ros.data.data_error import DataError
+from camss_ros.git_lfs import why_unreadable
 from camss_ros.model.autoencoder import MaskAutoencoder
 from camss_ros.model.backbone import FusedTokenizer
 from camss_ros.model.camseg import CamSeg, CamSegConfig
@@ -132,7 +133,8 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
-        raise ModelError(f"{path} can't be read as a PyTorch checkpoint: {error}") from error
+        reason = why_unreadable(path, error)
+        raise ModelError(f"{path} can't be read as a PyTorch checkpoint: {reason}") from error
     if not isinstance(content, dict):
         raise ModelError(f"{path} holds no weights")
     return content
