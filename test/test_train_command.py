@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from camss_ros.cli import app
 from camss_ros.data.augmentation import PAPER
+from camss_ros.data.label_sets import load_label_set
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.model.autoencoder import MaskAutoencoder, MaskAutoencoderConfig
 from camss_ros.model.camseg import CamSeg
@@ -185,6 +186,18 @@ def test_a_run_ends_when_its_time_is_over_and_does_not_begin_anew(root, autoenco
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == steps
     zero = segmenter_arguments(root, tmp_path / "o", autoencoder, "loop.minutes=0")
     assert "minutes must be above 0" in failure(zero)
+
+
+def test_the_recipe_for_three_data_sets_can_be_read():
+    config = load_config(SegmenterConfig, CONFIGS / "camss_tiny_street.yaml")
+    assert [source.root for source in config.data.sources] == [
+        "cityscapes256",
+        "camvid",
+        "idd_lite",
+    ]
+    assert sum(source.share for source in config.data.sources) == pytest.approx(1)
+    known = {one.name for one in load_label_set(config.data.label_set).classes}
+    assert set(config.data.focus_classes) <= known
 
 
 def test_the_official_recipe_runs_at_a_small_size(tmp_path):
