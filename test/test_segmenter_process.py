@@ -236,6 +236,33 @@ def test_a_bad_parameter_at_start_ends_it_with_the_reason(
     assert "Traceback" not in process.log
 
 
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["-r", "image:=bad topic"], "such as -r image:="),
+        (["-r", "__ns:=bad-namespace"], "such as -r image:="),
+        (["--params-file", "nowhere.yaml"], "ros__parameters"),
+        (["--params-file", "broken.yaml"], "ros__parameters"),
+        (["-p", "steps=2"], "such as -p steps:=2"),
+        (["--remapp", "a:=b"], "unknown ROS arguments"),
+    ],
+)
+def test_a_bad_ros_argument_ends_it_with_the_reason(
+    spawn: Callable[..., Process],
+    arguments: list[str],
+    reason: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("broken.yaml").write_text("segmenter: [ros__parameters")
+    process = spawn(*arguments)
+    assert process.process.wait(TIMEOUT) == 1
+    process.wait_for_log(reason)
+    assert arguments[1] in process.log
+    assert "Traceback" not in process.log
+
+
 def test_a_model_that_is_not_there_is_named(spawn: Callable[..., Process], tmp_path: Path) -> None:
     process = spawn(model=tmp_path / "nowhere")
     process.wait_for_log("nowhere")

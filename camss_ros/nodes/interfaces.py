@@ -105,7 +105,8 @@ PUBLISHED = (
     Endpoint(
         "segmentation/label_info",
         "vision_msgs/msg/LabelInfo",
-        "At activation, before the first mask, and after `~/reload_model`: names of the class ids.",
+        "At activation, before the first mask, after `~/reload_model`, and when the threshold has "
+        "changed: names of the class ids, and `ignore_below_confidence` as the threshold.",
         "latched",
         needs="vision_msgs",
     ),

@@ -118,7 +118,8 @@ class Outputs:
         """Latched: whoever subscribes later learns the names before the first mask."""
         if "label_info" in self._publishers:
             header = Header(stamp=self._node.get_clock().now().to_msg())
-            message = label_info_message(mapping.classes, header)
+            threshold = self._parameters["ignore_below_confidence"]
+            message = label_info_message(mapping.classes, header, threshold)
             self._publishers["label_info"].publish(message)
 
     def output_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
