@@ -318,13 +318,6 @@ def test_the_demo_ends_when_a_part_of_it_fails() -> None:
     assert at_exit(entities, found["segmenter"], 1) == []
 
 
-def test_rviz_shows_the_topics_of_its_namespace() -> None:
-    config = yaml.safe_load((LAUNCH.parent / "config" / "segmentation.rviz").read_text())
-    topics = [d["Topic"]["Value"] for d in config["Visualization Manager"]["Displays"]]
-    assert topics
-    assert not [topic for topic in topics if topic.startswith("/")]
-
-
 @pytest.mark.usefixtures("recorded")
 @pytest.mark.parametrize(
     ("name", "argument", "value"),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from ros_peer import TIMEOUT, RosPeer, rgb_image, wait_until
 from segmenter_process import HEIGHT, WIDTH, Camera, Process, at_the_front, end_limit
@@ -162,6 +163,25 @@ def test_the_overlay_shows_the_class_colours(camera: Camera) -> None:
     picture = wait_until(overlay, "an overlay")
     assert (picture.encoding, picture.height, picture.width) == ("rgb8", HEIGHT, WIDTH)
     assert picture.step == 3 * WIDTH
+
+
+def test_the_mask_is_there_in_its_colours(camera: Camera, tiny_model: CamSeg) -> None:
+    camera.peer.listen(Image, "segmentation/mask_color")
+    pictures = camera.peer.received["segmentation/mask_color"]
+    mask = camera.segment(camera.next_image())
+
+    def picture_of_mask() -> Image | None:
+        nonlocal mask
+        if not pictures:
+            mask = camera.segment(camera.next_image())
+        return next((p for p in pictures if p.header == mask.header), None)
+
+    picture = wait_until(picture_of_mask, "the mask in colours")
+    assert (picture.encoding, picture.step) == ("rgb8", 3 * WIDTH)
+    labels = np.frombuffer(mask.data, np.uint8)
+    pixels = np.frombuffer(picture.data, np.uint8).reshape(-1, 3)
+    for label_class in tiny_model.config.label_set:
+        assert (pixels[labels == label_class.id] == label_class.color).all()
 
 
 def test_the_size_in_the_network_is_that_of_the_parameter(camera: Camera) -> None:

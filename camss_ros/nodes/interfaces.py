@@ -97,6 +97,12 @@ PUBLISHED = (
         "output_qos",
     ),
     Endpoint(
+        "segmentation/mask_color",
+        "sensor_msgs/msg/Image",
+        "Every image while somebody listens: rgb8, the mask in the colours of its classes.",
+        "output_qos",
+    ),
+    Endpoint(
         "segmentation/camera_info",
         "sensor_msgs/msg/CameraInfo",
         "Every image once a `camera_info` has come: the calibration scaled to the mask.",

@@ -2,7 +2,8 @@
 
 Subscribes (relative names): `image` (sensor_msgs/Image; `image/compressed` with
 `image_transport: compressed`) and `camera_info`. Publishes below `segmentation/`: `mask`,
-`confidence`, `uncertainty`, `overlay`, `camera_info`, `label_info`, `status`; and `/diagnostics`.
+`confidence`, `uncertainty`, `overlay`, `mask_color`, `camera_info`, `label_info`, `status`; and
+`/diagnostics`.
 With `cameras: [front, left]` all but the last are there for each, below `front/` and `left/`.
 Services: `~/set_enabled` (std_srvs/SetBool), `~/reload_model` (std_srvs/Trigger).
 """
@@ -494,8 +495,7 @@ class SegmenterNode(GivenParameters, LifecycleNode):
             warm_start=result.warm, network_height=network_height, network_width=network_width,
             **self._setting(), **stages, **own,
         )  # fmt: skip
-        if outputs.is_heard("overlay"):
-            outputs.publish_overlay(frame.image, labels, model.mapping, header)
+        outputs.publish_pictures(frame.image, labels, model.mapping, header)
         return from_arrival
 
     # --- Reports --------------------------------------------------------------------------------
