@@ -34,6 +34,7 @@ from camss_ros.nodes.demo_environment import large_images
 from camss_ros.nodes.interfaces import PUBLISHED
 from camss_ros.nodes.launch_segmenter import (
     end_with,
+    full_namespace,
     segmenter,
     segmenter_arguments,
     typed_value,
@@ -75,9 +76,8 @@ def _evaluation(context: LaunchContext) -> list:
     if Path(output).exists():
         raise ValueError(f"output:={output} exists already: expected the name of a new folder")
     typed_value(context, "rate", float)
-    namespace = LaunchConfiguration("namespace").perform(context).strip("/")
-    prefix = f"/{namespace}" if namespace else ""
-    topics = {endpoint.resolved(namespace=prefix): endpoint.qos for endpoint in PUBLISHED}
+    namespace = full_namespace(context)
+    topics = {endpoint.resolved(namespace=namespace): endpoint.qos for endpoint in PUBLISHED}
     # `default` is reliable and keeps ten: nothing is lost on the way to the recorder.
     parameters = {"output_qos": "default", "warn_no_image": WARN_NO_IMAGE}
     node = segmenter(context, parameters=parameters)

@@ -80,9 +80,18 @@ def arguments(name: str) -> dict[str, Any]:
     return {e.args[0]: e for e in description(name) if e.kind == "DeclareLaunchArgument"}
 
 
+class Context(dict[str, str]):
+    """The values of the launch arguments, and the namespace that an including file has pushed."""
+
+    @property
+    def launch_configurations(self) -> Context:
+        return self
+
+
 def run(name: str, **given: str) -> list[Any]:
     """What the file starts with these arguments."""
-    context = {n: getattr(a, "default_value", "") for n, a in arguments(name).items()} | given
+    context = Context({n: getattr(a, "default_value", "") for n, a in arguments(name).items()})
+    context.update(given)
     entities: list[Any] = []
     for entity in description(name):
         if entity.kind == "OpaqueFunction":
@@ -137,6 +146,24 @@ def test_only_given_arguments_override_the_file() -> None:
     assert dict(node.remappings)["image/compressed"] == ["", "image", "/compressed"]
     assert node.respawn == "respawn"
     assert arguments("segment.launch.py")["respawn"].default_value == "false"
+
+
+@pytest.mark.usefixtures("recorded")
+@pytest.mark.parametrize(
+    ("namespaces", "logger"),
+    [
+        ({}, "segmenter"),
+        ({"namespace": "front"}, "front.segmenter"),
+        ({"namespace": "/robot1/front/"}, "robot1.front.segmenter"),
+        ({"namespace": "front", "ros_namespace": "/robot1"}, "robot1.front.segmenter"),
+        ({"ros_namespace": "/robot1"}, "robot1.segmenter"),
+        ({"namespace": "/front", "ros_namespace": "/robot1"}, "front.segmenter"),
+    ],
+)
+def test_the_log_level_is_that_of_the_node_alone(namespaces: dict[str, str], logger: str) -> None:
+    (node,) = nodes(run("segment.launch.py", log_level="debug", **namespaces))
+    option, (prefix, level) = node.ros_arguments
+    assert (option, prefix, level) == ("--log-level", f"{logger}:=", "log_level")
 
 
 @pytest.mark.usefixtures("recorded")

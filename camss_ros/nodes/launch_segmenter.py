@@ -30,6 +30,7 @@ PARAMETERS = (
     "mask_format",
     "label_set",
 )
+NAME = "segmenter"
 # s, before a node that has ended is started again
 RESPAWN_DELAY = 2.0
 
@@ -88,6 +89,7 @@ def segmenter(
     configures and activates itself. Raises ValueError for an argument of a wrong type.
     """
     typed_value(context, "respawn", bool)
+    logger = f"{full_namespace(context)}/{NAME}"[1:].replace("/", ".")
     types = {name: type(_SPECS[name].default) for name in PARAMETERS} | {"use_sim_time": bool}
     # Only the arguments that were given override the file.
     given: dict[str, Any] = dict(parameters) | {
@@ -108,15 +110,25 @@ def segmenter(
     return LifecycleNode(
         package="camss_ros",
         executable="segmenter",
-        name="segmenter",
+        name=NAME,
         namespace=LaunchConfiguration("namespace"),
         output="screen",
         parameters=[LaunchConfiguration("params_file"), *([given] if given else [])],
         remappings=remappings,
-        ros_arguments=["--log-level", LaunchConfiguration("log_level")],
+        # Of the node alone: rcl's own lines would drown it.
+        ros_arguments=["--log-level", [f"{logger}:=", LaunchConfiguration("log_level")]],
         respawn=LaunchConfiguration("respawn"),
         respawn_delay=RESPAWN_DELAY,
     )
+
+
+def full_namespace(context: Any) -> str:
+    """The namespace of the segmenter, such as "/front", empty for the root; within the one that an
+    including launch file has pushed."""
+    namespace = LaunchConfiguration("namespace").perform(context)
+    if not namespace.startswith("/"):
+        namespace = f"{context.launch_configurations.get('ros_namespace', '')}/{namespace}"
+    return "".join(f"/{name}" for name in namespace.split("/") if name)
 
 
 def parameter_value(context: Any, name: str, kind: type) -> ParameterValue:
