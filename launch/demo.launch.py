@@ -5,21 +5,27 @@
 Without a video it is the synthetic street. `make demo` is the same without a ROS installation.
 """
 
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
-from launch.conditions import IfCondition
+from __future__ import annotations
+
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 from camss_ros.nodes.demo_environment import large_images
-from camss_ros.nodes.launch_segmenter import segmenter, segmenter_arguments
-from launch import LaunchDescription
+from camss_ros.nodes.launch_segmenter import (
+    end_with,
+    parameter_value,
+    segmenter,
+    segmenter_arguments,
+    typed_value,
+)
+from launch import LaunchContext, LaunchDescription
 
 
 def generate_launch_description() -> LaunchDescription:
     """The launch arguments, the camera, the segmenter and RViz."""
-    config = PathJoinSubstitution([FindPackageShare("camss_ros"), "config", "segmentation.rviz"])
     return LaunchDescription(
         [
             DeclareLaunchArgument(
@@ -38,32 +44,52 @@ def generate_launch_description() -> LaunchDescription:
             ),
             *segmenter_arguments(),
             *(SetEnvironmentVariable(name, value) for name, value in large_images().items()),
-            OpaqueFunction(function=lambda context: [segmenter(context)]),
-            Node(
-                package="camss_ros",
-                executable="video_publisher",
-                name="video_publisher",
-                namespace=LaunchConfiguration("namespace"),
-                output="screen",
-                parameters=[
-                    {
-                        "path": ParameterValue(LaunchConfiguration("path"), value_type=str),
-                        "rate": ParameterValue(LaunchConfiguration("rate"), value_type=float),
-                        "loop": ParameterValue(LaunchConfiguration("loop"), value_type=bool),
-                        "wait_for_subscriber": True,
-                    }
-                ],
-                remappings=[
-                    ("image", LaunchConfiguration("image")),
-                    ("camera_info", LaunchConfiguration("camera_info")),
-                ],
-            ),
-            Node(
-                package="rviz2",
-                executable="rviz2",
-                namespace=LaunchConfiguration("namespace"),
-                arguments=["--display-config", config],
-                condition=IfCondition(LaunchConfiguration("rviz")),
-            ),
+            OpaqueFunction(function=_demo),
         ]
     )
+
+
+def _demo(context: LaunchContext) -> list:
+    # The same names for whoever publishes and whoever shows it.
+    topics = [(name, LaunchConfiguration(name)) for name in ("image", "camera_info")]
+    kinds = {"path": str, "rate": float, "loop": bool}
+    camera = Node(
+        package="camss_ros",
+        executable="video_publisher",
+        name="video_publisher",
+        namespace=LaunchConfiguration("namespace"),
+        output="screen",
+        parameters=[
+            {name: parameter_value(context, name, kind) for name, kind in kinds.items()}
+            | {"wait_for_subscriber": True}
+        ],
+        remappings=topics,
+    )
+    node = segmenter(context)
+    respawns = typed_value(context, "respawn", bool)
+    return [
+        end_with(camera, "video_publisher", only_failed=True),
+        *([] if respawns else [end_with(node, "the segmenter")]),
+        node,
+        camera,
+        *_rviz(context, topics),
+    ]
+
+
+def _rviz(context: LaunchContext, topics: list) -> list:
+    if not typed_value(context, "rviz", bool):
+        return []
+    try:
+        get_package_prefix("rviz2")
+    except PackageNotFoundError:
+        return [LogInfo(msg="rviz2 is not installed: the demo goes on without a display")]
+    config = PathJoinSubstitution([FindPackageShare("camss_ros"), "config", "segmentation.rviz"])
+    return [
+        Node(
+            package="rviz2",
+            executable="rviz2",
+            namespace=LaunchConfiguration("namespace"),
+            arguments=["--display-config", config],
+            remappings=topics,
+        )
+    ]

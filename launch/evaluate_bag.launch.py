@@ -3,13 +3,17 @@
     ros2 launch camss_ros evaluate_bag.launch.py bag:=drive image:=/camera/image_raw \\
         output:=drive_masks
 
-The bag starts when the segmenter is active and all of it ends with the bag. `camss-ros replay`
-scores besides, and `camss-ros evaluate-bag` segments every image, whatever time it takes.
+The bag starts when the segmenter is active and all of it ends with the bag, or with an error as
+soon as one of the three has failed. `camss-ros replay` scores besides, and `camss-ros evaluate-bag`
+segments every image, whatever time it takes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
 
 from launch.actions import (
     DeclareLaunchArgument,
@@ -17,22 +21,34 @@ from launch.actions import (
     ExecuteProcess,
     OpaqueFunction,
     RegisterEventHandler,
+    SetEnvironmentVariable,
     TimerAction,
 )
-from launch.event_handlers import OnProcessExit
+from launch.event_handlers import OnProcessExit, OnShutdown
 from launch.events import Shutdown
 from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.event_handlers import OnStateTransition
 
+from camss_ros.nodes.demo_environment import large_images
 from camss_ros.nodes.interfaces import PUBLISHED
-from camss_ros.nodes.launch_segmenter import segmenter, segmenter_arguments
+from camss_ros.nodes.launch_segmenter import (
+    end_with,
+    full_namespace,
+    segmenter,
+    segmenter_arguments,
+    typed_value,
+)
 from launch import Action, LaunchContext, LaunchDescription
 
 # s, in which the bag's publishers and their subscribers find each other
 DISCOVERY_TIME = 3.0
 # s, for the last image
 DRAIN_TIME = 5.0
+# s; before and after the bag, images are not missing
+WARN_NO_IMAGE = 2 * max(DISCOVERY_TIME, DRAIN_TIME)
+# messages that wait for a recorder that is busy; its own 10 are a third of a second
+QUEUE = 1000
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -47,44 +63,81 @@ def generate_launch_description() -> LaunchDescription:
                 "rate", default_value="1.0", description="Times the pace of the recording."
             ),
             *segmenter_arguments({"use_sim_time": "true"}),
+            *(SetEnvironmentVariable(name, value) for name, value in large_images().items()),
             OpaqueFunction(function=_evaluation),
         ]
     )
 
 
 def _evaluation(context: LaunchContext) -> list:
-    namespace = LaunchConfiguration("namespace").perform(context).strip("/")
-    prefix = f"/{namespace}" if namespace else ""
-    topics = [endpoint.resolved(namespace=prefix) for endpoint in PUBLISHED]
-    node = segmenter(context)
+    bag, output = (LaunchConfiguration(n).perform(context) for n in ("bag", "output"))
+    if not Path(bag).exists():
+        raise ValueError(f"bag:={bag}: there is no such file or folder")
+    if Path(output).exists():
+        raise ValueError(f"output:={output} exists already: expected the name of a new folder")
+    typed_value(context, "rate", float)
+    namespace = full_namespace(context)
+    topics = {endpoint.resolved(namespace=namespace): endpoint.qos for endpoint in PUBLISHED}
+    # `default` is reliable and keeps ten: nothing is lost on the way to the recorder.
+    parameters = {"output_qos": "default", "warn_no_image": WARN_NO_IMAGE}
+    node = segmenter(context, parameters=parameters)
+    overrides = _recorder_qos([name for name, qos in topics.items() if qos == "output_qos"])
     recorder = ExecuteProcess(
         # Not ignored: a topic whose type comes with the first message.
-        cmd=["ros2", "bag", "record", "--output", LaunchConfiguration("output"), *topics],
+        cmd=[
+            *("ros2", "bag", "record", "--output", output),
+            *("--qos-profile-overrides-path", overrides.name, *topics),
+        ],
         output="screen",
     )
     player = ExecuteProcess(
         cmd=[
-            *("ros2", "bag", "play", LaunchConfiguration("bag"), "--clock"),
+            *("ros2", "bag", "play", bag, "--clock"),
             *("--rate", LaunchConfiguration("rate"), "--delay", str(DISCOVERY_TIME)),
             "--disable-keyboard-controls",
         ],
         output="screen",
     )
-    bag_ended = TimerAction(
-        period=DRAIN_TIME, actions=[EmitEvent(event=Shutdown(reason="the bag has ended"))]
-    )
-    node_ended = EmitEvent(event=Shutdown(reason="the segmenter has ended"))
     return [
         RegisterEventHandler(
             OnStateTransition(target_lifecycle_node=node, goal_state="active", entities=[player])
         ),
-        RegisterEventHandler(OnProcessExit(target_action=player, on_exit=_first(bag_ended))),
-        RegisterEventHandler(OnProcessExit(target_action=node, on_exit=_first(node_ended))),
+        RegisterEventHandler(
+            OnStateTransition(
+                target_lifecycle_node=node,
+                start_state="configuring",
+                goal_state="unconfigured",
+                entities=[OpaqueFunction(function=_fail)],
+            )
+        ),
+        end_with(recorder, "the recorder"),
+        end_with(node, "the segmenter"),
+        end_with(player, "the player", only_failed=True),
+        RegisterEventHandler(OnProcessExit(target_action=player, on_exit=_drain)),
+        RegisterEventHandler(OnShutdown(on_shutdown=lambda event, context: overrides.close())),
         recorder,
         node,
     ]
 
 
-def _first(action: Action) -> Callable[[ProcessExited, LaunchContext], Action | None]:
-    """`action`, but not in a shutdown: launch_ros fails at a second Shutdown event."""
-    return lambda event, context: None if context.is_shutdown else action
+def _recorder_qos(topics: list[str]) -> Any:
+    """A file that tells the recorder how to subscribe to images; it vanishes when it is closed."""
+    profile = {
+        "reliability": "reliable", "durability": "volatile", "history": "keep_last", "depth": QUEUE,
+    }  # fmt: skip
+    file = tempfile.NamedTemporaryFile("w", prefix="recorder_qos_", suffix=".yaml")  # noqa: SIM115
+    json.dump(dict.fromkeys(topics, profile), file)  # JSON is YAML
+    file.flush()
+    return file
+
+
+def _drain(event: ProcessExited, context: LaunchContext) -> Action | None:
+    """Wait for the last masks and end; not in a shutdown: launch_ros fails at a second one."""
+    if context.is_shutdown or event.returncode:
+        return None
+    end = EmitEvent(event=Shutdown(reason="the bag has ended"))
+    return TimerAction(period=DRAIN_TIME, actions=[end])
+
+
+def _fail(context: LaunchContext) -> None:
+    raise RuntimeError("the segmenter could not be configured; its last output says why")

@@ -20,6 +20,7 @@ from camss_ros.nodes.interfaces import (
 )
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
+NAMES = {endpoint.name for endpoint in (*SUBSCRIBED, *PUBLISHED)}
 TYPES = {endpoint.resolved(): endpoint.type for endpoint in (*SUBSCRIBED, *PUBLISHED)}
 
 
@@ -27,9 +28,12 @@ def test_rviz_shows_images_of_the_node_with_a_quality_of_service_that_fits_all()
     config = yaml.safe_load((CONFIG / "segmentation.rviz").read_text())
     displays = config["Visualization Manager"]["Displays"]
     topics = [display["Topic"] for display in displays]
-    shown = {topic["Value"] for topic in topics}
-    assert {"/image", "/segmentation/overlay", "/segmentation/mask"} <= shown
-    assert {TYPES[topic] for topic in shown} == {"sensor_msgs/msg/Image"}
+    shown = [topic["Value"] for topic in topics]
+    assert shown[:2] == ["segmentation/overlay", "segmentation/mask_color"]
+    assert set(shown) <= NAMES  # relative: those of RViz's namespace
+    assert {TYPES[f"/{topic}"] for topic in shown} == {"sensor_msgs/msg/Image"}
+    # RViz stretches only images of 16 bits and floats: class ids stay black
+    assert "segmentation/mask" not in shown
     assert {display["Class"] for display in displays} == {"rviz_default_plugins/Image"}
     assert {topic["Reliability Policy"] for topic in topics} == {"Best Effort"}
     assert {topic["Durability Policy"] for topic in topics} == {"Volatile"}
@@ -47,7 +51,9 @@ def test_foxglove_shows_topics_of_the_node() -> None:
     assert panels_of(layout["layout"]) == set(panels)
     images = [panel["imageMode"] for name, panel in panels.items() if name.startswith("Image!")]
     assert {TYPES[image["imageTopic"]] for image in images} == {"sensor_msgs/msg/Image"}
-    assert {TYPES[i["calibrationTopic"]] for i in images} == {"sensor_msgs/msg/CameraInfo"}
+    assert "/segmentation/mask" not in {image["imageTopic"] for image in images}  # nearly black
+    # Without the optional camera_info a panel that asks for it stays empty.
+    assert not any("calibrationTopic" in image for image in images)
     assert TYPES[panels["DiagnosticSummary!health"]["topicToRender"]].endswith("DiagnosticArray")
 
     from camss_ros.msg import SegmenterStatus

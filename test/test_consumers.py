@@ -8,6 +8,7 @@ C++ and need a ROS installation. message_filters is written again for the same r
 from __future__ import annotations
 
 import array
+import re
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -59,7 +60,7 @@ def label_info(monkeypatch: pytest.MonkeyPatch) -> None:
     durability and moment are the node's own.
     """
 
-    def message(classes: Sequence[Any], header: Any) -> DiagnosticStatus:
+    def message(classes: Sequence[Any], header: Any, threshold: float) -> DiagnosticStatus:
         return DiagnosticStatus(values=[KeyValue(key=c.name, value=str(c.id)) for c in classes])
 
     monkeypatch.setattr(outputs, "label_info_type", lambda: DiagnosticStatus)
@@ -239,6 +240,32 @@ def test_the_documented_parameters_of_nav2_are_the_layers_and_name_every_class_o
     assert sorted(named) == sorted(c.name for c in CAMVID)
 
 
+def tile_class(pixels: Sequence[int], max_costs: dict[int, int]) -> int | None:
+    """What marks a tile with `use_cost_selection`: SegmentationBuffer::bufferSegmentation."""
+    best = pixels[0]
+    for pixel in pixels[1:]:
+        if max_costs.get(pixel, 0) > max_costs.get(best, 0):
+            best = pixel
+    return best if best in max_costs else None
+
+
+def test_an_ignored_pixel_does_not_keep_the_road_out_of_its_tile() -> None:
+    source = nav2_parameters()["camera"]
+    assert source["use_cost_selection"]
+    ids = {c.name: c.id for c in CAMVID}
+    max_costs = {
+        ids[name]: source[kind]["max_cost"]
+        for kind in source["class_types"]
+        for name in source[kind]["classes"]
+    }
+    assert tile_class([255, ids["road"]], max_costs) == ids["road"]
+    assert tile_class([ids["sky"], ids["road"]], max_costs) == ids["road"]
+    assert tile_class([ids["road"], ids["car"], 255], max_costs) == ids["car"]
+    page = blocks_of(DOCS / "integration" / "nav2.md")
+    (block,) = (b.data for b in page if b.language == "yaml" and "segmenter:" in b.text)
+    assert block["segmenter"]["ros__parameters"]["ignore_below_confidence"] == 0.0
+
+
 @pytest.fixture
 def moving_things(tmp_path: Path) -> str:
     """The label set of docs/integration/nvblox.md, as a file."""
@@ -345,6 +372,24 @@ def test_the_documented_filter_of_autoware_names_its_classes_in_order() -> None:
     assert [name.lower() for name in target] == [
         c.name for c in load_label_set("autoware16").classes
     ]
+
+
+def test_the_documented_matching_of_autoware_has_an_entry_for_each_camera() -> None:
+    """Fewer are an error of FusionNode; of the windows any other number is one."""
+    page = blocks_of(DOCS / "integration" / "autoware.md")
+    (block,) = (b.data for b in page if b.language == "yaml" and "rois_timestamp" in b.text)
+    (launch,) = (b.text for b in page if b.language == "sh")
+    cameras = int(re.search(r"camera_number:=(\d+)", launch)[1])
+    values = block["/**"]["ros__parameters"]
+    matching = values["matching_strategy"]
+    assert matching["type"] == "advanced"
+    assert len(matching["rois_timestamp_noise_window"]) == cameras
+    for name in (
+        "rois_timestamp_offsets",
+        "point_project_to_unrectified_image",
+        "approximate_camera_projection",
+    ):
+        assert len(values[name]) >= cameras
 
 
 def test_image_depth_and_mask_of_one_moment_find_each_other(start: Callable[..., Running]) -> None:

@@ -31,12 +31,15 @@ def vision_msgs(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def test_every_class_is_named(vision_msgs: ModuleType) -> None:
     classes = [SimpleNamespace(id=0, name="sky"), SimpleNamespace(id=7, name="road")]
     header = Header(frame_id="camera")
-    info = label_info_message(classes, header)
+    info = label_info_message(classes, header, 0.5)
     assert label_info_type() is vision_msgs.LabelInfo
     assert info.header == header
+    assert info.threshold == 0.5
     assert [(c.class_id, c.class_name) for c in info.class_map] == [(0, "sky"), (7, "road")]
 
 
 def test_without_vision_msgs_there_is_no_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Both: where it is installed, another test may have imported them.
     monkeypatch.setitem(sys.modules, "vision_msgs", None)
+    monkeypatch.setitem(sys.modules, "vision_msgs.msg", None)
     assert label_info_type() is None

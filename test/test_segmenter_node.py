@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,9 @@ from lifecycle_msgs.msg import Transition
 from ros_peer import rgb_image, wait_until
 from scripted_node import CLASSES, Running, status
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Float32
+
+from camss_ros.nodes.qos import LATCHED
 
 
 def test_mask_and_confidence_have_the_header_of_their_image(node: Running) -> None:
@@ -129,6 +133,32 @@ def test_a_bad_parameter_is_refused_with_its_reason(
     assert node.peer.get_parameter(name) == before
 
 
+def test_an_unknown_parameter_is_told(
+    start: Callable[..., Running], capfd: pytest.CaptureFixture[str]
+) -> None:
+    start(autostart=False, stepz=3, use_sim_time=True, frame_rate=2.0)
+    log = capfd.readouterr().err
+    assert "unknown parameter 'stepz' is ignored: did you mean 'steps'?" in log
+    assert "'frame_rate'" in log
+    assert log.count("unknown parameter") == 2
+
+
+def test_label_info_follows_the_threshold(
+    start: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # vision_msgs has no wheel: the threshold stands for the message
+    monkeypatch.setattr("camss_ros.nodes.outputs.label_info_type", lambda: Float32)
+    monkeypatch.setattr(
+        "camss_ros.nodes.outputs.label_info_message",
+        lambda classes, header, threshold: Float32(data=threshold),
+    )
+    peer = start(ignore_below_confidence=0.5).peer
+    peer.listen(Float32, "segmentation/label_info", LATCHED)
+    peer.wait_for("segmentation/label_info", lambda m: m.data == 0.5)
+    assert peer.set_parameter("ignore_below_confidence", 0.25).successful
+    peer.wait_for("segmentation/label_info", lambda m: m.data == 0.25)
+
+
 def test_sampling_parameters_change_while_it_runs(node: Running) -> None:
     for name, value in (("steps", 9), ("sampler", "dpm++2m"), ("samples", 2), ("temperature", 0.5)):
         result = node.peer.set_parameter(name, value)
@@ -240,6 +270,11 @@ def test_diagnostics_have_rates_latencies_steps_device_and_memory(node: Running)
     assert int(told["steps"]) == node.node.parameters.sampling().steps
     assert (told["device"], told["dropped"], told["image publishers"]) == ("cpu", "0", "1")
     assert int(told["memory (MB)"]) > 50
+
+
+def test_diagnostics_name_the_hardware(node: Running) -> None:
+    node.peer.listen(DiagnosticArray, "/diagnostics")
+    assert node.peer.wait_for("/diagnostics").status[0].hardware_id == socket.gethostname()
 
 
 @pytest.mark.parametrize("use_sim_time", [False, True])

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from ros_peer import TIMEOUT, RosPeer, rgb_image, wait_until
 from segmenter_process import HEIGHT, WIDTH, Camera, Process, at_the_front, end_limit
@@ -164,6 +165,25 @@ def test_the_overlay_shows_the_class_colours(camera: Camera) -> None:
     assert picture.step == 3 * WIDTH
 
 
+def test_the_mask_is_there_in_its_colours(camera: Camera, tiny_model: CamSeg) -> None:
+    camera.peer.listen(Image, "segmentation/mask_color")
+    pictures = camera.peer.received["segmentation/mask_color"]
+    mask = camera.segment(camera.next_image())
+
+    def picture_of_mask() -> Image | None:
+        nonlocal mask
+        if not pictures:
+            mask = camera.segment(camera.next_image())
+        return next((p for p in pictures if p.header == mask.header), None)
+
+    picture = wait_until(picture_of_mask, "the mask in colours")
+    assert (picture.encoding, picture.step) == ("rgb8", 3 * WIDTH)
+    labels = np.frombuffer(mask.data, np.uint8)
+    pixels = np.frombuffer(picture.data, np.uint8).reshape(-1, 3)
+    for label_class in tiny_model.config.label_set:
+        assert (pixels[labels == label_class.id] == label_class.color).all()
+
+
 def test_the_size_in_the_network_is_that_of_the_parameter(camera: Camera) -> None:
     def reload(width: int, height: int) -> Any:
         assert camera.peer.set_parameter("network_size", [width, height]).successful
@@ -233,6 +253,33 @@ def test_a_bad_parameter_at_start_ends_it_with_the_reason(
     process = spawn(**parameters)
     assert process.process.wait(TIMEOUT) == 1
     process.wait_for_log(reason)
+    assert "Traceback" not in process.log
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["-r", "image:=bad topic"], "such as -r image:="),
+        (["-r", "__ns:=bad-namespace"], "such as -r image:="),
+        (["--params-file", "nowhere.yaml"], "ros__parameters"),
+        (["--params-file", "broken.yaml"], "ros__parameters"),
+        (["-p", "steps=2"], "such as -p steps:=2"),
+        (["--remapp", "a:=b"], "unknown ROS arguments"),
+    ],
+)
+def test_a_bad_ros_argument_ends_it_with_the_reason(
+    spawn: Callable[..., Process],
+    arguments: list[str],
+    reason: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("broken.yaml").write_text("segmenter: [ros__parameters")
+    process = spawn(*arguments)
+    assert process.process.wait(TIMEOUT) == 1
+    process.wait_for_log(reason)
+    assert arguments[1] in process.log
     assert "Traceback" not in process.log
 
 

@@ -41,6 +41,17 @@ def publisher(domain_id: int, **parameters: Any) -> Iterator[subprocess.Popen[st
         process.communicate()
 
 
+def run_script(*arguments: str) -> subprocess.Popen[str]:
+    script = Path(__file__).resolve().parents[1] / "scripts" / "video_publisher"
+    return subprocess.Popen(
+        # Where a shell starts the tests in the background, SIGINT is ignored and inherited.
+        ["env", "--default-signal=INT", sys.executable, str(script), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
 @pytest.fixture
 def peer(domain_id: int) -> Iterator[RosPeer]:
     peer = RosPeer(domain_id)
@@ -176,6 +187,39 @@ def test_bad_parameters_end_it_with_a_reason(
     assert process.returncode == 1
     assert message in output
     assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-r", "image:=bad topic"],
+        ["-r", "__ns:=bad-namespace"],
+        ["--params-file", "nowhere.yaml"],
+    ],
+)
+def test_bad_ros_arguments_end_it_with_a_reason(arguments: list[str]) -> None:
+    process = run_script("--ros-args", *arguments)
+    output, _ = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 1
+    assert arguments[1] in output
+    assert "Expected" in output
+    assert "Traceback" not in output
+
+
+def test_ctrl_c_while_it_starts_leaves_no_traceback() -> None:
+    for delay in (0.05, 0.2, 0.35):
+        process = run_script("--ros-args", "-p", "path:=synthetic")
+        time.sleep(delay)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=TIMEOUT)
+        assert process.returncode in (0, -signal.SIGINT)
+        assert "Traceback" not in output
+
+
+def test_an_unknown_parameter_is_told(folder: Path, domain_id: int) -> None:
+    with publisher(domain_id, path=folder, rate=100.0, frams=1) as process:
+        output, _ = process.communicate(timeout=TIMEOUT)
+    assert "unknown parameter 'frams' is ignored: did you mean 'frames'?" in output
 
 
 def test_it_starts_without_the_network() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -73,6 +74,7 @@ def diagnostic_status(
 
     `name` is the node's full name, `state` what it does, `found` what is not as it should be
     (`health.assess`), `facts` further values, `camera` the one of several that all this is about.
+    The hardware is the camera or, without a name of it, the computer.
     """
     values = {
         "state": state,
@@ -88,7 +90,7 @@ def diagnostic_status(
         level=bytes([max((level for level, _ in found), default=0)]),
         name=f"{name}: segmentation of {camera}" if camera else f"{name}: segmentation",
         message="; ".join(text for _, text in found) or state,
-        hardware_id=camera,
+        hardware_id=camera or socket.gethostname(),
         values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
     )
 

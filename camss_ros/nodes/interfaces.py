@@ -97,6 +97,12 @@ PUBLISHED = (
         "output_qos",
     ),
     Endpoint(
+        "segmentation/mask_color",
+        "sensor_msgs/msg/Image",
+        "Every image while somebody listens: rgb8, the mask in the colours of its classes.",
+        "output_qos",
+    ),
+    Endpoint(
         "segmentation/camera_info",
         "sensor_msgs/msg/CameraInfo",
         "Every image once a `camera_info` has come: the calibration scaled to the mask.",
@@ -105,7 +111,8 @@ PUBLISHED = (
     Endpoint(
         "segmentation/label_info",
         "vision_msgs/msg/LabelInfo",
-        "At activation, before the first mask, and after `~/reload_model`: names of the class ids.",
+        "At activation, before the first mask, after `~/reload_model`, and when the threshold has "
+        "changed: names of the class ids, and `ignore_below_confidence` as the threshold.",
         "latched",
         needs="vision_msgs",
     ),

@@ -20,12 +20,15 @@ def label_info_type() -> type | None:
     return LabelInfo
 
 
-def label_info_message(classes: Sequence[LabelClass], header: Header) -> Any:
-    """vision_msgs/LabelInfo with every class id and name. 255 is "unlabeled" by definition."""
+def label_info_message(classes: Sequence[LabelClass], header: Header, threshold: float) -> Any:
+    """vision_msgs/LabelInfo with every class id and name. 255 is "unlabeled" by definition.
+
+    `threshold`: the confidence, 0 to 1, below which pixels are 255.
+    """
     from vision_msgs.msg import LabelInfo, VisionClass
 
     return LabelInfo(
         header=header,
         class_map=[VisionClass(class_id=c.id, class_name=c.name) for c in classes],
-        threshold=0.0,
+        threshold=threshold,
     )

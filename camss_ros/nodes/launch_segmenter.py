@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from launch.actions import DeclareLaunchArgument
+import yaml
+from launch.actions import DeclareLaunchArgument, RegisterEventHandler
+from launch.event_handlers import OnProcessExit
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import LifecycleNode
 from launch_ros.parameter_descriptions import ParameterValue
@@ -28,10 +30,12 @@ PARAMETERS = (
     "mask_format",
     "label_set",
 )
+NAME = "segmenter"
 # s, before a node that has ended is started again
 RESPAWN_DELAY = 2.0
 
 _SPECS = {spec.name: spec for spec in SPECS}
+_EXPECTED = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
 
 
 def segmenter_arguments(
@@ -74,15 +78,22 @@ def segmenter_arguments(
     ]
 
 
-def segmenter(context: Any, cameras: Sequence[str] = ()) -> LifecycleNode:
+def segmenter(
+    context: Any,
+    cameras: Sequence[str] = (),
+    parameters: Mapping[str, Any] = MappingProxyType({}),
+) -> LifecycleNode:
     """The segmenter that the arguments of the launch `context` describe.
 
-    With `cameras`, topics are those of each. The node configures and activates itself.
+    With `cameras`, topics are those of each; `parameters` override the file of parameters. The node
+    configures and activates itself. Raises ValueError for an argument of a wrong type.
     """
+    typed_value(context, "respawn", bool)
+    logger = f"{full_namespace(context)}/{NAME}"[1:].replace("/", ".")
     types = {name: type(_SPECS[name].default) for name in PARAMETERS} | {"use_sim_time": bool}
     # Only the arguments that were given override the file.
-    given: dict[str, Any] = {
-        name: ParameterValue(LaunchConfiguration(name), value_type=kind)
+    given: dict[str, Any] = dict(parameters) | {
+        name: parameter_value(context, name, kind)
         for name, kind in types.items()
         if LaunchConfiguration(name).perform(context)
     }
@@ -99,15 +110,59 @@ def segmenter(context: Any, cameras: Sequence[str] = ()) -> LifecycleNode:
     return LifecycleNode(
         package="camss_ros",
         executable="segmenter",
-        name="segmenter",
+        name=NAME,
         namespace=LaunchConfiguration("namespace"),
         output="screen",
         parameters=[LaunchConfiguration("params_file"), *([given] if given else [])],
         remappings=remappings,
-        ros_arguments=["--log-level", LaunchConfiguration("log_level")],
+        # Of the node alone: rcl's own lines would drown it.
+        ros_arguments=["--log-level", [f"{logger}:=", LaunchConfiguration("log_level")]],
         respawn=LaunchConfiguration("respawn"),
         respawn_delay=RESPAWN_DELAY,
     )
+
+
+def full_namespace(context: Any) -> str:
+    """The namespace of the segmenter, such as "/front", empty for the root; within the one that an
+    including launch file has pushed."""
+    namespace = LaunchConfiguration("namespace").perform(context)
+    if not namespace.startswith("/"):
+        namespace = f"{context.launch_configurations.get('ros_namespace', '')}/{namespace}"
+    return "".join(f"/{name}" for name in namespace.split("/") if name)
+
+
+def parameter_value(context: Any, name: str, kind: type) -> ParameterValue:
+    """The launch argument `name` as a parameter of a node. Raises ValueError as `typed_value`."""
+    typed_value(context, name, kind)
+    return ParameterValue(LaunchConfiguration(name), value_type=kind)
+
+
+def typed_value(context: Any, name: str, kind: type) -> Any:
+    """The value of the launch argument `name` as a bool, int, float or str.
+
+    Raises ValueError, which names the argument: launch's own checks tell the value only.
+    """
+    text = LaunchConfiguration(name).perform(context)
+    try:
+        value = yaml.safe_load(text) if kind is bool else kind(text)
+    except (ValueError, yaml.YAMLError):
+        value = None
+    if not isinstance(value, kind):
+        raise ValueError(f"{name}:={text}: expected {_EXPECTED[kind]}")
+    return value
+
+
+def end_with(process: Any, name: str, *, only_failed: bool = False) -> RegisterEventHandler:
+    """End the launch, as an error, when `process` ends; with `only_failed`, not at exit code 0."""
+
+    def ended(event: Any, context: Any) -> None:
+        # In a shutdown every process ends.
+        if not context.is_shutdown and (event.returncode or not only_failed):
+            raise RuntimeError(
+                f"{name} has ended with exit code {event.returncode}; its last output says why"
+            )
+
+    return RegisterEventHandler(OnProcessExit(target_action=process, on_exit=ended))
 
 
 def _description(name: str) -> str:

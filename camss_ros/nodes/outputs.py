@@ -77,7 +77,7 @@ class Outputs:
             self._create("mask", CompressedImage, "mask/compressed")
         else:
             self._create("mask", Image)
-        for name in ("confidence", "uncertainty", "overlay"):
+        for name in ("confidence", "uncertainty", "overlay", "mask_color"):
             self._create(name, Image)
         self._create("camera_info", CameraInfo)
         self._create("status", status_type, qos=LATCHED)
@@ -118,7 +118,8 @@ class Outputs:
         """Latched: whoever subscribes later learns the names before the first mask."""
         if "label_info" in self._publishers:
             header = Header(stamp=self._node.get_clock().now().to_msg())
-            message = label_info_message(mapping.classes, header)
+            threshold = self._parameters["ignore_below_confidence"]
+            message = label_info_message(mapping.classes, header, threshold)
             self._publishers["label_info"].publish(message)
 
     def output_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
@@ -153,14 +154,21 @@ class Outputs:
             self._publishers["camera_info"].publish(scaled)
         return labels
 
-    def publish_overlay(
+    def publish_pictures(
         self, image: np.ndarray, labels: np.ndarray, mapping: LabelMapping, header: Header
     ) -> None:
-        """The image under the colours of its classes."""
+        """The image under the colours of its classes, and the colours alone, for those who listen.
+
+        Displays show a mask of class ids as nearly black.
+        """
         from camss_ros.data import drawing
 
-        picture = drawing.overlay(image, labels, mapping.classes)
-        self._publishers["overlay"].publish(to_image_message(picture, "rgb8", header))
+        if self.is_heard("overlay"):
+            picture = drawing.overlay(image, labels, mapping.classes)
+            self._publishers["overlay"].publish(to_image_message(picture, "rgb8", header))
+        if self.is_heard("mask_color"):
+            picture = drawing.colorize(labels, mapping.classes)
+            self._publishers["mask_color"].publish(to_image_message(picture, "rgb8", header))
 
     def destroy(self) -> None:
         for publisher in self._publishers.values():

@@ -260,7 +260,7 @@ SPECS = (
     ParameterSpec(
         "output_qos",
         "system_default",
-        "Quality of service of mask, confidence, overlay and camera_info.",
+        "Quality of service of the images below segmentation/ and of its camera_info.",
         Change.UNCONFIGURED,
         choices=tuple(PROFILES),
     ),

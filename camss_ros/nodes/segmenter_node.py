@@ -2,7 +2,8 @@
 
 Subscribes (relative names): `image` (sensor_msgs/Image; `image/compressed` with
 `image_transport: compressed`) and `camera_info`. Publishes below `segmentation/`: `mask`,
-`confidence`, `uncertainty`, `overlay`, `camera_info`, `label_info`, `status`; and `/diagnostics`.
+`confidence`, `uncertainty`, `overlay`, `mask_color`, `camera_info`, `label_info`, `status`; and
+`/diagnostics`.
 With `cameras: [front, left]` all but the last are there for each, below `front/` and `left/`.
 Services: `~/set_enabled` (std_srvs/SetBool), `~/reload_model` (std_srvs/Trigger).
 """
@@ -25,7 +26,6 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
-from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
@@ -42,6 +42,7 @@ from camss_ros.nodes.inference_worker import InferenceWorker
 from camss_ros.nodes.memory_guard import MemoryGuard
 from camss_ros.nodes.outputs import LoadedModel, enlarge
 from camss_ros.nodes.parameters import NodeParameters
+from camss_ros.nodes.start_up import START_ERRORS, GivenParameters, start_problem
 from camss_ros.resident_memory import resident_bytes
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-class SegmenterNode(LifecycleNode):
+class SegmenterNode(GivenParameters, LifecycleNode):
     """Wires parameters, topics and the inference thread to a `Segmenter`.
 
     Images are checked in the executor and segmented in one inference thread, which also publishes;
@@ -123,10 +124,12 @@ class SegmenterNode(LifecycleNode):
         self._enabled = True
         self._memory = MemoryGuard()
         self.parameters = NodeParameters(self, lambda: self._model is None)
+        self.warn_of_unknown_parameters()
         log = self.get_logger()
         self._deadline = Deadline(self.parameters, log.info, log.warning)
         self._worker: InferenceWorker[Camera, Arrival] | None = None
         self._state = "unconfigured"
+        self._told_threshold = 0.0  # of label_info
         # Of the last frames.
         self._used: SamplingOptions | None = None
         self._warned: dict[str, float] = {}
@@ -266,6 +269,7 @@ class SegmenterNode(LifecycleNode):
         )
 
     def _publish_label_info(self, model: LoadedModel) -> None:
+        self._told_threshold = self.parameters["ignore_below_confidence"]
         for camera in self.cameras:
             if camera.outputs is not None:
                 camera.outputs.publish_label_info(model.mapping)
@@ -491,8 +495,7 @@ class SegmenterNode(LifecycleNode):
             warm_start=result.warm, network_height=network_height, network_width=network_width,
             **self._setting(), **stages, **own,
         )  # fmt: skip
-        if outputs.is_heard("overlay"):
-            outputs.publish_overlay(frame.image, labels, model.mapping, header)
+        outputs.publish_pictures(frame.image, labels, model.mapping, header)
         return from_arrival
 
     # --- Reports --------------------------------------------------------------------------------
@@ -524,6 +527,10 @@ class SegmenterNode(LifecycleNode):
         self._diagnostics.publish(diagnostic_array(self.get_clock().now().to_msg(), statuses))
         if self._state == "active":
             self._publish_status()
+            if self._told_threshold != self.parameters["ignore_below_confidence"]:
+                with self._model_lock:
+                    assert self._model is not None
+                    self._publish_label_info(self._model)
 
     def _facts(self) -> dict[str, object]:
         used = vars(self._used) if self._used is not None else self.parameters
@@ -555,12 +562,12 @@ def main(arguments: list[str] | None = None) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     try:
+        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
         node = SegmenterNode()
-    except (ParameterException, ImportError) as error:
-        print(f"segmenter: {error}", file=sys.stderr)
-        rclpy.shutdown()
+    except START_ERRORS as error:
+        print(f"segmenter: {start_problem(error)}", file=sys.stderr)
+        rclpy.try_shutdown()
         return 1
 
     executor = SingleThreadedExecutor()

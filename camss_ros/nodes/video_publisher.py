@@ -26,9 +26,7 @@ import rclpy
 import rclpy.logging
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.duration import Duration
-from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.node import Node
 from rclpy.qos import (
     DurabilityPolicy,
     HistoryPolicy,
@@ -42,6 +40,7 @@ from std_msgs.msg import Header
 
 from camss_ros.data.frames import FrameSource, open_frames
 from camss_ros.data.pinhole import pinhole
+from camss_ros.nodes.start_up import START_ERRORS, GivenParameters, start_problem
 
 # A late subscriber to source_frame still learns of this many frames.
 _SOURCE_FRAME_QOS = QoSProfile(
@@ -60,7 +59,7 @@ _SIGNAL_S = 0.1
 _JPEG_QUALITY = 90
 
 
-class VideoPublisher(Node):
+class VideoPublisher(GivenParameters):
     """Publishes the frames of a source at a steady rate. `run()` does the work.
 
     Raises FileNotFoundError, ValueError or ParameterException for bad parameters.
@@ -94,6 +93,7 @@ class VideoPublisher(Node):
             "Horizontal field of view of camera_info, degrees.",
             (1.0, 179.0),
         )
+        self.warn_of_unknown_parameters()
         if not path:
             raise ValueError("parameter 'path' is empty: set it to a video, an image or a folder")
         if transport not in ("raw", "compressed"):
@@ -210,12 +210,12 @@ def _compressed_image(header: Header, image: np.ndarray) -> CompressedImage:
 
 def main(args: list[str] | None = None) -> int:
     """Run the node; returns the exit code: 0 at the end or after a signal, 1 after an error."""
-    # rclpy's own handlers shut ROS down under the feet of a running wait.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     logger = rclpy.logging.get_logger("video_publisher")
     try:
+        # rclpy's own handlers shut ROS down under the feet of a running wait.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = VideoPublisher()
         try:
             if node.run() == 0:
@@ -225,8 +225,11 @@ def main(args: list[str] | None = None) -> int:
             node.destroy_node()
     except (KeyboardInterrupt, ExternalShutdownException):
         return 0
-    except (FileNotFoundError, ValueError, ParameterException) as error:
+    except (FileNotFoundError, ValueError) as error:
         logger.error(str(error))
+        return 1
+    except START_ERRORS as error:
+        logger.error(start_problem(error))
         return 1
     finally:
         rclpy.try_shutdown()
