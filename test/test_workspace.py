@@ -1,16 +1,24 @@
 """The build files agree with each other, and the built messages are there."""
 
 import ast
+import inspect
 import os
 import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import UnionType
+from typing import Any, get_type_hints
 
 import pytest
+import typer
+from typer.models import ParameterInfo
+from typer.testing import CliRunner
 
 import camss_ros
+from camss_ros.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -64,6 +72,30 @@ def test_package_xml_lists_what_is_imported() -> None:
     # The modules generated from the messages import it; launch files start the others.
     others = {"rosidl_default_runtime", "ros2bag", "rosbag2_transport", "rviz2"}
     assert listed - known == others
+
+
+def commands_of(group: typer.Typer) -> Iterator[Callable[..., Any]]:
+    """The functions of its subcommands, and of theirs."""
+    for command in group.registered_commands:
+        assert command.callback is not None
+        yield command.callback
+    for info in group.registered_groups:
+        assert info.typer_instance is not None
+        yield from commands_of(info.typer_instance)
+
+
+@pytest.mark.parametrize("command", list(commands_of(app)), ids=lambda command: command.__name__)
+def test_typer_of_every_distribution_reads_the_options(command: Callable[..., Any]) -> None:
+    """The oldest knows neither `Annotated` nor `X | None`; `make test-oldest` runs with it."""
+    types = get_type_hints(command)
+    for name, parameter in inspect.signature(command).parameters.items():
+        assert isinstance(parameter.default, ParameterInfo), name
+        assert not isinstance(types[name], UnionType), f"{name}: Optional"
+
+
+def test_the_command_tells_its_version() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.output) == (0, f"camss-ros {camss_ros.__version__}\n")
 
 
 def test_every_requirement_is_pinned_to_its_constraint() -> None:

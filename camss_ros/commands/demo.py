@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from camss_ros.commands.options import (
-    DEFAULT_STEPS,
-    BackendName,
-    Device,
-    Model,
-    SamplerName,
-    Steps,
+    DEVICE,
+    MODEL,
+    SAMPLER,
+    STEPS,
+    backend_option,
     fail,
 )
 
@@ -22,24 +21,20 @@ if TYPE_CHECKING:
 
 
 def demo(
-    source: Annotated[
-        str,
-        typer.Option(
-            "--input",
-            help="Video, image folder (images/ and labels/ below it: scored), or "
-            "synthetic[:dusk|:fog].",
-        ),
-    ] = "synthetic",
-    output: Annotated[Path, typer.Option(help="Folder for video, pictures and report.")] = (
-        Path("out/demo")
+    source: str = typer.Option(
+        "synthetic",
+        "--input",
+        help="Video, image folder (images/ and labels/ below it: scored), or "
+        "synthetic[:dusk|:fog].",
     ),
-    rate: Annotated[float, typer.Option(min=0, help="Frames sent a second; 0: its own.")] = 4.0,
-    frames: Annotated[int, typer.Option(min=1, help="Frames sent at most.")] = 150,
-    model: Model = "camss-tiny",
-    steps: Steps = DEFAULT_STEPS,
-    sampler: SamplerName = "ddim",
-    device: Device = "auto",
-    backend: BackendName = "auto",
+    output: Path = typer.Option(Path("out/demo"), help="Folder for video, pictures and report."),
+    rate: float = typer.Option(4.0, min=0, help="Frames sent a second; 0: its own."),
+    frames: int = typer.Option(150, min=1, help="Frames sent at most."),
+    model: str = MODEL,
+    steps: int = STEPS,
+    sampler: str = SAMPLER,
+    device: str = DEVICE,
+    backend: str = backend_option("auto"),
 ) -> None:
     """Play an input through the segmenter node over DDS; leaves a video and a report."""
     import signal

@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 import typer
 
@@ -20,20 +20,20 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-ConfigFile = Annotated[
-    Path, typer.Option("--config", help="YAML file, or the name of one in config/train.")
-]
-Output = Annotated[Path, typer.Option(help="Folder of checkpoint, metrics and models.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Replace an entry, such as loop.steps=100; may be repeated."),
-]
-Root = Annotated[Path | None, typer.Option(help="Folder of the data set: data.root.")]
+CONFIG = typer.Option(..., "--config", help="YAML file, or the name of one in config/train.")
+OUTPUT = typer.Option(..., help="Folder of checkpoint, metrics and models.")
+OVERRIDES = typer.Option(
+    None, "--set", help="Replace an entry, such as loop.steps=100; may be repeated."
+)
+DATA_ROOT = typer.Option(None, help="Folder of the data set: data.root.")
 
 
 @app.command()
 def autoencoder(
-    config: ConfigFile, output: Output, overrides: Overrides = None, root: Root = None
+    config: Path = CONFIG,
+    output: Path = OUTPUT,
+    overrides: Optional[list[str]] = OVERRIDES,
+    root: Optional[Path] = DATA_ROOT,
 ) -> None:
     """Train the mask autoencoder on label images."""
     from camss_ros.training.config import AutoencoderConfig
@@ -44,7 +44,10 @@ def autoencoder(
 
 @app.command()
 def segmenter(
-    config: ConfigFile, output: Output, overrides: Overrides = None, root: Root = None
+    config: Path = CONFIG,
+    output: Path = OUTPUT,
+    overrides: Optional[list[str]] = OVERRIDES,
+    root: Optional[Path] = DATA_ROOT,
 ) -> None:
     """Train image tokens, transformer and denoiser; writes model directories."""
     from camss_ros.training.config import SegmenterConfig
@@ -55,7 +58,10 @@ def segmenter(
 
 @app.command()
 def twin(
-    config: ConfigFile, output: Output, overrides: Overrides = None, root: Root = None
+    config: Path = CONFIG,
+    output: Path = OUTPUT,
+    overrides: Optional[list[str]] = OVERRIDES,
+    root: Optional[Path] = DATA_ROOT,
 ) -> None:
     """Train the discriminative twin, to compare with (docs/robustness.md)."""
     from camss_ros.training.config import TwinTrainingConfig
@@ -66,7 +72,10 @@ def twin(
 
 @app.command()
 def decoder(
-    config: ConfigFile, output: Output, overrides: Overrides = None, root: Root = None
+    config: Path = CONFIG,
+    output: Path = OUTPUT,
+    overrides: Optional[list[str]] = OVERRIDES,
+    root: Optional[Path] = DATA_ROOT,
 ) -> None:
     """Distil a fast mask decoder for a model with the official KL autoencoder."""
     from camss_ros.training.config import DecoderTrainingConfig
