@@ -4,6 +4,7 @@ import ast
 import inspect
 import os
 import re
+import shlex
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -19,6 +20,7 @@ from typer.testing import CliRunner
 
 import camss_ros
 from camss_ros.cli import app
+from camss_ros.extras import EXTRAS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -98,6 +100,56 @@ def test_the_command_tells_its_version() -> None:
     assert (result.exit_code, result.output) == (0, f"camss-ros {camss_ros.__version__}\n")
 
 
+# By what is missing: commands, with arguments that go no further than the parser.
+NEEDS = {
+    "rclpy": ["demo", "study speed --output o", "benchmark --node"],
+    "camss_ros.msg": ["demo", "replay b --image /i --output o"],
+    "matplotlib": [
+        "evaluate --data camvid --root r --report r.html --json s.json",
+        "evaluate-bag b --image /i --output o",
+        "robustness --data camvid --root r --output o",
+        "study steps --data camvid --root r --output o",
+        "study warm-start --data camvid --root r --output o.md",
+        "study kl-vs-vq --data camvid --root r --output o",
+    ],
+    "jinja2": ["evaluate --data camvid --root r --report r.html"],
+    "rosbags": [
+        "make-bag synthetic --output o", "evaluate-bag b --image /i --output o",
+        "replay b --image /i --output o",
+    ],
+    "ray": ["evaluate-bag b --image /i --output o --ray local"],
+    "accelerate": [
+        f"train {what} --config camss_tiny_camvid --output o"
+        for what in ("autoencoder", "segmenter", "twin", "decoder")
+    ],
+    "tensorboard": ["train segmenter --config camss_tiny_camvid --output o"],
+    "onnx": ["export --output o.onnx"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("module", "line"), [(module, line) for module, lines in NEEDS.items() for line in lines]
+)
+def test_a_command_names_what_it_lacks_before_its_work(
+    module: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, module, None)
+    result = CliRunner().invoke(app, shlex.split(line))
+    assert (result.exit_code, type(result.exception)) == (1, SystemExit)
+    assert module in result.output
+    assert "pip" in result.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_optional_package_is_of_its_extra() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    for module, extra in EXTRAS.items():
+        listed = re.search(rf"^{extra} = \[(.*?)\]", text, re.M | re.S)
+        assert listed is not None
+        assert f'"{module.replace("_", "-")}>=' in listed[1]
+
+
 def test_every_requirement_is_pinned_to_its_constraint() -> None:
     constraints = pins(ROOT / "requirements" / "constraints.txt")
     for name in ("core", "ros", "train", "eval", "dev"):
@@ -119,6 +171,8 @@ def test_container_files_copy_and_start_what_is_there(name: str) -> None:
     """All that can be said of them without building them."""
     text = (ROOT / "docker" / name).read_text()
     assert all((ROOT / source).exists() for source in re.findall(r"^COPY (\S+)", text, re.M))
+    # `docker stop` ends `ros2 launch`, which is the first process, by no other signal.
+    assert re.search(r"^STOPSIGNAL SIGINT$", text, re.M)
     (entry,) = re.findall(r'^ENTRYPOINT \["/ws/src/camss_ros/(.+)"\]', text, re.M)
     assert os.access(ROOT / entry, os.X_OK)
     (launch_file,) = re.findall(r"ros2 launch camss_ros (\S+)", (ROOT / entry).read_text())

@@ -19,6 +19,7 @@ from camss_ros.commands.options import (
     backend_option,
     command_line,
     fail,
+    need_node,
     parse_network_size,
     parse_size,
 )
@@ -85,6 +86,8 @@ def benchmark(
         fail(f"--versus is {versus!r}: expected official")
     if node and versus is not None:
         fail("--node and --versus are two measurements: choose one")
+    if node:
+        need_node()
     try:
         sampling = SamplingOptions(steps, sampler)  # type: ignore[arg-type]  # checked there
         frame_size = None if size is None else parse_size(size)
@@ -150,13 +153,9 @@ def _measure_node(
     from rich.progress import Progress
 
     from camss_ros.benchmark.node_speed import NodeSettings
+    from camss_ros.nodes.child_process import ChildFailedError
+    from camss_ros.nodes.node_benchmark import measure_node_sizes
 
-    try:
-        from camss_ros.nodes.child_process import ChildFailedError
-        from camss_ros.nodes.node_benchmark import measure_node_sizes
-        from camss_ros.nodes.segmenter_listener import MessagesMissingError
-    except ImportError as error:
-        fail(f"--node needs rclpy: {error}")
     with Progress(console=console) as bar:
         task = bar.add_task("starting the node", total=None)
 
@@ -165,7 +164,7 @@ def _measure_node(
 
         try:
             return measure_node_sizes(model, parameters, sizes, NodeSettings(), on_trial)
-        except (ChildFailedError, MessagesMissingError) as error:
+        except ChildFailedError as error:
             fail(error)
 
 

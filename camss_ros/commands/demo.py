@@ -14,6 +14,7 @@ from camss_ros.commands.options import (
     STEPS,
     backend_option,
     fail,
+    need_node,
 )
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def demo(
     import sys
     import tempfile
 
+    need_node()
     from rich.console import Console
     from rich.progress import Progress
 
@@ -51,7 +53,6 @@ def demo(
     from camss_ros.model.schedule import SamplingOptions
     from camss_ros.nodes.child_process import ChildFailedError
     from camss_ros.nodes.demo import record_demo
-    from camss_ros.nodes.segmenter_listener import MessagesMissingError
 
     # Removes the temporary folder, as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -95,7 +96,7 @@ def demo(
             if not recording.masks:
                 fail(f"not one mask came back; see the logs in '{output}'")
             report = write_report(recording, opened, classes, output, {"input": source})
-    except (OSError, ValueError, ModelError, ChildFailedError, MessagesMissingError) as error:
+    except (OSError, ValueError, ModelError, ChildFailedError) as error:
         fail(error)
     console.print(report_table(report))
     console.print(f"wrote overlay.mp4, contact_sheet.png and report.json to '{output}'")

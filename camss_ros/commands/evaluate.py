@@ -25,6 +25,7 @@ from camss_ros.commands.options import (
     backend_option,
     command_line,
     fail,
+    need,
     parse_network_size,
 )
 
@@ -92,6 +93,7 @@ def evaluate(
     if json_path is not None and (json_path.is_dir() or not json_path.parent.is_dir()):
         fail(f"can't write {json_path}: expected a file in a folder that exists")
     if report_path is not None:
+        need("jinja2", "matplotlib")
         if report_path.suffix != ".html" or not report_path.parent.is_dir():
             fail(f"can't write {report_path}: expected a file .html in a folder that exists")
         if json_path == report_path.with_suffix(".json"):

@@ -24,6 +24,7 @@ from camss_ros.commands.options import (
     backend_option,
     command_line,
     fail,
+    need,
     parse_network_size,
 )
 
@@ -94,6 +95,7 @@ def evaluate_bag(
     network_size: Optional[str] = NETWORK_SIZE,
 ) -> None:
     """Segment bags into masks, videos, scores and a report; run again, it goes on."""
+    need("rosbags", "jinja2", "matplotlib", *(["ray"] if ray is not None else []))
     from rich.console import Console
 
     from camss_ros.evaluation.bag_frames import BagSelection

@@ -18,6 +18,7 @@ from camss_ros.commands.options import (
     STEPS,
     TEMPERATURE,
     fail,
+    need,
     parse_network_size,
     parse_size,
 )
@@ -94,6 +95,7 @@ def export(
             raise ValueError("--calibrate is for --format openvino --precision int8")
         if file_format == "onnx" and precision == "int8":
             raise ValueError("precision int8 is of --format openvino")
+        need("onnx")
         if file_format == "onnx":
             runtime = open_runtime("onnxruntime", select_device("cpu"), "fp32")
         else:

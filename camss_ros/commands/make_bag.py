@@ -5,7 +5,7 @@ from typing import Optional
 
 import typer
 
-from camss_ros.commands.options import fail
+from camss_ros.commands.options import fail, need
 
 
 def make_bag(
@@ -30,6 +30,7 @@ def make_bag(
     ),
 ) -> None:
     """Write a video, image folder or labelled folder as a rosbag2, without ROS."""
+    need("rosbags")
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from camss_ros.data.frames import open_frames
@@ -57,7 +58,7 @@ def make_bag(
                 jpeg=jpeg,
                 on_frame=lambda: progress.advance(task),
             )  # fmt: skip
-    except (ImportError, OSError, ValueError) as error:
+    except (OSError, ValueError) as error:
         fail(error)
     typer.echo(f"{count} frames in '{output}'")
     if opened.skipped:

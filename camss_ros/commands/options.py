@@ -10,6 +10,8 @@ from typing import Any, NoReturn
 
 import typer
 
+from camss_ros.extras import MissingPackageError, require, require_node
+
 MODEL = typer.Option("camss-tiny", help="Bundled name, directory or Hub id.")
 DEFAULT_STEPS = 1  # that of SamplingOptions, which needs torch
 STEPS = typer.Option(DEFAULT_STEPS, help="Denoiser evaluations for a token, 1 to 1000.")
@@ -71,6 +73,22 @@ def parse_size(text: str) -> tuple[int, int]:
 def parse_network_size(text: str | None) -> tuple[int, int] | None:
     """(height, width) of the option --network-size, None without it; errors as `parse_size`."""
     return None if text is None else parse_size(text)
+
+
+def need(*modules: str) -> None:
+    """End as `fail` where one of the modules is not installed, before any work."""
+    try:
+        require(*modules)
+    except MissingPackageError as error:
+        fail(error)
+
+
+def need_node() -> None:
+    """End as `fail` where the node cannot run here."""
+    try:
+        require_node()
+    except MissingPackageError as error:
+        fail(error)
 
 
 def fail(error: Exception | str) -> NoReturn:

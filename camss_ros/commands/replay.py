@@ -5,7 +5,7 @@ from typing import Optional
 
 import typer
 
-from camss_ros.commands.options import command_line, fail
+from camss_ros.commands.options import command_line, fail, need, need_node
 
 
 def replay(
@@ -42,6 +42,8 @@ def replay(
     import dataclasses
     import os
 
+    need_node()
+    need("rosbags", "jinja2", "matplotlib")
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress
 
@@ -69,9 +71,8 @@ def replay(
             os.environ.setdefault(name, value)
         # Reads the environment.
         from camss_ros.nodes.bag_player import NoSegmenterError, play_bag
-        from camss_ros.nodes.segmenter_listener import MessagesMissingError
-    except (ImportError, OSError) as error:
-        fail(f"replay needs rclpy and the package's configuration: {error}")
+    except OSError as error:
+        fail(f"replay needs the package's configuration: {error}")
     try:
         selection = BagSelection(image, labels, tolerance, every, start, duration)
         classes = read_config(find_model(model) / CONFIG_FILE).label_set
@@ -118,7 +119,7 @@ def replay(
             sampling=played.sampling,
         )
         numbers = write_report(output / REPORT_FILE, [read_part(output, image)], facts)
-    except (OSError, ValueError, ModelError, NoSegmenterError, MessagesMissingError) as error:
+    except (OSError, ValueError, ModelError, NoSegmenterError) as error:
         fail(error)
     console.print(metrics_table(metrics, image))
     for name, value in metrics["live"].items():

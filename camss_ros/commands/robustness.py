@@ -23,6 +23,7 @@ from camss_ros.commands.options import (
     STEPS,
     TEMPERATURE,
     fail,
+    need,
 )
 
 
@@ -58,6 +59,7 @@ def robustness(
     """Score a model under corruptions, beside its twin (docs/robustness.md). Resumable."""
     from dataclasses import asdict
 
+    need("matplotlib")
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
@@ -71,14 +73,11 @@ def robustness(
     from camss_ros.evaluation.evaluate import EveryNth
     from camss_ros.evaluation.result_folder import begin_results, finish_results
     from camss_ros.evaluation.robustness import METRICS, SUMMARY_FILE, score_conditions, summarize
+    from camss_ros.evaluation.robustness_page import write_page
     from camss_ros.inference.segmenter import Segmenter
     from camss_ros.model.checkpoint import ModelError, weights_hash
     from camss_ros.model.schedule import SamplingOptions
 
-    try:
-        from camss_ros.evaluation.robustness_page import write_page
-    except ImportError as error:
-        fail(f"plots need matplotlib, pip install 'camss_ros[eval]': {error}")
     console = Console()
     chosen = tuple(name.strip() for name in groups.split(","))
     if unknown := [name for name in chosen if name not in GROUPS]:

@@ -19,6 +19,8 @@ from camss_ros.commands.options import (
     STEPS,
     backend_option,
     fail,
+    need,
+    need_node,
 )
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ def steps(
     precision: str = PRECISION,
 ) -> None:
     """Scores against sampling steps and sampler, and one-pass against iterative decoding."""
+    need("matplotlib")
     from rich.progress import Progress
 
     from camss_ros.data.datasets import open_data
@@ -101,6 +104,7 @@ def warm_start(
     precision: str = PRECISION,
 ) -> None:
     """Scores and flicker of a clip whose frames begin from the latents of the one before."""
+    need("matplotlib")
     from rich.progress import Progress
 
     from camss_ros.data.datasets import open_data
@@ -163,6 +167,7 @@ def kl_vs_vq(
     device: str = DEVICE,
 ) -> None:
     """Label images through continuous and quantised latents, as one-hot labels and as colours."""
+    need("matplotlib")
     import torch
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn, track
 
@@ -239,6 +244,7 @@ def speed(
     import signal
     import sys
 
+    need_node()
     from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
     from camss_ros.data.datasets import open_data
@@ -249,15 +255,11 @@ def speed(
         read_config,
         weights_hash,
     )
+    from camss_ros.nodes.child_process import ChildFailedError
     from camss_ros.studies.page import command_line
     from camss_ros.studies.speed_section import LabelledData, SpeedSettings
     from camss_ros.studies.speed_study import study_speed
 
-    try:
-        from camss_ros.nodes.child_process import ChildFailedError
-        from camss_ros.nodes.segmenter_listener import MessagesMissingError
-    except ImportError as error:
-        fail(f"this study runs the node and needs rclpy: {error}")
     # Removes the temporary folders, as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if (data is None) != (root is None):
@@ -286,7 +288,7 @@ def speed(
                 settings, output, {"name": name, "sha256": weights_hash(model)}, command, labelled,
                 progress=lambda doing: bar.update(task, description=doing),
             )  # fmt: skip
-    except (ModelError, ValueError, OSError, ChildFailedError, MessagesMissingError) as error:
+    except (ModelError, ValueError, OSError, ChildFailedError) as error:
         fail(error)
     for title, missing in left_out.items():
         typer.echo(f"left out for lack of --{missing}: {title}")

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import typer
 
-from camss_ros.commands.options import fail
+from camss_ros.commands.options import fail, need
 
 if TYPE_CHECKING:
     from camss_ros.training.config import Config
+
+PACKAGES = ("accelerate", "tensorboard")
 
 app = typer.Typer(
     help="Train a model. The same command goes on where a killed run stopped.",
@@ -36,6 +38,7 @@ def autoencoder(
     root: Optional[Path] = DATA_ROOT,
 ) -> None:
     """Train the mask autoencoder on label images."""
+    need(*PACKAGES)
     from camss_ros.training.config import AutoencoderConfig
     from camss_ros.training.train_autoencoder import train_autoencoder
 
@@ -50,6 +53,7 @@ def segmenter(
     root: Optional[Path] = DATA_ROOT,
 ) -> None:
     """Train image tokens, transformer and denoiser; writes model directories."""
+    need(*PACKAGES)
     from camss_ros.training.config import SegmenterConfig
     from camss_ros.training.train_segmenter import train_segmenter
 
@@ -64,6 +68,7 @@ def twin(
     root: Optional[Path] = DATA_ROOT,
 ) -> None:
     """Train the discriminative twin, to compare with (docs/robustness.md)."""
+    need(*PACKAGES)
     from camss_ros.training.config import TwinTrainingConfig
     from camss_ros.training.train_twin import train_twin
 
@@ -78,6 +83,7 @@ def decoder(
     root: Optional[Path] = DATA_ROOT,
 ) -> None:
     """Distil a fast mask decoder for a model with the official KL autoencoder."""
+    need(*PACKAGES)
     from camss_ros.training.config import DecoderTrainingConfig
     from camss_ros.training.train_decoder import train_decoder
 

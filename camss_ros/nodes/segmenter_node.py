@@ -33,6 +33,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from camss_ros.data.image_encoding import ImageRejectedError
 from camss_ros.data.image_files import silence_opencv
+from camss_ros.extras import require_node
 from camss_ros.nodes.camera import Arrival, Camera
 from camss_ros.nodes.deadline import Deadline
 from camss_ros.nodes.diagnostics import diagnostic_array
@@ -113,6 +114,7 @@ class SegmenterNode(LifecycleNode):
     ) -> None:
         super().__init__("segmenter", **node_arguments)
         # Generated code, imported late: in a checkout it lies in another directory than this file.
+        require_node()
         from camss_ros.msg import SegmenterStatus
 
         self._segmenter_factory = segmenter_factory
