@@ -1,23 +1,30 @@
-# From a bare machine (Python 3.11, make, a C++ compiler) to a tested workspace and a demo.
+# From a bare machine (Python 3.11 to 3.13 with venv and headers, make, a C++ compiler) to a tested
+# workspace and a demo: scripts/check_machine says what is missing.
 # On a ROS installation use `colcon build` instead; nothing here is needed there.
 
 VENV   ?= .venv
-PYTHON ?= $(firstword $(shell command -v python3.11 || command -v python3))
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
+	scripts/check_machine $$python 2>/dev/null && echo $$python && exit; done; echo python3)
 VIDEO  ?=
 DURATION ?= 1800
 override VENV := $(abspath $(VENV))
 export VENV
 
 RUN := scripts/in_workspace
-requirements := $(wildcard requirements/*.txt)
+requirements := $(filter-out requirements/oldest.txt,$(wildcard requirements/*.txt))
 package := CMakeLists.txt package.xml $(wildcard cmake/* msg/* scripts/* launch/* config/* config/*/*)
 
 # In a process of their own: after the tests of the graph runtimes, training once ended in a
 # segmentation fault whose cause is not known.
 training_tests := $(wildcard test/test_train*.py) test/test_twin.py
 
+# With the oldest versions: the node, its inputs and outputs, label sets, the segmenter, commands.
+OLDEST := $(abspath .venv-oldest)
+oldest_tests := $(addprefix test/test_,$(addsuffix .py, camseg cameras data_command datasets drawing \
+	frames image_bridge label_info label_sets no_image outputs segmenter segmenter_node workspace))
+
 .DEFAULT_GOAL := help
-.PHONY: help venv build test test-faults soak demo docs clean
+.PHONY: help venv build test test-oldest test-faults soak demo docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,7 +32,7 @@ help: ## Show this list
 venv: $(VENV)/.installed ## Virtual environment with the pinned requirements
 
 $(VENV)/.installed: $(requirements)
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v == (3, 11) or sys.exit(f"Python 3.11 is needed, $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=/path/to/python3.11")'
+	@scripts/check_machine "$(PYTHON)"
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@echo 'Installing the pinned requirements: a few minutes the first time'
 	$(VENV)/bin/python -m pip install -qq --disable-pip-version-check -r requirements/all.txt
@@ -46,6 +53,21 @@ test: install/.built ## Formatting, lint, types and tests
 	$(RUN) pytest $(addprefix --ignore=,$(training_tests))
 	$(RUN) pytest $(training_tests)
 
+test-oldest: $(OLDEST)/workspace/.built ## A part of the tests with the oldest versions (Python 3.11)
+	VENV=$(OLDEST) WORKSPACE=$(<D) $(RUN) pytest $(oldest_tests)
+
+$(OLDEST)/.installed: requirements/oldest.txt
+	@scripts/check_machine python3.11
+	test -x $(OLDEST)/bin/python || python3.11 -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install -qq --disable-pip-version-check -r $<
+	touch $@
+
+$(OLDEST)/workspace/.built: $(OLDEST)/.installed $(package)
+	VENV=$(OLDEST) WORKSPACE=$(@D) $(RUN) colcon --log-base $(@D)/log --log-level error build \
+		--build-base $(@D)/build --install-base $(@D)/install --cmake-args \
+		-DBUILD_TESTING=OFF -DPython3_EXECUTABLE=$(OLDEST)/bin/python
+	touch $@
+
 test-faults: install/.built ## The fault tests in their long form, without allowance for a busy machine
 	CAMSS_ROS_FAULTS=long $(RUN) pytest $(wildcard test/test_fault_*.py)
 
@@ -59,4 +81,4 @@ docs: install/.built ## Write docs/parameters.md and docs/topics.md from the cod
 	$(RUN) python -m camss_ros.nodes.reference docs
 
 clean: ## Remove the environment and everything built
-	rm -rf $(VENV) build install log out .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(OLDEST) build install log out .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -2,6 +2,7 @@
 
 import typer
 
+from camss_ros import __version__
 from camss_ros.commands import convert, data, study, train
 from camss_ros.commands.benchmark import benchmark
 from camss_ros.commands.demo import demo
@@ -15,11 +16,25 @@ from camss_ros.commands.robustness import robustness
 from camss_ros.commands.segment import segment
 from camss_ros.commands.verify_parity import verify_parity
 
-app = typer.Typer(
-    help="Generative semantic segmentation (CAM-Seg) for ROS 2.",
-    no_args_is_help=True,
-    pretty_exceptions_show_locals=False,
-)
+app = typer.Typer(no_args_is_help=True)
+app.pretty_exceptions_show_locals = False  # as an argument it is unknown to typer before 0.6
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"camss-ros {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _camss_ros(
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print it and exit."
+    ),
+) -> None:
+    """Generative semantic segmentation (CAM-Seg) for ROS 2."""
+
+
 app.command()(segment)
 app.command()(evaluate)
 app.command("evaluate-bag")(evaluate_bag)

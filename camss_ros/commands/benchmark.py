@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 import typer
 
 from camss_ros.commands.options import (
-    DEFAULT_STEPS,
-    BackendName,
-    Device,
-    Model,
-    NetworkSize,
-    Precision,
-    SamplerName,
-    Steps,
+    DEVICE,
+    MODEL,
+    NETWORK_SIZE,
+    PRECISION,
+    SAMPLER,
+    STEPS,
+    backend_option,
     command_line,
     fail,
+    need_node,
     parse_network_size,
     parse_size,
 )
@@ -29,43 +29,35 @@ if TYPE_CHECKING:
 
 
 def benchmark(
-    model: Model = "camss-tiny",
-    steps: Steps = DEFAULT_STEPS,
-    sampler: SamplerName = "ddim",
-    device: Device = "auto",
-    precision: Precision = "auto",
-    backend: BackendName = "auto",
-    network_size: NetworkSize = None,
-    size: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HxW",
-            help="Of the frames, with --random-weights of the network too. Default: the model's.",
-        ),
-    ] = None,
-    frames: Annotated[int, typer.Option(min=2, help="Frames that are timed.")] = 100,
-    random_weights: Annotated[
-        bool,
-        typer.Option(
-            "--random-weights", help="Weights need not be there; cam-seg-base is known by name."
-        ),
-    ] = False,
-    versus: Annotated[
-        str | None,
-        typer.Option(metavar="official", help="Time the official procedure too, by turns."),
-    ] = None,
-    turns: Annotated[int, typer.Option(min=1, help="Of each side, with --versus.")] = 3,
-    node: Annotated[
-        bool,
-        typer.Option(
-            "--node",
-            help="Measure the node through DDS instead: highest rate, then latency at 10 and "
-            "30 Hz, at --size or at 360x480 and 1080x1920.",
-        ),
-    ] = False,
-    json_path: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the numbers to FILE.")
-    ] = None,
+    model: str = MODEL,
+    steps: int = STEPS,
+    sampler: str = SAMPLER,
+    device: str = DEVICE,
+    precision: str = PRECISION,
+    backend: str = backend_option("auto"),
+    network_size: Optional[str] = NETWORK_SIZE,
+    size: Optional[str] = typer.Option(
+        None,
+        metavar="HxW",
+        help="Of the frames, with --random-weights of the network too. Default: the model's.",
+    ),
+    frames: int = typer.Option(100, min=2, help="Frames that are timed."),
+    random_weights: bool = typer.Option(
+        False, "--random-weights", help="Weights need not be there; cam-seg-base is known by name."
+    ),
+    versus: Optional[str] = typer.Option(
+        None, metavar="official", help="Time the official procedure too, by turns."
+    ),
+    turns: int = typer.Option(3, min=1, help="Of each side, with --versus."),
+    node: bool = typer.Option(
+        False,
+        "--node",
+        help="Measure the node through DDS instead: highest rate, then latency at 10 and "
+        "30 Hz, at --size or at 360x480 and 1080x1920.",
+    ),
+    json_path: Optional[Path] = typer.Option(
+        None, "--json", metavar="FILE", help="Write the numbers to FILE."
+    ),
 ) -> None:
     """Time every stage of a frame; memory, GMAC and share of the machine's matmul peak."""
     import signal
@@ -94,6 +86,8 @@ def benchmark(
         fail(f"--versus is {versus!r}: expected official")
     if node and versus is not None:
         fail("--node and --versus are two measurements: choose one")
+    if node:
+        need_node()
     try:
         sampling = SamplingOptions(steps, sampler)  # type: ignore[arg-type]  # checked there
         frame_size = None if size is None else parse_size(size)
@@ -159,13 +153,9 @@ def _measure_node(
     from rich.progress import Progress
 
     from camss_ros.benchmark.node_speed import NodeSettings
+    from camss_ros.nodes.child_process import ChildFailedError
+    from camss_ros.nodes.node_benchmark import measure_node_sizes
 
-    try:
-        from camss_ros.nodes.child_process import ChildFailedError
-        from camss_ros.nodes.node_benchmark import measure_node_sizes
-        from camss_ros.nodes.segmenter_listener import MessagesMissingError
-    except ImportError as error:
-        fail(f"--node needs rclpy: {error}")
     with Progress(console=console) as bar:
         task = bar.add_task("starting the node", total=None)
 
@@ -174,7 +164,7 @@ def _measure_node(
 
         try:
             return measure_node_sizes(model, parameters, sizes, NodeSettings(), on_trial)
-        except (ChildFailedError, MessagesMissingError) as error:
+        except ChildFailedError as error:
             fail(error)
 
 

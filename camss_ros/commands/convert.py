@@ -1,7 +1,7 @@
 """`camss-ros convert`: published checkpoints to model directories."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Optional
 
 import typer
 
@@ -17,18 +17,17 @@ def _convert() -> None:
 
 @app.command("official")
 def convert_official(
-    vae: Annotated[Path, typer.Option(help="The autoencoder, modelf16.ckpt.", exists=True)],
-    transformer: Annotated[
-        Path, typer.Option(help="Transformer and denoiser, city768.16.pth.", exists=True)
-    ],
-    output: Annotated[Path, typer.Option(help="Directory of the converted model.")],
-    ema: Annotated[
-        bool, typer.Option(help="Take the moving average of the weights, or the last ones.")
-    ] = True,
-    heads: Annotated[
-        int | None,
-        typer.Option(min=1, help="Attention heads. Default: one for each 64 channels."),
-    ] = None,
+    vae: Path = typer.Option(..., help="The autoencoder, modelf16.ckpt.", exists=True),
+    transformer: Path = typer.Option(
+        ..., help="Transformer and denoiser, city768.16.pth.", exists=True
+    ),
+    output: Path = typer.Option(..., help="Directory of the converted model."),
+    ema: bool = typer.Option(
+        True, help="Take the moving average of the weights, or the last ones."
+    ),
+    heads: Optional[int] = typer.Option(
+        None, min=1, help="Attention heads. Default: one for each 64 channels."
+    ),
 ) -> None:
     """Convert the official CAM-Seg checkpoints to a model directory."""
     from rich.console import Console

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Optional
 
 import typer
 
-from camss_ros.commands.options import DataLabels, DataName, DataRoot, fail
+from camss_ros.commands.options import DATA, LABEL_SET, ROOT, fail
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,12 +21,15 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Look at a data set, check that it is whole.", no_args_is_help=True)
 
-Split = Annotated[str | None, typer.Option(help="Only this split; all that are there without it.")]
+SPLIT = typer.Option(None, help="Only this split; all that are there without it.")
 
 
 @app.command()
 def check(
-    name: DataName, root: DataRoot, split: Split = None, label_set: DataLabels = None
+    name: str = DATA,
+    root: Path = ROOT,
+    split: Optional[str] = SPLIT,
+    label_set: Optional[str] = LABEL_SET,
 ) -> None:
     """Read every file: counts, unpaired and broken files, unknown label values, class shares."""
     from rich.console import Console
@@ -56,22 +59,20 @@ def check(
 
 @app.command()
 def show(
-    name: DataName,
-    root: DataRoot,
-    output: Annotated[Path, typer.Option(help="PNG file of the contact sheet.")],
-    split: Split = None,
-    label_set: DataLabels = None,
-    frames: Annotated[int, typer.Option(min=1, help="Frames on the sheet from each split.")] = 4,
-    augmented: Annotated[
-        str | None,
-        typer.Option(
-            "--augment",
-            metavar="RECIPE",
-            help="Also draw an augmented version of each: paper, or camss-tiny (the bundled "
-            "model's recipe).",
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the augmentation.")] = 0,
+    name: str = DATA,
+    root: Path = ROOT,
+    output: Path = typer.Option(..., help="PNG file of the contact sheet."),
+    split: Optional[str] = SPLIT,
+    label_set: Optional[str] = LABEL_SET,
+    frames: int = typer.Option(4, min=1, help="Frames on the sheet from each split."),
+    augmented: Optional[str] = typer.Option(
+        None,
+        "--augment",
+        metavar="RECIPE",
+        help="Also draw an augmented version of each: paper, or camss-tiny (the bundled "
+        "model's recipe).",
+    ),
+    seed: int = typer.Option(0, min=0, help="Of the augmentation."),
 ) -> None:
     """Draw frames and their labels on a contact sheet, and count the frames."""
     import cv2

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from camss_ros.commands.options import (
-    DEFAULT_STEPS,
-    BackendName,
-    Device,
-    Model,
-    SamplerName,
-    Steps,
+    DEVICE,
+    MODEL,
+    SAMPLER,
+    STEPS,
+    backend_option,
     fail,
+    need_node,
 )
 
 if TYPE_CHECKING:
@@ -22,30 +22,27 @@ if TYPE_CHECKING:
 
 
 def demo(
-    source: Annotated[
-        str,
-        typer.Option(
-            "--input",
-            help="Video, image folder (images/ and labels/ below it: scored), or "
-            "synthetic[:dusk|:fog].",
-        ),
-    ] = "synthetic",
-    output: Annotated[Path, typer.Option(help="Folder for video, pictures and report.")] = (
-        Path("out/demo")
+    source: str = typer.Option(
+        "synthetic",
+        "--input",
+        help="Video, image folder (images/ and labels/ below it: scored), or "
+        "synthetic[:dusk|:fog].",
     ),
-    rate: Annotated[float, typer.Option(min=0, help="Frames sent a second; 0: its own.")] = 4.0,
-    frames: Annotated[int, typer.Option(min=1, help="Frames sent at most.")] = 150,
-    model: Model = "camss-tiny",
-    steps: Steps = DEFAULT_STEPS,
-    sampler: SamplerName = "ddim",
-    device: Device = "auto",
-    backend: BackendName = "auto",
+    output: Path = typer.Option(Path("out/demo"), help="Folder for video, pictures and report."),
+    rate: float = typer.Option(4.0, min=0, help="Frames sent a second; 0: its own."),
+    frames: int = typer.Option(150, min=1, help="Frames sent at most."),
+    model: str = MODEL,
+    steps: int = STEPS,
+    sampler: str = SAMPLER,
+    device: str = DEVICE,
+    backend: str = backend_option("auto"),
 ) -> None:
     """Play an input through the segmenter node over DDS; leaves a video and a report."""
     import signal
     import sys
     import tempfile
 
+    need_node()
     from rich.console import Console
     from rich.progress import Progress
 
@@ -56,7 +53,6 @@ def demo(
     from camss_ros.model.schedule import SamplingOptions
     from camss_ros.nodes.child_process import ChildFailedError
     from camss_ros.nodes.demo import record_demo
-    from camss_ros.nodes.segmenter_listener import MessagesMissingError
 
     # Removes the temporary folder, as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -100,7 +96,7 @@ def demo(
             if not recording.masks:
                 fail(f"not one mask came back; see the logs in '{output}'")
             report = write_report(recording, opened, classes, output, {"input": source})
-    except (OSError, ValueError, ModelError, ChildFailedError, MessagesMissingError) as error:
+    except (OSError, ValueError, ModelError, ChildFailedError) as error:
         fail(error)
     console.print(report_table(report))
     console.print(f"wrote overlay.mp4, contact_sheet.png and report.json to '{output}'")

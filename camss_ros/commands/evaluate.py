@@ -1,77 +1,73 @@
 """`camss-ros evaluate`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, Optional
 
 import typer
 
 from camss_ros.commands.options import (
-    DEFAULT_STEPS,
-    BackendName,
-    DataLabels,
-    DataName,
-    DataRoot,
-    Device,
-    Iterations,
-    Model,
-    NetworkSize,
-    Precision,
-    RevealOrder,
-    SamplerName,
-    Samples,
-    Seed,
-    Start,
-    Steps,
-    Temperature,
-    WarmStartTime,
+    DATA,
+    DEVICE,
+    ITERATIONS,
+    LABEL_SET,
+    MODEL,
+    NETWORK_SIZE,
+    ORDER,
+    PRECISION,
+    ROOT,
+    SAMPLER,
+    SAMPLES,
+    SEED,
+    START,
+    STEPS,
+    TEMPERATURE,
+    WARM_START_TIME,
+    backend_option,
     command_line,
     fail,
+    need,
     parse_network_size,
 )
 
 
 def evaluate(
-    data: DataName,
-    root: DataRoot,
-    split: Annotated[str, typer.Option(help="Split of the data set.")] = "val",
-    label_set: DataLabels = None,
-    model: Model = "camss-tiny",
-    steps: Steps = DEFAULT_STEPS,
-    sampler: SamplerName = "ddim",
-    start: Start = 950,
-    temperature: Temperature = 0.0,
-    samples: Samples = 1,
-    iterations: Iterations = 1,
-    order: RevealOrder = "confidence",
-    seed: Seed = 0,
-    device: Device = "auto",
-    precision: Precision = "auto",
-    clip: Annotated[
-        bool, typer.Option("--clip", help="The frames are one clip: report the labels' flicker.")
-    ] = False,
-    warm_start_time: WarmStartTime = 0,
-    backend: BackendName = "torch",
-    network_size: NetworkSize = None,
-    json_path: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the scores to FILE.")
-    ] = None,
-    report_path: Annotated[
-        Path | None,
-        typer.Option(
-            "--report",
-            metavar="FILE",
-            help="Write a page with numbers and pictures to FILE (.html), its numbers to .json.",
-        ),
-    ] = None,
-    robustness_path: Annotated[
-        Path | None,
-        typer.Option(
-            "--robustness",
-            metavar="FILE",
-            help="The robustness.json that `camss-ros robustness` wrote for this model, for the "
-            "report.",
-        ),
-    ] = None,
+    data: str = DATA,
+    root: Path = ROOT,
+    split: str = typer.Option("val", help="Split of the data set."),
+    label_set: Optional[str] = LABEL_SET,
+    model: str = MODEL,
+    steps: int = STEPS,
+    sampler: str = SAMPLER,
+    start: int = START,
+    temperature: float = TEMPERATURE,
+    samples: int = SAMPLES,
+    iterations: int = ITERATIONS,
+    order: str = ORDER,
+    seed: int = SEED,
+    device: str = DEVICE,
+    precision: str = PRECISION,
+    clip: bool = typer.Option(
+        False, "--clip", help="The frames are one clip: report the labels' flicker."
+    ),
+    warm_start_time: int = WARM_START_TIME,
+    backend: str = backend_option("torch"),
+    network_size: Optional[str] = NETWORK_SIZE,
+    json_path: Optional[Path] = typer.Option(
+        None, "--json", metavar="FILE", help="Write the scores to FILE."
+    ),
+    report_path: Optional[Path] = typer.Option(
+        None,
+        "--report",
+        metavar="FILE",
+        help="Write a page with numbers and pictures to FILE (.html), its numbers to .json.",
+    ),
+    robustness_path: Optional[Path] = typer.Option(
+        None,
+        "--robustness",
+        metavar="FILE",
+        help="The robustness.json that `camss-ros robustness` wrote for this model, for the "
+        "report.",
+    ),
 ) -> None:
     """Score a model on a labelled data set: IoU, boundary IoU, precision, recall, calibration."""
     import json
@@ -97,6 +93,7 @@ def evaluate(
     if json_path is not None and (json_path.is_dir() or not json_path.parent.is_dir()):
         fail(f"can't write {json_path}: expected a file in a folder that exists")
     if report_path is not None:
+        need("jinja2", "matplotlib")
         if report_path.suffix != ".html" or not report_path.parent.is_dir():
             fail(f"can't write {report_path}: expected a file .html in a folder that exists")
         if json_path == report_path.with_suffix(".json"):

@@ -5,26 +5,26 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 import typer
 
 from camss_ros.commands.options import (
-    DEFAULT_STEPS,
-    BackendName,
-    Device,
-    Iterations,
-    Model,
-    NetworkSize,
-    Precision,
-    RevealOrder,
-    SamplerName,
-    Samples,
-    Seed,
-    Steps,
-    Temperature,
+    DEVICE,
+    ITERATIONS,
+    MODEL,
+    NETWORK_SIZE,
+    ORDER,
+    PRECISION,
+    SAMPLER,
+    SAMPLES,
+    SEED,
+    STEPS,
+    TEMPERATURE,
+    backend_option,
     command_line,
     fail,
+    need,
     parse_network_size,
 )
 
@@ -36,77 +36,66 @@ if TYPE_CHECKING:
 
 
 def evaluate_bag(
-    bags: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="BAG...",
-            help="rosbag2 folders, .mcap or .db3 files, ROS 1 bags, or folders of bags.",
-            show_default=False,
-        ),
-    ],
-    image: Annotated[
-        list[str],
-        typer.Option(metavar="TOPIC", help="Image or CompressedImage; once for each camera."),
-    ],
-    output: Annotated[Path, typer.Option(help="Folder for masks, video, metrics and report.")],
-    labels: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="TOPIC",
-            help="Label images: class ids, 8 bit, one channel. One for each --image, in their "
-            "order; - for a camera without.",
-        ),
-    ] = None,
-    label_set: Annotated[
-        str | None,
-        typer.Option(help="Of the labels: a name (camvid11) or a YAML file. Default: the model's."),
-    ] = None,
-    tolerance: Annotated[
-        float, typer.Option(min=0, help="Seconds between a label's stamp and its image's, at most.")
-    ] = 0.0,
-    every: Annotated[int, typer.Option(min=1, help="Take every n-th image.")] = 1,
-    start: Annotated[float, typer.Option(min=0, help="Seconds after the bag's beginning.")] = 0.0,
-    duration: Annotated[
-        float | None, typer.Option(min=0, help="Seconds from there on. Default: to the end.")
-    ] = None,
-    frames: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Take only the frames that a frames.jsonl lists, by their stamps: those that came "
-            "back in a replay.",
-        ),
-    ] = None,
-    write_bag: Annotated[
-        bool, typer.Option("--write-bag", help="Also write OUTPUT/bag: the bag with the masks.")
-    ] = False,
-    workers: Annotated[
-        int, typer.Option(min=1, help="Processes for several bags, a bag each.")
-    ] = 1,
-    ray: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="On a Ray cluster instead, a folder for each bag: local, auto or HOST:PORT.",
-        ),
-    ] = None,
-    model: Model = "camss-tiny",
-    steps: Steps = DEFAULT_STEPS,
-    sampler: SamplerName = "ddim",
-    start_timestep: Annotated[
-        int, typer.Option("--first-timestep", help="First timestep of sampling, 1 to 999.")
-    ] = 950,
-    temperature: Temperature = 0.0,
-    samples: Samples = 1,
-    iterations: Iterations = 1,
-    order: RevealOrder = "confidence",
-    seed: Seed = 0,
-    device: Device = "auto",
-    precision: Precision = "auto",
-    backend: BackendName = "torch",
-    network_size: NetworkSize = None,
+    bags: list[Path] = typer.Argument(
+        ...,
+        metavar="BAG...",
+        help="rosbag2 folders, .mcap or .db3 files, ROS 1 bags, or folders of bags.",
+        show_default=False,
+    ),
+    image: list[str] = typer.Option(
+        ..., metavar="TOPIC", help="Image or CompressedImage; once for each camera."
+    ),
+    output: Path = typer.Option(..., help="Folder for masks, video, metrics and report."),
+    labels: Optional[list[str]] = typer.Option(
+        None,
+        metavar="TOPIC",
+        help="Label images: class ids, 8 bit, one channel. One for each --image, in their "
+        "order; - for a camera without.",
+    ),
+    label_set: Optional[str] = typer.Option(
+        None, help="Of the labels: a name (camvid11) or a YAML file. Default: the model's."
+    ),
+    tolerance: float = typer.Option(
+        0.0, min=0, help="Seconds between a label's stamp and its image's, at most."
+    ),
+    every: int = typer.Option(1, min=1, help="Take every n-th image."),
+    start: float = typer.Option(0.0, min=0, help="Seconds after the bag's beginning."),
+    duration: Optional[float] = typer.Option(
+        None, min=0, help="Seconds from there on. Default: to the end."
+    ),
+    frames: Optional[Path] = typer.Option(
+        None,
+        metavar="FILE",
+        help="Take only the frames that a frames.jsonl lists, by their stamps: those that came "
+        "back in a replay.",
+    ),
+    write_bag: bool = typer.Option(
+        False, "--write-bag", help="Also write OUTPUT/bag: the bag with the masks."
+    ),
+    workers: int = typer.Option(1, min=1, help="Processes for several bags, a bag each."),
+    ray: Optional[str] = typer.Option(
+        None,
+        metavar="ADDRESS",
+        help="On a Ray cluster instead, a folder for each bag: local, auto or HOST:PORT.",
+    ),
+    model: str = MODEL,
+    steps: int = STEPS,
+    sampler: str = SAMPLER,
+    start_timestep: int = typer.Option(
+        950, "--first-timestep", help="First timestep of sampling, 1 to 999."
+    ),
+    temperature: float = TEMPERATURE,
+    samples: int = SAMPLES,
+    iterations: int = ITERATIONS,
+    order: str = ORDER,
+    seed: int = SEED,
+    device: str = DEVICE,
+    precision: str = PRECISION,
+    backend: str = backend_option("torch"),
+    network_size: Optional[str] = NETWORK_SIZE,
 ) -> None:
     """Segment bags into masks, videos, scores and a report; run again, it goes on."""
+    need("rosbags", "jinja2", "matplotlib", *(["ray"] if ray is not None else []))
     from rich.console import Console
 
     from camss_ros.evaluation.bag_frames import BagSelection

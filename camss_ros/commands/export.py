@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 import typer
 
 from camss_ros.commands.options import (
-    DEFAULT_STEPS,
-    Device,
-    Model,
-    NetworkSize,
-    Precision,
-    SamplerName,
-    Samples,
-    Start,
-    Steps,
-    Temperature,
+    DEVICE,
+    MODEL,
+    NETWORK_SIZE,
+    PRECISION,
+    SAMPLER,
+    SAMPLES,
+    START,
+    STEPS,
+    TEMPERATURE,
     fail,
+    need,
     parse_network_size,
     parse_size,
 )
@@ -30,35 +30,31 @@ SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "tensorrt": ".engine"}
 
 
 def export(
-    output: Annotated[Path, typer.Option(help="File to write: .onnx, .xml or .engine.")],
-    file_format: Annotated[
-        str, typer.Option("--format", help="onnx, openvino or tensorrt (unverified).")
-    ] = "onnx",
-    model: Model = "camss-tiny",
-    steps: Steps = DEFAULT_STEPS,
-    sampler: SamplerName = "ddim",
-    start: Start = 950,
-    samples: Samples = 1,
-    temperature: Temperature = 0.0,
-    network_size: NetworkSize = None,
-    output_size: Annotated[
-        str | None,
-        typer.Option(metavar="HEIGHTxWIDTH", help="Of the labels; default: as in the network."),
-    ] = None,
-    precision: Precision = "auto",
-    device: Device = "auto",
-    images: Annotated[
-        str | None,
-        typer.Option(help="Verify on this video or image folder, not on the synthetic street."),
-    ] = None,
-    frames: Annotated[int, typer.Option(min=1, help="Frames to verify on.")] = 8,
-    calibrate: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PATH",
-            help="Calibrate int8 on this video or image folder, not on synthetic scenes.",
-        ),
-    ] = None,
+    output: Path = typer.Option(..., help="File to write: .onnx, .xml or .engine."),
+    file_format: str = typer.Option(
+        "onnx", "--format", help="onnx, openvino or tensorrt (unverified)."
+    ),
+    model: str = MODEL,
+    steps: int = STEPS,
+    sampler: str = SAMPLER,
+    start: int = START,
+    samples: int = SAMPLES,
+    temperature: float = TEMPERATURE,
+    network_size: Optional[str] = NETWORK_SIZE,
+    output_size: Optional[str] = typer.Option(
+        None, metavar="HEIGHTxWIDTH", help="Of the labels; default: as in the network."
+    ),
+    precision: str = PRECISION,
+    device: str = DEVICE,
+    images: Optional[str] = typer.Option(
+        None, help="Verify on this video or image folder, not on the synthetic street."
+    ),
+    frames: int = typer.Option(8, min=1, help="Frames to verify on."),
+    calibrate: Optional[str] = typer.Option(
+        None,
+        metavar="PATH",
+        help="Calibrate int8 on this video or image folder, not on synthetic scenes.",
+    ),
 ) -> None:
     """Write the network, from frame to label image, as one graph, and verify it against PyTorch.
 
@@ -99,6 +95,7 @@ def export(
             raise ValueError("--calibrate is for --format openvino --precision int8")
         if file_format == "onnx" and precision == "int8":
             raise ValueError("precision int8 is of --format openvino")
+        need("onnx")
         if file_format == "onnx":
             runtime = open_runtime("onnxruntime", select_device("cpu"), "fp32")
         else:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Optional
 
 import typer
 
-from camss_ros.commands.options import DEFAULT_STEPS, Model, Steps, fail, parse_size
+from camss_ros.commands.options import MODEL, STEPS, fail, parse_size
 
 
 def info(
-    model: Model = "camss-tiny",
-    flops: Annotated[
-        bool, typer.Option("--flops", help="Also count the multiply-accumulates of a frame.")
-    ] = False,
-    size: Annotated[
-        str | None,
-        typer.Option(metavar="HxW", help="Size of that frame. Default: the model's working size."),
-    ] = None,
-    steps: Steps = DEFAULT_STEPS,
+    model: str = MODEL,
+    flops: bool = typer.Option(
+        False, "--flops", help="Also count the multiply-accumulates of a frame."
+    ),
+    size: Optional[str] = typer.Option(
+        None, metavar="HxW", help="Size of that frame. Default: the model's working size."
+    ),
+    steps: int = STEPS,
 ) -> None:
     """Describe a model: label set, parameters, memory, hash of its weights, cost of a frame."""
     from rich.console import Console

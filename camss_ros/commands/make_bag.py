@@ -1,40 +1,36 @@
 """`camss-ros make-bag`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Optional
 
 import typer
 
-from camss_ros.commands.options import fail
+from camss_ros.commands.options import fail, need
 
 
 def make_bag(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="INPUT",
-            help="Video, image folder (images/ and labels/ below it: with labels), or "
-            "synthetic[:dusk|:fog].",
-        ),
-    ],
-    output: Annotated[Path, typer.Option(help="Folder of the bag; must not exist.")],
-    rate: Annotated[
-        float, typer.Option(min=0, max=1000, help="Frames a second; 0: the video's own, 10 else.")
-    ] = 0.0,
-    label_set: Annotated[
-        str | None, typer.Option(help="Of the label images: a name (camvid11) or a YAML file.")
-    ] = None,
-    frames: Annotated[int | None, typer.Option(min=1, help="Only the first so many.")] = None,
-    storage: Annotated[str, typer.Option(help="mcap or sqlite3.")] = "mcap",
-    namespace: Annotated[str, typer.Option(help="Of the topics.")] = "/camera",
-    jpeg: Annotated[
-        int | None,
-        typer.Option(
-            min=1, max=100, metavar="QUALITY", help="CompressedImage (JPEG) instead of Image."
-        ),
-    ] = None,
+    source: str = typer.Argument(
+        ...,
+        metavar="INPUT",
+        help="Video, image folder (images/ and labels/ below it: with labels), or "
+        "synthetic[:dusk|:fog].",
+    ),
+    output: Path = typer.Option(..., help="Folder of the bag; must not exist."),
+    rate: float = typer.Option(
+        0.0, min=0, max=1000, help="Frames a second; 0: the video's own, 10 else."
+    ),
+    label_set: Optional[str] = typer.Option(
+        None, help="Of the label images: a name (camvid11) or a YAML file."
+    ),
+    frames: Optional[int] = typer.Option(None, min=1, help="Only the first so many."),
+    storage: str = typer.Option("mcap", help="mcap or sqlite3."),
+    namespace: str = typer.Option("/camera", help="Of the topics."),
+    jpeg: Optional[int] = typer.Option(
+        None, min=1, max=100, metavar="QUALITY", help="CompressedImage (JPEG) instead of Image."
+    ),
 ) -> None:
     """Write a video, image folder or labelled folder as a rosbag2, without ROS."""
+    need("rosbags")
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from camss_ros.data.frames import open_frames
@@ -62,7 +58,7 @@ def make_bag(
                 jpeg=jpeg,
                 on_frame=lambda: progress.advance(task),
             )  # fmt: skip
-    except (ImportError, OSError, ValueError) as error:
+    except (OSError, ValueError) as error:
         fail(error)
     typer.echo(f"{count} frames in '{output}'")
     if opened.skipped:

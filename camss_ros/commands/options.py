@@ -1,60 +1,60 @@
-"""Options that several subcommands share."""
+"""Options that several subcommands share.
+
+Options are defaults here and in all subcommands, and theirs types `Optional`: typer reads them in
+`Annotated` and as `X | None` only in versions that Ubuntu 22.04 and 24.04 and Debian 12 don't have.
+"""
 
 import shlex
 import sys
-from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Any, NoReturn
 
 import typer
 
-Model = Annotated[str, typer.Option(help="Bundled name, directory or Hub id.")]
+from camss_ros.extras import MissingPackageError, require, require_node
+
+MODEL = typer.Option("camss-tiny", help="Bundled name, directory or Hub id.")
 DEFAULT_STEPS = 1  # that of SamplingOptions, which needs torch
-Steps = Annotated[int, typer.Option(help="Denoiser evaluations for a token, 1 to 1000.")]
-SamplerName = Annotated[str, typer.Option("--sampler", help="ddim, dpm++2m or ddpm.")]
-Start = Annotated[int, typer.Option(help="First timestep, 1 to 999.")]
-Temperature = Annotated[float, typer.Option(help="Factor of the noise; 0 walks to the mode.")]
-Samples = Annotated[int, typer.Option(help="Samples averaged for a frame.")]
-Iterations = Annotated[int, typer.Option(help="Masked-autoregressive passes.")]
-RevealOrder = Annotated[
-    str, typer.Option("--order", help="Order of the passes: confidence or random.")
-]
-WarmStartTime = Annotated[
-    int,
-    typer.Option(
-        help="With --clip: timestep, 1 to 999, from which each frame goes on from the latents of "
-        "the one before. 0: none does."
-    ),
-]
-Seed = Annotated[int, typer.Option(help="Of the noise.")]
-Device = Annotated[str, typer.Option(help="auto, cuda, cuda:N or cpu.")]
-Precision = Annotated[str, typer.Option(help="auto, fp32, bf16, fp16 or int8 (openvino).")]
-BackendName = Annotated[
-    str,
-    typer.Option(
+STEPS = typer.Option(DEFAULT_STEPS, help="Denoiser evaluations for a token, 1 to 1000.")
+SAMPLER = typer.Option("ddim", "--sampler", help="ddim, dpm++2m or ddpm.")
+START = typer.Option(950, help="First timestep, 1 to 999.")
+TEMPERATURE = typer.Option(0.0, help="Factor of the noise; 0 walks to the mode.")
+SAMPLES = typer.Option(1, help="Samples averaged for a frame.")
+ITERATIONS = typer.Option(1, help="Masked-autoregressive passes.")
+ORDER = typer.Option("confidence", "--order", help="Order of the passes: confidence or random.")
+WARM_START_TIME = typer.Option(
+    0,
+    help="With --clip: timestep, 1 to 999, from which each frame goes on from the latents of "
+    "the one before. 0: none does.",
+)
+SEED = typer.Option(0, help="Of the noise.")
+DEVICE = typer.Option("auto", help="auto, cuda, cuda:N or cpu.")
+PRECISION = typer.Option("auto", help="auto, fp32, bf16, fp16 or int8 (openvino).")
+
+
+def backend_option(default: str) -> Any:
+    """The option --backend: `auto` where speed counts, `torch` where labels are compared."""
+    return typer.Option(
+        default,
         "--backend",
         help="auto, torch, compile, onnxruntime, openvino or tensorrt (docs/speed.md).",
-    ),
-]
-NetworkSize = Annotated[
-    str | None,
-    typer.Option(
-        metavar="HEIGHTxWIDTH",
-        help="Of the frames in the network, multiples of 16; default: the model's own.",
-    ),
-]
-DataName = Annotated[
-    str,
-    typer.Option(
-        "--data",
-        help="Data set: camvid, camvid32, cityscapes, acdc, acdc-{fog,night,rain,snow}, "
-        "kitti-step, cad-edgetune or folder (docs/datasets.md).",
-    ),
-]
-DataRoot = Annotated[Path, typer.Option("--root", help="Its folder, laid out as published.")]
-DataLabels = Annotated[
-    str | None,
-    typer.Option("--label-set", help="Map the labels onto this label set (name or YAML file)."),
-]
+    )
+
+
+NETWORK_SIZE = typer.Option(
+    None,
+    metavar="HEIGHTxWIDTH",
+    help="Of the frames in the network, multiples of 16; default: the model's own.",
+)
+DATA = typer.Option(
+    ...,
+    "--data",
+    help="Data set: camvid, camvid32, cityscapes, acdc, acdc-{fog,night,rain,snow}, "
+    "kitti-step, cad-edgetune or folder (docs/datasets.md).",
+)
+ROOT = typer.Option(..., "--root", help="Its folder, laid out as published.")
+LABEL_SET = typer.Option(
+    None, "--label-set", help="Map the labels onto this label set (name or YAML file)."
+)
 
 
 def command_line() -> str:
@@ -73,6 +73,22 @@ def parse_size(text: str) -> tuple[int, int]:
 def parse_network_size(text: str | None) -> tuple[int, int] | None:
     """(height, width) of the option --network-size, None without it; errors as `parse_size`."""
     return None if text is None else parse_size(text)
+
+
+def need(*modules: str) -> None:
+    """End as `fail` where one of the modules is not installed, before any work."""
+    try:
+        require(*modules)
+    except MissingPackageError as error:
+        fail(error)
+
+
+def need_node() -> None:
+    """End as `fail` where the node cannot run here."""
+    try:
+        require_node()
+    except MissingPackageError as error:
+        fail(error)
 
 
 def fail(error: Exception | str) -> NoReturn:

@@ -1,50 +1,49 @@
 """`camss-ros replay`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Optional
 
 import typer
 
-from camss_ros.commands.options import command_line, fail
+from camss_ros.commands.options import command_line, fail, need, need_node
 
 
 def replay(
-    bag: Annotated[Path, typer.Argument(metavar="BAG", show_default=False)],
-    image: Annotated[str, typer.Option(metavar="TOPIC", help="Image or CompressedImage.")],
-    output: Annotated[Path, typer.Option(help="Folder for masks, video, metrics and report.")],
-    labels: Annotated[
-        str | None, typer.Option(metavar="TOPIC", help="Label images, as of evaluate-bag.")
-    ] = None,
-    label_set: Annotated[
-        str | None, typer.Option(help="Of the labels: a name or a YAML file. Default: the model's.")
-    ] = None,
-    tolerance: Annotated[
-        float, typer.Option(min=0, help="Seconds between a label's stamp and its image's, at most.")
-    ] = 0.0,
-    every: Annotated[int, typer.Option(min=1, help="Send every n-th image.")] = 1,
-    start: Annotated[float, typer.Option(min=0, help="Seconds after the bag's beginning.")] = 0.0,
-    duration: Annotated[
-        float | None, typer.Option(min=0, help="Seconds from there on. Default: to the end.")
-    ] = None,
-    rate: Annotated[
-        float, typer.Option(min=0.01, max=1000, help="Times the pace of the recording.")
-    ] = 1.0,
-    clock: Annotated[
-        bool, typer.Option("--clock", help="Publish the bag's time on /clock (use_sim_time).")
-    ] = False,
-    namespace: Annotated[str, typer.Option(help="Of the segmenter.")] = "/",
-    remap: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FROM:=TO", help="Topic of the segmenter, as it was remapped."),
-    ] = None,
-    model: Annotated[
-        str, typer.Option(help="The running node's model, whose classes the masks have.")
-    ] = "camss-tiny",
+    bag: Path = typer.Argument(..., metavar="BAG", show_default=False),
+    image: str = typer.Option(..., metavar="TOPIC", help="Image or CompressedImage."),
+    output: Path = typer.Option(..., help="Folder for masks, video, metrics and report."),
+    labels: Optional[str] = typer.Option(
+        None, metavar="TOPIC", help="Label images, as of evaluate-bag."
+    ),
+    label_set: Optional[str] = typer.Option(
+        None, help="Of the labels: a name or a YAML file. Default: the model's."
+    ),
+    tolerance: float = typer.Option(
+        0.0, min=0, help="Seconds between a label's stamp and its image's, at most."
+    ),
+    every: int = typer.Option(1, min=1, help="Send every n-th image."),
+    start: float = typer.Option(0.0, min=0, help="Seconds after the bag's beginning."),
+    duration: Optional[float] = typer.Option(
+        None, min=0, help="Seconds from there on. Default: to the end."
+    ),
+    rate: float = typer.Option(1.0, min=0.01, max=1000, help="Times the pace of the recording."),
+    clock: bool = typer.Option(
+        False, "--clock", help="Publish the bag's time on /clock (use_sim_time)."
+    ),
+    namespace: str = typer.Option("/", help="Of the segmenter."),
+    remap: Optional[list[str]] = typer.Option(
+        None, metavar="FROM:=TO", help="Topic of the segmenter, as it was remapped."
+    ),
+    model: str = typer.Option(
+        "camss-tiny", help="The running node's model, whose classes the masks have."
+    ),
 ) -> None:
     """Play a bag into a running segmenter over DDS; scores what it really did."""
     import dataclasses
     import os
 
+    need_node()
+    need("rosbags", "jinja2", "matplotlib")
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress
 
@@ -72,9 +71,8 @@ def replay(
             os.environ.setdefault(name, value)
         # Reads the environment.
         from camss_ros.nodes.bag_player import NoSegmenterError, play_bag
-        from camss_ros.nodes.segmenter_listener import MessagesMissingError
-    except (ImportError, OSError) as error:
-        fail(f"replay needs rclpy and the package's configuration: {error}")
+    except OSError as error:
+        fail(f"replay needs the package's configuration: {error}")
     try:
         selection = BagSelection(image, labels, tolerance, every, start, duration)
         classes = read_config(find_model(model) / CONFIG_FILE).label_set
@@ -121,7 +119,7 @@ def replay(
             sampling=played.sampling,
         )
         numbers = write_report(output / REPORT_FILE, [read_part(output, image)], facts)
-    except (OSError, ValueError, ModelError, NoSegmenterError, MessagesMissingError) as error:
+    except (OSError, ValueError, ModelError, NoSegmenterError) as error:
         fail(error)
     console.print(metrics_table(metrics, image))
     for name, value in metrics["live"].items():

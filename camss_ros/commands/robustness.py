@@ -6,60 +6,60 @@ import shlex
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, Optional
 
 import typer
 
 from camss_ros.commands.options import (
-    DEFAULT_STEPS,
-    DataLabels,
-    DataName,
-    DataRoot,
-    Device,
-    Model,
-    Precision,
-    SamplerName,
-    Samples,
-    Seed,
-    Steps,
-    Temperature,
+    DATA,
+    DEVICE,
+    LABEL_SET,
+    MODEL,
+    PRECISION,
+    ROOT,
+    SAMPLER,
+    SAMPLES,
+    SEED,
+    STEPS,
+    TEMPERATURE,
     fail,
+    need,
 )
 
 
 def robustness(
-    data: DataName,
-    root: DataRoot,
-    output: Annotated[Path, typer.Option(help="Folder of scores, robustness.json and the page.")],
-    split: Annotated[str, typer.Option(help="Split of the data set.")] = "val",
-    label_set: DataLabels = None,
-    every: Annotated[int, typer.Option(min=1, help="Take every n-th frame.")] = 1,
-    model: Model = "camss-tiny",
-    twin: Annotated[
-        Path | None,
-        typer.Option(help="Its discriminative twin (`train twin`), scored on the same images."),
-    ] = None,
-    groups: Annotated[
-        str, typer.Option(help="Of paper, imagenet_c, weather, viewpoint; separated by commas.")
-    ] = "paper,imagenet_c,weather,viewpoint",
-    viewpoint_frames: Annotated[
-        int, typer.Option(min=1, help="Frames of the synthetic street for each viewpoint.")
-    ] = 40,
-    page: Annotated[
-        Path | None,
-        typer.Option(help="Markdown page, plots beside it. Default: OUTPUT/robustness.md."),
-    ] = None,
-    steps: Steps = DEFAULT_STEPS,
-    sampler: SamplerName = "ddim",
-    temperature: Temperature = 0.0,
-    samples: Samples = 1,
-    seed: Seed = 0,
-    device: Device = "auto",
-    precision: Precision = "auto",
+    data: str = DATA,
+    root: Path = ROOT,
+    output: Path = typer.Option(..., help="Folder of scores, robustness.json and the page."),
+    split: str = typer.Option("val", help="Split of the data set."),
+    label_set: Optional[str] = LABEL_SET,
+    every: int = typer.Option(1, min=1, help="Take every n-th frame."),
+    model: str = MODEL,
+    twin: Optional[Path] = typer.Option(
+        None, help="Its discriminative twin (`train twin`), scored on the same images."
+    ),
+    groups: str = typer.Option(
+        "paper,imagenet_c,weather,viewpoint",
+        help="Of paper, imagenet_c, weather, viewpoint; separated by commas.",
+    ),
+    viewpoint_frames: int = typer.Option(
+        40, min=1, help="Frames of the synthetic street for each viewpoint."
+    ),
+    page: Optional[Path] = typer.Option(
+        None, help="Markdown page, plots beside it. Default: OUTPUT/robustness.md."
+    ),
+    steps: int = STEPS,
+    sampler: str = SAMPLER,
+    temperature: float = TEMPERATURE,
+    samples: int = SAMPLES,
+    seed: int = SEED,
+    device: str = DEVICE,
+    precision: str = PRECISION,
 ) -> None:
     """Score a model under corruptions, beside its twin (docs/robustness.md). Resumable."""
     from dataclasses import asdict
 
+    need("matplotlib")
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
@@ -73,14 +73,11 @@ def robustness(
     from camss_ros.evaluation.evaluate import EveryNth
     from camss_ros.evaluation.result_folder import begin_results, finish_results
     from camss_ros.evaluation.robustness import METRICS, SUMMARY_FILE, score_conditions, summarize
+    from camss_ros.evaluation.robustness_page import write_page
     from camss_ros.inference.segmenter import Segmenter
     from camss_ros.model.checkpoint import ModelError, weights_hash
     from camss_ros.model.schedule import SamplingOptions
 
-    try:
-        from camss_ros.evaluation.robustness_page import write_page
-    except ImportError as error:
-        fail(f"plots need matplotlib, pip install 'camss_ros[eval]': {error}")
     console = Console()
     chosen = tuple(name.strip() for name in groups.split(","))
     if unknown := [name for name in chosen if name not in GROUPS]:

@@ -1,49 +1,46 @@
 """`camss-ros segment`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Optional
 
 import typer
 
 from camss_ros.commands.options import (
-    DEFAULT_STEPS,
-    BackendName,
-    Device,
-    Iterations,
-    Model,
-    NetworkSize,
-    Precision,
-    SamplerName,
-    Samples,
-    Seed,
-    Steps,
-    Temperature,
+    DEVICE,
+    ITERATIONS,
+    MODEL,
+    NETWORK_SIZE,
+    PRECISION,
+    SAMPLER,
+    SAMPLES,
+    SEED,
+    STEPS,
+    TEMPERATURE,
+    backend_option,
     fail,
     parse_network_size,
 )
 
 
 def segment(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="INPUT",
-            help="Video, image, image folder (images/ and labels/ below it: scored), or synthetic.",
-        ),
-    ],
-    output: Annotated[Path, typer.Option(help="Folder for masks, overlays and the summary.")],
-    model: Model = "camss-tiny",
-    steps: Steps = DEFAULT_STEPS,
-    sampler: SamplerName = "ddim",
-    samples: Samples = 1,
-    temperature: Temperature = 0.0,
-    iterations: Iterations = 1,
-    device: Device = "auto",
-    precision: Precision = "auto",
-    backend: BackendName = "torch",
-    network_size: NetworkSize = None,
-    seed: Seed = 0,
-    frames: Annotated[int | None, typer.Option(min=1, help="Only the first so many.")] = None,
+    source: str = typer.Argument(
+        ...,
+        metavar="INPUT",
+        help="Video, image, image folder (images/ and labels/ below it: scored), or synthetic.",
+    ),
+    output: Path = typer.Option(..., help="Folder for masks, overlays and the summary."),
+    model: str = MODEL,
+    steps: int = STEPS,
+    sampler: str = SAMPLER,
+    samples: int = SAMPLES,
+    temperature: float = TEMPERATURE,
+    iterations: int = ITERATIONS,
+    device: str = DEVICE,
+    precision: str = PRECISION,
+    backend: str = backend_option("torch"),
+    network_size: Optional[str] = NETWORK_SIZE,
+    seed: int = SEED,
+    frames: Optional[int] = typer.Option(None, min=1, help="Only the first so many."),
 ) -> None:
     """Segment an image, an image folder or a video into files; run again, it goes on."""
     import dataclasses

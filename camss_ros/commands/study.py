@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Optional
 
 import typer
 
 from camss_ros.commands.options import (
+    DATA,
     DEFAULT_STEPS,
-    BackendName,
-    DataLabels,
-    DataName,
-    DataRoot,
-    Device,
-    Model,
-    Precision,
-    Seed,
-    Steps,
+    DEVICE,
+    LABEL_SET,
+    MODEL,
+    PRECISION,
+    ROOT,
+    SEED,
+    STEPS,
+    backend_option,
     fail,
+    need,
+    need_node,
 )
 
 if TYPE_CHECKING:
@@ -30,23 +32,24 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Output = Annotated[Path, typer.Option(help="Folder of page, plot and JSON.")]
+OUTPUT = typer.Option(..., help="Folder of page, plot and JSON.")
 
 
 @app.command()
 def steps(
-    data: DataName,
-    root: DataRoot,
-    output: Output,
-    split: Annotated[str, typer.Option(help="Split of the data set.")] = "val",
-    label_set: DataLabels = None,
-    every: Annotated[int, typer.Option(min=1, help="Take every n-th frame.")] = 1,
-    model: Model = "camss-tiny",
-    seed: Seed = 0,
-    device: Device = "auto",
-    precision: Precision = "auto",
+    data: str = DATA,
+    root: Path = ROOT,
+    output: Path = OUTPUT,
+    split: str = typer.Option("val", help="Split of the data set."),
+    label_set: Optional[str] = LABEL_SET,
+    every: int = typer.Option(1, min=1, help="Take every n-th frame."),
+    model: str = MODEL,
+    seed: int = SEED,
+    device: str = DEVICE,
+    precision: str = PRECISION,
 ) -> None:
     """Scores against sampling steps and sampler, and one-pass against iterative decoding."""
+    need("matplotlib")
     from rich.progress import Progress
 
     from camss_ros.data.datasets import open_data
@@ -89,18 +92,19 @@ def steps(
 
 @app.command("warm-start")
 def warm_start(
-    data: DataName,
-    root: DataRoot,
-    output: Annotated[
-        Path, typer.Option(metavar="FILE", help="The page (.md); plot and JSON are put beside it.")
-    ],
-    split: Annotated[str, typer.Option(help="Split of the data set; one clip, in order.")] = "val",
-    label_set: DataLabels = None,
-    model: Model = "camss-tiny",
-    device: Device = "auto",
-    precision: Precision = "auto",
+    data: str = DATA,
+    root: Path = ROOT,
+    output: Path = typer.Option(
+        ..., metavar="FILE", help="The page (.md); plot and JSON are put beside it."
+    ),
+    split: str = typer.Option("val", help="Split of the data set; one clip, in order."),
+    label_set: Optional[str] = LABEL_SET,
+    model: str = MODEL,
+    device: str = DEVICE,
+    precision: str = PRECISION,
 ) -> None:
     """Scores and flicker of a clip whose frames begin from the latents of the one before."""
+    need("matplotlib")
     from rich.progress import Progress
 
     from camss_ros.data.datasets import open_data
@@ -151,18 +155,19 @@ def _model_facts(segmenter: Segmenter, model: str) -> dict[str, str]:
 
 @app.command("kl-vs-vq")
 def kl_vs_vq(
-    data: DataName,
-    root: DataRoot,
-    output: Output,
-    label_set: DataLabels = None,
-    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of a run.")] = 500,
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each of the five variants.")] = 3,
-    crop: Annotated[int, typer.Option(help="Side of the crops, a multiple of 16.")] = 128,
-    batch: Annotated[int, typer.Option(min=2, help="Crops a step.")] = 8,
-    every: Annotated[int, typer.Option(min=1, help="Take every n-th label image.")] = 1,
-    device: Device = "auto",
+    data: str = DATA,
+    root: Path = ROOT,
+    output: Path = OUTPUT,
+    label_set: Optional[str] = LABEL_SET,
+    steps: int = typer.Option(500, min=1, help="Optimizer steps of a run."),
+    seeds: int = typer.Option(3, min=1, help="Runs of each of the five variants."),
+    crop: int = typer.Option(128, help="Side of the crops, a multiple of 16."),
+    batch: int = typer.Option(8, min=2, help="Crops a step."),
+    every: int = typer.Option(1, min=1, help="Take every n-th label image."),
+    device: str = DEVICE,
 ) -> None:
     """Label images through continuous and quantised latents, as one-hot labels and as colours."""
+    need("matplotlib")
     import torch
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn, track
 
@@ -220,25 +225,26 @@ def kl_vs_vq(
 
 @app.command()
 def speed(
-    output: Output,
-    data: Annotated[
-        str | None, typer.Option(help="Data set to score on, as of `steps`. Default: no scores.")
-    ] = None,
-    root: Annotated[Path | None, typer.Option(help="Its folder.")] = None,
-    split: Annotated[str, typer.Option(help="Split of the data set.")] = "val",
-    clip: Annotated[
-        bool, typer.Option("--clip", help="Its frames are one clip, in order: score a warm start.")
-    ] = False,
-    model: Model = "camss-tiny",
-    steps: Steps = DEFAULT_STEPS,
-    device: Device = "auto",
-    precision: Precision = "auto",
-    backend: BackendName = "auto",
+    output: Path = OUTPUT,
+    data: Optional[str] = typer.Option(
+        None, help="Data set to score on, as of `steps`. Default: no scores."
+    ),
+    root: Optional[Path] = typer.Option(None, help="Its folder."),
+    split: str = typer.Option("val", help="Split of the data set."),
+    clip: bool = typer.Option(
+        False, "--clip", help="Its frames are one clip, in order: score a warm start."
+    ),
+    model: str = MODEL,
+    steps: int = STEPS,
+    device: str = DEVICE,
+    precision: str = PRECISION,
+    backend: str = backend_option("auto"),
 ) -> None:
     """What is promised about speed: against the official procedure, in the node, over time."""
     import signal
     import sys
 
+    need_node()
     from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
     from camss_ros.data.datasets import open_data
@@ -249,15 +255,11 @@ def speed(
         read_config,
         weights_hash,
     )
+    from camss_ros.nodes.child_process import ChildFailedError
     from camss_ros.studies.page import command_line
     from camss_ros.studies.speed_section import LabelledData, SpeedSettings
     from camss_ros.studies.speed_study import study_speed
 
-    try:
-        from camss_ros.nodes.child_process import ChildFailedError
-        from camss_ros.nodes.segmenter_listener import MessagesMissingError
-    except ImportError as error:
-        fail(f"this study runs the node and needs rclpy: {error}")
     # Removes the temporary folders, as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if (data is None) != (root is None):
@@ -286,7 +288,7 @@ def speed(
                 settings, output, {"name": name, "sha256": weights_hash(model)}, command, labelled,
                 progress=lambda doing: bar.update(task, description=doing),
             )  # fmt: skip
-    except (ModelError, ValueError, OSError, ChildFailedError, MessagesMissingError) as error:
+    except (ModelError, ValueError, OSError, ChildFailedError) as error:
         fail(error)
     for title, missing in left_out.items():
         typer.echo(f"left out for lack of --{missing}: {title}")

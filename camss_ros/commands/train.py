@@ -6,36 +6,39 @@ import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 import typer
 
-from camss_ros.commands.options import fail
+from camss_ros.commands.options import fail, need
 
 if TYPE_CHECKING:
     from camss_ros.training.config import Config
+
+PACKAGES = ("accelerate", "tensorboard")
 
 app = typer.Typer(
     help="Train a model. The same command goes on where a killed run stopped.",
     no_args_is_help=True,
 )
 
-ConfigFile = Annotated[
-    Path, typer.Option("--config", help="YAML file, or the name of one in config/train.")
-]
-Output = Annotated[Path, typer.Option(help="Folder of checkpoint, metrics and models.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Replace an entry, such as loop.steps=100; may be repeated."),
-]
-Root = Annotated[Path | None, typer.Option(help="Folder of the data set: data.root.")]
+CONFIG = typer.Option(..., "--config", help="YAML file, or the name of one in config/train.")
+OUTPUT = typer.Option(..., help="Folder of checkpoint, metrics and models.")
+OVERRIDES = typer.Option(
+    None, "--set", help="Replace an entry, such as loop.steps=100; may be repeated."
+)
+DATA_ROOT = typer.Option(None, help="Folder of the data set: data.root.")
 
 
 @app.command()
 def autoencoder(
-    config: ConfigFile, output: Output, overrides: Overrides = None, root: Root = None
+    config: Path = CONFIG,
+    output: Path = OUTPUT,
+    overrides: Optional[list[str]] = OVERRIDES,
+    root: Optional[Path] = DATA_ROOT,
 ) -> None:
     """Train the mask autoencoder on label images."""
+    need(*PACKAGES)
     from camss_ros.training.config import AutoencoderConfig
     from camss_ros.training.train_autoencoder import train_autoencoder
 
@@ -44,9 +47,13 @@ def autoencoder(
 
 @app.command()
 def segmenter(
-    config: ConfigFile, output: Output, overrides: Overrides = None, root: Root = None
+    config: Path = CONFIG,
+    output: Path = OUTPUT,
+    overrides: Optional[list[str]] = OVERRIDES,
+    root: Optional[Path] = DATA_ROOT,
 ) -> None:
     """Train image tokens, transformer and denoiser; writes model directories."""
+    need(*PACKAGES)
     from camss_ros.training.config import SegmenterConfig
     from camss_ros.training.train_segmenter import train_segmenter
 
@@ -55,9 +62,13 @@ def segmenter(
 
 @app.command()
 def twin(
-    config: ConfigFile, output: Output, overrides: Overrides = None, root: Root = None
+    config: Path = CONFIG,
+    output: Path = OUTPUT,
+    overrides: Optional[list[str]] = OVERRIDES,
+    root: Optional[Path] = DATA_ROOT,
 ) -> None:
     """Train the discriminative twin, to compare with (docs/robustness.md)."""
+    need(*PACKAGES)
     from camss_ros.training.config import TwinTrainingConfig
     from camss_ros.training.train_twin import train_twin
 
@@ -66,9 +77,13 @@ def twin(
 
 @app.command()
 def decoder(
-    config: ConfigFile, output: Output, overrides: Overrides = None, root: Root = None
+    config: Path = CONFIG,
+    output: Path = OUTPUT,
+    overrides: Optional[list[str]] = OVERRIDES,
+    root: Optional[Path] = DATA_ROOT,
 ) -> None:
     """Distil a fast mask decoder for a model with the official KL autoencoder."""
+    need(*PACKAGES)
     from camss_ros.training.config import DecoderTrainingConfig
     from camss_ros.training.train_decoder import train_decoder
 

@@ -1,7 +1,6 @@
 """`camss-ros verify-parity`."""
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -9,7 +8,7 @@ from camss_ros.commands.options import fail
 
 
 def verify_parity(
-    directory: Annotated[Path, typer.Argument(help="Folder of recorded official numbers.")],
+    directory: Path = typer.Argument(..., help="Folder of recorded official numbers."),
 ) -> None:
     """Reproduce recorded numbers of the official implementation; exit code 1 if any is off."""
     from rich.console import Console

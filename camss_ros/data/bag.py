@@ -22,6 +22,7 @@ from camss_ros.data.bag_compression import decompress_message
 from camss_ros.data.bag_storage import open_storage, read_metadata, say, scan_mcap, storage_files
 from camss_ros.data.bag_types import IMAGE_TYPES, header_stamp, is_ros1, ros1_types, ros2_types
 from camss_ros.data.mcap_scan import ScannedMcap
+from camss_ros.extras import require
 
 if TYPE_CHECKING:
     from rosbags.interfaces import Connection
@@ -73,16 +74,12 @@ class Bag:
     `path`: a rosbag2 folder, a file of one (.mcap, .db3) or a ROS 1 bag (.bag), under any name.
     `warnings`: what was found damaged so far.
 
-    Raises FileNotFoundError where nothing is, BagError for what can't be read as a bag.
+    Raises FileNotFoundError where nothing is, BagError for what can't be read as a bag,
+    MissingPackageError without rosbags.
     """
 
     def __init__(self, path: Path) -> None:
-        try:
-            import rosbags.rosbag2  # noqa: F401
-        except ImportError as error:
-            raise BagError(
-                "reading bags needs the package rosbags: pip install 'camss_ros[eval]'"
-            ) from error
+        require("rosbags")
         self.path = path
         self.warnings: list[str] = []
         if not path.exists():

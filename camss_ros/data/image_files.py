@@ -7,6 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+_SILENT = 0  # cv2.utils.logging.LOG_LEVEL_SILENT
+
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -24,6 +26,14 @@ def read_image(path: Path) -> np.ndarray | None:
     except cv2.error:  # e.g. a header that claims more pixels than OpenCV allows
         return None
     return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def silence_opencv() -> None:
+    """Keep OpenCV from writing a line for each image that it cannot decode."""
+    if hasattr(cv2, "setLogLevel"):  # before 4.13
+        cv2.setLogLevel(_SILENT)
+    else:
+        cv2.utils.logging.setLogLevel(_SILENT)
 
 
 def _truncated(data: bytes) -> bool:

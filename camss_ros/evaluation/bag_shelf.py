@@ -20,6 +20,7 @@ from typing import Any
 from camss_ros.data.bag import BagError
 from camss_ros.data.bag_storage import storage_files, storage_kind, storage_stem
 from camss_ros.evaluation.bag_run import BagTask, NetworkChoice, run_bag
+from camss_ros.extras import require
 from camss_ros.inference.segmenter import Segmenter
 
 
@@ -125,12 +126,11 @@ def run_shelf_on_ray(
     `address`: "local" starts Ray on this machine, "auto" finds a running one, or HOST:PORT. Each
     task takes one processor, and a GPU where the cluster has some. `on_done` as of `run_shelf`.
 
-    Raises BagError without the package ray, ConnectionError where no cluster answers.
+    Raises MissingPackageError without ray, ConnectionError where no cluster answers.
     """
-    try:
-        import ray
-    except ImportError as error:
-        raise BagError("--ray needs the package ray: pip install 'camss_ros[ray]'") from error
+    require("ray")
+    import ray
+
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers
     started = not ray.is_initialized()
     if started:

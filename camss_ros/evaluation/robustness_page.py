@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib.figure  # noqa: F401  # missing, it shall be said before hours of work
-
 from camss_ros.evaluation.official_curves import CLEAN_AP, CURVES, LOWEST
 from camss_ros.evaluation.report_plots import retention_figure
 from camss_ros.evaluation.robustness import GROUP_TITLES

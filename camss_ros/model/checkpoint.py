@@ -122,7 +122,7 @@ def find_model(model: str | Path) -> Path:
     name = str(model)
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+        from huggingface_hub.utils import HfHubHTTPError, HFValidationError  # in every version
 
         try:
             files = [CONFIG_FILE, WEIGHTS_FILE]

@@ -93,7 +93,7 @@ def play_bag(
     of the segmenter; `remaps`: FROM:=TO of its topics. Header stamps are the bag's, the log time
     where a header has none.
 
-    Raises NoSegmenterError, MessagesMissingError, BagError where the bag ends before its time, and
+    Raises NoSegmenterError, MissingPackageError, BagError where the bag ends before its time, and
     KeyboardInterrupt or SystemExit after SIGINT and SIGTERM. Main thread only.
     """
     arguments = ["--ros-args", *(part for remap in remaps for part in ("-r", remap))]

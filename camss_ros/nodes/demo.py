@@ -49,7 +49,7 @@ def record_demo(
     processes. `on_progress` is called after each message.
 
     Raises ChildFailedError when a process fails or the segmenter does not get ready,
-    MessagesMissingError when the package's messages have not been built, OSError when the nodes
+    MissingPackageError when the package's messages have not been built, OSError when the nodes
     can't be isolated, KeyboardInterrupt and SystemExit after SIGINT and SIGTERM. Main thread only.
     """
     environment = isolate()

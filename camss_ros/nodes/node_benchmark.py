@@ -95,7 +95,7 @@ def node_under_test(segmenter: Parameters, logs: Path) -> Iterator[NodeUnderTest
         segmenter: parameters of the segmenter node.
         logs: an existing folder for the output of the processes.
 
-    Raises ChildFailedError when it does not get ready, MessagesMissingError when the package's
+    Raises ChildFailedError when it does not get ready, MissingPackageError when the package's
     messages have not been built, OSError when the nodes can't be isolated, KeyboardInterrupt and
     SystemExit after SIGINT and SIGTERM.
     """

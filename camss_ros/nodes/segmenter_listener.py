@@ -17,6 +17,7 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 
 from camss_ros.data.recording import Counts
+from camss_ros.extras import require_node
 from camss_ros.nodes.deferred_signals import DeferredSignals
 
 # From the last image to the last mask.
@@ -36,16 +37,12 @@ RELIABLE = QoSProfile(depth=1000)
 LATCHED = QoSProfile(depth=1000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
-class MessagesMissingError(RuntimeError):
-    """The package's own messages have not been built."""
-
-
 class SegmenterListener:
     """Subscribes `segmentation/mask` and `segmentation/status`; a subclass says what becomes of
     them. Has a context of its own; signals are served between two messages.
 
     `arguments`: for the node, such as ["--ros-args", "-r", "image:=/camera/image_raw"].
-    `counts`: what the segmenter counted by its last status. Raises MessagesMissingError.
+    `counts`: what the segmenter counted by its last status. Raises MissingPackageError.
     """
 
     def __init__(
@@ -55,14 +52,9 @@ class SegmenterListener:
         namespace: str = "/",
         arguments: Sequence[str] = (),
     ) -> None:
-        try:
-            from camss_ros.msg import SegmenterStatus
-        except ImportError as error:
-            raise MessagesMissingError(
-                f"the messages of camss_ros are not there ({error}): run `make build`, or `colcon "
-                "build` on a ROS installation, and use its environment (scripts/in_workspace, or "
-                "source install/setup.bash)"
-            ) from error
+        require_node()
+        from camss_ros.msg import SegmenterStatus
+
         self.counts = Counts()
         self.status: Any = None
         self._last_status = 0.0

@@ -19,7 +19,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
@@ -33,6 +32,8 @@ from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
 
 from camss_ros.data.image_encoding import ImageRejectedError
+from camss_ros.data.image_files import silence_opencv
+from camss_ros.extras import require_node
 from camss_ros.nodes.camera import Arrival, Camera
 from camss_ros.nodes.deadline import Deadline
 from camss_ros.nodes.diagnostics import diagnostic_array
@@ -114,6 +115,7 @@ class SegmenterNode(GivenParameters, LifecycleNode):
     ) -> None:
         super().__init__("segmenter", **node_arguments)
         # Generated code, imported late: in a checkout it lies in another directory than this file.
+        require_node()
         from camss_ros.msg import SegmenterStatus
 
         self._segmenter_factory = segmenter_factory
@@ -134,8 +136,7 @@ class SegmenterNode(GivenParameters, LifecycleNode):
         self._used: SamplingOptions | None = None
         self._warned: dict[str, float] = {}
         forward_log("camss_ros", self.get_logger())
-        # It would write a line for each image that it cannot decode; the node says so once.
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        silence_opencv()
 
         self.cameras = tuple(
             Camera(self, name, self.parameters, SegmenterStatus, self._submit, self._warn)

