@@ -53,6 +53,7 @@ class ScriptedSegmenter:
         self.closed = False
         self.error: Exception | None = None
         self.bad: Collection[int] = ()
+        self.cancellable = True
         self.go = threading.Event()
         self.go.set()
         self.started: list[int] = []
@@ -90,7 +91,7 @@ class ScriptedSegmenter:
         time.sleep(self.delay)
         self.started.append(int(image[0, 0, 0]))
         while not self.go.wait(0.01):
-            if cancelled():
+            if self.cancellable and cancelled():
                 raise RuntimeError("cancelled")
         if self.error is not None:
             raise self.error
@@ -121,6 +122,7 @@ class Running:
     def __init__(self, domain_id: int, *parameters: rclpy.Parameter) -> None:
         self.segmenters: list[ScriptedSegmenter] = []
         self.error: Exception | None = None
+        self.before_load: Callable[[], object] = lambda: None
         self._started = threading.Event()
         self._context = rclpy.Context()
         rclpy.init(context=self._context, domain_id=domain_id)
@@ -134,6 +136,7 @@ class Running:
         self.peer = RosPeer(domain_id)
 
     def _make(self, parameters: Any) -> ScriptedSegmenter:
+        self.before_load()
         if self.error is not None:
             raise self.error
         segmenter = ScriptedSegmenter()

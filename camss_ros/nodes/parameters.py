@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -323,23 +323,11 @@ SPECS = (
 )
 
 
-class NodeParameters:
-    """The declared parameters of a node and their accepted values.
+class ParameterValues:
+    """Values of all parameters at a moment; they do not change."""
 
-    `is_unconfigured` tells whether parameters of `Change.UNCONFIGURED` may change now. A value
-    that is refused leaves all values as they were, and the setter gets the reason.
-
-    Raises:
-        rclpy.exceptions.ParameterException: a value given at start is of a wrong type or refused.
-    """
-
-    def __init__(self, node: Node, is_unconfigured: Callable[[], bool]) -> None:
-        self._specs = {spec.name: spec for spec in SPECS}
-        self._values: dict[str, Any] = {spec.name: spec.initial() for spec in SPECS}
-        self._is_unconfigured = is_unconfigured
-        node.add_on_set_parameters_callback(self._on_set)
-        for spec in SPECS:
-            node.declare_parameter(spec.name, spec.initial(), spec.descriptor())
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = values
 
     def __getitem__(self, name: str) -> Any:
         return self._values[name]
@@ -354,7 +342,7 @@ class NodeParameters:
         return (height, width) if width or height else None
 
     def sampling(self) -> SamplingOptions:
-        """The sampling options as they are now."""
+        """The sampling options."""
         from camss_ros.model.schedule import SamplingOptions  # imports torch: only when needed
 
         values = self._values
@@ -365,6 +353,29 @@ class NodeParameters:
             temperature=values["temperature"],
             warm_start_time=values["warm_start_time"],
         )
+
+
+class NodeParameters(ParameterValues):
+    """The declared parameters of a node and their accepted values, as they are now.
+
+    `is_unconfigured` tells whether parameters of `Change.UNCONFIGURED` may change now. A value
+    that is refused leaves all values as they were, and the setter gets the reason.
+
+    Raises:
+        rclpy.exceptions.ParameterException: a value given at start is of a wrong type or refused.
+    """
+
+    def __init__(self, node: Node, is_unconfigured: Callable[[], bool]) -> None:
+        super().__init__({spec.name: spec.initial() for spec in SPECS})
+        self._specs = {spec.name: spec for spec in SPECS}
+        self._is_unconfigured = is_unconfigured
+        node.add_on_set_parameters_callback(self._on_set)
+        for spec in SPECS:
+            node.declare_parameter(spec.name, spec.initial(), spec.descriptor())
+
+    def snapshot(self) -> ParameterValues:
+        """The values as they are now, for what must not see later ones."""
+        return ParameterValues(self._values)
 
     def _on_set(self, parameters: Sequence[Parameter]) -> SetParametersResult:
         # rclpy has checked types, ranges and read-only parameters before this.
