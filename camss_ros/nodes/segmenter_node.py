@@ -33,6 +33,7 @@ from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
 
 from camss_ros.data.image_encoding import ImageRejectedError
+from camss_ros.inference.cache import discard_unfinished
 from camss_ros.nodes.camera import Arrival, Camera
 from camss_ros.nodes.deadline import Deadline
 from camss_ros.nodes.diagnostics import diagnostic_array
@@ -638,6 +639,7 @@ def main(arguments: list[str] | None = None) -> int:
     # interrupted. Either way nothing is left to be saved, and Python's own end is skipped: with
     # torch loaded it takes more than a second on a busy machine.
     ending.join(SHUTDOWN_TIME)
+    discard_unfinished()  # graphs that were being built for the cache
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(int(failed.is_set()))
