@@ -107,6 +107,27 @@ def camera_names_problem(value: Sequence[str] | None) -> str:
     return "" if len(set(names)) == len(names) else f"must differ from each other: {list(names)}"
 
 
+def model_problem(value: str) -> str:
+    """Why this is no value of the parameter `model`; empty if it is one."""
+    return "" if value.strip() else "must name a model, or be the directory of one, not empty"
+
+
+def device_problem(value: str) -> str:
+    """Why this is no value of the parameter `device`; empty if it is one."""
+    known = re.fullmatch(r"auto|cpu|cuda(:\d+)?", value, re.ASCII)
+    return "" if known else f"must be auto, cpu, cuda or cuda:N, not {value!r}"
+
+
+def network_size_problem(value: Sequence[int]) -> str:
+    """Why this is no value of the parameter `network_size`; empty if it is one."""
+    if all(side == 0 for side in value):
+        return ""
+    if all(side > 0 and side % _STRIDE == 0 for side in value):
+        return ""
+    return f"must be two multiples of {_STRIDE}, or 0 and 0, not {list(value)}"
+
+
+_STRIDE = 16  # `inference/network_size.py` has it too, but imports torch
 _CAMERA_NAME = re.compile(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 
 SPECS = (
@@ -127,12 +148,14 @@ SPECS = (
         "camss-tiny",
         "Name of a bundled model, directory of a saved one, or Hugging Face Hub id.",
         Change.RELOAD,
+        check=model_problem,
     ),
     ParameterSpec(
         "device",
         "auto",
         "Where the network runs: auto (CUDA if there is one), cpu, cuda or cuda:N.",
         Change.RELOAD,
+        check=device_problem,
     ),
     ParameterSpec(
         "precision",
@@ -155,6 +178,7 @@ SPECS = (
         "coarser. 0: the model's own.",
         Change.RELOAD,
         bounds=(0, 4096),
+        check=network_size_problem,
     ),
     ParameterSpec(
         "seed",
