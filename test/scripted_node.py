@@ -49,6 +49,7 @@ class ScriptedSegmenter:
         self.released = 0
         self.model_name = "scripted"
         self.backend = "scripted"
+        self.unmeasured: Any = None
         self.sampling: Any = None
         self.closed = False
         self.error: Exception | None = None
@@ -123,6 +124,8 @@ class Running:
         self.segmenters: list[ScriptedSegmenter] = []
         self.error: Exception | None = None
         self.before_load: Callable[[], object] = lambda: None
+        self.on_made: Callable[[ScriptedSegmenter], object] = lambda _: None
+        self.models: list[str] = []  # the parameter, of each
         self._started = threading.Event()
         self._context = rclpy.Context()
         rclpy.init(context=self._context, domain_id=domain_id)
@@ -140,7 +143,9 @@ class Running:
         if self.error is not None:
             raise self.error
         segmenter = ScriptedSegmenter()
+        self.models.append(parameters["model"])
         self.segmenters.append(segmenter)
+        self.on_made(segmenter)
         return segmenter
 
     @property

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -205,3 +206,42 @@ def test_a_builder_that_fails_says_why(tmp_path, builds):
     (tmp_path / f"{builds}.py").write_text("raise ValueError('no such size')")
     with pytest.raises(BesideError, match="no such size"):
         Beside(builds).result()
+
+
+TAKES_TURNS = """
+from camss_ros.inference.beside import has_turn
+for number in range(3):
+    with has_turn():
+        open(TURNS, "a").write(f"{number} ")
+print("done all")
+"""
+
+
+def test_a_process_beside_waits_for_its_turns(tmp_path, builds):
+    turns = tmp_path / "turns"
+    module = TAKES_TURNS.replace("TURNS", repr(str(turns)))
+    (tmp_path / f"{builds}.py").write_text(module)
+    seen = []
+
+    @contextmanager
+    def turn():
+        before = turns.read_text() if turns.exists() else ""
+        yield
+        seen.append((before, turns.read_text()))
+
+    assert Beside(builds).result(turn) == "done all"
+    assert seen == [("", "0 "), ("0 ", "0 1 "), ("0 1 ", "0 1 2 ")]
+
+
+def test_one_that_gets_no_turn_any_more_ends(tmp_path, builds):
+    (tmp_path / f"{builds}.py").write_text(TAKES_TURNS.replace("TURNS", "'/dev/null'"))
+
+    @contextmanager
+    def turn():
+        raise LookupError("no model any more")
+        yield
+
+    beside = Beside(builds)
+    with pytest.raises(LookupError):
+        beside.result(turn)
+    assert beside._process.returncode is not None

@@ -167,7 +167,8 @@ SPECS = (
     ParameterSpec(
         "backend",
         "auto",
-        "What runs the network; auto measures once which is the fastest on this machine.",
+        "What runs the network; auto measures once, while torch segments, which is the fastest on "
+        "this machine.",
         Change.RELOAD,
         choices=("auto", "torch", "compile", "onnxruntime", "openvino", "tensorrt"),
     ),

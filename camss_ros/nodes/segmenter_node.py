@@ -34,9 +34,10 @@ from std_srvs.srv import SetBool, Trigger
 
 from camss_ros.data.image_encoding import ImageRejectedError
 from camss_ros.inference.cache import discard_unfinished
+from camss_ros.nodes.backend_measurement import BackendMeasurement
 from camss_ros.nodes.camera import Arrival, Camera
 from camss_ros.nodes.deadline import Deadline
-from camss_ros.nodes.diagnostics import diagnostic_array
+from camss_ros.nodes.diagnostics import MEASURING, diagnostic_array
 from camss_ros.nodes.forward_log import forward_log
 from camss_ros.nodes.health import latency
 from camss_ros.nodes.inference_worker import InferenceWorker
@@ -75,6 +76,7 @@ def load_segmenter(parameters: ParameterValues) -> Segmenter:
         backend=parameters["backend"],
         network_size=parameters.network_size(),
         calibration=CalibrationScenes(),
+        measure=False,  # but in the background
     )
 
 
@@ -120,10 +122,17 @@ class SegmenterNode(LifecycleNode):
         from camss_ros.msg import SegmenterStatus
 
         self._segmenter_factory = segmenter_factory
+        self._memory = MemoryGuard()
         self._models = ModelReloader()
         self._reloading: int | None = None  # the ticket
+        self._measurement = BackendMeasurement(
+            self._models,
+            lambda model: self._load(model.parameters),
+            lambda model: self._take_over(model, "backend auto"),
+            self._memory.reset,
+            self.get_logger(),
+        )
         self._enabled = True
-        self._memory = MemoryGuard()
         self.parameters = NodeParameters(self, lambda: self._models.current is None)
         log = self.get_logger()
         self._deadline = Deadline(self.parameters, log.info, log.warning)
@@ -192,10 +201,12 @@ class SegmenterNode(LifecycleNode):
         if self._enabled:
             self._start_inference()
         self._publish_status()
+        self._measurement.start()
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop inference; the model stays loaded."""
+        self._measurement.stop()
         self._stop_inference()
         self._publish_status()
         self._state = "inactive"
@@ -259,6 +270,7 @@ class SegmenterNode(LifecycleNode):
             self._worker = None
 
     def _release(self) -> None:
+        self._measurement.stop()
         self._stop_inference()
         for camera in self.cameras:
             camera.release()
@@ -316,6 +328,7 @@ class SegmenterNode(LifecycleNode):
         if self._models.current is None or loading:
             response.message = "a model is being loaded" if loading else "not configured"
             return response
+        self._measurement.stop()
         self._reloading = self._models.begin()
         done: rclpy.Future = rclpy.Future(executor=self.executor)
         threading.Thread(
@@ -324,6 +337,8 @@ class SegmenterNode(LifecycleNode):
             daemon=True,
         ).start()
         response.message = await done
+        if self._state == "active":
+            self._measurement.start()
         response.success = not response.message.startswith("failed")
         return response
 
@@ -585,6 +600,8 @@ class SegmenterNode(LifecycleNode):
                 facts["network input"] = f"{width} x {height}"
             facts["device"] = model.segmenter.device
             facts["model"] = model.segmenter.model_name
+            facts["backend"] = model.segmenter.backend
+            facts[MEASURING] = self._measurement.running
             facts["GPU memory (MB)"] = memory_in_use(model.segmenter.device) // 10**6
         return facts
 
