@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import runpy
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -38,6 +39,8 @@ class Beside:
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__, module, *arguments],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
+            # Ctrl-C in the terminal reaches the parent alone, with which this one ends.
+            start_new_session=True,
         )  # fmt: skip
 
     def result(self, turn: Callable[[], AbstractContextManager[object]] = nullcontext) -> str:
@@ -65,6 +68,8 @@ class Beside:
                 code = self._process.wait()
             self._errors.seek(0)
             lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        if code == -signal.SIGKILL:
+            raise BesideError(f"killed: out of memory, or a turn took over {_LONGEST_TURN:g} s")
         if code != 0:
             raise BesideError(lines[-1] if lines else f"ended with {code}")
         return last

@@ -42,7 +42,11 @@ class BackendMeasurement:
         model = self._models.current
         if model is None or model.segmenter.unmeasured is None or self.running:
             return
-        process = self._process = model.segmenter.unmeasured.beside()
+        try:
+            process = self._process = model.segmenter.unmeasured.beside()
+        except OSError as error:
+            self._log.warning(f"backend auto: {model.segmenter.backend} stays: {error}")
+            return
         threading.Thread(
             target=self._run,
             args=[model, process, self._models.ticket],
@@ -85,7 +89,7 @@ class BackendMeasurement:
             pass
         except Exception as error:  # whatever it is, the first one does
             if not stopped():
-                self._log.warning(f"backend auto: not measured, {segmenter.backend} stays: {error}")
+                self._log.warning(f"backend auto: {segmenter.backend} stays: {error}")
                 segmenter.unmeasured = None
                 self._ended()
         finally:
