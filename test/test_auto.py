@@ -31,6 +31,7 @@ TORCH, OTHER = Candidate("torch", "fp32"), Candidate("openvino", "fp32")
 def model_directory(tiny_model, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(auto, "_chosen", {})
+    auto._installed.cache_clear()
     tiny_model.save_pretrained(tmp_path / "model")
     return tmp_path / "model"
 
