@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ros_peer import wait_until
 
@@ -24,7 +24,7 @@ class Counted:
     def _drop(self, source: str) -> None:
         self.counts["dropped"] += 1
 
-    def _fail(self, sources: list[str], error: Exception) -> None:
+    def _fail(self, sources: Sequence[str], error: Exception) -> None:
         self.counts["failed"] += len(sources)
         self.errors.append(str(error))
 
@@ -45,7 +45,7 @@ def test_an_exception_does_not_end_the_thread() -> None:
     wait_until(lambda: counted.counts["failed"] == 1, "the first counted")
     for number in (2, 3):
         counted.worker.submit("front", number)
-        wait_until(lambda number=number: number in done, "the next one in work")
+        wait_until(lambda: number in done, "the next one in work")  # noqa: B023
     counted.worker.cancel()
     assert counted.worker.join(10)
     assert counted.counts == {"failed": 1}
