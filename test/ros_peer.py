@@ -27,6 +27,7 @@ GOALS = {
     Transition.TRANSITION_ACTIVATE: "active",
     Transition.TRANSITION_DEACTIVATE: "inactive",
     Transition.TRANSITION_CLEANUP: "unconfigured",
+    Transition.TRANSITION_UNCONFIGURED_SHUTDOWN: "finalized",
 }
 
 

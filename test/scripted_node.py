@@ -49,10 +49,12 @@ class ScriptedSegmenter:
         self.released = 0
         self.model_name = "scripted"
         self.backend = "scripted"
+        self.unmeasured: Any = None
         self.sampling: Any = None
         self.closed = False
         self.error: Exception | None = None
         self.bad: Collection[int] = ()
+        self.cancellable = True
         self.go = threading.Event()
         self.go.set()
         self.started: list[int] = []
@@ -90,7 +92,7 @@ class ScriptedSegmenter:
         time.sleep(self.delay)
         self.started.append(int(image[0, 0, 0]))
         while not self.go.wait(0.01):
-            if cancelled():
+            if self.cancellable and cancelled():
                 raise RuntimeError("cancelled")
         if self.error is not None:
             raise self.error
@@ -121,6 +123,9 @@ class Running:
     def __init__(self, domain_id: int, *parameters: rclpy.Parameter) -> None:
         self.segmenters: list[ScriptedSegmenter] = []
         self.error: Exception | None = None
+        self.before_load: Callable[[], object] = lambda: None
+        self.on_made: Callable[[ScriptedSegmenter], object] = lambda _: None
+        self.models: list[str] = []  # the parameter, of each
         self._started = threading.Event()
         self._context = rclpy.Context()
         rclpy.init(context=self._context, domain_id=domain_id)
@@ -134,10 +139,13 @@ class Running:
         self.peer = RosPeer(domain_id)
 
     def _make(self, parameters: Any) -> ScriptedSegmenter:
+        self.before_load()
         if self.error is not None:
             raise self.error
         segmenter = ScriptedSegmenter()
+        self.models.append(parameters["model"])
         self.segmenters.append(segmenter)
+        self.on_made(segmenter)
         return segmenter
 
     @property

@@ -31,6 +31,7 @@ class Process:
     """`segmenter` in a process of its own."""
 
     def __init__(self, domain_id: int, *arguments: str) -> None:
+        self.domain_id = domain_id
         self.process = subprocess.Popen(
             # Where a shell starts the tests in the background, SIGINT is ignored and inherited.
             ["env", "--default-signal=INT", sys.executable, str(SEGMENTER), *arguments],

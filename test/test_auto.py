@@ -1,14 +1,22 @@
 """Backend "auto": what is measured, what is chosen, what is remembered. No real timing."""
 
+import json
 import logging
 import sys
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import pytest
 import torch
 
 from camss_ros.inference import auto
-from camss_ros.inference.auto import Candidate, candidates, choose_backend, measure
+from camss_ros.inference.auto import (
+    BackendChoice,
+    Candidate,
+    candidates,
+    choose_backend,
+    measure,
+)
 from camss_ros.inference.backends import open_backend
 from camss_ros.inference.backends.base import FramePrediction
 from camss_ros.inference.segmenter import Segmenter
@@ -22,6 +30,8 @@ TORCH, OTHER = Candidate("torch", "fp32"), Candidate("openvino", "fp32")
 @pytest.fixture
 def model_directory(tiny_model, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(auto, "_chosen", {})
+    auto._installed.cache_clear()
     tiny_model.save_pretrained(tmp_path / "model")
     return tmp_path / "model"
 
@@ -58,6 +68,7 @@ def test_a_damaged_memory_is_measured_again(model_directory, two_candidates, mon
     (memory,) = auto.cache_directory().glob("auto-*.json")
     memory.write_text('{"backend"')
     monkeypatch.setattr(auto, "measure", lambda *_: {OTHER: 0.1})
+    auto._chosen.clear()  # as in a new process
     assert choose(model_directory) == ("openvino", "fp32")
 
 
@@ -122,9 +133,49 @@ def test_a_precision_that_was_asked_for_is_kept():
     assert {each.precision for each in candidates(CPU, "bf16")} == {"bf16"}
 
 
-def test_auto_segments_like_any_backend(model_directory):
-    segmenter = Segmenter(model_directory, device="cpu", precision="fp32", backend="auto")
+def test_what_is_measured_beside_is_taken_the_next_time(model_directory):
+    arguments = {"device": "cpu", "precision": "fp32", "backend": "auto"}
     image = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8)
-    expected = Segmenter(model_directory, device="cpu", precision="fp32").segment(image)
-    assert (segmenter.segment(image).labels == expected.labels).mean() > 0.999
-    segmenter.close()
+    first = Segmenter(model_directory, measure=False, **arguments)
+    choice = first.unmeasured
+    assert choice is not None
+    assert (first.backend, choice.possible[0].backend) == ("torch", "torch")
+    turns = []
+
+    @contextmanager
+    def turn():
+        turns.append(first.segment(image))
+        yield
+
+    chosen = choice.measured_beside(choice.beside(), turn)
+    assert len(turns) >= 2 * auto._FRAMES
+    second = Segmenter(model_directory, measure=False, **arguments)
+    assert second.unmeasured is None
+    assert second.backend == chosen.backend
+    assert (second.segment(image).labels == first.segment(image).labels).mean() > 0.999
+    first.close()
+    second.close()
+
+
+class _Measured:
+    """A process that has measured."""
+
+    def result(self, turn):
+        seconds = [[0, 0.2], [1, 0.1]]
+        return json.dumps({"seconds": seconds, "warnings": ["backend x is left out"]})
+
+
+def test_a_choice_that_cannot_be_kept_counts_for_this_process(
+    model_directory, two_candidates, monkeypatch, caplog
+):
+    def fail(*_):
+        raise OSError("read-only file system")
+
+    monkeypatch.setattr(auto, "write_atomically", fail)
+    choice = BackendChoice(model_directory, CPU, "fp32", SIZE, SamplingOptions())
+    assert choice.known() is None
+    assert choice.measured_beside(_Measured(), nullcontext) == OTHER
+    again = BackendChoice(model_directory, CPU, "fp32", SIZE, SamplingOptions())
+    assert again.known() == OTHER
+    assert "read-only file system" in caplog.text
+    assert "backend x is left out" in caplog.text

@@ -21,7 +21,8 @@ from sensor_msgs.msg import CameraInfo, Image
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.model.camseg import CamSeg
 from camss_ros.nodes.memory_guard import MemoryGuard
-from camss_ros.nodes.parameters import SPECS, camera_names
+from camss_ros.nodes.parameter_checks import camera_names
+from camss_ros.nodes.parameters import SPECS
 from camss_ros.nodes.qos import LATCHED
 
 

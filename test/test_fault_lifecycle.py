@@ -18,11 +18,14 @@ from pathlib import Path
 import pytest
 from fault_scale import LONG, scaled
 from lifecycle_msgs.msg import Transition
+from rclpy.task import Future
 from ros_peer import TIMEOUT, RosPeer, rgb_image, wait_until
 from scripted_node import Running, status
 from segmenter_process import HEIGHT, WIDTH, Process, at_the_front
 from sensor_msgs.msg import CameraInfo, Image
+from std_srvs.srv import Trigger
 
+from camss_ros.nodes.segmenter_node import CANCEL_TIME
 from camss_ros.resident_memory import resident_bytes
 
 RATE = 100.0  # Hz
@@ -199,6 +202,135 @@ def test_cleanup_frees_the_model_at_once(node: Running, fails: bool) -> None:
     assert node.peer.transition(Transition.TRANSITION_DEACTIVATE)
     assert node.peer.transition(Transition.TRANSITION_CLEANUP)
     assert model() is None
+
+
+def reload_that_waits(node: Running) -> tuple[threading.Event, Future]:
+    """Asks for another model, which is not loaded before the event is set; the answer to come."""
+    begun, go = threading.Event(), threading.Event()
+
+    def before_load() -> None:
+        node.before_load = lambda: None
+        begun.set()
+        assert go.wait(TIMEOUT)
+
+    node.before_load = before_load
+    client = node.peer.node.create_client(Trigger, "segmenter/reload_model")
+    assert client.wait_for_service(TIMEOUT)
+    answer = client.call_async(Trigger.Request())
+    wait_until(begun.is_set, "the reload begun")
+    return go, answer
+
+
+@pytest.mark.parametrize("configured_again", [False, True])
+def test_a_reload_from_before_a_cleanup_comes_to_nothing(
+    node: Running, configured_again: bool
+) -> None:
+    go, answer = reload_that_waits(node)
+    for transition in ROUND if configured_again else ROUND[:2]:
+        assert node.peer.transition(transition)
+    current = node.segmenter
+    go.set()
+    wait_until(answer.done, "an answer")
+    assert not answer.result().success
+    assert "cleaned up" in answer.result().message
+    stale = node.segmenters[-1]
+    assert stale is not current or not configured_again
+    wait_until(lambda: stale.closed, "the late model freed")
+    if configured_again:
+        assert not current.closed
+        node.connect(node.image)
+        node.image.publish(rgb_image(5))
+        node.peer.wait_for_stamp("segmentation/mask", rgb_image(5))
+        assert current.started == [5]
+
+
+def test_a_reload_while_inactive_is_used_after_activation(node: Running) -> None:
+    go, answer = reload_that_waits(node)
+    assert node.peer.transition(Transition.TRANSITION_DEACTIVATE)
+    go.set()
+    wait_until(answer.done, "an answer")
+    assert answer.result().success
+    assert node.peer.transition(Transition.TRANSITION_ACTIVATE)
+    node.connect(node.image)
+    node.image.publish(rgb_image(6))
+    node.peer.wait_for_stamp("segmentation/mask", rgb_image(6))
+    assert [segmenter.started for segmenter in node.segmenters] == [[], [6]]
+
+
+def test_an_error_beside_the_frames_does_not_end_the_inference(
+    node: Running, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise ArithmeticError("no such time")
+
+    camera = node.node.cameras[0]
+    for number, (owner, name) in enumerate(
+        [
+            (node.node._deadline, "observe"),  # after the mask
+            (camera, "publish_status"),
+            (node.node._models, "in_use"),  # before it
+        ]
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, fail)
+            node.image.publish(rgb_image(10 + number))
+            wait_until(
+                lambda number=number: camera.counter.snapshot().received == 2 * number + 1,
+                "the image received",
+            )
+            wait_until(
+                lambda number=number: (
+                    sum(
+                        getattr(camera.counter.snapshot(), name) for name in ("segmented", "failed")
+                    )
+                    == 2 * number + 1
+                ),
+                "the image counted",
+            )
+            time.sleep(0.1)  # the rest of its way
+        node.image.publish(rgb_image(20 + number))
+        node.peer.wait_for_stamp("segmentation/mask", rgb_image(20 + number))
+        status(node.peer, lambda s, number=number: s.received == 2 * number + 2)
+    counts = status(node.peer, lambda s: s.received == 6)
+    assert (counts.segmented, counts.failed, counts.dropped) == (5, 1, 0)
+    assert "no such time" in capfd.readouterr().err
+
+
+def test_a_device_that_hangs_does_not_hold_up_the_lifecycle(node: Running) -> None:
+    hanging = node.segmenter
+    hanging.cancellable = False
+    hanging.go.clear()
+    node.image.publish(rgb_image(1))
+    wait_until(lambda: hanging.started, "the image in work")
+    begun = time.monotonic()
+    assert node.peer.transition(Transition.TRANSITION_DEACTIVATE)
+    assert status(node.peer, lambda s: s.dropped == 1).received == 1
+    assert node.peer.transition(Transition.TRANSITION_CLEANUP)
+    assert time.monotonic() - begun < 2 * CANCEL_TIME + 1
+    assert not hanging.closed  # it is in use
+    assert node.peer.transition(Transition.TRANSITION_CONFIGURE)
+    assert node.peer.transition(Transition.TRANSITION_ACTIVATE)
+    node.connect(node.image)
+    node.image.publish(rgb_image(2))
+    node.peer.wait_for_stamp("segmentation/mask", rgb_image(2))
+    hanging.go.set()
+    wait_until(lambda: hanging.closed, "its model freed")
+    stamps = [m.header.frame_id for m in node.peer.received["segmentation/mask"]]
+    assert stamps == ["camera 2"]
+    counts = status(node.peer, lambda s: s.segmented == 1)
+    assert (counts.received, counts.dropped, counts.failed) == (1, 0, 0)
+
+
+def test_it_ends_after_somebody_else_has_shut_it_down(spawn: Callable[..., Process]) -> None:
+    process = spawn("-r", "__ns:=/managed", autostart=False)
+    peer = RosPeer(process.domain_id, namespace="/managed")
+    try:
+        assert peer.transition(Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
+    finally:
+        peer.close()
+    process.end(signal.SIGINT)
+    assert process.process.returncode == 0
+    assert "Traceback" not in process.log
 
 
 def print_numbers(active: Held, unconfigured: Held, resident: list[int]) -> None:

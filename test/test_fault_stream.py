@@ -347,9 +347,15 @@ def test_a_damaged_model_leaves_the_old_one_working(
         assert not answer.success
         assert reason in answer.message
         assert str(tmp_path) in answer.message
-        lines = [line for line in camera.process.log[log:].splitlines() if reason in line]
-        assert len(lines) == 1
-        assert len(lines[0]) < 2000
+
+        def lines() -> list[str]:
+            whole = camera.process.log[log:].splitlines(keepends=True)
+            return [line for line in whole if reason in line and line.endswith("\n")]
+
+        # The answer may come before the log does.
+        wait_until(lines, f"{reason!r} in the log")
+        assert len(lines()) == 1
+        assert len(lines()[0]) < 2000
         assert not (tmp_path / "touched").exists()
     finally:
         assert camera.peer.set_parameter("model", str(model)).successful

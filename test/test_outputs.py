@@ -105,6 +105,7 @@ def observation(**changes: Any) -> Observation:
         ({"unusable": 9}, {}, ERROR, "9 images"),
         ({"out_of_memory": True}, {}, ERROR, "~/reload_model"),
         ({"over_budget": True}, {}, WARN, "latency_budget_ms"),
+        ({"time_in_work": 31.0}, {}, ERROR, "in work for 31 s: the device hangs"),
         ({"memory_measure": "one sample a frame"}, {}, WARN, "one sample"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import math
 import socket
 import time
 from collections.abc import Callable
@@ -121,6 +122,16 @@ def test_a_failing_image_is_counted_and_the_next_one_segmented(
         ("mask_format", "png", "clean it up first"),
         ("ignore_below_confidence", 1.5, "1.5"),
         ("autostart", False, "read-only"),
+        ("device", "gpu", "auto, cpu, cuda or cuda:N, not 'gpu'"),
+        ("device", "cuda:x", "cuda:N"),
+        ("device", "", "cuda:N"),
+        ("network_size", [17, 17], "multiples of 16"),
+        ("network_size", [480, 0], "multiples of 16"),
+        ("network_size", [8192, 16], "2 numbers from 0 to 4096"),
+        ("network_size", [480], "2 numbers from 0 to 4096"),
+        ("model", "", "must name a model"),
+        ("temperature", math.nan, "nan"),
+        ("latency_budget_ms", math.inf, "inf"),
     ],
 )
 def test_a_bad_parameter_is_refused_with_its_reason(

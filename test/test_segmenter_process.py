@@ -198,9 +198,9 @@ def test_the_size_in_the_network_is_that_of_the_parameter(camera: Camera) -> Non
     try:
         assert reload(32, 16).success
         assert size_in_use() == (32, 16)
-        refused = reload(30, 16)
-        assert not refused.success
-        assert "network size 30 x 16: expected multiples of 16" in refused.message
+        refused = camera.peer.set_parameter("network_size", [30, 16])
+        assert not refused.successful
+        assert "multiples of 16" in refused.reason
         assert size_in_use() == (32, 16)
     finally:
         assert reload(0, 0).success

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib.metadata
 import json
 import logging
+import sys
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +18,7 @@ import numpy as np
 import torch
 
 from camss_ros.inference.backends import Backend, open_backend, open_runtime
+from camss_ros.inference.beside import Beside, has_turn
 from camss_ros.inference.build_graph import model_hash
 from camss_ros.inference.cache import cache_directory, cache_key, write_atomically
 from camss_ros.inference.device import describe_processor, select_dtype
@@ -24,6 +29,8 @@ _log = logging.getLogger(__name__)
 _FRAMES = 10
 # Two precisions of a working backend agree on nearly all pixels, a broken one on few.
 _AGREEMENT = 0.9
+# those of this process, by the name of the file: it may not be possible to keep them
+_chosen: dict[str, Candidate] = {}
 _PACKAGES = ("torch", "onnx", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt")
 
 
@@ -45,45 +52,110 @@ def choose_backend(
     size: tuple[int, int],
     sampling: SamplingOptions,
 ) -> tuple[str, str]:
-    """The fastest backend for a model here, and its precision.
+    """The fastest backend for a model here, and its precision; measured now if need be.
+
+    Arguments as of `BackendChoice`. Raises ValueError for an unknown precision, ModelError where
+    the model cannot be read.
+    """
+    choice = BackendChoice(model, device, precision, size, sampling)
+    chosen = choice.known() or choice.measure()
+    return chosen.backend, chosen.precision
+
+
+@dataclass(frozen=True)
+class BackendChoice:
+    """What there is to choose from for a model on this machine.
 
     Measured the first time, which builds the graphs of all candidates, and kept in the cache for
     this model, device, number of threads, and these versions of the packages. The number of steps
     is not asked about again: it changes the times and hardly their order.
 
-    Args:
+    Attributes:
         model: its directory.
         precision: "auto" for all that the device computes in, which int8 is no part of; else the
             only one.
         size: working (height, width).
         sampling: measured with these.
-
-    Raises:
-        ValueError: an unknown precision.
-        ModelError: the model cannot be read.
     """
-    if precision == "int8":
-        return "openvino", precision  # no other backend has it
-    possible = candidates(device, precision)
-    if sampling.iterations != 1:  # no graph does that
-        possible = [each for each in possible if each.backend == "torch"]
-    if len(possible) > 1:
-        possible = [each for each in possible if _installed(each, device)]
-    if len(possible) == 1:
-        return possible[0].backend, possible[0].precision
-    facts = {
-        "model": model_hash(model),
-        "size": size,
-        "device": describe_processor(device),
-        "threads": torch.get_num_threads(),
-        "candidates": [str(each) for each in possible],
-        "versions": {name: _version(name) for name in _PACKAGES},
-    }
-    name = f"auto-{cache_key(facts)}.json"
-    chosen = _read_choice(name, possible)
-    if chosen is None:
-        _log.info("measuring the backends for this model, once: %s", ", ".join(map(str, possible)))
-        seconds = measure(possible, model, device, size, sampling)
+
+    model: Path
+    device: torch.device
+    precision: str
+    size: tuple[int, int]
+    sampling: SamplingOptions
+
+    @functools.cached_property
+    def possible(self) -> list[Candidate]:
+        """All that may work; PyTorch is the first. Raises ValueError for an unknown precision."""
+        if self.precision == "int8":
+            return [Candidate("openvino", "int8")]  # no other backend has it
+        possible = candidates(self.device, self.precision)
+        if self.sampling.iterations != 1:  # no graph does that
+            possible = [each for each in possible if each.backend == "torch"]
+        if len(possible) > 1:
+            possible = [each for each in possible if _installed(each, self.device)]
+        return possible
+
+    @functools.cached_property
+    def _name(self) -> str:
+        """Of its file in the cache. Raises ModelError."""
+        facts = {
+            "model": model_hash(self.model),
+            "size": self.size,
+            "device": describe_processor(self.device),
+            "threads": torch.get_num_threads(),
+            "candidates": [str(each) for each in self.possible],
+            "versions": {name: _version(name) for name in _PACKAGES},
+        }
+        return f"auto-{cache_key(facts)}.json"
+
+    def known(self) -> Candidate | None:
+        """The only one or the one that was chosen before; None where they have to be measured."""
+        if len(self.possible) == 1:
+            return self.possible[0]
+        chosen = _read_choice(self._name, self.possible)
+        if chosen is not None:
+            _log.info("backend auto: %s", chosen)
+        return chosen
+
+    def measure(self) -> Candidate:
+        """Measure them here, which takes all of the processor for half a minute; the fastest."""
+        self._tell()
+        return self._keep(measure(self.possible, self.model, self.device, self.size, self.sampling))
+
+    def beside(self) -> Beside:
+        """Begin to measure them in a process of its own, for `measured_beside`.
+
+        Not at low priority: where others keep the processor busy, its turns would be long.
+        """
+        self._tell()
+        facts = {
+            "model": str(self.model),
+            "device": str(self.device),
+            "precision": self.precision,
+            "size": self.size,
+            "sampling": dataclasses.asdict(self.sampling),
+            "threads": torch.get_num_threads(),
+        }
+        return Beside("camss_ros.inference.auto", json.dumps(facts))
+
+    def measured_beside(
+        self, process: Beside, turn: Callable[[], AbstractContextManager[object]]
+    ) -> Candidate:
+        """Wait for `beside`; the fastest. Each frame of it is timed within `turn()`.
+
+        Raises BesideError.
+        """
+        result = json.loads(process.result(turn))
+        for message in result["warnings"]:
+            _log.warning("%s", message)
+        return self._keep({self.possible[place]: value for place, value in result["seconds"]})
+
+    def _tell(self) -> None:
+        _log.info("measuring the backends for this model, once: %s", _listed(self.possible))
+
+    def _keep(self, seconds: dict[Candidate, float]) -> Candidate:
+        """The fastest, kept for the next time."""
         chosen = min(seconds, key=lambda each: seconds[each])
         content: dict[str, object] = {
             "backend": chosen.backend,
@@ -92,12 +164,13 @@ def choose_backend(
         }
         times = ", ".join(f"{each} {1e3 * value:.1f} ms" for each, value in seconds.items())
         _log.info("measured, for a frame: %s", times)
+        _chosen[self._name] = chosen
         try:
-            write_atomically(cache_directory() / name, lambda file: _write(file, content))
+            write_atomically(cache_directory() / self._name, lambda file: _write(file, content))
         except OSError as error:  # no room, no permission
             _log.warning("backend auto: the choice is not kept, it is measured again: %s", error)
-    _log.info("backend auto: %s", chosen)
-    return chosen.backend, chosen.precision
+        _log.info("backend auto: %s", chosen)
+        return chosen
 
 
 def candidates(device: torch.device, precision: str) -> list[Candidate]:
@@ -125,11 +198,12 @@ def measure(
     device: torch.device,
     size: tuple[int, int],
     sampling: SamplingOptions,
+    turn: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> dict[Candidate, float]:
     """Seconds a frame of every candidate that works, one after the other.
 
     The best of a few frames: other processes only ever make it slower. PyTorch comes first and is
-    the reference for the others; an error of it is raised.
+    the reference for the others; an error of it is raised. Each frame is timed within `turn()`.
     """
     frame = _test_frame(size)
     reference: np.ndarray | None = None
@@ -139,7 +213,7 @@ def measure(
             backend = open_backend(candidate.backend, model, device, candidate.precision, size)
             try:
                 backend.prepare(sampling)
-                labels, best = _time(backend, frame, sampling)
+                labels, best = _time(backend, frame, sampling, turn)
             finally:
                 backend.close()
         except Exception as error:  # whatever a runtime raises
@@ -162,15 +236,19 @@ def measure(
 
 
 def _time(
-    backend: Backend, frame: np.ndarray, sampling: SamplingOptions
+    backend: Backend,
+    frame: np.ndarray,
+    sampling: SamplingOptions,
+    turn: Callable[[], AbstractContextManager[object]],
 ) -> tuple[np.ndarray, float]:
     best = float("inf")
     for _ in range(_FRAMES):
         generator = torch.Generator(backend.device).manual_seed(0)
-        start = time.perf_counter()
-        [prediction] = backend.predict([frame], sampling, generator, lambda _: None)
-        labels = prediction.probabilities[0].argmax(dim=0).cpu().numpy()  # waits for a GPU
-        best = min(best, time.perf_counter() - start)
+        with turn():
+            start = time.perf_counter()
+            [prediction] = backend.predict([frame], sampling, generator, lambda _: None)
+            labels = prediction.probabilities[0].argmax(dim=0).cpu().numpy()  # waits for a GPU
+            best = min(best, time.perf_counter() - start)
     return labels, best
 
 
@@ -203,6 +281,8 @@ def _version(package: str) -> str | None:
 
 
 def _read_choice(name: str, possible: list[Candidate]) -> Candidate | None:
+    if name in _chosen:
+        return _chosen[name]
     try:
         content = json.loads((cache_directory() / name).read_text())
         chosen = Candidate(content["backend"], content["precision"])
@@ -211,5 +291,44 @@ def _read_choice(name: str, possible: list[Candidate]) -> Candidate | None:
     return chosen if chosen in possible else None
 
 
+def _listed(possible: list[Candidate]) -> str:
+    return ", ".join(map(str, possible))
+
+
 def _write(path: Path, content: dict[str, object]) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+class _Warnings(logging.Handler):
+    """Keeps the messages."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
+def main(facts: str) -> None:
+    """Measure, for a process that goes on segmenting, and print the times."""
+    given = json.loads(facts)
+    torch.set_num_threads(given["threads"])
+    warnings = _Warnings()
+    logging.getLogger("camss_ros").addHandler(warnings)
+    choice = BackendChoice(
+        Path(given["model"]),
+        torch.device(given["device"]),
+        given["precision"],
+        tuple(given["size"]),
+        SamplingOptions(**given["sampling"]),
+    )
+    seconds = measure(
+        choice.possible, choice.model, choice.device, choice.size, choice.sampling, has_turn
+    )
+    places = [(choice.possible.index(each), value) for each, value in seconds.items()]
+    print(json.dumps({"seconds": places, "warnings": warnings.messages}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -6,14 +6,20 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from camss_ros.source_hash import source_hash
+
 # Of the built graphs; those not used for longest go first.
 MAX_BYTES = 4 * 2**30
+# files in the making; the number is the process that makes them
 _TEMPORARY = ".partial-"
+_ABANDONED = 24 * 3600.0  # s without a change, after which one whose process is gone is deleted
+_unfinished: set[Path] = set()
 
 
 def cache_directory() -> Path:
@@ -32,13 +38,9 @@ def cache_key(facts: Mapping[str, Any]) -> str:
 
 @lru_cache(maxsize=1)
 def _code_hash() -> str:
-    """SHA-256 of the sources that a graph follows from, so that no old one outlives an edit."""
+    """Of all that may be traced into a graph, so that no old one outlives an edit."""
     package = Path(__file__).parent.parent
-    digest = hashlib.sha256()
-    inference = (package / "inference" / name for name in ("export.py", "quantize.py"))
-    for source in (*sorted((package / "model").glob("*.py")), *inference):
-        digest.update(source.read_bytes())
-    return digest.hexdigest()
+    return source_hash(package / "model", package / "inference")
 
 
 def cached_file(name: str, make: Callable[[Path], None]) -> Path:
@@ -59,9 +61,11 @@ def cached_file(name: str, make: Callable[[Path], None]) -> Path:
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a new file beside `path`, and put it in its place when it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=_TEMPORARY, suffix=path.suffix, dir=path.parent)
-    os.close(handle)
+    prefix = f"{_TEMPORARY}{os.getpid()}-"
+    handle, name = tempfile.mkstemp(prefix=prefix, suffix=path.suffix, dir=path.parent)
     temporary = Path(name)
+    _unfinished.add(temporary)
+    os.close(handle)
     try:
         write(temporary)
         with temporary.open("rb") as file:
@@ -70,6 +74,24 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    finally:
+        _unfinished.discard(temporary)
+
+
+def discard_unfinished() -> None:
+    """Delete the files that this process is writing: before it ends without Python's own end."""
+    for path in list(_unfinished):
+        path.unlink(missing_ok=True)
+
+
+def _is_abandoned(path: Path, modified: float) -> bool:
+    """Whether the process that was making a file is gone.
+
+    Processes of another container do not show here, so that time has to tell as well.
+    """
+    maker = path.name.removeprefix(_TEMPORARY).partition("-")[0]
+    gone = maker.isdecimal() and not Path(f"/proc/{maker}").exists()
+    return gone and time.time() - modified > _ABANDONED
 
 
 def _make_room(newest: Path) -> None:
@@ -80,7 +102,10 @@ def _make_room(newest: Path) -> None:
             status = path.stat()
         except FileNotFoundError:  # by another process
             continue
-        if path.is_file() and path != newest:
+        if path.name.startswith(_TEMPORARY):  # of another process, or thread
+            if _is_abandoned(path, status.st_mtime):
+                path.unlink(missing_ok=True)
+        elif path.is_file() and path != newest:
             files.append((status.st_mtime, status.st_size, path))
     total = newest.stat().st_size + sum(size for _, size, _ in files)
     for _, size, path in sorted(files):

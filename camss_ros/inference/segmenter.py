@@ -1,8 +1,11 @@
 """Segmenter: numpy frames in, label images out. The node and the command line both use it."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,6 +21,9 @@ from camss_ros.inference.stage_clock import StageClock
 from camss_ros.model.checkpoint import CONFIG_FILE, find_model, read_config
 from camss_ros.model.label_class import LabelClass
 from camss_ros.model.schedule import SamplingOptions
+
+if TYPE_CHECKING:
+    from camss_ros.inference.auto import BackendChoice
 
 DEFAULT_MODEL = "camss-tiny"
 
@@ -87,6 +93,7 @@ class Segmenter:
         input_size: working (height, width) that it is made for: `network_size` or the model's own.
         working_size: the one in use, multiples of 16. Another one needs `can_resize`.
         can_resize: the model works at other sizes too.
+        unmeasured: with backend "auto", what `measure` has left to be measured; else None.
 
     Args:
         model: bundled name, directory or Hub id.
@@ -100,6 +107,8 @@ class Segmenter:
             is slower, smaller coarser.
         calibration: frames that precision "int8" takes the ranges of values from, such as
             `CalibrationScenes` of `data/calibration_scenes.py`; looked at where a graph is built.
+        measure: where backend "auto" has nothing measured, do it now; otherwise PyTorch runs the
+            network.
 
     Raises:
         ValueError: an argument is out of range, or the backend is not available.
@@ -117,7 +126,9 @@ class Segmenter:
         backend: str = "torch",
         network_size: tuple[int, int] | None = None,
         calibration: CalibrationFrames | None = None,
+        measure: bool = True,
     ) -> None:
+        self.unmeasured: BackendChoice | None = None
         self.device = select_device(device)
         self.sampling = sampling or SamplingOptions()
         directory = find_model(model)
@@ -127,11 +138,16 @@ class Segmenter:
         self.input_size = self.working_size = checked_size(config, network_size)
         self.can_resize = can_resize(config)
         if backend == "auto":
-            from camss_ros.inference.auto import choose_backend
+            from camss_ros.inference.auto import BackendChoice
 
-            backend, precision = choose_backend(
+            choice = BackendChoice(
                 directory, self.device, precision, self.input_size, self.sampling
             )
+            chosen = choice.known()
+            if chosen is None and not measure:
+                self.unmeasured, chosen = choice, choice.possible[0]
+            chosen = chosen or choice.measure()
+            backend, precision = chosen.backend, chosen.precision
         opened = open_backend(
             backend, directory, self.device, precision, self.input_size, calibration
         )

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
 from sensor_msgs.msg import Image
@@ -21,6 +22,7 @@ from camss_ros.data.recording import ReceivedMask, Recording, SentFrame
 from camss_ros.nodes.child_process import ChildProcess
 from camss_ros.nodes.deferred_signals import DeferredSignals
 from camss_ros.nodes.demo_environment import isolate
+from camss_ros.nodes.diagnostics import MEASURING
 from camss_ros.nodes.segmenter_listener import (
     LATCHED,
     SegmenterListener,
@@ -83,18 +85,49 @@ def record_demo(
 
 
 def wait_until_active(listener: SegmenterListener, segmenter: ChildProcess) -> None:
-    """Wait until the segmenter takes images. Raises where it ends or can't be activated."""
-    client: Any = listener.node.create_client(GetState, "segmenter/get_state")
+    """Wait until the segmenter takes images, by the backend that it will keep.
+
+    Raises ChildFailedError where it ends, can't be activated or does not get ready.
+    """
+    measuring: list[str] = []
+
+    def on_diagnostics(message: DiagnosticArray) -> None:
+        measuring.extend(
+            value.value for status in message.status for value in status.values
+            if value.key == MEASURING
+        )  # fmt: skip
+
     deadline = time.monotonic() + _START_TIME
+    _wait_for_activation(listener, segmenter, deadline)
+    subscription = listener.node.create_subscription(
+        DiagnosticArray, "/diagnostics", on_diagnostics, 10
+    )
+    while time.monotonic() < deadline:
+        listener.spin()
+        _check(segmenter)
+        if measuring and measuring[-1] == str(False):
+            listener.node.destroy_subscription(subscription)
+            return
+    raise segmenter.failure(f"did not get ready within {_START_TIME:.0f} s")
+
+
+def _check(segmenter: ChildProcess) -> None:
+    segmenter.check()
+    if not segmenter.running:
+        raise segmenter.failure("ended by itself")
+
+
+def _wait_for_activation(
+    listener: SegmenterListener, segmenter: ChildProcess, deadline: float
+) -> None:
+    client: Any = listener.node.create_client(GetState, "segmenter/get_state")
     while time.monotonic() < deadline:
         future = client.call_async(GetState.Request())
         # An answer gets lost where the two don't know each other yet.
         asked = time.monotonic()
         while not future.done() and time.monotonic() < asked + _ANSWER_TIME:
             listener.spin()
-            segmenter.check()
-            if not segmenter.running:
-                raise segmenter.failure("ended by itself")
+            _check(segmenter)
         if not future.done():
             client.remove_pending_request(future)
             continue

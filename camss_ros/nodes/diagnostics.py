@@ -12,6 +12,9 @@ from types import MappingProxyType
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
+# Key of the fact whether backend `auto` is still being measured: frames are slower meanwhile.
+MEASURING = "measuring backends"
+
 
 @dataclass(frozen=True)
 class FrameCounts:

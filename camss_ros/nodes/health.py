@@ -16,6 +16,7 @@ OK, WARN, ERROR = 0, 1, 2  # diagnostic_msgs/DiagnosticStatus, as numbers
 # that is played back, a clock that was set, a driver without stamps.
 PLAUSIBLE_AGE = 60.0  # s
 _WINDOW = 256  # frames
+_LONGEST_WORK = 30.0  # s that an image may be in work; more is a device that hangs
 
 
 class Limits(Protocol):
@@ -37,6 +38,7 @@ class Observation:
         memory_measure: what is done without after the memory ran out.
         out_of_memory: the last frame failed for lack of memory.
         over_budget: the latency budget is missed with the least setting too.
+        time_in_work: since the images in work were taken, s.
     """
 
     period: float
@@ -49,6 +51,7 @@ class Observation:
     memory_measure: str = ""
     out_of_memory: bool = False
     over_budget: bool = False
+    time_in_work: float = 0.0
 
 
 def assess(observed: Observation, limits: Limits) -> list[tuple[int, str]]:
@@ -70,6 +73,9 @@ def assess(observed: Observation, limits: Limits) -> list[tuple[int, str]]:
         found.append((ERROR, f"the device is out of memory: {remedy}"))
     elif observed.memory_measure:
         found.append((WARN, f"after running out of memory: {observed.memory_measure}"))
+    if observed.time_in_work >= _LONGEST_WORK:
+        text = f"an image has been in work for {observed.time_in_work:.0f} s"
+        found.append((ERROR, f"{text}: the device hangs, or is too slow for this model"))
     if observed.over_budget:
         found.append((WARN, "latency_budget_ms is missed with the least setting too"))
     if observed.unusable:

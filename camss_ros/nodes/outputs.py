@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -13,7 +13,7 @@ from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-from camss_ros.data.label_mapping import LabelMapping, map_classes
+from camss_ros.data.label_mapping import LabelMapping
 from camss_ros.model.label_class import VOID
 from camss_ros.nodes.camera_info import scale_camera_info
 from camss_ros.nodes.image_bridge import to_image_message, to_png_message, to_runs_message
@@ -22,36 +22,13 @@ from camss_ros.nodes.parameters import NodeParameters
 from camss_ros.nodes.qos import LATCHED, PROFILES
 
 if TYPE_CHECKING:
-    from camss_ros.inference.segmenter import Segmentation, Segmenter
+    from camss_ros.inference.segmenter import Segmentation
 
 _TO_MESSAGE: dict[str, Callable[[np.ndarray, Header], Any]] = {
     "mono8": lambda labels, header: to_image_message(labels, "mono8", header),
     "autoware_rle": to_runs_message,
     "png": to_png_message,
 }
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A segmenter, and its classes as they are published. They change together."""
-
-    segmenter: Segmenter
-    mapping: LabelMapping
-
-    @classmethod
-    def load(
-        cls, factory: Callable[[NodeParameters], Segmenter], parameters: NodeParameters
-    ) -> LoadedModel:
-        """Raises what `factory` raises, and LabelSetError without a mapping onto `label_set`."""
-        segmenter = factory(parameters)
-        label_set = parameters["label_set"]
-        if not label_set and parameters["mask_format"] == "autoware_rle":
-            label_set = "autoware16"
-        try:
-            return cls(segmenter, map_classes(segmenter.classes, segmenter.model_name, label_set))
-        except Exception:
-            segmenter.close()
-            raise
 
 
 class Outputs:

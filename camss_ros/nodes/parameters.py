@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,13 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from camss_ros.nodes.parameter_checks import (
+    camera_names,
+    camera_names_problem,
+    device_problem,
+    model_problem,
+    network_size_problem,
+)
 from camss_ros.nodes.qos import PROFILES
 
 if TYPE_CHECKING:
@@ -90,25 +96,6 @@ class ParameterSpec:
         return ""
 
 
-def camera_names(value: Sequence[str] | None) -> tuple[str, ...]:
-    """The parameter `cameras` without empty names. None: `[]` in a file, which has no type."""
-    return tuple(name for name in value or () if name)
-
-
-def camera_names_problem(value: Sequence[str] | None) -> str:
-    """Why this is no value of the parameter `cameras`; empty if it is one."""
-    names = camera_names(value)
-    for name in names:
-        if not _CAMERA_NAME.fullmatch(name) or "__" in name:
-            return (
-                "must be names that topics may begin with, of letters, digits, _ and / between "
-                f"them, not {name!r}"
-            )
-    return "" if len(set(names)) == len(names) else f"must differ from each other: {list(names)}"
-
-
-_CAMERA_NAME = re.compile(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
-
 SPECS = (
     ParameterSpec(
         "autostart", True, "Configure and activate the node when it starts.", Change.NEVER
@@ -127,12 +114,14 @@ SPECS = (
         "camss-tiny",
         "Name of a bundled model, directory of a saved one, or Hugging Face Hub id.",
         Change.RELOAD,
+        check=model_problem,
     ),
     ParameterSpec(
         "device",
         "auto",
         "Where the network runs: auto (CUDA if there is one), cpu, cuda or cuda:N.",
         Change.RELOAD,
+        check=device_problem,
     ),
     ParameterSpec(
         "precision",
@@ -144,7 +133,8 @@ SPECS = (
     ParameterSpec(
         "backend",
         "auto",
-        "What runs the network; auto measures once which is the fastest on this machine.",
+        "What runs the network; auto measures once, while torch segments, which is the fastest on "
+        "this machine.",
         Change.RELOAD,
         choices=("auto", "torch", "compile", "onnxruntime", "openvino", "tensorrt"),
     ),
@@ -155,6 +145,7 @@ SPECS = (
         "coarser. 0: the model's own.",
         Change.RELOAD,
         bounds=(0, 4096),
+        check=network_size_problem,
     ),
     ParameterSpec(
         "seed",
@@ -323,23 +314,11 @@ SPECS = (
 )
 
 
-class NodeParameters:
-    """The declared parameters of a node and their accepted values.
+class ParameterValues:
+    """Values of all parameters at a moment; they do not change."""
 
-    `is_unconfigured` tells whether parameters of `Change.UNCONFIGURED` may change now. A value
-    that is refused leaves all values as they were, and the setter gets the reason.
-
-    Raises:
-        rclpy.exceptions.ParameterException: a value given at start is of a wrong type or refused.
-    """
-
-    def __init__(self, node: Node, is_unconfigured: Callable[[], bool]) -> None:
-        self._specs = {spec.name: spec for spec in SPECS}
-        self._values: dict[str, Any] = {spec.name: spec.initial() for spec in SPECS}
-        self._is_unconfigured = is_unconfigured
-        node.add_on_set_parameters_callback(self._on_set)
-        for spec in SPECS:
-            node.declare_parameter(spec.name, spec.initial(), spec.descriptor())
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = values
 
     def __getitem__(self, name: str) -> Any:
         return self._values[name]
@@ -354,7 +333,7 @@ class NodeParameters:
         return (height, width) if width or height else None
 
     def sampling(self) -> SamplingOptions:
-        """The sampling options as they are now."""
+        """The sampling options."""
         from camss_ros.model.schedule import SamplingOptions  # imports torch: only when needed
 
         values = self._values
@@ -365,6 +344,29 @@ class NodeParameters:
             temperature=values["temperature"],
             warm_start_time=values["warm_start_time"],
         )
+
+
+class NodeParameters(ParameterValues):
+    """The declared parameters of a node and their accepted values, as they are now.
+
+    `is_unconfigured` tells whether parameters of `Change.UNCONFIGURED` may change now. A value
+    that is refused leaves all values as they were, and the setter gets the reason.
+
+    Raises:
+        rclpy.exceptions.ParameterException: a value given at start is of a wrong type or refused.
+    """
+
+    def __init__(self, node: Node, is_unconfigured: Callable[[], bool]) -> None:
+        super().__init__({spec.name: spec.initial() for spec in SPECS})
+        self._specs = {spec.name: spec for spec in SPECS}
+        self._is_unconfigured = is_unconfigured
+        node.add_on_set_parameters_callback(self._on_set)
+        for spec in SPECS:
+            node.declare_parameter(spec.name, spec.initial(), spec.descriptor())
+
+    def snapshot(self) -> ParameterValues:
+        """The values as they are now, for what must not see later ones."""
+        return ParameterValues(self._values)
 
     def _on_set(self, parameters: Sequence[Parameter]) -> SetParametersResult:
         # rclpy has checked types, ranges and read-only parameters before this.

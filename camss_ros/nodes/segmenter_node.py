@@ -34,15 +34,18 @@ from std_srvs.srv import SetBool, Trigger
 from camss_ros.data.image_encoding import ImageRejectedError
 from camss_ros.data.image_files import silence_opencv
 from camss_ros.extras import require_node
+from camss_ros.inference.cache import discard_unfinished
+from camss_ros.nodes.backend_measurement import BackendMeasurement
 from camss_ros.nodes.camera import Arrival, Camera
 from camss_ros.nodes.deadline import Deadline
-from camss_ros.nodes.diagnostics import diagnostic_array
+from camss_ros.nodes.diagnostics import MEASURING, diagnostic_array
 from camss_ros.nodes.forward_log import forward_log
 from camss_ros.nodes.health import latency
 from camss_ros.nodes.inference_worker import InferenceWorker
 from camss_ros.nodes.memory_guard import MemoryGuard
-from camss_ros.nodes.outputs import LoadedModel, enlarge
-from camss_ros.nodes.parameters import NodeParameters
+from camss_ros.nodes.model_reloader import LoadedModel, ModelReloader, SupersededError
+from camss_ros.nodes.outputs import enlarge
+from camss_ros.nodes.parameters import NodeParameters, ParameterValues
 from camss_ros.nodes.start_up import START_ERRORS, GivenParameters, start_problem
 from camss_ros.resident_memory import resident_bytes
 
@@ -54,12 +57,14 @@ STATUS_PERIOD = 1.0  # s
 WARNING_PERIOD = 10.0  # s, for each kind of warning
 # s from the signal to the end of the process, whatever the network is doing
 SHUTDOWN_TIME = 1.0
+# s that a transition waits for the image in work; a slow or hanging device goes on by itself
+CANCEL_TIME = 2.0
 STAGES = ("preprocess", "tokens", "transformer", "sampling", "decode", "network", "postprocess")
 # The network runs at its own size; the first frame of any other size is not slower.
 WARM_UP_SIZE = (480, 640)
 
 
-def load_segmenter(parameters: NodeParameters) -> Segmenter:
+def load_segmenter(parameters: ParameterValues) -> Segmenter:
     """The segmenter that the parameters describe."""
     from camss_ros.data.calibration_scenes import CalibrationScenes
     from camss_ros.inference.segmenter import Segmenter  # imports torch: only when configured
@@ -73,6 +78,7 @@ def load_segmenter(parameters: NodeParameters) -> Segmenter:
         backend=parameters["backend"],
         network_size=parameters.network_size(),
         calibration=CalibrationScenes(),
+        measure=False,  # but in the background
     )
 
 
@@ -110,7 +116,7 @@ class SegmenterNode(GivenParameters, LifecycleNode):
     def __init__(
         self,
         *,
-        segmenter_factory: Callable[[NodeParameters], Segmenter] = load_segmenter,
+        segmenter_factory: Callable[[ParameterValues], Segmenter] = load_segmenter,
         **node_arguments: Any,
     ) -> None:
         super().__init__("segmenter", **node_arguments)
@@ -119,13 +125,18 @@ class SegmenterNode(GivenParameters, LifecycleNode):
         from camss_ros.msg import SegmenterStatus
 
         self._segmenter_factory = segmenter_factory
-        self._model: LoadedModel | None = None
-        # Held while a frame is in work: a reloaded model takes over between two frames.
-        self._model_lock = threading.Lock()
-        self._reloading = False
-        self._enabled = True
         self._memory = MemoryGuard()
-        self.parameters = NodeParameters(self, lambda: self._model is None)
+        self._models = ModelReloader()
+        self._reloading: int | None = None  # the ticket
+        self._measurement = BackendMeasurement(
+            self._models,
+            lambda model: self._load(model.parameters),
+            lambda model: self._take_over(model, "backend auto"),
+            self._memory.reset,
+            self.get_logger(),
+        )
+        self._enabled = True
+        self.parameters = NodeParameters(self, lambda: self._models.current is None)
         self.warn_of_unknown_parameters()
         log = self.get_logger()
         self._deadline = Deadline(self.parameters, log.info, log.warning)
@@ -166,9 +177,10 @@ class SegmenterNode(GivenParameters, LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and create the outputs."""
         try:
-            self._model = LoadedModel.load(self._segmenter_factory, self.parameters)
-            self._model.segmenter.warm_up(*WARM_UP_SIZE, batch=len(self.cameras))
-            self._deadline.prepare(self._model.segmenter)
+            parameters = self.parameters.snapshot()
+            model = self._models.replace(
+                self._models.begin(), lambda: self._load(parameters), lambda _: None
+            )
         except Exception as error:  # whatever it is, the node stays and can be configured again
             self.get_logger().error(f"cannot load model {self.parameters['model']!r}: {error}")
             self._release()
@@ -176,7 +188,7 @@ class SegmenterNode(GivenParameters, LifecycleNode):
         for camera in self.cameras:
             camera.configure()
         self._state = "inactive"
-        self._tell_model("configured")
+        self._tell_model(model, "configured")
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -186,17 +198,19 @@ class SegmenterNode(GivenParameters, LifecycleNode):
         self._used = None
         for camera in self.cameras:
             camera.counter.reset()
-        with self._model_lock:  # a reload tells its classes before or after, not in between
-            assert self._model is not None
+        with self._models.lock:  # a reload tells its classes before or after, not in between
+            assert self._models.current is not None
             self._state = "active"
-            self._publish_label_info(self._model)
+            self._publish_label_info(self._models.current)
         if self._enabled:
             self._start_inference()
         self._publish_status()
+        self._measurement.start()
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop inference; the model stays loaded."""
+        self._measurement.stop()
         self._stop_inference()
         self._publish_status()
         self._state = "inactive"
@@ -228,13 +242,22 @@ class SegmenterNode(GivenParameters, LifecycleNode):
         ):
             self.trigger_activate()
 
+    def shut_down(self) -> None:
+        """Make the last transition, unless somebody has made it."""
+        if self._state != "finalized":
+            self.trigger_shutdown()
+
     def cancel_inference(self) -> None:
         """Give up the image in work, from any thread; returns at once."""
         if self._worker is not None:
             self._worker.cancel()
 
     def _start_inference(self) -> None:
-        self._worker = InferenceWorker(self._segment, lambda camera: camera.counter.dropped())
+        self._worker = InferenceWorker(
+            self._segment,
+            lambda camera: camera.counter.dropped(),
+            self._on_inference_error,
+        )
         topics = [camera.subscribe() for camera in self.cameras]
         self.get_logger().info(f"active: segmenting {', '.join(topics)}")
 
@@ -243,21 +266,29 @@ class SegmenterNode(GivenParameters, LifecycleNode):
             camera.unsubscribe()
         if self._worker is not None:
             self._worker.cancel()
-            self._worker.join()
+            if not self._worker.join(CANCEL_TIME):
+                self.get_logger().warning(
+                    f"the device has not ended the image in work within {CANCEL_TIME:g} s: it is "
+                    "given up, and its result will not be used"
+                )
             self._worker = None
 
     def _release(self) -> None:
+        self._measurement.stop()
         self._stop_inference()
         for camera in self.cameras:
             camera.release()
-        with self._model_lock:
-            if self._model is not None:
-                self._model.segmenter.close()
-                self._model = None
+        self._models.release()
 
-    def _tell_model(self, what: str) -> None:
-        assert self._model is not None
-        segmenter = self._model.segmenter
+    def _load(self, parameters: ParameterValues) -> LoadedModel:
+        return LoadedModel.load(self._segmenter_factory, parameters, self._prepare)
+
+    def _prepare(self, segmenter: Segmenter) -> None:
+        segmenter.warm_up(*WARM_UP_SIZE, batch=len(self.cameras))
+        self._deadline.prepare(segmenter)
+
+    def _tell_model(self, model: LoadedModel, what: str) -> None:
+        segmenter = model.segmenter
         for camera in self.cameras:
             camera.update_status(
                 model=segmenter.model_name,
@@ -266,7 +297,7 @@ class SegmenterNode(GivenParameters, LifecycleNode):
             )
         self.get_logger().info(
             f"{what}: model {segmenter.model_name} on {segmenter.device} by {segmenter.backend}, "
-            f"{len(self._model.mapping.classes)} classes"
+            f"{len(model.mapping.classes)} classes"
         )
 
     def _publish_label_info(self, model: LoadedModel) -> None:
@@ -298,38 +329,48 @@ class SegmenterNode(GivenParameters, LifecycleNode):
         self, request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
         """Load the model of the parameters beside the one in use, and change to it."""
-        if self._model is None or self._reloading:
-            response.message = "a model is being loaded" if self._reloading else "not configured"
+        loading = self._reloading is not None and self._reloading == self._models.ticket
+        if self._models.current is None or loading:
+            response.message = "a model is being loaded" if loading else "not configured"
             return response
-        self._reloading = True
+        self._measurement.stop()
+        self._reloading = self._models.begin()
         done: rclpy.Future = rclpy.Future(executor=self.executor)
-        threading.Thread(target=self._reload_model, args=[done], daemon=True).start()
+        threading.Thread(
+            target=self._reload_model,
+            args=[self._reloading, self.parameters.snapshot(), done],
+            daemon=True,
+        ).start()
         response.message = await done
+        if self._state == "active":
+            self._measurement.start()
         response.success = not response.message.startswith("failed")
         return response
 
-    def _reload_model(self, done: rclpy.Future) -> None:
+    def _reload_model(self, ticket: int, parameters: ParameterValues, done: rclpy.Future) -> None:
         try:
-            loaded = LoadedModel.load(self._segmenter_factory, self.parameters)
-            loaded.segmenter.warm_up(*WARM_UP_SIZE, batch=len(self.cameras))
-            self._deadline.prepare(loaded.segmenter)
-            with self._model_lock:
-                replaced, self._model = self._model, loaded if self._model else None
-                if replaced is not None and self._state == "active":
-                    self._publish_label_info(loaded)
-            if replaced is None:  # cleaned up meanwhile
-                loaded.segmenter.close()
-                raise RuntimeError("the node was cleaned up")
-            replaced.segmenter.close()
-            self._memory.reset()
-            self._tell_model("reloaded")
-            done.set_result(f"loaded {loaded.segmenter.model_name}")
-        except Exception as error:  # the old model goes on
-            message = f"failed to load model {self.parameters['model']!r}: {error}"
+            loaded = self._models.replace(
+                ticket,
+                lambda: self._load(parameters),
+                lambda model: self._take_over(model, "reloaded"),
+            )
+            message = f"loaded {loaded.segmenter.model_name}"
+        except SupersededError:
+            message = f"failed to load model {parameters['model']!r}: the node was cleaned up"
+            self.get_logger().info(message)
+        except Exception as error:
+            message = f"failed to load model {parameters['model']!r}: {error}"
             self.get_logger().error(f"{message}; the model in use stays")
-            done.set_result(message)
-        finally:
-            self._reloading = False
+        if self._reloading == ticket:
+            self._reloading = None
+        done.set_result(message)
+
+    def _take_over(self, model: LoadedModel, what: str) -> None:
+        """Between two frames: tell of the model before its first one."""
+        self._memory.reset()
+        self._tell_model(model, what)
+        if self._state == "active":
+            self._publish_label_info(model)
 
     # --- Input, in the executor -----------------------------------------------------------------
 
@@ -352,45 +393,55 @@ class SegmenterNode(GivenParameters, LifecycleNode):
     # --- Inference and output, in the inference thread ------------------------------------------
 
     def _segment(self, arrivals: dict[Camera, Arrival], cancelled: Callable[[], bool]) -> None:
+        """Segment and publish; each image is taken from `arrivals` as soon as it is counted."""
         frames = []
-        for camera, arrival in arrivals.items():
+        for camera, arrival in list(arrivals.items()):
             try:
                 begun = time.perf_counter()
                 image = arrival.to_rgb()
                 frames.append(Frame(camera, arrival, image, time.perf_counter() - begun))
             except ImageRejectedError as error:
+                del arrivals[camera]
                 camera.reject(error)
             except Exception as error:  # one image must end neither the others nor the node
+                del arrivals[camera]
                 camera.fail(_reason(error))
         if not frames:
             return
-        with self._model_lock:
-            model = self._model
-            assert model is not None
+        with self._models.in_use(cancelled) as model:
             try:
                 results = self._infer(model.segmenter, frames, cancelled)
             except Exception as error:  # such as a device that is gone
                 results = [_reason(error)] * len(frames)
-        worst, timings = 0.0, None
-        for frame, result in zip(frames, results, strict=True):
-            if isinstance(result, str):
-                self._give_up(frame, result, cancelled)
-                continue
-            try:
-                seconds = self._publish(model, frame, result)
-            except Exception as error:
-                self._give_up(frame, _reason(error), cancelled)
-            else:
-                if seconds > worst:
-                    worst, timings = seconds, result.timings
+            if cancelled():
+                return
+            worst, timings = 0.0, None
+            for frame, result in zip(frames, results, strict=True):
+                if isinstance(result, str):
+                    self._give_up(arrivals, frame, result)
+                    continue
+                try:
+                    seconds = self._publish(arrivals, model, frame, result)
+                except Exception as error:
+                    self._give_up(arrivals, frame, _reason(error))
+                else:
+                    if seconds > worst:
+                        worst, timings = seconds, result.timings
         if timings is not None:
             self._deadline.observe(worst, timings)
 
-    def _give_up(self, frame: Frame, reason: str, cancelled: Callable[[], bool]) -> None:
-        if cancelled():
-            frame.camera.counter.dropped()
-        else:
+    def _on_inference_error(self, cameras: Sequence[Camera], error: Exception) -> None:
+        """Something else than a frame failed: the thread goes on with the next one."""
+        for camera in cameras:
+            camera.fail(_reason(error))
+        if not cameras:
+            self._warn("after", f"after the masks were published: {_reason(error)}")
+
+    def _give_up(self, arrivals: dict[Camera, Arrival], frame: Frame, reason: str) -> None:
+        if arrivals.pop(frame.camera, None) is not None:
             frame.camera.fail(reason)
+        else:  # its mask was published
+            frame.camera.warn("after", f"after the mask was published: {reason}")
 
     def _infer(
         self, segmenter: Segmenter, frames: Sequence[Frame], cancelled: Callable[[], bool]
@@ -474,7 +525,13 @@ class SegmenterNode(GivenParameters, LifecycleNode):
             for result, size in zip(results, sizes, strict=True)
         ]
 
-    def _publish(self, model: LoadedModel, frame: Frame, result: Segmentation) -> float:
+    def _publish(
+        self,
+        arrivals: dict[Camera, Arrival],
+        model: LoadedModel,
+        frame: Frame,
+        result: Segmentation,
+    ) -> float:
         """Returns the seconds from the image's arrival until its mask was published."""
         camera, header = frame.camera, frame.header
         outputs = camera.outputs
@@ -482,7 +539,8 @@ class SegmenterNode(GivenParameters, LifecycleNode):
         begun = time.perf_counter()
         labels = outputs.publish(model.mapping, result, header, camera.info, frame.size)
         own = {"convert": frame.convert, "publish": time.perf_counter() - begun}
-        camera.counter.segmented()
+        if arrivals.pop(camera, None) is not None:
+            camera.counter.segmented()
         stamp = header.stamp.sec * 10**9 + header.stamp.nanosec
         seconds = latency(self.get_clock().now().nanoseconds, stamp, frame.arrival.time)
         from_arrival = time.monotonic() - frame.arrival.time
@@ -522,6 +580,7 @@ class SegmenterNode(GivenParameters, LifecycleNode):
             "memory_measure": self._memory.measure,
             "out_of_memory": self._memory.exhausted,
             "over_budget": self._deadline.exhausted,
+            "time_in_work": self._worker.time_in_work() if self._worker is not None else 0.0,
         }
         expected = shared if works else None
         statuses = [camera.report(state, facts, expected) for camera in self.cameras]
@@ -540,7 +599,7 @@ class SegmenterNode(GivenParameters, LifecycleNode):
             "samples": used["samples"],
             "memory (MB)": resident_bytes() // 10**6,
         }
-        if (model := self._model) is not None:
+        if (model := self._models.current) is not None:
             from camss_ros.inference.memory import memory_in_use
 
             if self._deadline.budget:
@@ -549,6 +608,8 @@ class SegmenterNode(GivenParameters, LifecycleNode):
                 facts["network input"] = f"{width} x {height}"
             facts["device"] = model.segmenter.device
             facts["model"] = model.segmenter.model_name
+            facts["backend"] = model.segmenter.backend
+            facts[MEASURING] = self._measurement.running
             facts["GPU memory (MB)"] = memory_in_use(model.segmenter.device) // 10**6
         return facts
 
@@ -593,7 +654,7 @@ def main(arguments: list[str] | None = None) -> int:
         node.cancel_inference()
         executor.shutdown(timeout_sec=0)
         spinner.join()
-        node.trigger_shutdown()
+        node.shut_down()
         node.destroy_node()
         rclpy.shutdown()
 
@@ -603,6 +664,7 @@ def main(arguments: list[str] | None = None) -> int:
     # interrupted. Either way nothing is left to be saved, and Python's own end is skipped: with
     # torch loaded it takes more than a second on a busy machine.
     ending.join(SHUTDOWN_TIME)
+    discard_unfinished()  # graphs that were being built for the cache
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(int(failed.is_set()))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import subprocess
-import sys
 import tempfile
 import threading
 from abc import ABC, abstractmethod
@@ -20,6 +18,7 @@ from torch import Tensor
 
 from camss_ros.inference.backends.base import Backend, Carry, FramePrediction, StageDone
 from camss_ros.inference.backends.torch_backend import TorchBackend
+from camss_ros.inference.beside import Beside, BesideError
 from camss_ros.inference.build_graph import cached_graph, model_hash
 from camss_ros.inference.cache import cache_key, cached_file
 from camss_ros.inference.calibration import CalibrationFrames, calibration_file
@@ -116,7 +115,7 @@ class GraphBackend(Backend):
         self._failed: set[GraphSpec] = set()
         self._builder = ThreadPoolExecutor(1, thread_name_prefix="graph-builder")
         self._building: Future[None] | None = None
-        self._exporter: subprocess.Popen[bytes] | None = None
+        self._exporter: Beside | None = None
         self._lock = threading.Lock()
         self._closed = False
 
@@ -192,7 +191,7 @@ class GraphBackend(Backend):
         with self._lock:
             self._closed = True
             if self._exporter is not None:
-                self._exporter.terminate()
+                self._exporter.close()
         self._builder.shutdown(wait=False, cancel_futures=True)
         self._graphs.clear()
         self._fallback.close()
@@ -263,21 +262,17 @@ class GraphBackend(Backend):
 
     def _export_beside(self, spec: GraphSpec, niceness: int = 10) -> Path:
         """Export in a process of its own: tracing holds Python's lock for seconds."""
-        command = [sys.executable, "-m", "camss_ros.inference.build_graph"]
         arguments = [str(self._model), self._hash, json.dumps(spec.facts()), str(niceness)]
         if self._calibration is not None:
             arguments.append(str(calibration_file(self._calibration)))
         with self._lock:
             if self._closed:
                 raise ExportError("the segmenter was closed")
-            self._exporter = subprocess.Popen(
-                [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-            )
-        output, errors = self._exporter.communicate()
-        if self._exporter.returncode != 0:
-            lines = errors.decode(errors="replace").strip().splitlines()
-            raise ExportError(lines[-1] if lines else f"ended with {self._exporter.returncode}")
-        return Path(output.decode().strip().splitlines()[-1])
+            self._exporter = Beside("camss_ros.inference.build_graph", *arguments)
+        try:
+            return Path(self._exporter.result())
+        except BesideError as error:
+            raise ExportError(str(error)) from error
 
 
 def _has_graph(sampling: SamplingOptions) -> bool:
