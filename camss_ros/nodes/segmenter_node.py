@@ -38,6 +38,7 @@ from camss_ros.nodes.deadline import Deadline
 from camss_ros.nodes.diagnostics import diagnostic_array
 from camss_ros.nodes.forward_log import forward_log
 from camss_ros.nodes.health import latency
+from camss_ros.nodes.image_conversion import CvBridgeUnusableError, ImageConverter, start_conversion
 from camss_ros.nodes.inference_worker import InferenceWorker
 from camss_ros.nodes.memory_guard import MemoryGuard
 from camss_ros.nodes.outputs import LoadedModel, enlarge
@@ -122,6 +123,7 @@ class SegmenterNode(LifecycleNode):
         self._reloading = False
         self._enabled = True
         self._memory = MemoryGuard()
+        self._converter = ImageConverter()
         self.parameters = NodeParameters(self, lambda: self._model is None)
         log = self.get_logger()
         self._deadline = Deadline(self.parameters, log.info, log.warning)
@@ -161,10 +163,17 @@ class SegmenterNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and create the outputs."""
+        log = self.get_logger()
         try:
+            converter = start_conversion(self.parameters["image_conversion"], log.warning)
             self._model = LoadedModel.load(self._segmenter_factory, self.parameters)
             self._model.segmenter.warm_up(*WARM_UP_SIZE, batch=len(self.cameras))
             self._deadline.prepare(self._model.segmenter)
+            self._converter = converter.result()
+        except CvBridgeUnusableError as error:
+            log.error(str(error))
+            self._release()
+            return TransitionCallbackReturn.FAILURE
         except Exception as error:  # whatever it is, the node stays and can be configured again
             self.get_logger().error(f"cannot load model {self.parameters['model']!r}: {error}")
             self._release()
@@ -173,6 +182,7 @@ class SegmenterNode(LifecycleNode):
             camera.configure()
         self._state = "inactive"
         self._tell_model("configured")
+        log.info(f"image conversion: {self._converter}")
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -351,7 +361,7 @@ class SegmenterNode(LifecycleNode):
         for camera, arrival in arrivals.items():
             try:
                 begun = time.perf_counter()
-                image = arrival.to_rgb()
+                image = self._converter.to_rgb(arrival.message)
                 frames.append(Frame(camera, arrival, image, time.perf_counter() - begun))
             except ImageRejectedError as error:
                 camera.reject(error)
@@ -531,6 +541,7 @@ class SegmenterNode(LifecycleNode):
             "steps": used["steps"],
             "samples": used["samples"],
             "memory (MB)": resident_bytes() // 10**6,
+            "image conversion": self._converter.name,
         }
         if (model := self._model) is not None:
             from camss_ros.inference.memory import memory_in_use
