@@ -126,6 +126,7 @@ def _logged_once_each(log: str, start: float) -> None:
         and not any(known in line for known in EXPECTED)
     ]  # fmt: skip
     assert others == []
+    assert log.count("use one of rgb8, ") <= 1
     periods = 1 + (time.monotonic() - start) // 10
     assert 0 < len(rejected) <= len(REASONS) * periods
 

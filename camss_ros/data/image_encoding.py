@@ -46,11 +46,19 @@ class ImageRejectedError(ValueError):
 
     Attributes:
         reason: a word for the kind of fault, to count by: "encoding", "size", "step", "data".
+        remedy: what could be published instead, where that is long: to be told once; or empty.
     """
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: str, message: str, remedy: str = "") -> None:
         super().__init__(message)
-        self.reason = reason
+        self.reason, self.remedy = reason, remedy
+
+    def text(self, told: set[str]) -> str:
+        """The message, with the remedy unless that is among those that were `told`: it is then."""
+        if self.remedy in {"", *told}:
+            return str(self)
+        told.add(self.remedy)
+        return f"{self}; {self.remedy}"
 
 
 @dataclass(frozen=True)
@@ -142,7 +150,8 @@ def check_image(message: RawImage) -> None:
     if encoding is None:
         raise ImageRejectedError(
             "encoding",
-            f"encoding {message.encoding!r} is not supported; use one of {', '.join(_ENCODINGS)}",
+            f"encoding {message.encoding!r} is not supported",
+            f"use one of {', '.join(_ENCODINGS)}",
         )
     height, width, step = message.height, message.width, message.step
     if height == 0 or width == 0:

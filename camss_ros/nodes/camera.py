@@ -57,6 +57,7 @@ class Camera:
         self._prefix = f"{name}/" if name else ""
         self._named = f"{name}: " if name else ""
         self.info: CameraInfo | None = None
+        self._told: set[str] = set()
         self.counter = FrameCounter()
         self.latencies = LatencyWindow()
         self.outputs: Outputs | None = None
@@ -158,7 +159,7 @@ class Camera:
     def reject(self, error: ImageRejectedError) -> None:
         """Count an image that cannot be read."""
         self.counter.rejected(error.reason)
-        self.warn(error.reason, f"image rejected: {error}")
+        self.warn(error.reason, f"image rejected: {error.text(self._told)}")
 
     def fail(self, reason: str) -> None:
         """Count an image on which the network failed."""

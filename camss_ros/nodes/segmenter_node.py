@@ -182,7 +182,6 @@ class SegmenterNode(LifecycleNode):
             camera.configure()
         self._state = "inactive"
         self._tell_model("configured")
-        log.info(f"image conversion: {self._converter}")
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -272,7 +271,7 @@ class SegmenterNode(LifecycleNode):
             )
         self.get_logger().info(
             f"{what}: model {segmenter.model_name} on {segmenter.device} by {segmenter.backend}, "
-            f"{len(self._model.mapping.classes)} classes"
+            f"{len(self._model.mapping.classes)} classes; image conversion: {self._converter}"
         )
 
     def _publish_label_info(self, model: LoadedModel) -> None:
