@@ -91,6 +91,9 @@ def test_fast_dds_has_room_for_several_images() -> None:
     image = 1920 * 1080 * 3
     assert int(shared.findtext("dds:segment_size", "", name)) >= 5 * image
     assert int(shared.findtext("dds:maxMessageSize", "", name)) >= image
+    # fragments of 64 KiB, of several cameras
+    queue = int(shared.findtext("dds:port_queue_capacity", "", name))
+    assert queue * 65536 >= 4 * int(shared.findtext("dds:segment_size", "", name))
     used = {e.text for e in profiles.findall(".//dds:userTransports/dds:transport_id", name)}
     assert shared.findtext("dds:transport_id", "", name) in used
 

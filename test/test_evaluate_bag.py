@@ -162,6 +162,17 @@ def test_undecodable_frames_and_labels_are_counted_and_the_others_kept(tmp_path:
     assert "/cam/image, message 0" in str(refused.value)
 
 
+def test_the_known_encodings_are_listed_once(tmp_path: Path) -> None:
+    path = write_bag(
+        tmp_path / "bag", images(4),
+        change=lambda number, data: data.replace(b"rgb8", b"rgb9") if number else data,
+    )  # fmt: skip
+    first = evaluated(path, tmp_path / "out")["passed_over"]["first"]
+    assert len(first) == 3
+    assert all("encoding 'rgb9' is not supported" in text for text in first)
+    assert ["use one of rgb8, " in text for text in first] == [True, False, False]
+
+
 def test_a_cut_bag_keeps_the_results_of_its_readable_part(tmp_path: Path) -> None:
     file = write_bag(tmp_path / "bag", images(600)) / "bag.mcap"
     content = file.read_bytes()

@@ -15,7 +15,7 @@ from ros_peer import TIMEOUT, rgb_image
 from scripted_node import ScriptedSegmenter
 from sensor_msgs.msg import CameraInfo
 
-from camss_ros.nodes.camera_info import scale_camera_info
+from camss_ros.nodes.camera_info import belongs_to, scale_camera_info
 from camss_ros.nodes.diagnostics import FrameCounts
 from camss_ros.nodes.segmenter_node import SegmenterNode
 
@@ -126,6 +126,7 @@ def _logged_once_each(log: str, start: float) -> None:
         and not any(known in line for known in EXPECTED)
     ]  # fmt: skip
     assert others == []
+    assert log.count("use one of rgb8, ") <= 1
     periods = 1 + (time.monotonic() - start) // 10
     assert 0 < len(rejected) <= len(REASONS) * periods
 
@@ -146,3 +147,39 @@ def test_an_image_is_segmented_whatever_its_calibration(
         assert 0 <= min(numbers) <= max(numbers) < 2**32
 
     fuzz(any_camera_info(), scaled(100, 1500), handle)
+
+
+def test_a_calibration_of_another_size_is_told(
+    boundary: Callable[..., Boundary], capfd: pytest.CaptureFixture[str]
+) -> None:
+    one = boundary()
+    for height, width in ((32, 48), (480, 640), (480, 640)):
+        one.camera._on_camera_info(CameraInfo(height=height, width=width))
+        one.take(one.camera._on_image, rgb_image(1))
+    log = capfd.readouterr().err
+    assert log.count("camera_info is of 640 x 480 pixels, the image of 48 x 32") == 1
+    assert log.count("camera_info is of") == 1
+
+
+@pytest.mark.parametrize(
+    ("size", "binning", "roi", "belongs"),
+    [
+        ((32, 48), (0, 0), (0, 0), True),
+        ((0, 0), (0, 0), (0, 0), True),  # it says nothing
+        ((48, 32), (0, 0), (0, 0), False),
+        ((64, 96), (0, 0), (0, 0), False),
+        ((64, 96), (2, 2), (0, 0), True),
+        ((65, 97), (2, 2), (0, 0), True),
+        ((64, 96), (2, 1), (0, 0), False),
+        ((32, 48), (2, 2), (0, 0), True),  # the binning was taken off the size already
+        ((480, 640), (0, 0), (32, 48), True),
+        ((480, 640), (2, 2), (64, 96), True),
+        ((480, 640), (1, 1), (64, 96), False),
+    ],
+)
+def test_whether_a_calibration_can_be_of_an_image(
+    size: tuple[int, int], binning: tuple[int, int], roi: tuple[int, int], belongs: bool
+) -> None:
+    info = CameraInfo(height=size[0], width=size[1], binning_y=binning[0], binning_x=binning[1])
+    info.roi.height, info.roi.width = roi
+    assert belongs_to(info, (32, 48)) is belongs

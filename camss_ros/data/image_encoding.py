@@ -46,11 +46,19 @@ class ImageRejectedError(ValueError):
 
     Attributes:
         reason: a word for the kind of fault, to count by: "encoding", "size", "step", "data".
+        remedy: what could be published instead, where that is long: to be told once; or empty.
     """
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: str, message: str, remedy: str = "") -> None:
         super().__init__(message)
-        self.reason = reason
+        self.reason, self.remedy = reason, remedy
+
+    def text(self, told: set[str]) -> str:
+        """The message, with the remedy unless that is among those that were `told`: it is then."""
+        if self.remedy in {"", *told}:
+            return str(self)
+        told.add(self.remedy)
+        return f"{self}; {self.remedy}"
 
 
 @dataclass(frozen=True)
@@ -58,9 +66,9 @@ class _Encoding:
     """How rows of bytes become RGB.
 
     Attributes:
-        to_rgb: uint8 [rows, W] or [rows, W, channels] -> uint8 [H, W, 3].
+        to_rgb: [rows, W] or [rows, W, channels] -> [H, W, 3], of uint8 or uint16 as `depth` says.
         channels: values a pixel takes in its row.
-        depth: bits of a value, 8 or 16. Those of 16 bits are scaled to 8.
+        depth: bits of a value, 8 or 16.
         rows: rows of data for each row of pixels; more than one where planes follow each other.
         multiples: of which width and height must be.
     """
@@ -126,6 +134,11 @@ _CHANNEL_ORDERED = {
 }
 
 
+def pixel_bytes(encoding: str) -> int:
+    """Bytes from a pixel to the next one of its row. `encoding`: one of ENCODINGS."""
+    return _ENCODINGS[encoding].pixel_bytes
+
+
 def check_image(message: RawImage) -> None:
     """Check an image message without converting it.
 
@@ -137,7 +150,8 @@ def check_image(message: RawImage) -> None:
     if encoding is None:
         raise ImageRejectedError(
             "encoding",
-            f"encoding {message.encoding!r} is not supported; use one of {', '.join(_ENCODINGS)}",
+            f"encoding {message.encoding!r} is not supported",
+            f"use one of {', '.join(_ENCODINGS)}",
         )
     height, width, step = message.height, message.width, message.step
     if height == 0 or width == 0:
@@ -174,18 +188,18 @@ def image_to_rgb(message: RawImage) -> np.ndarray:
     """
     check_image(message)
     encoding = _ENCODINGS[message.encoding]
-    return encoding.to_rgb(_rows(message, encoding))
+    rgb = encoding.to_rgb(_rows(message, encoding))
+    return rgb if encoding.depth == 8 else cv2.convertScaleAbs(rgb, alpha=255 / 65535)
 
 
 def _rows(message: RawImage, encoding: _Encoding) -> np.ndarray:
-    """The values without the padding of their rows: uint8 [rows, W] or [rows, W, channels]."""
+    """The values without the padding of their rows: [rows, W] or [rows, W, channels]."""
     count, width, step = int(message.height * encoding.rows), message.width, message.step
     rows = np.frombuffer(message.data, np.uint8, count=count * step).reshape(count, step)
     values: np.ndarray = rows[:, : width * encoding.pixel_bytes]
     if encoding.depth == 16:
         order = ">u2" if message.is_bigendian else "<u2"
-        native = np.ascontiguousarray(values).view(order).astype(np.uint16, copy=False)
-        values = cv2.convertScaleAbs(native, alpha=255 / 65535)
+        values = np.ascontiguousarray(values).view(order).astype(np.uint16, copy=False)
     if encoding.channels > 1:
         values = values.reshape(count, width, encoding.channels)
     return values

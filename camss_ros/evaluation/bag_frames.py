@@ -86,9 +86,16 @@ class Faults:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.listed: list[str] = []
+        self._told: set[str] = set()
 
-    def add(self, topic: str, number: int, stamp: int, reason: str, text: str) -> None:
+    def add(
+        self, topic: str, number: int, stamp: int, error: BagError | ImageRejectedError
+    ) -> None:
         """`number`: of the message on its topic, within the span; `stamp` in ns."""
+        if isinstance(error, ImageRejectedError):
+            reason, text = error.reason, error.text(self._told)
+        else:
+            reason, text = "message", str(error)
         self.counts[f"{topic}: {reason}"] += 1
         if len(self.listed) < _LISTED:
             self.listed.append(f"{topic}, message {number}, stamp {stamp_text(stamp)}: {text}")
@@ -151,7 +158,7 @@ class BagFrames:
             try:
                 image = decode_image(self.bag, message)
             except (BagError, ImageRejectedError) as error:
-                self.faults.add(message.topic, number, stamp, _reason(error), str(error))
+                self.faults.add(message.topic, number, stamp, error)
                 continue
             label = label_stamp = None
             if labels is not None and self._matched[number] >= 0:
@@ -193,7 +200,7 @@ class BagFrames:
                     "values", f"the values {strange} are no classes of the label set, nor its void"
                 )
         except (BagError, ImageRejectedError) as error:
-            self.faults.add(self.selection.labels, number, stamp, _reason(error), str(error))
+            self.faults.add(self.selection.labels, number, stamp, error)
             return None
         return ids.astype(np.uint8)
 
@@ -223,7 +230,3 @@ def stamp_text(stamp: int) -> str:
     """Seconds and nanoseconds, 1700000000.012345678, of a stamp in ns."""
     seconds, nanoseconds = divmod(stamp, 10**9)
     return f"{seconds}.{nanoseconds:09d}"
-
-
-def _reason(error: Exception) -> str:
-    return error.reason if isinstance(error, ImageRejectedError) else "message"

@@ -9,18 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from camss_ros.data.image_encoding import (
-    ImageRejectedError,
-    check_image,
-    compressed_to_rgb,
-    image_to_rgb,
-)
+from camss_ros.data.image_encoding import ImageRejectedError, check_image
 from camss_ros.nodes.diagnostics import FrameCounter, FrameCounts, diagnostic_status
 from camss_ros.nodes.health import LatencyWindow, Observation, assess
 from camss_ros.nodes.input_monitor import explain_silence
@@ -37,11 +31,6 @@ class Arrival:
 
     message: Image | CompressedImage
     time: float
-
-    def to_rgb(self) -> np.ndarray:
-        """uint8 [H, W, 3]. Raises ImageRejectedError."""
-        is_raw = isinstance(self.message, Image)
-        return image_to_rgb(self.message) if is_raw else compressed_to_rgb(self.message)
 
 
 class Camera:
@@ -68,6 +57,7 @@ class Camera:
         self._prefix = f"{name}/" if name else ""
         self._named = f"{name}: " if name else ""
         self.info: CameraInfo | None = None
+        self._told: set[str] = set()
         self.counter = FrameCounter()
         self.latencies = LatencyWindow()
         self.outputs: Outputs | None = None
@@ -169,7 +159,7 @@ class Camera:
     def reject(self, error: ImageRejectedError) -> None:
         """Count an image that cannot be read."""
         self.counter.rejected(error.reason)
-        self.warn(error.reason, f"image rejected: {error}")
+        self.warn(error.reason, f"image rejected: {error.text(self._told)}")
 
     def fail(self, reason: str) -> None:
         """Count an image on which the network failed."""

@@ -1,6 +1,7 @@
 """Camera calibration for an image of another size."""
 
 from copy import deepcopy
+from itertools import product
 
 import numpy as np
 from sensor_msgs.msg import CameraInfo
@@ -43,3 +44,21 @@ def scale_camera_info(
     ):
         setattr(scaled.roi, name, min(_LARGEST, getattr(info.roi, name) * mask // image))
     return scaled
+
+
+def belongs_to(info: CameraInfo, image_size: tuple[int, int]) -> bool:
+    """Whether a calibration can be that of an image of (height, width), by its size.
+
+    It is of that size, or of the sensor whose pixels were cropped (`roi`) or binned to it; or it
+    has no size.
+    """
+    if info.height == info.width == 0:
+        return True
+    sizes = [(info.height, info.width)]
+    if info.roi.height and info.roi.width:
+        sizes.append((info.roi.height, info.roi.width))
+    binnings = {(1, 1), (max(1, info.binning_y), max(1, info.binning_x))}
+    return any(
+        all(abs(i * b - s) < b for i, s, b in zip(image_size, size, binning, strict=True))
+        for size, binning in product(sizes, binnings)
+    )

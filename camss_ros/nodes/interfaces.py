@@ -50,7 +50,7 @@ SUBSCRIBED = (
     Endpoint(
         "image/compressed",
         "sensor_msgs/msg/CompressedImage",
-        "JPEG or PNG, instead of `image`.",
+        "JPEG or PNG, instead of `image`; an EXIF orientation is ignored.",
         "image_qos",
         ("image_transport", ("compressed",)),
     ),

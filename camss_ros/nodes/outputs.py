@@ -15,7 +15,7 @@ from std_msgs.msg import Header
 
 from camss_ros.data.label_mapping import LabelMapping
 from camss_ros.model.label_class import VOID
-from camss_ros.nodes.camera_info import scale_camera_info
+from camss_ros.nodes.camera_info import belongs_to, scale_camera_info
 from camss_ros.nodes.image_bridge import to_image_message, to_png_message, to_runs_message
 from camss_ros.nodes.label_info import label_info_message, label_info_type
 from camss_ros.nodes.parameters import NodeParameters
@@ -127,6 +127,14 @@ class Outputs:
             if pixels is not None:
                 self._publishers[name].publish(to_image_message(pixels, "mono8", header))
         if info is not None:
+            if not belongs_to(info, image_size):
+                height, width = image_size
+                self._warn(
+                    "camera_info size",
+                    f"camera_info is of {info.width} x {info.height} pixels, the image of {width} "
+                    f"x {height}, and neither its binning nor its roi explains that: it is scaled "
+                    "as if it were the image's; publish that of the image",
+                )
             scaled = scale_camera_info(info, image_size, labels.shape, header)
             self._publishers["camera_info"].publish(scaled)
         return labels

@@ -242,6 +242,14 @@ SPECS = (
         choices=("raw", "compressed"),
     ),
     ParameterSpec(
+        "image_conversion",
+        "auto",
+        "What converts raw images: auto takes cv_bridge where it is installed and passes a "
+        "self-test, for what that converts without loss, and builtin for the rest.",
+        Change.UNCONFIGURED,
+        choices=("auto", "cv_bridge", "builtin"),
+    ),
+    ParameterSpec(
         "image_qos",
         "sensor_data",
         "Quality of service of the image and camera_info subscriptions.",

@@ -41,6 +41,7 @@ from camss_ros.nodes.deadline import Deadline
 from camss_ros.nodes.diagnostics import MEASURING, diagnostic_array
 from camss_ros.nodes.forward_log import forward_log
 from camss_ros.nodes.health import latency
+from camss_ros.nodes.image_conversion import CvBridgeUnusableError, ImageConverter, start_conversion
 from camss_ros.nodes.inference_worker import InferenceWorker
 from camss_ros.nodes.memory_guard import MemoryGuard
 from camss_ros.nodes.model_reloader import LoadedModel, ModelReloader, SupersededError
@@ -135,6 +136,7 @@ class SegmenterNode(GivenParameters, LifecycleNode):
             self._memory.reset,
             self.get_logger(),
         )
+        self._converter = ImageConverter()
         self._enabled = True
         self.parameters = NodeParameters(self, lambda: self._models.current is None)
         self.warn_of_unknown_parameters()
@@ -176,13 +178,20 @@ class SegmenterNode(GivenParameters, LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and create the outputs."""
+        log = self.get_logger()
         try:
             parameters = self.parameters.snapshot()
+            converter = start_conversion(parameters["image_conversion"], log.warning)
             model = self._models.replace(
                 self._models.begin(), lambda: self._load(parameters), lambda _: None
             )
+            self._converter = converter.result()
+        except CvBridgeUnusableError as error:
+            log.error(str(error))
+            self._release()
+            return TransitionCallbackReturn.FAILURE
         except Exception as error:  # whatever it is, the node stays and can be configured again
-            self.get_logger().error(f"cannot load model {self.parameters['model']!r}: {error}")
+            log.error(f"cannot load model {self.parameters['model']!r}: {error}")
             self._release()
             return TransitionCallbackReturn.FAILURE
         for camera in self.cameras:
@@ -297,7 +306,7 @@ class SegmenterNode(GivenParameters, LifecycleNode):
             )
         self.get_logger().info(
             f"{what}: model {segmenter.model_name} on {segmenter.device} by {segmenter.backend}, "
-            f"{len(model.mapping.classes)} classes"
+            f"{len(model.mapping.classes)} classes; image conversion: {self._converter}"
         )
 
     def _publish_label_info(self, model: LoadedModel) -> None:
@@ -398,7 +407,7 @@ class SegmenterNode(GivenParameters, LifecycleNode):
         for camera, arrival in list(arrivals.items()):
             try:
                 begun = time.perf_counter()
-                image = arrival.to_rgb()
+                image = self._converter.to_rgb(arrival.message)
                 frames.append(Frame(camera, arrival, image, time.perf_counter() - begun))
             except ImageRejectedError as error:
                 del arrivals[camera]
@@ -598,6 +607,7 @@ class SegmenterNode(GivenParameters, LifecycleNode):
             "steps": used["steps"],
             "samples": used["samples"],
             "memory (MB)": resident_bytes() // 10**6,
+            "image conversion": self._converter.name,
         }
         if (model := self._models.current) is not None:
             from camss_ros.inference.memory import memory_in_use
