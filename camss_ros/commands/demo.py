@@ -42,6 +42,7 @@ def demo(
     backend: BackendName = "auto",
 ) -> None:
     """Play an input through the segmenter node over DDS; leaves a video and a report."""
+    import itertools
     import signal
     import sys
     import tempfile
@@ -49,7 +50,7 @@ def demo(
     from rich.console import Console
     from rich.progress import Progress
 
-    from camss_ros.data.frames import open_frames
+    from camss_ros.data.frames import open_frames, open_frames_of_model
     from camss_ros.data.save_frames import save_frames
     from camss_ros.evaluation.demo_report import report_table, write_report
     from camss_ros.model.checkpoint import CONFIG_FILE, ModelError, find_model, read_config
@@ -63,8 +64,12 @@ def demo(
     console = Console()
     try:
         SamplingOptions(steps=steps, sampler=sampler)  # type: ignore[arg-type]  # checked there
-        classes = read_config(find_model(model) / CONFIG_FILE).label_set
-        opened = open_frames(source, classes=len(classes))
+        config = read_config(find_model(model) / CONFIG_FILE)
+        classes = config.label_set
+        opened = open_frames_of_model(source, classes, config.name)
+        if opened.label_set is not None and not opened.endless:
+            for _ in itertools.islice(opened, frames):  # tells of a bad label file beforehand
+                pass
         output.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as folder, Progress(console=console) as bar:
             path = source
@@ -72,9 +77,8 @@ def demo(
                 # Drawn beforehand: it takes about as long as segmenting, on the same processor.
                 task = bar.add_task("drawing the street", total=frames)
                 save_frames(opened, Path(folder), frames, lambda: bar.advance(task))
-                path, street = folder, opened
-                opened = open_frames(folder, classes=len(classes))
-                opened.label_set = street.label_set
+                path = folder
+                opened = open_frames(folder, opened.label_set, with_labels=True)
             count = min(frames, opened.length or frames)
             sending = bar.add_task("frames sent", total=count)
             segmenting = bar.add_task("masks received", total=count)

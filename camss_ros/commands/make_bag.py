@@ -22,7 +22,11 @@ def make_bag(
         float, typer.Option(min=0, max=1000, help="Frames a second; 0: the video's own, 10 else.")
     ] = 0.0,
     label_set: Annotated[
-        str | None, typer.Option(help="Of the label images: a name (camvid11) or a YAML file.")
+        str | None,
+        typer.Option(
+            help="Of the label images: a name (camvid11) or a YAML file. With a "
+            "label_set.yaml in the folder: map them onto this one."
+        ),
     ] = None,
     frames: Annotated[int | None, typer.Option(min=1, help="Only the first so many.")] = None,
     storage: Annotated[str, typer.Option(help="mcap or sqlite3.")] = "mcap",
@@ -47,16 +51,14 @@ def make_bag(
         fail(f"namespace {namespace!r}: expected it to begin with / and not to end with it")
     try:
         labels = load_label_set(label_set) if label_set else None
-        opened = open_frames(source, classes=len(labels.classes) if labels else None)
-        if labels is None and opened.label_set:
-            labels = load_label_set(opened.label_set)
+        opened = open_frames(source, labels, with_labels=True)
         total = min((n for n in (opened.length, frames) if n is not None), default=None)
         with Progress(
             *Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn()
         ) as progress:
             task = progress.add_task("writing", total=total)
             count = make(
-                opened, output, rate or opened.fps, labels, frames,
+                opened, output, rate or opened.fps, frames,
                 storage=storage,  # type: ignore[arg-type]  # checked above
                 namespace=namespace,
                 jpeg=jpeg,

@@ -51,7 +51,7 @@ def segment(
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from camss_ros.data.calibration_scenes import CalibrationScenes
-    from camss_ros.data.frames import open_frames
+    from camss_ros.data.frames import open_frames_of_model
     from camss_ros.evaluation.segment_files import segment_files
     from camss_ros.inference.segmenter import Segmenter
     from camss_ros.model.checkpoint import ModelError
@@ -75,7 +75,7 @@ def segment(
             network_size=parse_network_size(network_size),
             calibration=CalibrationScenes(),
         )
-        opened = open_frames(source, classes=len(segmenter.classes))
+        opened = open_frames_of_model(source, segmenter.classes, segmenter.model_name)
         settings = {
             "input": source if opened.endless else str(Path(source).resolve()),
             "model": model,

@@ -78,8 +78,7 @@ def read_red_channel(path: Path, label_set: LabelSet) -> np.ndarray:
 
 def read_colors(path: Path, label_set: LabelSet) -> np.ndarray:
     """Class ids as the colours of the label set."""
-    modes = ("RGB", "RGBA", "P", "L", "1")
-    with _open(path, modes, "the classes' colours, 8-bit RGB or indexed") as image:
+    with _open(path, ("RGB", "RGBA", "P"), "the classes' colours, 8-bit RGB") as image:
         colors = np.asarray(image.convert("RGB")).astype(np.int32)
     codes = colors[..., 0] << 16 | colors[..., 1] << 8 | colors[..., 2]
     known = {_code(label_set.void_color): VOID}

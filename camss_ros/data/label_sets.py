@@ -13,7 +13,6 @@ import yaml
 from camss_ros.model.label_class import VOID, LabelClass
 from camss_ros.resources import config_file
 
-
 FileContent: TypeAlias = Literal["ids", "colors"]
 
 
@@ -67,17 +66,18 @@ class LabelSet:
     def to(self, other: LabelSet) -> np.ndarray:
         """uint8 [256]: the class id in `other` of each class id of this set, 255 where it has none.
 
-        Raises NoMappingError where the two have no mapping.
+        Sets of the same class names need no mapping. Raises NoMappingError where the two have none.
         """
         ids = {label_class.name: label_class.id for label_class in other.classes}
         mapping: Mapping[str, str | None] = {name: name for name in ids}
         if other.name != self.name:
-            if self.name not in other.sources and other.name not in self.mappings:
+            declared = other.sources.get(self.name) or self.mappings.get(other.name)
+            if declared is None and ids.keys() != {one.name for one in self.classes}:
                 known = ", ".join(self.mappings) or "none"
                 raise NoMappingError(
                     f"label set {self.name} has no mapping onto {other.name}; it has: {known}"
                 )
-            mapping = other.sources.get(self.name) or self.mappings[other.name]
+            mapping = declared or mapping
         table = np.full(256, VOID, np.uint8)
         for label_class in self.classes:
             name = mapping.get(label_class.name)
@@ -145,9 +145,7 @@ def _parse(content: Any, path: Path) -> LabelSet:
     )
 
 
-def _parse_label_files(
-    content: Any, classes: tuple[LabelClass, ...], path: Path
-) -> FileContent:
+def _parse_label_files(content: Any, classes: tuple[LabelClass, ...], path: Path) -> FileContent:
     if content not in ("ids", "colors"):
         raise LabelSetError(f"label set {path}: label_files is {content!r}, expected ids or colors")
     colors = [label_class.color for label_class in classes]
