@@ -6,9 +6,10 @@ what a step computes does not depend on how many there are.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,8 @@ class _Run:
         self.saved = {
             name for name, it in named if it.requires_grad or not training.is_external(name)
         }
+        trained = {f"model.{name}" for name in self.saved}
+        self.external = _digest(it for it in training.named_parameters() if it[0] not in trained)
         training.prepare_backward(accelerator.device)
         if accelerator.num_processes > 1:
             synchronize_batch_norm(training.model)
@@ -214,6 +217,8 @@ class _Run:
                 missing = sorted(self.saved & set(missing))
                 if missing or unexpected:
                     raise ValueError(f"lacks {missing[:3]}, has {unexpected[:3]}")
+            if state.get("external", self.external) != self.external:
+                raise ValueError("it was trained with other weights in `autoencoder`/`start_from`")
             self.average.updates = state["updates"]
             self.optimizer.load_state_dict(state["optimizer"])
             if self.accelerator.scaler is not None and state["scaler"]:
@@ -233,6 +238,7 @@ class _Run:
         state = {
             "module": saved_state(self.training.model, self.saved),
             "average": saved_state(self.average.module, self.saved),
+            "external": self.external,
             "updates": self.average.updates,
             "optimizer": self.optimizer.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),
@@ -325,7 +331,7 @@ class _Run:
                 if not math.isfinite(values[name]):
                     raise TrainingError(
                         f"{name} is {values[name]} at step {step}; {self._last_good()}: lower "
-                        "loop.learning_rate or take loop.precision fp32, and run it again"
+                        "loop.learning_rate or take loop.precision fp32, in another --output"
                     )
         self.pending.clear()
         return values
@@ -361,6 +367,15 @@ class _Run:
             speed_estimate_period=300,
             disable=not self.accelerator.is_main_process,
         )
+
+
+def _digest(named: Iterable[tuple[str, Tensor]]) -> str:
+    """What tells tensors from others of the same names."""
+    digest = hashlib.sha256()
+    for name, value in named:
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 class _RateColumn(TextColumn):
