@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from camss_ros.commands.checks import check_file
 from camss_ros.commands.options import DataLabels, DataName, DataRoot, fail
+from camss_ros.seeds import LARGEST_SEED
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -71,7 +73,7 @@ def show(
             "model's recipe).",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the augmentation.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of the augmentation.")] = 0,
 ) -> None:
     """Draw frames and their labels on a contact sheet, and count the frames."""
     import cv2
@@ -83,6 +85,7 @@ def show(
 
     tiles = []
     try:
+        check_file(output, ".png")
         recipe = None if augmented is None else _augmentation(augmented)
         data_set = find_data_set(name)
         for one in _splits(data_set, root, split):

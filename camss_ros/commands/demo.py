@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from camss_ros.commands.checks import check_folder
 from camss_ros.commands.options import (
     DEFAULT_STEPS,
     BackendName,
@@ -53,6 +54,8 @@ def demo(
     from camss_ros.data.frames import open_frames, open_frames_of_model
     from camss_ros.data.save_frames import save_frames
     from camss_ros.evaluation.demo_report import report_table, write_report
+    from camss_ros.inference.backends import backend_dtype
+    from camss_ros.inference.device import select_device
     from camss_ros.model.checkpoint import CONFIG_FILE, ModelError, find_model, read_config
     from camss_ros.model.schedule import SamplingOptions
     from camss_ros.nodes.child_process import ChildFailedError
@@ -63,6 +66,9 @@ def demo(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     console = Console()
     try:
+        check_folder(output)
+        # The node would say it later.
+        backend_dtype("torch" if backend == "auto" else backend, select_device(device), "auto")
         SamplingOptions(steps=steps, sampler=sampler)  # type: ignore[arg-type]  # checked there
         config = read_config(find_model(model) / CONFIG_FILE)
         classes = config.label_set

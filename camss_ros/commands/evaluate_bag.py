@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from camss_ros.commands.checks import check_folder
 from camss_ros.commands.options import (
     DEFAULT_STEPS,
     BackendName,
@@ -118,6 +119,7 @@ def evaluate_bag(
     console = Console()
     choices: dict[str, Any] = {"sampler": sampler, "order": order}
     try:
+        check_folder(output)
         cameras = tuple(
             BagSelection(topic, label, tolerance, every, start, duration)
             for topic, label in _pairs(image, labels or [])
@@ -127,7 +129,13 @@ def evaluate_bag(
             iterations=iterations, **choices,
         )  # fmt: skip
         network = NetworkChoice(
-            model, sampling, seed, device, precision, backend, parse_network_size(network_size)
+            model,
+            sampling,
+            seed,
+            device,
+            precision,
+            backend,
+            parse_network_size(network_size, model),
         )
 
         def task(bag: Path, folder: Path) -> BagTask:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from camss_ros.commands.checks import check_folder
 from camss_ros.commands.options import command_line, fail
 
 
@@ -76,6 +77,7 @@ def replay(
     except (ImportError, OSError) as error:
         fail(f"replay needs rclpy and the package's configuration: {error}")
     try:
+        check_folder(output)
         selection = BagSelection(image, labels, tolerance, every, start, duration)
         classes = read_config(find_model(model) / CONFIG_FILE).label_set
         label_classes = load_label_set(label_set) if label_set else None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from camss_ros.commands.checks import check_folder
 from camss_ros.commands.options import (
     DEFAULT_STEPS,
     BackendName,
@@ -62,6 +63,7 @@ def steps(
         seed=seed or None, output=output,
     )  # fmt: skip
     try:
+        check_folder(output)
         labelled = open_data(data, root, split, label_set)
         frames = EveryNth(labelled, every)
         segmenter = Segmenter(model, device=device, precision=precision, seed=seed)
@@ -116,6 +118,7 @@ def warm_start(
         model=Path(model) if "/" in model else model, output=output,
     )  # fmt: skip
     try:
+        check_folder(output.parent)
         clip = open_data(data, root, split, label_set)
         segmenter = Segmenter(model, device=device, precision=precision)
         settings = {
@@ -180,6 +183,7 @@ def kl_vs_vq(
         crop=crop, batch=batch, every=None if every == 1 else every, output=output,
     )  # fmt: skip
     try:
+        check_folder(output)
         selected = select_device(device)
         bf16 = select_dtype("auto", selected) == torch.bfloat16
         training = MaskTraining(steps, batch, crop, bf16=bf16, device=str(selected))
@@ -274,6 +278,7 @@ def speed(
         backend=None if backend == "auto" else backend, output=output,
     )  # fmt: skip
     try:
+        check_folder(output)
         labelled = None
         if data is not None and root is not None:
             frames = open_data(data, root, split)

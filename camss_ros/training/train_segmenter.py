@@ -27,7 +27,7 @@ from camss_ros.training.samples import (
     validation_scores,
 )
 from camss_ros.training.segmenter_losses import segmenter_losses
-from camss_ros.training.start import freeze_stages, start_model, with_classes
+from camss_ros.training.start import check_sources, freeze_stages, start_model, with_classes
 
 _AUTOENCODER = "mask_autoencoder."
 _DECODER = _AUTOENCODER + "decoder"
@@ -41,6 +41,7 @@ def train_segmenter(config: SegmenterConfig, output: Path) -> CamSeg:
         ModelError: weights to start from can't be read or do not fit.
     """
     accelerator = make_accelerator(config.loop)
+    check_sources(config)  # before the frames are read
     pairs, validation, classes = open_pairs(config.data)
     config = dataclasses.replace(config, model=with_classes(config.model, classes))
     model = start_model(config)

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from camss_ros.model.camseg import CamSeg
-from camss_ros.model.checkpoint import ModelError
+from camss_ros.model.checkpoint import ModelError, find_model
 from camss_ros.model.twin import Twin
 from camss_ros.training.backward import depthwise_in_float32
 from camss_ros.training.config import TwinTrainingConfig
@@ -39,6 +39,8 @@ def train_twin(config: TwinTrainingConfig, output: Path) -> Twin:
             or do not fit.
     """
     accelerator = make_accelerator(config.loop)
+    if config.start_from is not None:
+        find_model(config.start_from)  # before the frames are read
     pairs, validation, classes = open_pairs(config.data)
     config = dataclasses.replace(config, model=with_classes(config.model, classes))
     model = start_twin(config)
@@ -48,7 +50,7 @@ def train_twin(config: TwinTrainingConfig, output: Path) -> Twin:
         config.loop.batch, config.loop.seed, lambda index, step, sample: {},
     )  # fmt: skip
     training = TwinTraining(model, config, pairs, validation)
-    average = train(training, samples, output, config.loop, accelerator)
+    average = train(training, samples, output, config.loop, accelerator, config.data.workers)
     assert isinstance(average, Twin)
     return average
 
