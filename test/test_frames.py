@@ -13,6 +13,8 @@ from label_png import write_png
 from camss_ros.data.data_error import DataError
 from camss_ros.data.frames import UnreadableInputError, open_frames, open_frames_of_model
 from camss_ros.data.label_sets import LabelSetError, load_label_set
+from camss_ros.data.labeled_images import LabeledImages
+from camss_ros.data.layouts import Listing, Sample
 from camss_ros.model.label_class import LabelClass
 
 CAMVID = load_label_set("camvid11")
@@ -225,6 +227,31 @@ def test_what_is_missing_or_holds_no_frames_is_refused_by_name(tmp_path: Path) -
         open_frames(tmp_path / "broken.png")
     with pytest.raises(UnreadableInputError, match="synthetic:fog"):
         open_frames("synthetic:snow")
+
+
+def test_what_may_not_be_read_is_not_called_damaged(
+    labelled: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, image = labelled / "images", labelled / "images" / "a.png"
+    (labelled / "drive.mp4").touch()
+
+    def refuse(self: Path, *arguments: object, **options: object) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "open", refuse)  # the user of a test may be root
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with caplog.at_level(logging.WARNING):
+        assert list(open_frames(folder)) == []
+    assert f"can't read {image}: Permission denied" in caplog.text
+    for path in (image, labelled / "drive.mp4"):
+        with pytest.raises(UnreadableInputError, match="Permission denied"):
+            open_frames(path)
+    pairs = LabeledImages(Listing((Sample("a", image, image),)), [CAMVID])
+    with pytest.raises(DataError, match="Permission denied"):
+        pairs[0]
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(UnreadableInputError, match="images': Permission denied"):
+        open_frames(folder)
 
 
 def test_a_folder_of_damaged_files_says_so_when_asked_for_its_size(tmp_path: Path) -> None:

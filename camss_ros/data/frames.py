@@ -22,6 +22,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from camss_ros.data.image_files import why_unreadable
 from camss_ros.data.label_files import LabelFiles
 from camss_ros.data.label_mapping import label_set_of
 from camss_ros.data.label_sets import (
@@ -159,8 +160,8 @@ class ImageFrames(FrameSource):
         for frame in self:
             return frame
         raise UnreadableInputError(
-            f"none of the {len(self._images)} image files can be read, the first is "
-            f"'{self._images[0]}'"
+            f"none of the {len(self._images)} image files can be read: "
+            f"{why_unreadable(self._images[0])}"
         )
 
     @property
@@ -182,7 +183,7 @@ class ImageFrames(FrameSource):
     def _skip(self, path: Path) -> None:
         if path not in self.skipped:  # once, however often the source is looped
             self.skipped.append(path)
-            _log.warning("skipped '%s': not a readable image (%d skipped)", path, len(self.skipped))
+            _log.warning("skipped: %s (%d skipped)", why_unreadable(path), len(self.skipped))
 
 
 class SyntheticFrames(FrameSource):
@@ -243,6 +244,8 @@ def open_frames(
     path = Path(spec)
     try:
         is_folder, is_file = path.is_dir(), path.is_file()
+        if is_file:
+            path.open("rb").close()  # the decoders don't tell why they can't
     except (OSError, ValueError) as error:  # no permission, a name too long, a NUL character
         raise UnreadableInputError(f"can't open {str(spec)!r}: {error}") from error
     if is_folder:
@@ -256,7 +259,7 @@ def open_frames(
         return VideoFrames(path)
     source = ImageFrames([path])
     if _read(path, cv2.IMREAD_COLOR) is None:
-        raise UnreadableInputError(f"'{path}' is not a readable image (damaged or truncated?)")
+        raise UnreadableInputError(why_unreadable(path))
     return source
 
 
@@ -323,7 +326,10 @@ def _pair_labels(images: list[Path], folder: Path) -> dict[Path, Path]:
 
 
 def _image_files(folder: Path) -> list[Path]:
-    files = (p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    try:
+        files = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
+    except OSError as error:
+        raise UnreadableInputError(f"can't open '{folder}': {error.strerror}") from error
     return sorted(files, key=lambda path: _natural_key(path.name))
 
 

@@ -26,6 +26,15 @@ def read_image(path: Path) -> np.ndarray | None:
     return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
+def why_unreadable(path: Path) -> str:
+    """What to say of a file that gave no image: no permission, say, or that it is none."""
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        return f"can't read {path}: {error.strerror}"
+    return f"{path} can't be read as an image (damaged or truncated?)"
+
+
 def _truncated(data: bytes) -> bool:
     if data.startswith(b"\xff\xd8"):
         return b"\xff\xd9" not in data

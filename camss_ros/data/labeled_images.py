@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from camss_ros.data.data_error import DataError
-from camss_ros.data.image_files import read_image
+from camss_ros.data.image_files import read_image, why_unreadable
 from camss_ros.data.label_files import LabelFiles, LabelReader
 from camss_ros.data.label_sets import LabelSet
 from camss_ros.data.layouts import Listing
@@ -45,7 +45,7 @@ class LabeledImages:
         sample = self.samples[index]
         image = read_image(sample.image)
         if image is None:
-            raise DataError(f"{sample.image} can't be read as an image")
+            raise DataError(why_unreadable(sample.image))
         label = self._labels.read_of(sample.label, image, sample.image)
         return image, label, sample.name
 
