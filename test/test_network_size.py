@@ -112,7 +112,8 @@ def test_the_commands_take_it_and_say_it(model, data, tmp_path):
 )
 def test_a_size_of_no_tokens_is_refused_in_one_line(model, data, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
-    last = tmp_path / "x.json" if command[0] == "benchmark" else data
+    others = {"benchmark": tmp_path / "x.json", "segment": data / "val"}
+    last = others.get(command[0], data)
     result = run(*command, last, "--model", model, "--network-size", "50x30")
     assert result.exit_code == 1
     assert "network size 50 x 30: expected multiples of 16" in result.output
