@@ -57,7 +57,7 @@ def run(*arguments):
 def test_command_measures_stages_memory_and_work(model, tmp_path):
     code, output = run(
         "--model", model, "--backend", "torch", "--precision", "fp32", "--steps", 3,
-        "--size", "80x120", "--frames", 6, "--json", tmp_path / "speed.json",
+        "--size", "120x80", "--frames", 6, "--json", tmp_path / "speed.json",
     )  # fmt: skip
     assert code == 0, output
     for word in ("transformer", "whole", "GMAC", "matmul peak"):
@@ -136,7 +136,7 @@ def test_both_sides_take_turns(official_model, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--size", "huge"), "expected HEIGHTxWIDTH"),
+        (("--size", "huge"), "expected WIDTHxHEIGHT"),
         (("--steps", "0"), "steps"),
         (("--versus", "theirs"), "expected official"),
         (("--model", "no_such_model"), "no_such_model"),

@@ -2,7 +2,6 @@
 
 import io
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,16 +14,16 @@ from camss_ros.data.label_sets import load_label_set
 from camss_ros.data.recording import Counts, ReceivedMask, Recording, SentFrame
 from camss_ros.data.save_frames import save_frames
 from camss_ros.evaluation.demo_report import report_table, write_report
-from camss_ros.evaluation.statistics import FrameStatistics
 
-CLASSES = load_label_set("camvid11").classes
+CAMVID = load_label_set("camvid11")
+CLASSES = CAMVID.classes
 SECOND = 10**9
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Six frames of the synthetic street with labels."""
-    save_frames(open_frames("synthetic"), tmp_path / "input", 6)
+    save_frames(open_frames("synthetic", with_labels=True), tmp_path / "input", 6)
     return tmp_path / "input"
 
 
@@ -32,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
 def recording(folder: Path) -> Recording:
     """All but two frames came back: the true labels, 100, 110, ... ms later, at 2 Hz."""
     recording = Recording(model="made up", device="cpu", sampling={"steps": 4, "sampler": "ddim"})
-    for index, frame in enumerate(open_frames(folder)):
+    for index, frame in enumerate(open_frames(folder, CAMVID, with_labels=True)):
         stamp = 100 * SECOND + index * SECOND // 2
         recording.sent.append(SentFrame(stamp, frame.name))
         if index in (1, 4):
@@ -47,7 +46,7 @@ def recording(folder: Path) -> Recording:
 
 
 def test_frames_times_and_scores_add_up(folder: Path, recording: Recording, tmp_path: Path) -> None:
-    source = open_frames(folder, classes=len(CLASSES))
+    source = open_frames(folder, CAMVID, with_labels=True)
     report = write_report(recording, source, CLASSES, tmp_path, {"input": "folder"})
     assert json.loads((tmp_path / "report.json").read_text()) == report
     assert report["input"] == "folder"
@@ -101,12 +100,3 @@ def test_a_single_mask_is_enough(folder: Path, recording: Recording, tmp_path: P
     report = write_report(recording, open_frames(folder), CLASSES, tmp_path, {})
     assert report["rate_hz"]["masks"] is None
     assert report_table(report).row_count > 0
-
-
-def test_labels_of_other_classes_give_no_scores() -> None:
-    labels = np.zeros((2, 2), np.uint8)
-    others = (replace(CLASSES[0], name="water"), *CLASSES[1:])
-    for classes, scored in ((CLASSES, True), (others, False)):
-        statistics = FrameStatistics(classes, "camvid11")
-        statistics.add_labels(labels, labels)
-        assert (statistics.report()["scores"] is not None) == scored

@@ -262,7 +262,7 @@ def test_a_bag_scores_exactly_as_its_folder(tmp_path: Path, model: Path) -> None
         "--seed",
         3,
         "--network-size",
-        "32x64",
+        "64x32",
     ]
     result = run("evaluate", "--data", "camvid", "--root", tmp_path / "data", "--json",
                  tmp_path / "scores.json", "--report", tmp_path / "folder.html", "--clip",

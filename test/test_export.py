@@ -124,7 +124,7 @@ def test_the_command_writes_a_verified_file(model_directory, tmp_path):
 def test_the_file_takes_frames_of_the_size_asked_for(model_directory, tmp_path):
     output = tmp_path / "small.onnx"
     result = run(
-        "--model", model_directory, "--output", output, "--frames", 1, "--network-size", "48x64"
+        "--model", model_directory, "--output", output, "--frames", 1, "--network-size", "64x48"
     )
     assert result.exit_code == 0, result.output
     session = onnxruntime.InferenceSession(output)
@@ -159,8 +159,8 @@ def test_a_file_that_differs_is_not_written(model_directory, tmp_path, monkeypat
     [
         (["--output", "a.onnx", "--format", "coreml"], "--format must be one of"),
         (["--output", "a.txt"], "expected a .onnx file"),
-        (["--output", "nowhere/a.onnx"], "existing folder"),
-        (["--output", "a.onnx", "--output-size", "360"], "HEIGHTxWIDTH"),
+        (["--output", "nowhere/a.onnx"], "a .onnx file in a folder that exists"),
+        (["--output", "a.onnx", "--output-size", "360"], "WIDTHxHEIGHT"),
         (["--output", "a.onnx", "--model", "nowhere"], "no model 'nowhere'"),
     ],
 )

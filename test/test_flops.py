@@ -101,18 +101,18 @@ def test_info_describes_a_model(tiny_config, tmp_path):
 
 def test_info_counts_the_frame_that_was_asked_for(tiny_config, tmp_path):
     CamSeg(tiny_config).save_pretrained(tmp_path)
-    code, output = info("--model", tmp_path, "--flops", "--size", "320x480", "--steps", 7)
+    code, output = info("--model", tmp_path, "--flops", "--size", "480x320", "--steps", 7)
     assert code == 0, output
     macs = count_macs(tiny_config, SamplingOptions(steps=7), (320, 480))
     assert f"{sum(macs.values()) / 1e9:.3f}" in output
-    assert "a frame of 320 x 480, steps: 7" in output
+    assert "a frame of 480 x 320, steps: 7" in output
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--model", "no_such_model"), "no_such_model"),
-        (("--size", "big"), "expected HEIGHTxWIDTH"),
+        (("--size", "big"), "expected WIDTHxHEIGHT"),
         (("--flops", "--size", "100x100"), "multiples of 16"),
         (("--flops", "--steps", "0"), "steps"),
     ],

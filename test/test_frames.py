@@ -8,8 +8,17 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from label_png import write_png
 
-from camss_ros.data.frames import UnreadableInputError, open_frames
+from camss_ros.data.data_error import DataError
+from camss_ros.data.frames import UnreadableInputError, open_frames, open_frames_of_model
+from camss_ros.data.label_sets import LabelSetError, load_label_set
+from camss_ros.data.labeled_images import LabeledImages
+from camss_ros.data.layouts import Listing, Sample
+from camss_ros.model.label_class import LabelClass
+
+CAMVID = load_label_set("camvid11")
+LABEL = np.arange(24 * 32).reshape(24, 32) % 12
 
 
 def solid(value: int, height: int = 24, width: int = 32) -> np.ndarray:
@@ -75,28 +84,116 @@ def test_names_stay_unique_when_only_the_suffix_differs(tmp_path: Path) -> None:
     assert [frame.name for frame in open_frames(tmp_path)] == ["a.bmp", "a.png", "b"]
 
 
-def test_labels_come_with_their_images_and_void_is_255(tmp_path: Path) -> None:
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    """Two images; the first has a label of the values 0 to 10, and 11, which is void in CamVid."""
     for part in ("images", "labels"):
         (tmp_path / part).mkdir()
     for name in ("a", "b"):
         cv2.imwrite(str(tmp_path / "images" / f"{name}.png"), solid(1))
-    label = np.arange(24 * 32).reshape(24, 32) % 12
-    cv2.imwrite(str(tmp_path / "labels" / "a.png"), label.astype(np.uint8))
-    first, second = open_frames(tmp_path, classes=11)
+    write_png(tmp_path / "labels" / "a.png", LABEL, 8)
+    return tmp_path
+
+
+def test_labels_come_with_their_images_and_void_is_255(labelled: Path) -> None:
+    first, second = open_frames(labelled, CAMVID, with_labels=True)
     assert first.label is not None
-    assert np.array_equal(first.label, np.where(label == 11, 255, label))
+    assert np.array_equal(first.label, np.where(LABEL == 11, 255, LABEL))
     assert second.label is None
+    # Who has no use of labels is not bothered by what is wrong with them.
+    (labelled / "labels" / "a.png").rename(labelled / "labels" / "c.png")
+    assert [frame.label for frame in open_frames(labelled)] == [None, None]
 
 
-def test_a_label_of_another_size_is_left_out(tmp_path: Path) -> None:
-    for part in ("images", "labels"):
-        (tmp_path / part).mkdir()
-    cv2.imwrite(str(tmp_path / "images" / "a.png"), solid(1))
-    cv2.imwrite(str(tmp_path / "labels" / "a.png"), np.zeros((5, 5), np.uint8))
-    source = open_frames(tmp_path)
-    (frame,) = source
-    assert frame.label is None
-    assert [path.parent.name for path in source.skipped] == ["labels"]
+@pytest.mark.parametrize(
+    ("bits", "indexed"), [(1, 0), (2, 0), (4, 0), (8, 0), (16, 0), (1, 1), (2, 1), (4, 1), (8, 1)]
+)
+def test_label_files_of_any_depth_hold_ids(labelled: Path, bits: int, indexed: int) -> None:
+    label = LABEL % min(2**bits, 11)
+    palette = [(200, 9, 0)] * 2**bits if indexed else None
+    write_png(labelled / "labels" / "a.png", label, bits, palette)
+    first, _ = open_frames(labelled, CAMVID, with_labels=True)
+    assert np.array_equal(first.label, label)
+
+
+def test_a_folder_says_by_itself_what_its_labels_are(labelled: Path) -> None:
+    with pytest.raises(LabelSetError, match=r"labels' has label images.*label_set\.yaml"):
+        open_frames(labelled, with_labels=True)
+    own = labelled / "label_set.yaml"
+    own.write_text(
+        "classes: [{id: 0, name: way, color: [9, 9, 9]}, {id: 1, name: rest, color: [0, 0, 1]}]\n"
+        "mappings: {camvid11: {way: road, rest: null}}\n"
+    )
+    write_png(labelled / "labels" / "a.png", LABEL % 2, 1)
+    source = open_frames(labelled, with_labels=True)
+    assert np.array_equal(next(iter(source)).label, LABEL % 2)
+    assert [one.name for one in source.label_set.classes] == ["way", "rest"]
+    mapped = next(iter(open_frames(labelled, CAMVID, with_labels=True))).label
+    assert np.array_equal(mapped, np.where(LABEL % 2, 255, 3))
+    # The colours of the classes, as annotation tools write them.
+    own.write_text(own.read_text() + "label_files: colors\n")
+    write_png(labelled / "labels" / "a.png", LABEL % 2, 2, [(9, 9, 9), (0, 0, 1)])
+    assert np.array_equal(next(iter(source := open_frames(labelled, None, True))).label, LABEL % 2)
+    cv2.imwrite(str(labelled / "labels" / "a.png"), solid(9))
+    assert (next(iter(source)).label == 0).all()
+
+
+def test_labels_that_have_no_mapping_onto_the_model_are_left_out(
+    labelled: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = (LabelClass(0, "one", (0, 0, 0)),)
+    (labelled / "label_set.yaml").write_text("classes: [{id: 0, name: two, color: [1, 1, 1]}]")
+    for spec in (labelled, "synthetic"):
+        with caplog.at_level(logging.WARNING):
+            assert next(iter(open_frames_of_model(spec, other, "small"))).label is None
+        assert f"the labels of '{spec}'" in caplog.text
+    # The same classes under another name need no mapping.
+    (labelled / "label_set.yaml").write_text("classes: [{id: 0, name: one, color: [1, 1, 1]}]")
+    write_png(labelled / "labels" / "a.png", 0 * LABEL, 8)
+    assert (next(iter(open_frames_of_model(labelled, other, "small"))).label == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("bits", "values", "message"),
+    [(8, LABEL + 66, "66, 67"), (4, LABEL % 2 + 12, "12, 13"), (16, LABEL * 257, "257, 514")],
+)
+def test_label_values_that_are_no_class_are_errors(
+    labelled: Path, bits: int, values: np.ndarray, message: str
+) -> None:
+    write_png(labelled / "labels" / "a.png", values, bits)
+    with pytest.raises(DataError, match=rf"labels/a\.png has the values {message}"):
+        list(open_frames(labelled, CAMVID, with_labels=True))
+
+
+def test_label_files_that_cannot_be_of_their_image_are_errors(labelled: Path) -> None:
+    label = labelled / "labels" / "a.png"
+    cv2.imwrite(str(label), np.zeros((5, 5), np.uint8))
+    with pytest.raises(DataError, match=r"32 x 24.*a\.png is 5 x 5"):
+        list(open_frames(labelled, CAMVID, with_labels=True))
+    cv2.imwrite(str(label), solid(1))
+    with pytest.raises(DataError, match=r"a\.png has pixels of mode RGB.*label_files: colors"):
+        list(open_frames(labelled, CAMVID, with_labels=True))
+    label.unlink()
+    cv2.imwrite(str(label.with_suffix(".jpg")), np.zeros((24, 32), np.uint8))
+    with pytest.raises(DataError, match=r"a\.jpg is a JPEG"):
+        list(open_frames(labelled, CAMVID, with_labels=True))
+
+
+def test_label_files_of_other_names_are_errors(
+    labelled: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for suffix in (".png", ".tif"):
+        cv2.imwrite(str(labelled / "labels" / f"b{suffix}"), np.zeros((24, 32), np.uint8))
+    with pytest.raises(UnreadableInputError, match=r"two labels of one name.*b\.png.*b\.tif"):
+        open_frames(labelled, CAMVID, with_labels=True)
+    (labelled / "labels" / "b.tif").unlink()
+    (labelled / "labels" / "a.png").rename(labelled / "labels" / "a_label.png")
+    with caplog.at_level(logging.WARNING):
+        open_frames(labelled, CAMVID, with_labels=True)
+    assert "1 of 2 labels have no image" in caplog.text
+    (labelled / "labels" / "b.png").unlink()
+    with pytest.raises(UnreadableInputError, match=r"no label for any of 2.*a\.png.*a_label\.png"):
+        open_frames(labelled, CAMVID, with_labels=True)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp", ".tif"])
@@ -130,6 +227,31 @@ def test_what_is_missing_or_holds_no_frames_is_refused_by_name(tmp_path: Path) -
         open_frames(tmp_path / "broken.png")
     with pytest.raises(UnreadableInputError, match="synthetic:fog"):
         open_frames("synthetic:snow")
+
+
+def test_what_may_not_be_read_is_not_called_damaged(
+    labelled: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, image = labelled / "images", labelled / "images" / "a.png"
+    (labelled / "drive.mp4").touch()
+
+    def refuse(self: Path, *arguments: object, **options: object) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "open", refuse)  # the user of a test may be root
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with caplog.at_level(logging.WARNING):
+        assert list(open_frames(folder)) == []
+    assert f"can't read {image}: Permission denied" in caplog.text
+    for path in (image, labelled / "drive.mp4"):
+        with pytest.raises(UnreadableInputError, match="Permission denied"):
+            open_frames(path)
+    pairs = LabeledImages(Listing((Sample("a", image, image),)), [CAMVID])
+    with pytest.raises(DataError, match="Permission denied"):
+        pairs[0]
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(UnreadableInputError, match="images': Permission denied"):
+        open_frames(folder)
 
 
 def test_a_folder_of_damaged_files_says_so_when_asked_for_its_size(tmp_path: Path) -> None:
@@ -177,7 +299,8 @@ def test_natural_order_copes_with_any_name(
 
 def test_the_synthetic_street_is_endless_and_labelled() -> None:
     for spec in ("synthetic", "synthetic:dusk", "synthetic:fog"):
-        source = open_frames(spec)
+        source = open_frames(spec, with_labels=True)
+        assert source.label_set == CAMVID
         assert source.endless
         frame = next(iter(source))
         assert frame.image.shape == (*source.size, 3)

@@ -57,6 +57,15 @@ def test_own_file(tmp_path):
             "'a' is there twice",
         ),
         ("classes: [{id: 0, name: a, color: [0, 0, 0]}]\nvoid: {file_values: [0]}", "file_values"),
+        (
+            "classes: [{id: 0, name: a, color: [0, 0, 0]}]\nlabel_files: grey",
+            "label_files is 'grey'",
+        ),
+        (
+            "classes: [{id: 0, name: a, color: [9, 0, 0]}, {id: 1, name: b, color: [9, 0, 0]}]\n"
+            "label_files: colors",
+            r"\[9, 0, 0\] is there twice",
+        ),
         ("classes: [{", "not YAML"),
         ("classes: [{id: 0, name: a, color: [0, 0, 0]}]\nmappings: []", "`mappings`"),
         ("classes: [{id: 0, name: a, color: [0, 0, 0]}]\nmappings: {b: [c]}", "mappings.b"),

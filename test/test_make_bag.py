@@ -55,6 +55,18 @@ def test_a_labelled_folder_becomes_a_bag(folder: Path, tmp_path: Path, storage: 
     assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")] == []
 
 
+def test_the_synthetic_street_is_labelled_in_the_set_that_is_asked_for(tmp_path: Path) -> None:
+    for label_set, road in (("camvid11", 3), ("cityscapes19", 0)):
+        path = tmp_path / label_set
+        result = run("synthetic", "--output", path, "--frames", 1, "--label-set", label_set)
+        assert result.exit_code == 0, result.output
+        with Bag(path) as bag:
+            label = decode_labels(bag, next(bag.messages(["/camera/label"])))
+            names = bag.decode(next(bag.messages(["/camera/label_info"])))
+        assert names.class_map[road].class_name == "road"
+        assert label[-1, label.shape[1] // 2] == road
+
+
 def test_jpeg_and_namespace(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "bag"
     result = run(folder / "images", "--output", path, "--jpeg", 90, "--namespace", "/front",

@@ -83,7 +83,7 @@ def data(tmp_path):
 
 
 def test_the_commands_take_it_and_say_it(model, data, tmp_path):
-    options = ["--model", model, "--device", "cpu", "--network-size", "32x48"]
+    options = ["--model", model, "--device", "cpu", "--network-size", "48x32"]
     result = run("evaluate", "--data", "camvid", "--root", data, *options,
                  "--json", tmp_path / "scores.json")  # fmt: skip
     assert result.exit_code == 0, result.output
@@ -112,8 +112,9 @@ def test_the_commands_take_it_and_say_it(model, data, tmp_path):
 )
 def test_a_size_of_no_tokens_is_refused_in_one_line(model, data, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
-    last = tmp_path / "x.json" if command[0] == "benchmark" else data
-    result = run(*command, last, "--model", model, "--network-size", "30x50")
+    others = {"benchmark": tmp_path / "x.json", "segment": data / "val"}
+    last = others.get(command[0], data)
+    result = run(*command, last, "--model", model, "--network-size", "50x30")
     assert result.exit_code == 1
     assert "network size 50 x 30: expected multiples of 16" in result.output
     assert "Traceback" not in result.output

@@ -77,7 +77,7 @@ def test_the_command_measures_real_nodes(tmp_path, monkeypatch):
         monkeypatch.setenv(name, "")  # the command sets them; other tests get back what they had
     arguments = [
         "benchmark", "--node", "--model", str(model), "--backend", "torch", "--device", "cpu",
-        "--steps", "2", "--size", "720x1280", "--json", str(tmp_path / "node.json"),
+        "--steps", "2", "--size", "1280x720", "--json", str(tmp_path / "node.json"),
     ]  # fmt: skip
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output

@@ -13,7 +13,7 @@ from small_model import save_small_model
 from typer.testing import CliRunner, Result
 
 from camss_ros.cli import app
-from camss_ros.data.frames import Frame, FrameSource, open_frames
+from camss_ros.data.frames import Frame, FrameSource, open_frames, open_frames_of_model
 from camss_ros.evaluation.result_folder import OutputMismatchError
 from camss_ros.evaluation.segment_files import segment_files
 from camss_ros.inference.segmenter import Segmenter
@@ -41,6 +41,7 @@ def folder(tmp_path: Path) -> Path:
         image = rng.integers(0, 255, (*SIZE, 3), np.uint8)
         label = rng.integers(0, 12, SIZE, np.uint8)
         cv2.imwrite(str(tmp_path / f"input/images/{index}.png"), image)
+        label[label == 11] = 255
         cv2.imwrite(str(tmp_path / f"input/labels/{index}.png"), label)
     (tmp_path / "input/images/3.png").write_bytes(b"damaged")
     return tmp_path / "input"
@@ -62,7 +63,7 @@ def test_a_folder_leaves_masks_overlays_and_a_summary(
 
     shares = np.zeros(11)
     correct = known = 0
-    for frame in open_frames(folder, classes=11):
+    for frame in open_frames_of_model(folder, segmenter.classes, "small"):
         mask = cv2.imread(str(tmp_path / f"out/masks/{frame.name}.png"), cv2.IMREAD_UNCHANGED)
         assert np.array_equal(mask, segmenter.segment(frame.image).labels)
         overlay = cv2.imread(str(tmp_path / f"out/overlays/{frame.name}.jpg"))
@@ -117,7 +118,7 @@ class Interrupted(FrameSource):
 def test_a_stopped_run_goes_on_where_it_was(
     folder: Path, segmenter: Segmenter, tmp_path: Path
 ) -> None:
-    source, output = open_frames(folder, classes=11), tmp_path / "out"
+    source, output = open_frames_of_model(folder, segmenter.classes, "small"), tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         segment_files(segmenter, Interrupted(source, 2), output, {"seed": 0})
     assert json.loads((output / "summary.json").read_text())["complete"] is False
@@ -137,7 +138,7 @@ def test_a_stopped_run_goes_on_where_it_was(
 def test_results_of_other_settings_are_not_mixed(
     folder: Path, segmenter: Segmenter, tmp_path: Path
 ) -> None:
-    source, output = open_frames(folder, classes=11), tmp_path / "out"
+    source, output = open_frames_of_model(folder, segmenter.classes, "small"), tmp_path / "out"
     segment_files(segmenter, source, output, {"steps": 4, "seed": 0})
     with pytest.raises(OutputMismatchError, match="steps 4 there, 8 now"):
         segment_files(segmenter, source, output, {"steps": 8, "seed": 0})

@@ -1,11 +1,13 @@
 """`camss-ros train` from YAML and files to a model; across kills and processes."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -22,7 +24,8 @@ from camss_ros.model.autoencoder import MaskAutoencoder, MaskAutoencoderConfig
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.checkpoint import save_pretrained
 from camss_ros.model.official import base_config
-from camss_ros.training.config import SegmenterConfig, load_config
+from camss_ros.training.config import SegmenterConfig, config_text, load_config
+from camss_ros.training.resume import check_resumable
 from camss_ros.training.run_folder import read_metrics
 
 ENVIRONMENT = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
@@ -148,6 +151,52 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(one_thread, autoencoder, tmp
     )
     for name, value in one.items():
         torch.testing.assert_close(value, other[name], rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_another_configuration_does_not_go_on_with_a_run(root, autoencoder, tmp_path):
+    def arguments(*overrides):
+        return segmenter_arguments(root, tmp_path, autoencoder, "loop.steps=4", *overrides)
+
+    (tmp_path / "checkpoint.pt").touch()
+    assert "has a checkpoint, but not the configuration" in failure(arguments())
+    path = CONFIGS / "camss_tiny_camvid.yaml"
+    config = load_config(SegmenterConfig, path, arguments()[arguments().index("--set") + 1 :: 2])
+    config = replace(config, data=replace(config.data, root=str(root)))
+    text = config_text(config)
+    (tmp_path / "config.yaml").write_text(text)
+    for override, named in (
+        ("loop.seed=1", "loop.seed 0 there, 1 now"),
+        ("loop.batch=1", "loop.batch 8 there, 1 now"),
+        ("loop.learning_rate=1e-5", "loop.learning_rate"),
+        ("loop.precision=bf16", "loop.precision"),
+        ("losses.jaccard_weight=0", "losses.jaccard_weight"),
+        ("masking={minimum: 0.5}", "masking.minimum None there, 0.5 now"),
+        ("data.split=val", "data.split"),
+        ("loop.steps=3", "loop.steps 4 there, 3 now"),
+    ):
+        message = failure(arguments(override, "loop.log_every=7"))
+        assert named in message
+        assert "loop.log_every 1" not in message
+        assert (tmp_path / "config.yaml").read_text() == text
+    longer = replace(config.loop, steps=5, log_every=7, save_every=7, evaluate_every=7)
+    data = replace(config.data, root="elsewhere", workers=7, in_memory=False)
+    check_resumable(replace(config, loop=longer, data=data), tmp_path)
+
+
+def test_a_run_takes_more_steps_but_no_other_weights(root, autoencoder, tmp_path):
+    weights = shutil.copy(autoencoder, tmp_path)
+    output = tmp_path / "o"
+    run(segmenter_arguments(root, output, weights, "loop.steps=1", "loop.batch=1"))
+    other = torch.load(autoencoder, weights_only=True)
+    for value in other.values():
+        value.add_(1)
+    torch.save(other, weights)
+    longer = segmenter_arguments(root, output, weights, "loop.steps=2", "loop.batch=1")
+    assert "other weights in `autoencoder`" in failure(longer)
+    shutil.copy(autoencoder, tmp_path)
+    run(longer)
+    assert [row["step"] for row in read_metrics(output / "metrics.csv")] == [1, 2]
+    assert "steps: 2" in (output / "config.yaml").read_text()
 
 
 def test_two_processes_compute_what_one_does(autoencoder, tmp_path):

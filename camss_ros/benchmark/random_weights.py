@@ -39,7 +39,7 @@ def random_config(model: str, size: tuple[int, int] | None) -> CamSegConfig:
     with torch.device("meta"):
         stride = CamSeg(config).stride
     if height % stride or width % stride:
-        raise ValueError(f"size {height}x{width}: expected height x width, multiples of {stride}")
+        raise ValueError(f"size {width}x{height}: expected width x height, multiples of {stride}")
     return replace(config, input_size=(height, width))
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import typer
 
+from camss_ros.commands.checks import check_file
 from camss_ros.commands.options import (
     DEVICE,
     MODEL,
@@ -38,7 +39,7 @@ def benchmark(
     network_size: Optional[str] = NETWORK_SIZE,
     size: Optional[str] = typer.Option(
         None,
-        metavar="HxW",
+        metavar="WIDTHxHEIGHT",
         help="Of the frames, with --random-weights of the network too. Default: the model's.",
     ),
     frames: int = typer.Option(100, min=2, help="Frames that are timed."),
@@ -53,7 +54,7 @@ def benchmark(
         False,
         "--node",
         help="Measure the node through DDS instead: highest rate, then latency at 10 and "
-        "30 Hz, at --size or at 360x480 and 1080x1920.",
+        "30 Hz, at --size or at 480x360 and 1920x1080.",
     ),
     json_path: Optional[Path] = typer.Option(
         None, "--json", metavar="FILE", help="Write the numbers to FILE."
@@ -80,8 +81,6 @@ def benchmark(
     # Removes the temporary folders, as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     console = Console()
-    if json_path is not None and (json_path.is_dir() or not json_path.parent.is_dir()):
-        fail(f"can't write {json_path}: expected a file in a folder that exists")
     if versus not in (None, "official"):
         fail(f"--versus is {versus!r}: expected official")
     if node and versus is not None:
@@ -89,14 +88,15 @@ def benchmark(
     if node:
         need_node()
     try:
+        check_file(json_path)
         sampling = SamplingOptions(steps, sampler)  # type: ignore[arg-type]  # checked there
-        frame_size = None if size is None else parse_size(size)
+        frame_size = None if size is None else parse_size("--size", size, model)
         found = (
             with_random_weights(model, frame_size)
             if random_weights
             else nullcontext(find_model(model))
         )
-        working_size = parse_network_size(network_size)
+        working_size = parse_network_size(network_size, model)
         content: dict[str, Any]
         if node:
             sizes = SIZES if frame_size is None else (frame_size,)

@@ -5,6 +5,7 @@ from typing import Optional
 
 import typer
 
+from camss_ros.commands.checks import check_folder
 from camss_ros.commands.options import fail
 
 app = typer.Typer(help="Convert published checkpoints.", no_args_is_help=True)
@@ -42,12 +43,13 @@ def convert_official(
 
     console = Console()
     try:
+        check_folder(output)
         autoencoder = read_autoencoder(vae)
         weights = read_transformer(transformer, ema=ema)
         config = infer_config(autoencoder, weights, heads)
         model = convert(config, autoencoder, weights)
         model.save_pretrained(output)
-    except (OSError, ModelError) as error:
+    except (OSError, ValueError, ModelError) as error:
         fail(error)
     for name, part in model.named_children():
         count = sum(parameter.numel() for parameter in part.parameters())

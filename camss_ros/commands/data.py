@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
+from camss_ros.commands.checks import check_file
 from camss_ros.commands.options import DATA, LABEL_SET, ROOT, fail
+from camss_ros.seeds import LARGEST_SEED
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -72,7 +74,7 @@ def show(
         help="Also draw an augmented version of each: paper, or camss-tiny (the bundled "
         "model's recipe).",
     ),
-    seed: int = typer.Option(0, min=0, help="Of the augmentation."),
+    seed: int = typer.Option(0, min=0, max=LARGEST_SEED, help="Of the augmentation."),
 ) -> None:
     """Draw frames and their labels on a contact sheet, and count the frames."""
     import cv2
@@ -84,6 +86,7 @@ def show(
 
     tiles = []
     try:
+        check_file(output, ".png")
         recipe = None if augmented is None else _augmentation(augmented)
         data_set = find_data_set(name)
         for one in _splits(data_set, root, split):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from camss_ros.commands.checks import check_folder
 from camss_ros.commands.options import (
     DEVICE,
     MODEL,
@@ -38,6 +39,7 @@ def demo(
     backend: str = backend_option("auto"),
 ) -> None:
     """Play an input through the segmenter node over DDS; leaves a video and a report."""
+    import itertools
     import signal
     import sys
     import tempfile
@@ -46,9 +48,11 @@ def demo(
     from rich.console import Console
     from rich.progress import Progress
 
-    from camss_ros.data.frames import open_frames
+    from camss_ros.data.frames import open_frames, open_frames_of_model
     from camss_ros.data.save_frames import save_frames
     from camss_ros.evaluation.demo_report import report_table, write_report
+    from camss_ros.inference.backends import backend_dtype
+    from camss_ros.inference.device import select_device
     from camss_ros.model.checkpoint import CONFIG_FILE, ModelError, find_model, read_config
     from camss_ros.model.schedule import SamplingOptions
     from camss_ros.nodes.child_process import ChildFailedError
@@ -58,9 +62,16 @@ def demo(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     console = Console()
     try:
+        check_folder(output)
+        # The node would say it later.
+        backend_dtype("torch" if backend == "auto" else backend, select_device(device), "auto")
         SamplingOptions(steps=steps, sampler=sampler)  # type: ignore[arg-type]  # checked there
-        classes = read_config(find_model(model) / CONFIG_FILE).label_set
-        opened = open_frames(source, classes=len(classes))
+        config = read_config(find_model(model) / CONFIG_FILE)
+        classes = config.label_set
+        opened = open_frames_of_model(source, classes, config.name)
+        if opened.label_set is not None and not opened.endless:
+            for _ in itertools.islice(opened, frames):  # tells of a bad label file beforehand
+                pass
         output.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as folder, Progress(console=console) as bar:
             path = source
@@ -68,9 +79,8 @@ def demo(
                 # Drawn beforehand: it takes about as long as segmenting, on the same processor.
                 task = bar.add_task("drawing the street", total=frames)
                 save_frames(opened, Path(folder), frames, lambda: bar.advance(task))
-                path, street = folder, opened
-                opened = open_frames(folder, classes=len(classes))
-                opened.label_set = street.label_set
+                path = folder
+                opened = open_frames(folder, opened.label_set, with_labels=True)
             count = min(frames, opened.length or frames)
             sending = bar.add_task("frames sent", total=count)
             segmenting = bar.add_task("masks received", total=count)

@@ -5,6 +5,7 @@ from typing import Any, Optional
 
 import typer
 
+from camss_ros.commands.checks import check_file
 from camss_ros.commands.options import (
     DATA,
     DEVICE,
@@ -90,12 +91,8 @@ def evaluate(
 
     console = Console()
     choices: dict[str, Any] = {"sampler": sampler, "order": order}
-    if json_path is not None and (json_path.is_dir() or not json_path.parent.is_dir()):
-        fail(f"can't write {json_path}: expected a file in a folder that exists")
     if report_path is not None:
         need("jinja2", "matplotlib")
-        if report_path.suffix != ".html" or not report_path.parent.is_dir():
-            fail(f"can't write {report_path}: expected a file .html in a folder that exists")
         if json_path == report_path.with_suffix(".json"):
             fail(f"--json {json_path} is where the report's own numbers go: choose another name")
     if robustness_path is not None and report_path is None:
@@ -105,6 +102,8 @@ def evaluate(
             "--warm-start-time needs --clip: frames that do not follow each other have no use of it"
         )
     try:
+        check_file(json_path)
+        check_file(report_path, ".html")
         curves = None
         if robustness_path is not None:
             curves = read_robustness(robustness_path, weights_hash(model))
@@ -120,7 +119,7 @@ def evaluate(
             sampling=sampling,
             seed=seed,
             backend=backend,
-            network_size=parse_network_size(network_size),
+            network_size=parse_network_size(network_size, model),
             calibration=CalibrationScenes(),
         )
         height, width = frames[0][0].shape[:2]

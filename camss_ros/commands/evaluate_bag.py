@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import typer
 
+from camss_ros.commands.checks import check_folder
 from camss_ros.commands.options import (
     DEVICE,
     ITERATIONS,
@@ -107,6 +108,7 @@ def evaluate_bag(
     console = Console()
     choices: dict[str, Any] = {"sampler": sampler, "order": order}
     try:
+        check_folder(output)
         cameras = tuple(
             BagSelection(topic, label, tolerance, every, start, duration)
             for topic, label in _pairs(image, labels or [])
@@ -116,7 +118,13 @@ def evaluate_bag(
             iterations=iterations, **choices,
         )  # fmt: skip
         network = NetworkChoice(
-            model, sampling, seed, device, precision, backend, parse_network_size(network_size)
+            model,
+            sampling,
+            seed,
+            device,
+            precision,
+            backend,
+            parse_network_size(network_size, model),
         )
 
         def task(bag: Path, folder: Path) -> BagTask:

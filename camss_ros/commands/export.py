@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import typer
 
+from camss_ros.commands.checks import check_file
 from camss_ros.commands.options import (
     DEVICE,
     MODEL,
@@ -42,7 +43,7 @@ def export(
     temperature: float = TEMPERATURE,
     network_size: Optional[str] = NETWORK_SIZE,
     output_size: Optional[str] = typer.Option(
-        None, metavar="HEIGHTxWIDTH", help="Of the labels; default: as in the network."
+        None, metavar="WIDTHxHEIGHT", help="Of the labels; default: as in the network."
     ),
     precision: str = PRECISION,
     device: str = DEVICE,
@@ -75,7 +76,7 @@ def export(
     from camss_ros.inference.network_size import checked_size
     from camss_ros.inference.quantize import quantize
     from camss_ros.inference.verify_graph import verify_graph
-    from camss_ros.model.checkpoint import ModelError, find_model
+    from camss_ros.model.checkpoint import CONFIG_FILE, ModelError, find_model, read_config
     from camss_ros.model.schedule import SamplingOptions
 
     choices: dict[str, Any] = {"sampler": sampler}
@@ -84,10 +85,7 @@ def export(
         suffix = SUFFIXES.get(file_format)
         if suffix is None:
             raise ValueError(f"--format must be one of {', '.join(SUFFIXES)}, not {file_format!r}")
-        if output.suffix != suffix or not output.absolute().parent.is_dir():
-            raise ValueError(
-                f"can't write {output}: expected a {suffix} file in an existing folder"
-            )
+        check_file(output, suffix)
         sampling = SamplingOptions(
             steps=steps, start=start, samples=samples, temperature=temperature, **choices
         )
@@ -95,19 +93,23 @@ def export(
             raise ValueError("--calibrate is for --format openvino --precision int8")
         if file_format == "onnx" and precision == "int8":
             raise ValueError("precision int8 is of --format openvino")
+        directory = find_model(model)
+        size = checked_size(
+            read_config(directory / CONFIG_FILE), parse_network_size(network_size, model)
+        )
+        result_size = parse_size("--output-size", output_size, model) if output_size else size
+        spec = GraphSpec(size, sampling, result_size)
+        pictures = _pictures(images, frames)
         need("onnx")
         if file_format == "onnx":
             runtime = open_runtime("onnxruntime", select_device("cpu"), "fp32")
         else:
             runtime = open_runtime(file_format, select_device(device), precision)
-        network = load_camseg(find_model(model))
-        size = checked_size(network.config, parse_network_size(network_size))
-        spec = GraphSpec(size, sampling, parse_size(output_size) if output_size else size)
-        pictures = _pictures(images, frames)
         calibration = []
         if runtime.dtype == torch.int8:
             with console.status("taking the frames to calibrate on"):
                 calibration = _calibration(calibrate)
+        network = load_camseg(directory)
         with tempfile.TemporaryDirectory(dir=output.absolute().parent) as folder:
             written = Path(folder) / output.name
             onnx_file = written.with_suffix(".onnx")

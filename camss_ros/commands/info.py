@@ -15,7 +15,7 @@ def info(
         False, "--flops", help="Also count the multiply-accumulates of a frame."
     ),
     size: Optional[str] = typer.Option(
-        None, metavar="HxW", help="Size of that frame. Default: the model's working size."
+        None, metavar="WIDTHxHEIGHT", help="Size of that frame. Default: the model's working size."
     ),
     steps: int = STEPS,
 ) -> None:
@@ -29,11 +29,12 @@ def info(
     from camss_ros.model.schedule import SamplingOptions
 
     try:
+        asked = None if size is None else parse_size("--size", size, model)
         network = CamSeg.from_pretrained(model)
         directory = find_model(model)
         digest = weights_hash(model)
         config = network.config
-        frame = config.input_size if size is None else parse_size(size)
+        frame = asked or config.input_size
         macs = count_macs(config, SamplingOptions(steps=steps), frame) if flops else {}
     except (ModelError, ValueError, OSError) as error:
         fail(error)
@@ -47,7 +48,7 @@ def info(
         "name": config.name,
         "directory": directory,
         "label set": f"{len(config.label_set)} classes: {names}",
-        "working size": f"{height} x {width} (height x width)",
+        "working size": f"{width} x {height} (width x height)",
         "weights": f"{_megabytes((directory / WEIGHTS_FILE).stat().st_size)}, sha256 {digest}",
         "memory": f"{_megabytes(4 * total)} of weights in fp32, {_megabytes(2 * total)} in 16 bit",
     }
@@ -62,7 +63,7 @@ def info(
     table.add_row("total", f"{total / 1e6:.3f}")
     console.print(table)
     if macs:
-        console.print(f"a frame of {frame[0]} x {frame[1]}, steps: {steps}", highlight=False)
+        console.print(f"a frame of {frame[1]} x {frame[0]}, steps: {steps}", highlight=False)
         table = Table("stage")
         table.add_column("GMAC", justify="right")
         for stage, count in macs.items():

@@ -20,7 +20,9 @@ def make_bag(
         0.0, min=0, max=1000, help="Frames a second; 0: the video's own, 10 else."
     ),
     label_set: Optional[str] = typer.Option(
-        None, help="Of the label images: a name (camvid11) or a YAML file."
+        None,
+        help="Of the label images: a name (camvid11) or a YAML file. With a "
+        "label_set.yaml in the folder: map them onto this one.",
     ),
     frames: Optional[int] = typer.Option(None, min=1, help="Only the first so many."),
     storage: str = typer.Option("mcap", help="mcap or sqlite3."),
@@ -43,16 +45,14 @@ def make_bag(
         fail(f"namespace {namespace!r}: expected it to begin with / and not to end with it")
     try:
         labels = load_label_set(label_set) if label_set else None
-        opened = open_frames(source, classes=len(labels.classes) if labels else None)
-        if labels is None and opened.label_set:
-            labels = load_label_set(opened.label_set)
+        opened = open_frames(source, labels, with_labels=True)
         total = min((n for n in (opened.length, frames) if n is not None), default=None)
         with Progress(
             *Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn()
         ) as progress:
             task = progress.add_task("writing", total=total)
             count = make(
-                opened, output, rate or opened.fps, labels, frames,
+                opened, output, rate or opened.fps, frames,
                 storage=storage,  # type: ignore[arg-type]  # checked above
                 namespace=namespace,
                 jpeg=jpeg,

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import typer
 
 from camss_ros.extras import MissingPackageError, require, require_node
+from camss_ros.seeds import LARGEST_SEED
 
 MODEL = typer.Option("camss-tiny", help="Bundled name, directory or Hub id.")
 DEFAULT_STEPS = 1  # that of SamplingOptions, which needs torch
@@ -26,7 +27,7 @@ WARM_START_TIME = typer.Option(
     help="With --clip: timestep, 1 to 999, from which each frame goes on from the latents of "
     "the one before. 0: none does.",
 )
-SEED = typer.Option(0, help="Of the noise.")
+SEED = typer.Option(0, min=0, max=LARGEST_SEED, help="Of the noise.")
 DEVICE = typer.Option("auto", help="auto, cuda, cuda:N or cpu.")
 PRECISION = typer.Option("auto", help="auto, fp32, bf16, fp16 or int8 (openvino).")
 
@@ -42,7 +43,7 @@ def backend_option(default: str) -> Any:
 
 NETWORK_SIZE = typer.Option(
     None,
-    metavar="HEIGHTxWIDTH",
+    metavar="WIDTHxHEIGHT",
     help="Of the frames in the network, multiples of 16; default: the model's own.",
 )
 DATA = typer.Option(
@@ -62,17 +63,38 @@ def command_line() -> str:
     return shlex.join(["camss-ros", *sys.argv[1:]])
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """(height, width) of "HEIGHTxWIDTH"; a ValueError says what is wrong with it."""
+def parse_size(option: str, text: str, model: str) -> tuple[int, int]:
+    """(height, width) of the value "WIDTHxHEIGHT" of an option.
+
+    Raises ValueError for anything else, and for a size higher than wide where the model's own is
+    not: the order was HEIGHTxWIDTH once.
+    """
     parts = text.lower().split("x")
     if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise ValueError(f"size {text!r}: expected HEIGHTxWIDTH in pixels, such as 360x480")
-    return int(parts[0]), int(parts[1])
+        raise ValueError(f"{option} {text!r}: expected WIDTHxHEIGHT in pixels, such as 480x360")
+    width, height = int(parts[0]), int(parts[1])
+    if height > width and not _is_portrait(model):
+        raise ValueError(
+            f"{option} {text} is higher than wide, which the images of {model} are not: sizes are "
+            f"WIDTHxHEIGHT now, not HEIGHTxWIDTH; is {height}x{width} meant?"
+        )
+    return height, width
 
 
-def parse_network_size(text: str | None) -> tuple[int, int] | None:
+def parse_network_size(text: str | None, model: str) -> tuple[int, int] | None:
     """(height, width) of the option --network-size, None without it; errors as `parse_size`."""
-    return None if text is None else parse_size(text)
+    return None if text is None else parse_size("--network-size", text, model)
+
+
+def _is_portrait(model: str) -> bool:
+    """Whether the model's own size is higher than wide; not if it can't be found."""
+    from camss_ros.model.checkpoint import CONFIG_FILE, ModelError, find_model, read_config
+
+    try:
+        height, width = read_config(find_model(model) / CONFIG_FILE).input_size
+    except ModelError:
+        return False
+    return height > width
 
 
 def need(*modules: str) -> None:

@@ -5,6 +5,7 @@ from typing import Optional
 
 import typer
 
+from camss_ros.commands.checks import check_folder
 from camss_ros.commands.options import command_line, fail, need, need_node
 
 
@@ -74,6 +75,7 @@ def replay(
     except OSError as error:
         fail(f"replay needs the package's configuration: {error}")
     try:
+        check_folder(output)
         selection = BagSelection(image, labels, tolerance, every, start, duration)
         classes = read_config(find_model(model) / CONFIG_FILE).label_set
         label_classes = load_label_set(label_set) if label_set else None

@@ -10,6 +10,7 @@ from typing import Any, Optional
 
 import typer
 
+from camss_ros.commands.checks import check_folder
 from camss_ros.commands.options import (
     DATA,
     DEVICE,
@@ -85,6 +86,8 @@ def robustness(
     choices: dict[str, Any] = {"sampler": sampler}
     sources = {"model": model} | ({"twin": str(twin)} if twin is not None else {})
     try:
+        check_folder(output)
+        check_folder(output if page is None else page.parent)
         sampling = SamplingOptions(
             steps=steps, temperature=temperature, samples=samples, **choices
         )  # fmt: skip

@@ -5,6 +5,7 @@ from typing import Optional
 
 import typer
 
+from camss_ros.commands.checks import check_folder
 from camss_ros.commands.options import (
     DEVICE,
     ITERATIONS,
@@ -48,13 +49,18 @@ def segment(
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from camss_ros.data.calibration_scenes import CalibrationScenes
-    from camss_ros.data.frames import open_frames
+    from camss_ros.data.frames import open_frames_of_model
     from camss_ros.evaluation.segment_files import segment_files
     from camss_ros.inference.segmenter import Segmenter
-    from camss_ros.model.checkpoint import ModelError
+    from camss_ros.model.checkpoint import CONFIG_FILE, ModelError, find_model, read_config
     from camss_ros.model.schedule import SamplingOptions
 
     try:
+        check_folder(output)
+        config = read_config(find_model(model) / CONFIG_FILE)
+        opened = open_frames_of_model(source, config.label_set, config.name)
+        if opened.endless and frames is None:
+            raise ValueError("this input has no end: say by --frames how many are wanted")
         sampling = SamplingOptions(
             steps=steps,
             sampler=sampler,  # type: ignore[arg-type]  # checked there
@@ -69,10 +75,9 @@ def segment(
             sampling=sampling,
             seed=seed,
             backend=backend,
-            network_size=parse_network_size(network_size),
+            network_size=parse_network_size(network_size, model),
             calibration=CalibrationScenes(),
         )
-        opened = open_frames(source, classes=len(segmenter.classes))
         settings = {
             "input": source if opened.endless else str(Path(source).resolve()),
             "model": model,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
+from camss_ros.commands.checks import check_folder
 from camss_ros.commands.options import (
     DATA,
     DEFAULT_STEPS,
@@ -65,6 +66,7 @@ def steps(
         seed=seed or None, output=output,
     )  # fmt: skip
     try:
+        check_folder(output)
         labelled = open_data(data, root, split, label_set)
         frames = EveryNth(labelled, every)
         segmenter = Segmenter(model, device=device, precision=precision, seed=seed)
@@ -120,6 +122,7 @@ def warm_start(
         model=Path(model) if "/" in model else model, output=output,
     )  # fmt: skip
     try:
+        check_folder(output.parent)
         clip = open_data(data, root, split, label_set)
         segmenter = Segmenter(model, device=device, precision=precision)
         settings = {
@@ -185,6 +188,7 @@ def kl_vs_vq(
         crop=crop, batch=batch, every=None if every == 1 else every, output=output,
     )  # fmt: skip
     try:
+        check_folder(output)
         selected = select_device(device)
         bf16 = select_dtype("auto", selected) == torch.bfloat16
         training = MaskTraining(steps, batch, crop, bf16=bf16, device=str(selected))
@@ -276,6 +280,7 @@ def speed(
         backend=None if backend == "auto" else backend, output=output,
     )  # fmt: skip
     try:
+        check_folder(output)
         labelled = None
         if data is not None and root is not None:
             frames = open_data(data, root, split)

@@ -100,6 +100,7 @@ def _run(
 ) -> None:
     from camss_ros.model.checkpoint import ModelError
     from camss_ros.training.config import config_text, load_config
+    from camss_ros.training.resume import CONFIG, check_resumable
     from camss_ros.training.run_folder import TrainingError, write_atomically
 
     try:
@@ -107,10 +108,11 @@ def _run(
         if root is not None:
             data = dataclasses.replace(config.data, root=str(root))
             config = dataclasses.replace(config, data=data)
+        check_resumable(config, output)
         output.mkdir(parents=True, exist_ok=True)
         if os.environ.get("RANK", "0") == "0":
             text = config_text(config).encode()
-            write_atomically(output / "config.yaml", lambda file: file.write(text))
+            write_atomically(output / CONFIG, lambda file: file.write(text))
         train(config, output)
     except (ValueError, ModelError, TrainingError, OSError) as error:
         fail(error)

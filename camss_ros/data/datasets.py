@@ -15,7 +15,7 @@ from pathlib import Path
 
 from camss_ros.data.data_error import DataError
 from camss_ros.data.folder import SPLIT_FOLDERS
-from camss_ros.data.label_files import LabelReader, read_colors, read_ids, read_red_channel
+from camss_ros.data.label_files import LabelReader, read_colors, read_red_channel
 from camss_ros.data.label_sets import load_label_set
 from camss_ros.data.labeled_images import LabeledImages, complete
 from camss_ros.data.layouts import Layout, Listing
@@ -37,7 +37,7 @@ class DataSet:
         layouts: of its files; the first one that is there is taken.
         file_labels: label set of the label files, None for ROOT/label_set.yaml.
         label_set: the one that labels are given out in, None for that of the files.
-        read_label: reads a label file.
+        read_label: reads a label file; None: as its label set says.
     """
 
     name: str
@@ -45,7 +45,7 @@ class DataSet:
     layouts: tuple[Layout, ...]
     file_labels: str | None
     label_set: str | None = None
-    read_label: LabelReader = read_ids
+    read_label: LabelReader | None = None
 
     def splits(self, root: str | Path) -> tuple[str, ...]:
         """The labelled splits there. Raises DataError where a folder can't be read."""
@@ -74,7 +74,7 @@ class DataSet:
         files = Path(root) / "label_set.yaml" if self.file_labels is None else self.file_labels
         chain = (files, self.label_set, label_set)
         label_sets = [load_label_set(name) for name in chain if name is not None]
-        return LabeledImages(listing, self.read_label, label_sets)
+        return LabeledImages(listing, label_sets, self.read_label)
 
     def _layout(self, root: Path) -> Layout:
         return next((it for it in self.layouts if it.splits_at(root)), self.layouts[0])

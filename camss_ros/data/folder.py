@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from camss_ros.data.data_error import DataError
-from camss_ros.data.label_files import read_ids
 from camss_ros.data.label_sets import LabelSet
 from camss_ros.data.labeled_images import LabeledImages, complete
 from camss_ros.data.layouts import Layout
@@ -18,11 +17,11 @@ SPLIT_FOLDERS = Layout("{split}/images/{frame}{suffix}", "{split}/labels/{frame}
 class LabeledFolder(LabeledImages):
     """The pairs of one split: `images/NAME.{png,jpg,jpeg,webp}` with `labels/NAME.png`.
 
-    Label files hold class ids, grey or as palette indices, as `label_set` numbers them.
+    Label files hold the class ids of `label_set`, grey or as palette indices, or its colours.
 
     Raises DataError for missing folders and for files without their counterpart; reading an item
     raises it for files that are no images, sizes that differ and unknown label values.
     """
 
     def __init__(self, root: str | Path, split: str, label_set: LabelSet) -> None:
-        super().__init__(complete(SPLIT_FOLDERS.list(Path(root), split)), read_ids, [label_set])
+        super().__init__(complete(SPLIT_FOLDERS.list(Path(root), split)), [label_set])

@@ -4,7 +4,8 @@
     for frame in source:          # every loop starts at the first frame again
         frame.image               # uint8 [H, W, 3] RGB
 
-A file of a folder that can't be read is skipped with a warning and kept in `source.skipped`.
+An image of a folder that can't be read is skipped with a warning and kept in `source.skipped`;
+a label file that is wrong in any way raises DataError.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import logging
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,10 +22,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from camss_ros.data.image_files import why_no_image
+from camss_ros.data.label_files import LabelFiles
+from camss_ros.data.label_mapping import label_set_of
+from camss_ros.data.label_sets import (
+    LabelSet,
+    LabelSetError,
+    NoMappingError,
+    load_label_set,
+)
 from camss_ros.data.street.light import VARIANTS, Variant
 from camss_ros.data.synthetic import FRAME_RATE, SyntheticStreet
 from camss_ros.git_lfs import is_lfs_pointer, why_unreadable
-from camss_ros.model.label_class import VOID
+from camss_ros.model.label_class import LabelClass
 
 DEFAULT_FPS = 10.0  # for image files, which have no rate of their own
 IMAGE_SUFFIXES = frozenset(
@@ -52,15 +62,15 @@ class FrameSource(ABC):
     """Frames in order. Iterating starts at the first frame each time.
 
     `fps`: frames a second. `length`: frames at most, None when unknown or without end.
-    `endless`: whether iterating never stops. `label_set`: the name of the labels' set, None where
-    nobody said. `skipped`: the files that could not be read so far.
+    `endless`: whether iterating never stops. `label_set`: that of the frames' labels, None where
+    they have none. `skipped`: the files that could not be read so far.
     """
 
     fps: float = DEFAULT_FPS
     length: int | None = None
     endless: bool = False
     is_video: bool = False
-    label_set: str | None = None
+    label_set: LabelSet | None = None
 
     def __init__(self) -> None:
         self.skipped: list[Path] = []
@@ -124,19 +134,23 @@ class VideoFrames(FrameSource):
 
 
 class ImageFrames(FrameSource):
-    """Image files in the given order, with a label image for some or all of them.
+    """Image files in the given order.
 
-    `labels` maps an image to its label file. Label values from `classes` on are void: data sets
-    number it just after their classes (11 in CamVid).
+    `labels`: the label file of an image, for some or all of them; `label_files` reads them.
     """
 
     def __init__(
-        self, images: list[Path], labels: dict[Path, Path] | None = None, classes: int | None = None
+        self,
+        images: list[Path],
+        labels: dict[Path, Path] | None = None,
+        label_files: LabelFiles | None = None,
     ) -> None:
         super().__init__()
         self._images = images
         self._labels = labels or {}
-        self._classes = classes
+        self._label_files = label_files
+        if label_files is not None:
+            self.label_set = label_files.label_set
         self.length = len(images)
         stems = Counter(path.stem for path in images)
         # a.png beside a.jpg: only the whole file name tells them apart.
@@ -147,8 +161,8 @@ class ImageFrames(FrameSource):
         for frame in self:
             return frame
         raise UnreadableInputError(
-            f"none of the {len(self._images)} image files can be read; the first is "
-            f"'{self._images[0]}': {why_unreadable(self._images[0], 'damaged or truncated?')}"
+            f"none of the {len(self._images)} image files can be read: "
+            f"{why_no_image(self._images[0])}"
         )
 
     @property
@@ -160,37 +174,30 @@ class ImageFrames(FrameSource):
         for path, name in zip(self._images, self._names, strict=True):
             image = _read(path, cv2.IMREAD_COLOR)
             if image is None:
-                self._skip(path, "image")
+                self._skip(path)
                 continue
-            label = self._read_label(self._labels[path], image) if path in self._labels else None
+            label = None
+            if self._label_files is not None and path in self._labels:
+                label = self._label_files.read_of(self._labels[path], image, path)
             yield Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), name, label)
 
-    def _read_label(self, path: Path, image: np.ndarray) -> np.ndarray | None:
-        label = _read(path, cv2.IMREAD_UNCHANGED)
-        if label is None or label.dtype != np.uint8 or label.shape != image.shape[:2]:
-            self._skip(path, "label image (expected 8 bit, one channel, the size of its image)")
-            return None
-        if self._classes is not None:
-            label[label >= self._classes] = VOID
-        return label
-
-    def _skip(self, path: Path, what: str) -> None:
+    def _skip(self, path: Path) -> None:
         if path not in self.skipped:  # once, however often the source is looped
             self.skipped.append(path)
-            reason = why_unreadable(path, f"not a readable {what}")
-            _log.warning("skipped '%s': %s (%d skipped)", path, reason, len(self.skipped))
+            _log.warning("skipped: %s (%d skipped)", why_no_image(path), len(self.skipped))
 
 
 class SyntheticFrames(FrameSource):
-    """The procedural street, without end, with exact labels."""
+    """The procedural street, without end, with exact labels of `label_set` if it is given."""
 
     endless = True
     fps = FRAME_RATE
-    label_set = "camvid11"
 
-    def __init__(self, variant: Variant) -> None:
+    def __init__(self, variant: Variant, label_set: LabelSet | None) -> None:
         super().__init__()
         self._street = SyntheticStreet(variant=variant)
+        self.label_set = label_set
+        self._table = None if label_set is None else load_label_set("camvid11").to(label_set)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -200,24 +207,36 @@ class SyntheticFrames(FrameSource):
         index = 0
         while True:
             image, label = self._street.frame(index)
-            yield Frame(image, f"frame_{index:06d}", label)
+            truth = None if self._table is None else self._table[label]
+            yield Frame(image, f"frame_{index:06d}", truth)
             index += 1
 
 
-def open_frames(spec: str | Path, classes: int | None = None) -> FrameSource:
+def open_frames(
+    spec: str | Path, label_set: LabelSet | None = None, with_labels: bool = False
+) -> FrameSource:
     """The frames that `spec` names.
 
-    `spec`: a video file; an image file; a folder of images (in natural order: img9 before img10);
-    a folder with `images/` and, for labels of the same stem, `labels/`; `synthetic`,
-    `synthetic:dusk` or `synthetic:fog`. `classes`: the number of classes in label files; larger
-    values become 255 (void). Raises FileNotFoundError where nothing is, UnreadableInputError for
-    what can't be opened or holds no frames.
+    Args:
+        spec: a video file; an image file; a folder of images (in natural order: img9 before
+            img10); a folder with `images/` and, for labels of the same stem, `labels/`, numbered or
+            coloured as its `label_set.yaml` says; `synthetic`, `synthetic:dusk` or `synthetic:fog`.
+        label_set: what labels are mapped onto; label files without a `label_set.yaml` are of it.
+        with_labels: give the frames the labels that there are.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        UnreadableInputError: it can't be opened or holds no frames, or not one label file has the
+            name of an image.
+        LabelSetError: nothing says what the label files hold, or they can't be mapped onto
+            `label_set` (NoMappingError).
     """
     kind, _, variant = str(spec).partition(":")
     if kind == "synthetic":
         for known in VARIANTS:
             if variant in (known, ""):
-                return SyntheticFrames(known)
+                own = (label_set or load_label_set("camvid11")) if with_labels else None
+                return SyntheticFrames(known, own)
         raise UnreadableInputError(
             f"'{spec}' is not a synthetic street; the variants are "
             + ", ".join(f"synthetic:{known}" for known in VARIANTS)
@@ -226,10 +245,12 @@ def open_frames(spec: str | Path, classes: int | None = None) -> FrameSource:
     path = Path(spec)
     try:
         is_folder, is_file = path.is_dir(), path.is_file()
+        if is_file:
+            path.open("rb").close()  # the decoders don't tell why they can't
     except (OSError, ValueError) as error:  # no permission, a name too long, a NUL character
         raise UnreadableInputError(f"can't open {str(spec)!r}: {error}") from error
     if is_folder:
-        return _open_folder(path, classes)
+        return _open_folder(path, label_set, with_labels)
     if not is_file:
         raise FileNotFoundError(
             f"there is no '{spec}': expected a video file, an image, a folder of images or "
@@ -241,28 +262,77 @@ def open_frames(spec: str | Path, classes: int | None = None) -> FrameSource:
         return VideoFrames(path)
     source = ImageFrames([path])
     if _read(path, cv2.IMREAD_COLOR) is None:
-        raise UnreadableInputError(f"'{path}' is not a readable image (damaged or truncated?)")
+        raise UnreadableInputError(why_no_image(path))
     return source
 
 
-def _open_folder(folder: Path, classes: int | None) -> FrameSource:
+def open_frames_of_model(
+    spec: str | Path, classes: Sequence[LabelClass], model: str
+) -> FrameSource:
+    """As `open_frames`, with labels in the classes of the model of that name, or, with a warning,
+    without any where they can't be mapped onto them."""
+    try:
+        return open_frames(spec, label_set_of(classes, model), with_labels=True)
+    except NoMappingError as error:
+        _log.warning("the masks are not compared with the labels of '%s': %s", spec, error)
+        return open_frames(spec)
+
+
+def _open_folder(folder: Path, label_set: LabelSet | None, with_labels: bool) -> FrameSource:
     images = _image_files(folder)
-    labels: dict[Path, Path] = {}
+    label_folder = None
     if not images and (folder / "images").is_dir():
         images = _image_files(folder / "images")
-        if (folder / "labels").is_dir():
-            by_stem = {path.stem: path for path in _image_files(folder / "labels")}
-            labels = {image: by_stem[image.stem] for image in images if image.stem in by_stem}
+        label_folder = folder / "labels"
     if not images:
         raise UnreadableInputError(
             f"no images in '{folder}' nor in its folder images/ "
             f"(looked for {', '.join(sorted(IMAGE_SUFFIXES))})"
         )
-    return ImageFrames(images, labels, classes)
+    if label_folder is None or not with_labels or not label_folder.is_dir():
+        return ImageFrames(images)
+    own = folder / "label_set.yaml"
+    label_sets = [load_label_set(own)] if own.exists() else []
+    label_sets += [] if label_set is None else [label_set]
+    if not label_sets:
+        raise LabelSetError(
+            f"'{label_folder}' has label images: name their label set, or write it to '{own}'"
+        )
+    return ImageFrames(images, _pair_labels(images, label_folder), LabelFiles(label_sets))
+
+
+def _pair_labels(images: list[Path], folder: Path) -> dict[Path, Path]:
+    """The label file of each image that has one.
+
+    Raises UnreadableInputError where none has, or two label files have the name of one image.
+    """
+    files = _image_files(folder)
+    by_stem = {path.stem: path for path in reversed(files)}
+    for path in files:
+        if by_stem[path.stem] != path:
+            raise UnreadableInputError(f"two labels of one name: '{by_stem[path.stem]}', '{path}'")
+    pairs = {image: by_stem[image.stem] for image in images if image.stem in by_stem}
+    if not pairs:
+        there = f"'{files[0]}'" if files else "nothing"
+        raise UnreadableInputError(
+            f"no label for any of {len(images)} images: expected '{folder / images[0].stem}.png' "
+            f"for '{images[0]}', found {there}; the folder images/ alone is read without labels"
+        )
+    paired = set(pairs.values())
+    lonely = [path for path in files if path not in paired]
+    if lonely:
+        _log.warning(
+            "%d of %d labels have no image of their name, '%s' first",
+            len(lonely), len(files), lonely[0],
+        )  # fmt: skip
+    return pairs
 
 
 def _image_files(folder: Path) -> list[Path]:
-    files = (p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    try:
+        files = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
+    except OSError as error:
+        raise UnreadableInputError(f"can't open '{folder}': {error.strerror}") from error
     return sorted(files, key=lambda path: _natural_key(path.name))
 
 

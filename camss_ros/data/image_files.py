@@ -7,6 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from camss_ros.git_lfs import why_unreadable
+
 _SILENT = 0  # cv2.utils.logging.LOG_LEVEL_SILENT
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -34,6 +36,15 @@ def silence_opencv() -> None:
         cv2.setLogLevel(_SILENT)
     else:
         cv2.utils.logging.setLogLevel(_SILENT)
+
+
+def why_no_image(path: Path) -> str:
+    """What to say of a file that gave no image: no permission, say, or that it is none."""
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        return f"can't read {path}: {error.strerror}"
+    return f"{path} can't be read as an image: {why_unreadable(path, 'damaged or truncated?')}"
 
 
 def _truncated(data: bytes) -> bool:

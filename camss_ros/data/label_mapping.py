@@ -41,11 +41,11 @@ def map_classes(classes: Sequence[LabelClass], model: str, label_set: str) -> La
     if not label_set:
         return LabelMapping(tuple(classes))
     target = load_label_set(label_set)
-    source = _known_set(classes) or LabelSet(model, tuple(classes))
-    return LabelMapping(target.classes, source.to(target))
+    return LabelMapping(target.classes, label_set_of(classes, model).to(target))
 
 
-def _known_set(classes: Sequence[LabelClass]) -> LabelSet | None:
+def label_set_of(classes: Sequence[LabelClass], model: str) -> LabelSet:
+    """The known label set with the `classes` of the model named `model`, or one of its own."""
     names = [label_class.name for label_class in classes]
     for directory in config_directories():
         for path in sorted((directory / "label_sets").glob("*.yaml")):
@@ -55,4 +55,4 @@ def _known_set(classes: Sequence[LabelClass]) -> LabelSet | None:
                 continue
             if [label_class.name for label_class in known.classes] == names:
                 return known
-    return None
+    return LabelSet(model, tuple(classes))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import yaml
@@ -13,9 +13,15 @@ import yaml
 from camss_ros.model.label_class import VOID, LabelClass
 from camss_ros.resources import config_file
 
+FileContent: TypeAlias = Literal["ids", "colors"]
+
 
 class LabelSetError(ValueError):
     """A label set can't be found, or its file says something else than a label set."""
+
+
+class NoMappingError(LabelSetError):
+    """Classes of one label set can't be told in those of the other."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,7 @@ class LabelSet:
         classes: in order of their ids.
         void_color: RGB 0-255 of pixels without a class.
         void_values: values that mean "no class" in label files.
+        label_files: what label files hold: class ids, or the classes' colours.
         mappings: by the name of another label set, the other's class for each class of this one,
             by name; None where the other set has no such class.
         sources: the other way round: by the name of another set, this one's class for each class
@@ -39,6 +46,7 @@ class LabelSet:
     classes: tuple[LabelClass, ...]
     void_color: tuple[int, int, int] = (0, 0, 0)
     void_values: tuple[int, ...] = (VOID,)
+    label_files: FileContent = "ids"
     mappings: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict, hash=False)
     sources: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict, hash=False)
     candidates: Mapping[str, Mapping[str, tuple[str, ...]]] = field(
@@ -63,17 +71,18 @@ class LabelSet:
     def to(self, other: LabelSet) -> np.ndarray:
         """uint8 [256]: the class id in `other` of each class id of this set, 255 where it has none.
 
-        Raises LabelSetError where the two have no mapping.
+        Sets of the same class names need no mapping. Raises NoMappingError where the two have none.
         """
         ids = {label_class.name: label_class.id for label_class in other.classes}
         mapping: Mapping[str, str | None] = {name: name for name in ids}
         if other.name != self.name:
-            if self.name not in other.sources and other.name not in self.mappings:
+            declared = other.sources.get(self.name) or self.mappings.get(other.name)
+            if declared is None and ids.keys() != {one.name for one in self.classes}:
                 known = ", ".join(self.mappings) or "none"
-                raise LabelSetError(
+                raise NoMappingError(
                     f"label set {self.name} has no mapping onto {other.name}; it has: {known}"
                 )
-            mapping = other.sources.get(self.name) or self.mappings[other.name]
+            mapping = declared or mapping
         table = np.full(256, VOID, np.uint8)
         for label_class in self.classes:
             name = mapping.get(label_class.name)
@@ -159,10 +168,24 @@ def _parse(content: Any, path: Path) -> LabelSet:
         classes=classes,
         void_color=_parse_color(void.get("color", [0, 0, 0]), f"label set {path}: void"),
         void_values=tuple(values),
+        label_files=_parse_label_files(content.get("label_files", "ids"), classes, path),
         mappings=_parse_mappings(content.get("mappings", {}), names, path),
         sources=_parse_sources(content.get("sources", {}), names, path),
         candidates=_parse_candidates(content.get("candidates", {}), names, path),
     )
+
+
+def _parse_label_files(content: Any, classes: tuple[LabelClass, ...], path: Path) -> FileContent:
+    if content not in ("ids", "colors"):
+        raise LabelSetError(f"label set {path}: label_files is {content!r}, expected ids or colors")
+    colors = [label_class.color for label_class in classes]
+    for label_class in classes if content == "colors" else ():
+        if colors.count(label_class.color) > 1:
+            raise LabelSetError(
+                f"label set {path}: with `label_files: colors` each class has a colour of its own, "
+                f"but {list(label_class.color)} is there twice"
+            )
+    return content
 
 
 def _parse_mappings(content: Any, names: list[str], path: Path) -> dict[str, dict[str, str | None]]:

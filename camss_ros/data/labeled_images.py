@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
 
 from camss_ros.data.data_error import DataError
-from camss_ros.data.image_files import read_image
-from camss_ros.data.label_files import LabelReader
+from camss_ros.data.image_files import read_image, why_no_image
+from camss_ros.data.label_files import LabelFiles, LabelReader
 from camss_ros.data.label_sets import LabelSet
 from camss_ros.data.layouts import Listing
-from camss_ros.git_lfs import why_unreadable
 
 
 class LabeledImages:
@@ -20,23 +18,20 @@ class LabeledImages:
 
     Args:
         listing: the files.
-        read_label: reads a label file.
-        label_sets: that of the files, then those that labels are mapped onto, one after the
-            other; the last one is the reader's `label_set`.
+        label_sets, read_label: as of `LabelFiles`; the last set is the reader's `label_set`.
 
     Raises LabelSetError without a mapping from one onto the next.
     """
 
     def __init__(
-        self, listing: Listing, read_label: LabelReader, label_sets: Sequence[LabelSet]
+        self,
+        listing: Listing,
+        label_sets: Sequence[LabelSet],
+        read_label: LabelReader | None = None,
     ) -> None:
         self.samples = listing.samples
-        self.label_set = label_sets[-1]
-        self._read_label = read_label
-        self._file_labels = label_sets[0]
-        self._table: np.ndarray = np.arange(256, dtype=np.uint8)
-        for one, other in itertools.pairwise(label_sets):
-            self._table = one.to(other)[self._table]
+        self._labels = LabelFiles(label_sets, read_label)
+        self.label_set = self._labels.label_set
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -50,16 +45,9 @@ class LabeledImages:
         sample = self.samples[index]
         image = read_image(sample.image)
         if image is None:
-            reason = why_unreadable(sample.image, "it is damaged or of another format")
-            raise DataError(f"{sample.image} can't be read as an image: {reason}")
-        label = self._read_label(sample.label, self._file_labels)
-        if image.shape[:2] != label.shape:
-            (height, width), (label_height, label_width) = image.shape[:2], label.shape
-            raise DataError(
-                f"sizes differ: {sample.image} is {width} x {height}, "
-                f"{sample.label} is {label_width} x {label_height}"
-            )
-        return image, self._table[label], sample.name
+            raise DataError(why_no_image(sample.image))
+        label = self._labels.read_of(sample.label, image, sample.image)
+        return image, label, sample.name
 
 
 def complete(listing: Listing) -> Listing:

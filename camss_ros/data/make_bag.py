@@ -10,7 +10,6 @@ from typing import Any
 import cv2
 import numpy as np
 
-from camss_ros.data.bag import BagError
 from camss_ros.data.bag_types import (
     CAMERA_INFO,
     COMPRESSED_IMAGE,
@@ -21,7 +20,6 @@ from camss_ros.data.bag_types import (
 )
 from camss_ros.data.bag_writer import BagWriter, Storage, image_message, label_info_message
 from camss_ros.data.frames import FrameSource, UnreadableInputError
-from camss_ros.data.label_sets import LabelSet
 from camss_ros.data.pinhole import pinhole
 
 FRAME_ID = "camera_optical_frame"
@@ -32,7 +30,6 @@ def make_bag(
     source: FrameSource,
     path: Path,
     rate: float,
-    label_set: LabelSet | None = None,
     limit: int | None = None,
     storage: Storage = "mcap",
     namespace: str = "/camera",
@@ -48,8 +45,8 @@ def make_bag(
     the first is one period of `rate` (frames a second) after zero, so that a bag can be made again
     bit for bit. Returns the number of frames.
 
-    Raises UnreadableInputError where no frame can be read, BagError where `path` exists or labels
-    come without `label_set`, ValueError for a source without end and no `limit`, OSError.
+    Raises UnreadableInputError where no frame can be read, DataError for a bad label file, BagError
+    where `path` exists, ValueError for a source without end and no `limit`, OSError.
     """
     if source.endless and limit is None:
         raise ValueError("this input has no end: say how many frames are wanted")
@@ -85,13 +82,9 @@ def make_bag(
             else:
                 image = _jpeg_message(frame.image, jpeg, stamp)
                 bag.write(topic("image/compressed", COMPRESSED_IMAGE), image, stamp)
-            if frame.label is not None:
-                if label_set is None:
-                    raise BagError(
-                        "the input has label images: name the label set that they are numbered by"
-                    )
+            if frame.label is not None and source.label_set is not None:
                 if "label_info" not in topics:
-                    names = label_info_message(label_set.classes, stamp, FRAME_ID)
+                    names = label_info_message(source.label_set.classes, stamp, FRAME_ID)
                     bag.write(topic("label_info", LABEL_INFO, latched=True), names, stamp)
                 label = image_message(frame.label, "mono8", stamp, FRAME_ID)
                 bag.write(topic("label", IMAGE), label, stamp)

@@ -20,14 +20,13 @@ def save_frames(
 
     `on_frame` is called after each. Raises OSError where that can't be done.
     """
-    for part in ("images", "labels"):
-        (folder / part).mkdir(parents=True, exist_ok=True)
     for frame in itertools.islice(source, count):
         pictures = {"images": cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR)}
         if frame.label is not None:
             pictures["labels"] = frame.label
         for part, picture in pictures.items():
             path = folder / part / f"{frame.name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
             if not cv2.imwrite(str(path), picture, _FAST):
                 raise OSError(f"can't write '{path}'")
         on_frame()

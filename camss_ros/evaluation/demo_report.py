@@ -39,7 +39,7 @@ def write_report(
         raise ValueError("no mask has the stamp of a frame that was sent")
     rate = _rate(pairs)
     shown = {pairs[i] for i in sample_evenly(len(pairs), _PICTURES)}
-    statistics = FrameStatistics(classes, source.label_set)
+    statistics = FrameStatistics(classes)
     tiles: list[tuple[np.ndarray, str]] = []
     # At the rate at which the masks came, the video takes as long as the run did.
     with VideoWriter(output / "overlay.mp4", rate or source.fps) as video:

@@ -46,13 +46,13 @@ def segment_files(
     after each frame. Returns the summary.
 
     Raises OutputMismatchError where `output` holds results of other settings, UnreadableInputError
-    where not one frame can be read, ValueError for a source without end and no `limit`, OSError
-    where `output` can't be written.
+    where not one frame can be read, DataError for a bad label file, ValueError for a source without
+    end and no `limit`, OSError where `output` can't be written.
     """
     if source.endless and limit is None:
         raise ValueError("this input has no end: say how many frames are wanted")
     resumed = begin_results(output / SUMMARY_FILE, settings, ("masks", "overlays"))
-    statistics = FrameStatistics(segmenter.classes, source.label_set)
+    statistics = FrameStatistics(segmenter.classes)
     reused = 0
     # Images of a folder need not follow each other in time: no video of them.
     is_clip = source.is_video or source.endless

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from camss_ros.data.label_sets import load_label_set
 from camss_ros.evaluation.metrics import ConfusionMatrix
 from camss_ros.model.label_class import LabelClass
 
@@ -17,16 +16,11 @@ from camss_ros.model.label_class import LabelClass
 class FrameStatistics:
     """Collects frame by frame; `report()` sums up.
 
-    `classes`: the model's. `label_set`: the name of the set that the true labels are of; they are
-    left out where the model has other classes. None: they are numbered as the model's.
+    `classes`: the model's, which labels are numbered by as well.
     """
 
-    def __init__(self, classes: Sequence[LabelClass], label_set: str | None = None) -> None:
+    def __init__(self, classes: Sequence[LabelClass]) -> None:
         self._classes = classes
-        names = [c.name for c in classes]
-        self._comparable = (
-            label_set is None or [c.name for c in load_label_set(label_set).classes] == names
-        )
         self._pixels = np.zeros(256, np.int64)
         self._confusion = ConfusionMatrix(len(classes))
         self._timings: defaultdict[str, list[float]] = defaultdict(list)
@@ -42,7 +36,7 @@ class FrameStatistics:
         """One frame's labels and, where known, the true ones: uint8 [H, W], 255 void."""
         self.frames += 1
         self._pixels += np.bincount(labels.ravel(), minlength=256)
-        if truth is not None and self._comparable:
+        if truth is not None:
             self._confusion.add(truth, labels)
             self.labelled_frames += 1
 

@@ -21,6 +21,7 @@ from camss_ros.inference.stage_clock import StageClock
 from camss_ros.model.checkpoint import CONFIG_FILE, find_model, read_config
 from camss_ros.model.label_class import LabelClass
 from camss_ros.model.schedule import SamplingOptions
+from camss_ros.seeds import check_seed
 
 if TYPE_CHECKING:
     from camss_ros.inference.auto import BackendChoice
@@ -100,7 +101,7 @@ class Segmenter:
         device: "auto", "cuda", "cuda:N" or "cpu".
         precision: of the network: "auto", "fp32", "bf16", "fp16" or "int8". Latents stay float32.
         sampling: steps, sampler and so on; see `SamplingOptions`.
-        seed: of the noise of every frame.
+        seed: of the noise of every frame, from 0 to 2^64 - 1.
         backend: what runs the network: "torch", "compile", "onnxruntime", "openvino", "tensorrt",
             or "auto" for the fastest that is found by measuring on this machine; see `auto.py`.
         network_size: working (height, width), multiples of 16; by default the model's own. Larger
@@ -129,6 +130,7 @@ class Segmenter:
         measure: bool = True,
     ) -> None:
         self.unmeasured: BackendChoice | None = None
+        self._seed = check_seed(seed)
         self.device = select_device(device)
         self.sampling = sampling or SamplingOptions()
         directory = find_model(model)
@@ -153,7 +155,6 @@ class Segmenter:
         )
         self.backend, self.dtype = opened.name, opened.dtype
         self._backend: Backend | None = opened
-        self._seed = seed
         self._generator = torch.Generator(self.device)
         self._clips: dict[Hashable, Clip] = {}
         self._batch = 1

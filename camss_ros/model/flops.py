@@ -41,7 +41,7 @@ def count_macs(
         model = CamSeg(config).eval()
         if height < 1 or width < 1 or height % model.stride or width % model.stride:
             raise ValueError(
-                f"size {height}x{width}: expected height x width, multiples of {model.stride}"
+                f"size {width}x{height}: expected width x height, multiples of {model.stride}"
             )
         image = torch.zeros(1, 3, height, width)
     plan = model.plan(options)

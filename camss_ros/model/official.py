@@ -103,7 +103,7 @@ def base_config(
 
 def read_autoencoder(path: Path) -> dict[str, Tensor]:
     """Tensors of `modelf16.ckpt`, without the `loss.*` ones of its training."""
-    content = _unpickle(path)
+    content = read_pickle(path)
     state = _tensors(content.get("state_dict", content), path)
     return {name: value for name, value in state.items() if not name.startswith("loss.")}
 
@@ -115,7 +115,7 @@ def read_transformer(path: Path, ema: bool = True) -> dict[str, Tensor]:
         ema: the moving average of the weights, which the published numbers are of, rather than
             the last weights.
     """
-    content = _unpickle(path)
+    content = read_pickle(path)
     entry = "model_ema" if ema else "model"
     if entry not in content:
         raise ModelError(
@@ -125,7 +125,8 @@ def read_transformer(path: Path, ema: bool = True) -> dict[str, Tensor]:
     return _tensors(content[entry], path)
 
 
-def _unpickle(path: Path) -> dict[str, Any]:
+def read_pickle(path: Path) -> dict[str, Any]:
+    """What `torch.save` wrote, a dictionary. Raises ModelError for anything else."""
     # The training arguments lie in the file as an argparse.Namespace, a plain record.
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
@@ -133,8 +134,8 @@ def _unpickle(path: Path) -> dict[str, Any]:
                 path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
             )
     except Exception as error:  # the unpickler raises whatever the bytes lead it to
-        reason = why_unreadable(path, error)
-        raise ModelError(f"{path} cannot be read as a PyTorch checkpoint: {reason}") from error
+        reason = why_unreadable(path, f"{type(error).__name__}: {error}")
+        raise ModelError(f"{path} cannot be read as a PyTorch checkpoint ({reason})") from error
     if not isinstance(content, dict):
         raise ModelError(f"{path} holds a {type(content).__name__} instead of a dictionary")
     return content

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import yaml
 
@@ -19,6 +19,7 @@ from camss_ros.model.schedule import SamplingOptions
 from camss_ros.model.strict_decode import decode
 from camss_ros.model.twin import TwinConfig
 from camss_ros.resources import config_file
+from camss_ros.seeds import check_seed
 from camss_ros.training.masking import RandomlyKnown, TruncatedNormalRatio
 from camss_ros.training.segmenter_losses import SegmenterLossOptions
 
@@ -144,8 +145,9 @@ class LoopOptions:
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "accumulation", "log_every", "save_every", "evaluate_every"):
             _at_least(name, getattr(self, name), 1)
-        for name in ("warmup", "seed", "weight_decay"):
+        for name in ("warmup", "weight_decay"):
             _at_least(name, getattr(self, name), 0)
+        check_seed(self.seed)
         for name in ("learning_rate", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
@@ -269,6 +271,9 @@ class DecoderTrainingConfig:
 Config = TypeVar(
     "Config", AutoencoderConfig, SegmenterConfig, TwinTrainingConfig, DecoderTrainingConfig
 )
+AnyConfig: TypeAlias = (
+    AutoencoderConfig | SegmenterConfig | TwinTrainingConfig | DecoderTrainingConfig
+)
 
 
 def load_config(kind: type[Config], path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -305,9 +310,7 @@ def load_config(kind: type[Config], path: Path, overrides: Sequence[str] = ()) -
         raise ConfigError(f"{path}: {error}") from error
 
 
-def config_text(
-    config: AutoencoderConfig | SegmenterConfig | TwinTrainingConfig | DecoderTrainingConfig,
-) -> str:
+def config_text(config: AnyConfig) -> str:
     """The configuration in full as YAML that `load_config` reads back."""
     return yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False)
 

@@ -6,10 +6,11 @@ what a step computes does not depend on how many there are.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,8 @@ class _Run:
         self.saved = {
             name for name, it in named if it.requires_grad or not training.is_external(name)
         }
+        trained = {f"model.{name}" for name in self.saved}
+        self.external = _digest(it for it in training.named_parameters() if it[0] not in trained)
         training.prepare_backward(accelerator.device)
         if accelerator.num_processes > 1:
             synchronize_batch_norm(training.model)
@@ -216,6 +219,8 @@ class _Run:
                 missing = sorted(self.saved & set(missing))
                 if missing or unexpected:
                     raise ValueError(f"lacks {missing[:3]}, has {unexpected[:3]}")
+            if state.get("external", self.external) != self.external:
+                raise ValueError("it was trained with other weights in `autoencoder`/`start_from`")
             self.average.updates = state["updates"]
             self.optimizer.load_state_dict(state["optimizer"])
             if self.accelerator.scaler is not None and state["scaler"]:
@@ -235,6 +240,7 @@ class _Run:
         state = {
             "module": saved_state(self.training.model, self.saved),
             "average": saved_state(self.average.module, self.saved),
+            "external": self.external,
             "updates": self.average.updates,
             "optimizer": self.optimizer.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),
@@ -343,7 +349,7 @@ class _Run:
                 if not math.isfinite(values[name]):
                     raise TrainingError(
                         f"{name} is {values[name]} at step {step}; {self._last_good()}: lower "
-                        "loop.learning_rate or take loop.precision fp32, and run it again"
+                        "loop.learning_rate or take loop.precision fp32, in another --output"
                     )
         self.pending.clear()
         return values
@@ -379,6 +385,15 @@ class _Run:
             speed_estimate_period=300,
             disable=not self.accelerator.is_main_process,
         )
+
+
+def _digest(named: Iterable[tuple[str, Tensor]]) -> str:
+    """What tells tensors from others of the same names."""
+    digest = hashlib.sha256()
+    for name, value in named:
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 class _RateColumn(TextColumn):

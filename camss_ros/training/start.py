@@ -3,21 +3,19 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from camss_ros.data.data_error import DataError
 from camss_ros.extras import MissingPackageError
-from camss_ros.git_lfs import why_unreadable
 from camss_ros.model.autoencoder import MaskAutoencoder
 from camss_ros.model.backbone import FusedTokenizer
 from camss_ros.model.camseg import CamSeg, CamSegConfig
-from camss_ros.model.checkpoint import ModelError
+from camss_ros.model.checkpoint import ModelError, find_model
 from camss_ros.model.label_class import LabelClass
-from camss_ros.model.official import official_autoencoder_names, read_autoencoder
+from camss_ros.model.official import official_autoencoder_names, read_autoencoder, read_pickle
 from camss_ros.model.twin import TwinConfig
 from camss_ros.training.config import SegmenterConfig
 from camss_ros.training.imagenet import load_imagenet
@@ -49,12 +47,21 @@ def freeze_stages(tokenizer: FusedTokenizer, stages: int) -> None:
             stage.requires_grad_(False)
 
 
+def check_sources(config: SegmenterConfig) -> None:
+    """Raise ModelError where there is nothing under the name of weights to start from."""
+    if config.autoencoder is not None and not Path(config.autoencoder).exists():
+        raise ModelError(f"autoencoder: there is no file or model directory {config.autoencoder}")
+    if config.start_from is not None and not Path(config.start_from).is_file():
+        find_model(config.start_from)
+
+
 def start_model(config: SegmenterConfig) -> CamSeg:
     """Build the network of `config` with the weights that it names.
 
     Raises:
         ModelError: weights are missing, can't be read or do not fit.
     """
+    check_sources(config)
     torch.manual_seed(config.loop.seed)
     model = CamSeg(config.model)
     missing = {name for name, _ in model.named_parameters()}
@@ -98,7 +105,7 @@ def _earlier(source: str) -> dict[str, Tensor]:
     """Averaged weights of a checkpoint, or the weights of a model."""
     path = Path(source)
     if path.is_file():
-        content = _read(path)
+        content = read_pickle(path)
         if "average" not in content:
             raise ModelError(f"{path} is no checkpoint of a training")
         return content["average"]
@@ -110,10 +117,8 @@ def _autoencoder(model: CamSeg, path: Path) -> dict[str, Tensor]:
     if path.is_dir():
         state = CamSeg.from_pretrained(path).state_dict()
         return {name: value for name, value in state.items() if name.startswith(_AUTOENCODER)}
-    if not path.is_file():
-        raise ModelError(f"autoencoder: there is no file or model directory {path}")
     if isinstance(model.mask_autoencoder, MaskAutoencoder):
-        return {_AUTOENCODER + name: value for name, value in _read(path).items()}
+        return {_AUTOENCODER + name: value for name, value in read_pickle(path).items()}
     tensors = read_autoencoder(path)
     shapes = {name: value.shape for name, value in model.state_dict().items()}
     names = official_autoencoder_names(model)
@@ -128,14 +133,3 @@ def _autoencoder(model: CamSeg, path: Path) -> dict[str, Tensor]:
             )
         state[ours] = tensors[official].float().reshape(shapes[ours])
     return state
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
-        reason = why_unreadable(path, error)
-        raise ModelError(f"{path} can't be read as a PyTorch checkpoint: {reason}") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path} holds no weights")
-    return content

@@ -23,7 +23,7 @@ from camss_ros.training.loop import Training, make_accelerator, train
 from camss_ros.training.samples import TrainingSamples, validation_scores
 from camss_ros.training.segmenter_losses import segmenter_losses
 from camss_ros.training.sources import TrainingData, open_training_data, synthetic_scenes
-from camss_ros.training.start import freeze_stages, start_model, with_classes
+from camss_ros.training.start import check_sources, freeze_stages, start_model, with_classes
 
 _AUTOENCODER = "mask_autoencoder."
 _DECODER = _AUTOENCODER + "decoder"
@@ -37,6 +37,7 @@ def train_segmenter(config: SegmenterConfig, output: Path) -> CamSeg:
         ModelError: weights to start from can't be read or do not fit.
     """
     accelerator = make_accelerator(config.loop)
+    check_sources(config)  # before the frames are read
     data = open_training_data(config.data, candidates=True)
     config = dataclasses.replace(config, model=with_classes(config.model, data.classes))
     model = start_model(config)

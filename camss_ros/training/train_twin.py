@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from camss_ros.extras import MissingPackageError
 from camss_ros.model.camseg import CamSeg
-from camss_ros.model.checkpoint import ModelError
+from camss_ros.model.checkpoint import ModelError, find_model
 from camss_ros.model.twin import Twin
 from camss_ros.training.backward import depthwise_in_float32
 from camss_ros.training.config import TwinTrainingConfig
@@ -35,6 +35,8 @@ def train_twin(config: TwinTrainingConfig, output: Path) -> Twin:
             or do not fit.
     """
     accelerator = make_accelerator(config.loop)
+    if config.start_from is not None:
+        find_model(config.start_from)  # before the frames are read
     data = open_training_data(config.data, candidates=True)
     config = dataclasses.replace(config, model=with_classes(config.model, data.classes))
     model = start_twin(config)
@@ -44,7 +46,7 @@ def train_twin(config: TwinTrainingConfig, output: Path) -> Twin:
         config.loop.batch, config.loop.seed, lambda index, step, sample: {},
     )  # fmt: skip
     training = TwinTraining(model, config, data)
-    average = train(training, samples, output, config.loop, accelerator)
+    average = train(training, samples, output, config.loop, accelerator, config.data.workers)
     assert isinstance(average, Twin)
     return average
 

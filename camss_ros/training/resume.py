@@ -1,0 +1,66 @@
+"""Whether the run in a folder may go on with a configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from camss_ros.training.config import AnyConfig, ConfigError, load_config
+from camss_ros.training.loop import CHECKPOINT
+from camss_ros.training.run_folder import TrainingError
+
+CONFIG = "config.yaml"
+
+# Entries on which no number of a run depends: where and how it is computed, and what is told of it.
+# (`loop.steps` may be raised besides.)
+CHANGEABLE = frozenset(
+    (
+        "data.root",
+        "data.in_memory",
+        "data.workers",
+        "gradient_checkpointing",
+        "loop.log_every",
+        "loop.save_every",
+        "loop.evaluate_every",
+    )
+)
+
+
+def check_resumable(config: AnyConfig, output: Path) -> None:
+    """Compare `config` with that of the run in `output`, if there is a checkpoint of one.
+
+    Raises:
+        TrainingError: the entries in which they differ, by their dotted names.
+    """
+    if not (output / CHECKPOINT).exists():
+        return
+    advice = "give another --output, or remove this one to start anew"
+    try:
+        # Entries that are newer than the run have their defaults.
+        earlier = load_config(type(config), output / CONFIG)
+    except ConfigError as error:
+        raise TrainingError(
+            f"{output} has a checkpoint, but not the configuration of such a run: {error}; {advice}"
+        ) from error
+    there, now = _entries(dataclasses.asdict(earlier)), _entries(dataclasses.asdict(config))
+    changes = [
+        f"{name} {there.get(name)!r} there, {now.get(name)!r} now"
+        for name in sorted(there.keys() | now.keys())
+        if there.get(name) != now.get(name) and name not in CHANGEABLE
+        if name != "loop.steps" or config.loop.steps < earlier.loop.steps
+    ]
+    if changes:
+        raise TrainingError(
+            f"{output} holds a run of another configuration ({'; '.join(changes)}): {advice}; "
+            "more loop.steps and other intervals, workers or folders of the data are no hindrance"
+        )
+
+
+def _entries(values: dict[str, Any], where: str = "") -> dict[str, Any]:
+    """The values of nested dictionaries by their dotted names."""
+    entries: dict[str, Any] = {}
+    for name, value in values.items():
+        inner = isinstance(value, dict)
+        entries |= _entries(value, f"{where}{name}.") if inner else {where + name: value}
+    return entries
