@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from camss_ros.commands.options import fail
+from camss_ros.commands.options import fail, tell_missing
 
 
 def make_bag(
@@ -19,7 +19,8 @@ def make_bag(
     ],
     output: Annotated[Path, typer.Option(help="Folder of the bag; must not exist.")],
     rate: Annotated[
-        float, typer.Option(min=0, max=1000, help="Frames a second; 0: the video's own, 10 else.")
+        float,
+        typer.Option(min=0, max=1000, help="Frames a second; 0: the video's own stamps, 10 else."),
     ] = 0.0,
     label_set: Annotated[
         str | None, typer.Option(help="Of the label images: a name (camvid11) or a YAML file.")
@@ -56,7 +57,7 @@ def make_bag(
         ) as progress:
             task = progress.add_task("writing", total=total)
             count = make(
-                opened, output, rate or opened.fps, labels, frames,
+                opened, output, rate or None, labels, frames,
                 storage=storage,  # type: ignore[arg-type]  # checked above
                 namespace=namespace,
                 jpeg=jpeg,
@@ -65,5 +66,4 @@ def make_bag(
     except (ImportError, OSError, ValueError) as error:
         fail(error)
     typer.echo(f"{count} frames in '{output}'")
-    if opened.skipped:
-        typer.echo(f"{len(opened.skipped)} files could not be read", err=True)
+    tell_missing(opened)

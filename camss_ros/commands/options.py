@@ -1,11 +1,16 @@
 """Options that several subcommands share."""
 
+from __future__ import annotations
+
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+if TYPE_CHECKING:
+    from camss_ros.data.frames import FrameSource
 
 Model = Annotated[str, typer.Option(help="Bundled name, directory or Hub id.")]
 DEFAULT_STEPS = 1  # that of SamplingOptions, which needs torch
@@ -73,6 +78,14 @@ def parse_size(text: str) -> tuple[int, int]:
 def parse_network_size(text: str | None) -> tuple[int, int] | None:
     """(height, width) of the option --network-size, None without it; errors as `parse_size`."""
     return None if text is None else parse_size(text)
+
+
+def tell_missing(source: FrameSource) -> None:
+    """Say on stderr how much of an input could not be read."""
+    if source.skipped:
+        typer.echo(f"{len(source.skipped)} files could not be read", err=True)
+    if source.missing:
+        typer.echo(f"{source.missing} frames of the video are missing", err=True)
 
 
 def fail(error: Exception | str) -> NoReturn:

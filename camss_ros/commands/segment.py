@@ -20,6 +20,7 @@ from camss_ros.commands.options import (
     Temperature,
     fail,
     parse_network_size,
+    tell_missing,
 )
 
 
@@ -96,5 +97,4 @@ def segment(
     except (OSError, ValueError, ModelError) as error:
         fail(error)
     typer.echo(f"{summary['frames']} frames in '{output}'")
-    if summary["skipped_files"]:
-        typer.echo(f"{len(summary['skipped_files'])} files could not be read", err=True)
+    tell_missing(opened)

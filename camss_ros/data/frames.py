@@ -13,7 +13,7 @@ import logging
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -40,11 +40,13 @@ class UnreadableInputError(ValueError):
 @dataclass(frozen=True)
 class Frame:
     """One frame: `image` uint8 [H, W, 3] RGB; `name` unique in its source, without a suffix;
-    `label` uint8 [H, W] class ids with 255 for void, or None where there is none."""
+    `label` uint8 [H, W] class ids with 255 for void, or None where there is none; `time` seconds
+    since the first frame of a video, None where the source has no clock of its own."""
 
     image: np.ndarray
     name: str
     label: np.ndarray | None = None
+    time: float | None = None
 
 
 class FrameSource(ABC):
@@ -52,7 +54,9 @@ class FrameSource(ABC):
 
     `fps`: frames a second. `length`: frames at most, None when unknown or without end.
     `endless`: whether iterating never stops. `label_set`: the name of the labels' set, None where
-    nobody said. `skipped`: the files that could not be read so far.
+    nobody said. `skipped`: the files that could not be read so far. `files`: what is read. Of the
+    latest iteration over a video: `missing`, the number of frames that it should have and has not;
+    `damage`, what is wrong with it, in sentences.
     """
 
     fps: float = DEFAULT_FPS
@@ -60,6 +64,9 @@ class FrameSource(ABC):
     endless: bool = False
     is_video: bool = False
     label_set: str | None = None
+    files: Sequence[Path] = ()
+    missing: int = 0
+    damage: Sequence[str] = ()
 
     def __init__(self) -> None:
         self.skipped: list[Path] = []
@@ -71,55 +78,6 @@ class FrameSource(ABC):
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]: ...
-
-
-class VideoFrames(FrameSource):
-    """The frames of a video file, as OpenCV decodes them."""
-
-    is_video = True
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.path = path
-        capture = self._open()
-        try:
-            ok, first = capture.read()
-            if not ok:
-                raise UnreadableInputError(f"'{path}' opens as a video but holds no readable frame")
-            self._size = (first.shape[0], first.shape[1])
-            fps = capture.get(cv2.CAP_PROP_FPS)
-            self.fps = fps if 0 < fps <= 1000 else DEFAULT_FPS
-            # Some containers don't know, and say 0 or a huge negative number.
-            count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-            self.length = count if count > 0 else None
-        finally:
-            capture.release()
-
-    def _open(self) -> cv2.VideoCapture:
-        capture = cv2.VideoCapture(str(self.path))
-        if not capture.isOpened():
-            raise UnreadableInputError(
-                f"'{self.path}' is neither a video nor an image that OpenCV can read; "
-                "give a video file, an image, a folder of images or 'synthetic'"
-            )
-        return capture
-
-    @property
-    def size(self) -> tuple[int, int]:
-        return self._size
-
-    def __iter__(self) -> Iterator[Frame]:
-        capture = self._open()
-        try:
-            index = 0
-            while True:
-                ok, image = capture.read()
-                if not ok:
-                    break
-                yield Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), f"frame_{index:06d}")
-                index += 1
-        finally:
-            capture.release()
 
 
 class ImageFrames(FrameSource):
@@ -136,6 +94,7 @@ class ImageFrames(FrameSource):
         self._images = images
         self._labels = labels or {}
         self._classes = classes
+        self.files = (*images, *self._labels.values())
         self.length = len(images)
         stems = Counter(path.stem for path in images)
         # a.png beside a.jpg: only the whole file name tells them apart.
@@ -236,6 +195,8 @@ def open_frames(spec: str | Path, classes: int | None = None) -> FrameSource:
             "'synthetic', 'synthetic:dusk', 'synthetic:fog'"
         )
     if path.suffix.lower() not in IMAGE_SUFFIXES:
+        from camss_ros.data.video_frames import VideoFrames  # FFmpeg takes a while to load
+
         return VideoFrames(path)
     source = ImageFrames([path])
     if _read(path, cv2.IMREAD_COLOR) is None:
