@@ -99,8 +99,14 @@ def test_bags_are_found_and_named(tmp_path: Path) -> None:
     two = write_bag(tmp_path / "b/run", images(1))
     (tmp_path / "b/old.bag").write_bytes(b"")
     (tmp_path / "b/notes.txt").write_bytes(b"")
+    for folder in (tmp_path / "b", two):  # as macOS leaves them
+        (folder / "._run.mcap").write_bytes(b"")
+    (two / "metadata.yaml").unlink()
     found = find_bags([tmp_path, one])
     assert found == [one, tmp_path / "b/old.bag", two]
+    with Bag(two) as bag:
+        assert [topic.messages for topic in bag.topics if topic.name == "/cam/image"] == [1]
+        assert "._" not in str(bag.warnings)
     names = bag_names(found)
     assert len(set(names)) == 3
     assert [name.split("-")[0] for name in names] == ["run", "old", "run"]

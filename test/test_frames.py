@@ -260,6 +260,36 @@ def test_a_damaged_file_in_a_folder_is_skipped_counted_and_named(
     assert str(damaged) in caplog.text
 
 
+def photo_with_thumbnail() -> bytes:
+    """A JPEG with a smaller one, whole, in its EXIF segment."""
+    texture = np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8)
+    photo, thumbnail = (
+        cv2.imencode(".jpg", image)[1].tobytes() for image in (texture, texture[:24, :32])
+    )
+    segment = b"Exif\0\0" + thumbnail
+    return photo[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + photo[2:]
+
+
+def test_a_cut_photo_is_not_taken_for_whole_by_its_thumbnail(tmp_path: Path) -> None:
+    whole = photo_with_thumbnail()
+    (tmp_path / "whole.jpg").write_bytes(whole + b"\0 what cameras append")
+    for length in (len(whole) - 2, len(whole) * 2 // 3, 1200, 300, 3):
+        (tmp_path / f"cut{length}.jpg").write_bytes(whole[:length])
+    source = open_frames(tmp_path)
+    assert [frame.name for frame in source] == ["whole"]
+    assert len(source.skipped) == 5
+
+
+def test_hidden_files_are_left_out(tmp_path: Path) -> None:
+    for part in ("images", "labels"):
+        (tmp_path / part).mkdir()
+        cv2.imwrite(str(tmp_path / part / "a.png"), solid(1)[..., 0])
+        (tmp_path / part / "._a.png").write_bytes(b"\0\5\x16\7 of macOS")
+    source = open_frames(tmp_path)
+    assert [frame.name for frame in source] == ["a"]
+    assert source.skipped == []
+
+
 def test_what_is_missing_or_holds_no_frames_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere"):
         open_frames(tmp_path / "nowhere.mp4")

@@ -47,14 +47,12 @@ def segment(
     frames: Annotated[int | None, typer.Option(min=1, help="Only the first so many.")] = None,
 ) -> None:
     """Segment an image, an image folder or a video into files; run again, it goes on."""
-    import dataclasses
-
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    from camss_ros.data.calibration_scenes import CalibrationScenes
     from camss_ros.data.frames import open_frames
+    from camss_ros.evaluation.bag_run import NetworkChoice
+    from camss_ros.evaluation.result_folder import files_hash
     from camss_ros.evaluation.segment_files import segment_files
-    from camss_ros.inference.segmenter import Segmenter
     from camss_ros.model.checkpoint import ModelError
     from camss_ros.model.schedule import SamplingOptions
 
@@ -66,25 +64,16 @@ def segment(
             temperature=temperature,
             iterations=iterations,
         )
-        segmenter = Segmenter(
-            model,
-            device=device,
-            precision=precision,
-            sampling=sampling,
-            seed=seed,
-            backend=backend,
-            network_size=parse_network_size(network_size),
-            calibration=CalibrationScenes(),
+        network = NetworkChoice(
+            model, sampling, seed, device, precision, backend, parse_network_size(network_size)
         )
+        wanted = network.settings()
+        segmenter = network.load()
         opened = open_frames(source, classes=len(segmenter.classes))
         settings = {
             "input": source if opened.endless else str(Path(source).resolve()),
-            "model": model,
-            "backend": segmenter.backend,
-            "precision": str(segmenter.dtype).removeprefix("torch."),
-            "network_size": list(segmenter.input_size),
-            "sampling": dataclasses.asdict(sampling),
-            "seed": seed,
+            "input_sha256": files_hash(opened.files),
+            **wanted,
         }
         total = min((n for n in (opened.length, frames) if n is not None), default=None)
         with Progress(

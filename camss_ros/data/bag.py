@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from camss_ros.data.bag_types import IMAGE_TYPES, header_stamp, ros1_types, ros2_types
+from camss_ros.data.image_files import visible
 from camss_ros.data.mcap_scan import DamagedMcap
 
 if TYPE_CHECKING:
@@ -292,7 +293,7 @@ def _mcap_files(reader: Any) -> list[Path]:
 
 def _storage_files(folder: Path) -> list[Path]:
     """In the order of their numbers: bag_2 before bag_10."""
-    files = [path for path in folder.iterdir() if path.suffix in _STORAGE_SUFFIXES]
+    files = [path for path in visible(folder) if path.suffix in _STORAGE_SUFFIXES]
     return sorted(files, key=lambda path: [int(n) for n in re.findall(r"[0-9]+", path.stem)])
 
 

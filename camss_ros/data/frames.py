@@ -21,14 +21,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from camss_ros.data.image_files import IMAGE_SUFFIXES, read_image, read_pixels, visible
 from camss_ros.data.street.light import VARIANTS, Variant
 from camss_ros.data.synthetic import FRAME_RATE, SyntheticStreet
 from camss_ros.model.label_class import VOID
 
 DEFAULT_FPS = 10.0  # for image files, which have no rate of their own
-IMAGE_SUFFIXES = frozenset(
-    (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
-)
 
 _log = logging.getLogger(__name__)
 
@@ -116,15 +114,15 @@ class ImageFrames(FrameSource):
 
     def __iter__(self) -> Iterator[Frame]:
         for path, name in zip(self._images, self._names, strict=True):
-            image = _read(path, cv2.IMREAD_COLOR)
+            image = read_image(path)
             if image is None:
                 self._skip(path, "image")
                 continue
             label = self._read_label(self._labels[path], image) if path in self._labels else None
-            yield Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), name, label)
+            yield Frame(image, name, label)
 
     def _read_label(self, path: Path, image: np.ndarray) -> np.ndarray | None:
-        label = _read(path, cv2.IMREAD_UNCHANGED)
+        label = read_pixels(path, cv2.IMREAD_UNCHANGED)
         if label is None or label.dtype != np.uint8 or label.shape != image.shape[:2]:
             self._skip(path, "label image (expected 8 bit, one channel, the size of its image)")
             return None
@@ -199,7 +197,7 @@ def open_frames(spec: str | Path, classes: int | None = None) -> FrameSource:
 
         return VideoFrames(path)
     source = ImageFrames([path])
-    if _read(path, cv2.IMREAD_COLOR) is None:
+    if read_image(path) is None:
         raise UnreadableInputError(f"'{path}' is not a readable image (damaged or truncated?)")
     return source
 
@@ -215,13 +213,13 @@ def _open_folder(folder: Path, classes: int | None) -> FrameSource:
     if not images:
         raise UnreadableInputError(
             f"no images in '{folder}' nor in its folder images/ "
-            f"(looked for {', '.join(sorted(IMAGE_SUFFIXES))})"
+            f"(looked for {', '.join(IMAGE_SUFFIXES)})"
         )
     return ImageFrames(images, labels, classes)
 
 
 def _image_files(folder: Path) -> list[Path]:
-    files = (p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    files = (p for p in visible(folder) if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
     return sorted(files, key=lambda path: _natural_key(path.name))
 
 
@@ -229,18 +227,3 @@ def _natural_key(name: str) -> list[tuple[int, int, str]]:
     # ASCII digits only: int() refuses some that str.isdigit() accepts.
     parts = re.split(r"([0-9]+)", name)
     return [(0, int(p), p) if p[:1].isdigit() and p.isascii() else (1, 0, p) for p in parts]
-
-
-def _read(path: Path, flags: int) -> np.ndarray | None:
-    """The image, or None where the file is missing, damaged or truncated."""
-    try:
-        data = path.read_bytes()
-    except OSError:
-        return None
-    # libjpeg fills what a truncated file lacks with grey and reports success.
-    if not data or (data.startswith(b"\xff\xd8") and b"\xff\xd9" not in data):
-        return None
-    try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:  # e.g. a header that claims more pixels than OpenCV allows
-        return None

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from camss_ros.data.bag import BagError
+from camss_ros.data.image_files import visible
 from camss_ros.evaluation.bag_run import BagTask, NetworkChoice, run_bag
 from camss_ros.inference.segmenter import Segmenter
 
@@ -53,9 +54,9 @@ def is_bag(path: Path) -> bool:
         return True
     if (path / "metadata.yaml").exists():
         return True
-    stems = [p.stem for p in path.iterdir() if p.suffix in (".mcap", ".db3")]
+    stems = [p.stem for p in visible(path) if p.suffix in (".mcap", ".db3")]
     if len(stems) <= 1:
-        return bool(stems) and not any(p.is_dir() for p in path.iterdir())
+        return bool(stems) and not any(p.is_dir() for p in visible(path))
     parts = [stem.rpartition("_") for stem in stems]
     numbers = {number for _, _, number in parts}
     return len({name for name, _, _ in parts}) == 1 and numbers == set(map(str, range(len(stems))))
@@ -199,7 +200,7 @@ def _search(path: Path) -> Iterator[Path]:
     if is_bag(path):
         yield path
         return
-    for inside in sorted(path.iterdir()):
+    for inside in sorted(visible(path)):
         if inside.is_dir() or inside.suffix in _SUFFIXES:
             yield from _search(inside)
 
