@@ -34,7 +34,9 @@ def generate_launch_description() -> LaunchDescription:
                 description="Video file, image, image folder, or synthetic[:dusk|:fog].",
             ),
             DeclareLaunchArgument(
-                "rate", default_value="4.0", description="Images a second; 0: the video's own."
+                "rate",
+                default_value="4.0",
+                description="Images a second; 0: the video's own stamps.",
             ),
             DeclareLaunchArgument(
                 "loop", default_value="true", description="true: start again at the end."

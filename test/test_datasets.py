@@ -101,8 +101,8 @@ def write_cad_edgetune(root):
 
 
 def write_folder(root, split=""):
-    for name in ("a", "b"):
-        save(root / split / f"images/{name}.webp", PICTURE)
+    for name, suffix in (("a", "bmp"), ("b", "webp")):
+        save(root / split / f"images/{name}.{suffix}", PICTURE)
         save(root / split / f"labels/{name}.png", np.array([[0, 1, 9], [1, 1, 255]], np.uint8))
     (root / "label_set.yaml").write_text(
         "classes: [{id: 0, name: free, color: [1, 2, 3]}, {id: 1, name: wall, color: [4, 5, 6]}]\n"

@@ -26,7 +26,6 @@ from small_model import save_small_model
 from typer.testing import CliRunner, Result
 
 from camss_ros.cli import app
-from camss_ros.data import video_writer
 from camss_ros.data.label_sets import load_label_set
 from camss_ros.data.video_writer import VideoWriter
 from camss_ros.inference import auto
@@ -144,12 +143,7 @@ def test_a_full_file_system_ends_a_command_with_the_reason(
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("with_av", [True, False], ids=["av", "opencv"])
-def test_a_video_that_cannot_be_written_is_not_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_av: bool
-) -> None:
-    if not with_av:
-        monkeypatch.setattr(video_writer.importlib.util, "find_spec", lambda name: None)
+def test_a_video_that_cannot_be_written_is_not_there(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
 
     def write() -> None:
@@ -157,7 +151,7 @@ def test_a_video_that_cannot_be_written_is_not_there(
             for _ in range(40):
                 video.write(rng.integers(0, 256, (64, 96, 3), np.uint8))
 
-    with file_limit(20_000), pytest.raises(OSError, match=r"too large|is the disk full"):
+    with file_limit(20_000), pytest.raises(OSError, match="too large"):
         write()
     assert list(tmp_path.iterdir()) == []
 

@@ -1,6 +1,8 @@
 """Frame sources: what is read, in which order, and what happens with what can't be read."""
 
 import logging
+import struct
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from label_png import write_png
 
 from camss_ros.data.data_error import DataError
+from camss_ros.data.ffmpeg import av, file_url
 from camss_ros.data.frames import UnreadableInputError, open_frames, open_frames_of_model
 from camss_ros.data.label_sets import LabelSetError, load_label_set
 from camss_ros.data.labeled_images import LabeledImages
@@ -43,6 +46,146 @@ def test_a_video_gives_its_frames_each_time_it_is_iterated(tmp_path: Path) -> No
         assert levels == pytest.approx([0, 80, 160, 240], abs=8)
         assert [frame.name for frame in frames] == [f"frame_{i:06d}" for i in range(4)]
         assert all(frame.label is None for frame in frames)
+
+
+def write_clip(path: Path, times: list[float], codec: str = "libx264", seconds: float = 0) -> None:
+    """A drifting picture at `times`, in s, with so many `seconds` of silence."""
+    texture = np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8)
+    texture = cv2.GaussianBlur(texture, (9, 9), 0)
+    options = {"movflags": "+faststart"} if path.suffix == ".mp4" else {}
+    with av.open(file_url(path), "w", options=options) as container:
+        stream = container.add_stream(codec, rate=10)
+        stream.width, stream.height = 128, 96
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        stream.codec_context.gop_size = 12
+        if codec == "libx264":
+            stream.codec_context.time_base = Fraction(1, 1000)
+        audio = container.add_stream("aac", rate=8000) if seconds else None
+        for index, time in enumerate(times):
+            shifted = np.ascontiguousarray(np.roll(texture, 3 * index, 1))
+            frame = av.VideoFrame.from_ndarray(shifted, format="rgb24")
+            frame.pts, frame.time_base = round(time * 1000), Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+        if audio is not None:
+            for index in range(round(seconds * 8000 / 1024)):
+                silence = np.zeros((1, 1024), np.float32)
+                part = av.AudioFrame.from_ndarray(silence, format="fltp", layout="mono")
+                part.sample_rate, part.pts, part.time_base = 8000, index * 1024, Fraction(1, 8000)
+                container.mux(audio.encode(part))
+            container.mux(audio.encode())
+
+
+STEADY = [index / 10 for index in range(40)]
+CODECS = {".mp4": "libx264", ".mkv": "libx264", ".avi": "mjpeg", ".webm": "libvpx", ".mov": "mjpeg"}
+
+
+@pytest.mark.parametrize("suffix", CODECS)
+def test_a_video_is_read_past_damage(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, suffix: str
+) -> None:
+    path = tmp_path / f"drive{suffix}"
+    write_clip(path, STEADY, CODECS[suffix])
+    whole = bytearray(path.read_bytes())
+    middle = len(whole) // 2
+    whole[middle : middle + 300] = np.random.default_rng(1).bytes(300)
+    path.write_bytes(whole)
+    source = open_frames(path)
+    with caplog.at_level(logging.WARNING):
+        times = [frame.time for frame in source]
+        assert [frame.time for frame in source] == times
+    assert 30 <= len(times) <= 40
+    assert times[-1] == pytest.approx(3.9), "the stamps stay those of the file"
+    assert len(times) + source.missing == 40
+    if len(times) < 40:
+        (sentence,) = source.damage
+        assert str(path) in sentence
+        assert f"{source.missing} picture" in sentence
+    assert len(caplog.records) == len(source.damage), "looping must not repeat the warning"
+
+
+@pytest.mark.parametrize("suffix", CODECS)
+def test_of_a_video_that_is_cut_off_everything_before_is_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, suffix: str
+) -> None:
+    path = tmp_path / f"drive{suffix}"
+    write_clip(path, STEADY, CODECS[suffix])
+    whole = path.read_bytes()
+    if suffix == ".mov":  # its index is at the end
+        path.write_bytes(whole[: len(whole) * 2 // 3])
+        with pytest.raises(UnreadableInputError, match="cut off"):
+            open_frames(path)
+        return
+    path.write_bytes(whole[: len(whole) * 2 // 3])
+    source = open_frames(path)
+    with caplog.at_level(logging.WARNING):
+        count = len(list(source))
+    assert 15 < count < 39
+    assert source.missing == 40 - count
+    assert "it ends at" in caplog.text
+    assert f"{source.missing} pictures missing" in caplog.text
+
+
+def test_a_whole_video_with_sound_and_a_long_pause_is_read_with_its_stamps(tmp_path: Path) -> None:
+    times = [0, 0.1, 0.2, 0.3, 300, 300.1, 300.4, 300.5, 301, 301.1]
+    write_clip(tmp_path / "drive.mp4", times, seconds=301)
+    source = open_frames(tmp_path / "drive.mp4")
+    assert [frame.time for frame in source] == pytest.approx(times, abs=1e-3)
+    assert (source.missing, list(source.damage)) == (0, [])
+
+
+def test_sound_that_is_longer_than_the_pictures_is_no_damage(tmp_path: Path) -> None:
+    for name in ("drive.mp4", "drive.mkv"):
+        path = tmp_path / name
+        write_clip(path, STEADY[:6], seconds=3)
+        source = open_frames(path)
+        assert len(list(source)) == 6
+        assert not source.damage
+
+
+def test_recordings_one_after_the_other_have_stamps_that_grow(tmp_path: Path) -> None:
+    write_clip(tmp_path / "one.ts", STEADY[:10])
+    once = (tmp_path / "one.ts").read_bytes()
+    (tmp_path / "drive.ts").write_bytes(once + once)
+    times = [frame.time for frame in open_frames(tmp_path / "drive.ts")]
+    assert len(times) > 15
+    assert np.diff(times) == pytest.approx(0.1, abs=1e-3)
+
+
+def test_a_video_of_a_phone_held_upright_is_upright(tmp_path: Path) -> None:
+    path = tmp_path / "drive.mp4"
+    write_clip(path, STEADY[:2])
+    plain = next(iter(open_frames(path))).image
+    data = bytearray(path.read_bytes())
+    matrix = data.index(b"tkhd") + 44
+    assert struct.unpack_from(">9i", data, matrix)[0] == 1 << 16
+    one = 1 << 16
+    struct.pack_into(">9i", data, matrix, 0, one, 0, -one, 0, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+    source = open_frames(path)
+    assert source.size == (128, 96)
+    assert np.array_equal(next(iter(source)).image, np.rot90(plain, -1))
+
+
+def test_relative_names_with_a_colon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_clip(Path("12:30:00.mp4"), STEADY[:3])
+    Path("2024-05-01T12:30:00").mkdir()
+    cv2.imwrite("2024-05-01T12:30:00/a.png", solid(3))
+    assert len(list(open_frames("12:30:00.mp4"))) == 3
+    assert len(list(open_frames("2024-05-01T12:30:00"))) == 1
+
+
+def test_sound_alone_is_no_video(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.wav"), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000)
+        samples = np.zeros((1, 800), np.int16)
+        part = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+        part.sample_rate = 8000
+        container.mux(stream.encode(part))
+        container.mux(stream.encode())
+    with pytest.raises(UnreadableInputError, match=r"a\.wav.* holds no video"):
+        open_frames(tmp_path / "a.wav")
 
 
 def test_images_are_rgb(tmp_path: Path) -> None:
@@ -212,6 +355,36 @@ def test_a_damaged_file_in_a_folder_is_skipped_counted_and_named(
     assert source.skipped == [damaged]
     assert len(caplog.records) == 1, "looping must not repeat the warning"
     assert str(damaged) in caplog.text
+
+
+def photo_with_thumbnail() -> bytes:
+    """A JPEG with a smaller one, whole, in its EXIF segment."""
+    texture = np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8)
+    photo, thumbnail = (
+        cv2.imencode(".jpg", image)[1].tobytes() for image in (texture, texture[:24, :32])
+    )
+    segment = b"Exif\0\0" + thumbnail
+    return photo[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + photo[2:]
+
+
+def test_a_cut_photo_is_not_taken_for_whole_by_its_thumbnail(tmp_path: Path) -> None:
+    whole = photo_with_thumbnail()
+    (tmp_path / "whole.jpg").write_bytes(whole + b"\0 what cameras append")
+    for length in (len(whole) - 2, len(whole) * 2 // 3, 1200, 300, 3):
+        (tmp_path / f"cut{length}.jpg").write_bytes(whole[:length])
+    source = open_frames(tmp_path)
+    assert [frame.name for frame in source] == ["whole"]
+    assert len(source.skipped) == 5
+
+
+def test_hidden_files_are_left_out(tmp_path: Path) -> None:
+    for part in ("images", "labels"):
+        (tmp_path / part).mkdir()
+        cv2.imwrite(str(tmp_path / part / "a.png"), solid(1)[..., 0])
+        (tmp_path / part / "._a.png").write_bytes(b"\0\5\x16\7 of macOS")
+    source = open_frames(tmp_path)
+    assert [frame.name for frame in source] == ["a"]
+    assert source.skipped == []
 
 
 def test_what_is_missing_or_holds_no_frames_is_refused_by_name(tmp_path: Path) -> None:

@@ -301,10 +301,16 @@ def test_a_header_that_claims_too_many_pixels_is_rejected() -> None:
 def test_a_truncated_jpeg_is_rejected() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     _, jpeg = cv2.imencode(".jpg", noise)
-    data = array.array("B", jpeg.tobytes()[: len(jpeg) // 2])
-    with pytest.raises(ImageRejectedError, match="truncated") as rejected:
-        compressed_to_rgb(CompressedImage(format="jpeg", data=data))
-    assert rejected.value.reason == "data"
+    photo = jpeg.tobytes()
+    thumbnail = b"Exif\0\0" + cv2.imencode(".jpg", noise[:16, :16])[1].tobytes()
+    segment = b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
+    for whole in (photo, photo[:2] + segment + photo[2:]):
+        data = array.array("B", whole)
+        assert compressed_to_rgb(CompressedImage(format="jpeg", data=data)).shape == noise.shape
+        for length in (len(whole) // 2, len(whole) - len(photo) // 2, len(whole) - 2):
+            with pytest.raises(ImageRejectedError, match="truncated") as rejected:
+                compressed_to_rgb(CompressedImage(format="jpeg", data=data[:length]))
+            assert rejected.value.reason == "data"
 
 
 def test_a_damaged_png_is_rejected_without_a_word_of_libpng(

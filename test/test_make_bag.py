@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 from camss_ros.cli import app
 from camss_ros.data.bag import Bag
 from camss_ros.data.bag_types import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, LABEL_INFO
+from camss_ros.data.video_writer import VideoWriter
 from camss_ros.evaluation.bag_frames import decode_image, decode_labels
 
 
@@ -76,6 +77,23 @@ def test_jpeg_and_namespace(folder: Path, tmp_path: Path) -> None:
         (image,) = (topic for topic in bag.topics if topic.type == COMPRESSED_IMAGE)
         assert (image.name, image.messages) == ("/front/image/compressed", 2)
         assert decode_image(bag, next(bag.messages([image.name]))).shape == (32, 48, 3)
+
+
+def test_a_video_keeps_its_stamps_unless_a_rate_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    times = [0, 0.1, 0.2, 2, 2.5]
+    with VideoWriter(tmp_path / "12:30:00.mp4", fps=10) as video:
+        for time in times:
+            video.write(np.zeros((32, 48, 3), np.uint8), time)
+    for output, rate in (("2024-05-01T12:30:00", 0), ("steady", 4)):
+        result = run("12:30:00.mp4", "--output", output, "--rate", rate)
+        assert result.exit_code == 0, result.output
+        with Bag(tmp_path / output) as bag:
+            stamps = [bag.stamp(message) / 1e9 for message in bag.messages(["/camera/image"])]
+        wanted = np.arange(5) / 4 if rate else times
+        assert np.array(stamps) - stamps[0] == pytest.approx(wanted, abs=1e-3)
 
 
 def test_what_cannot_be_done_is_said_and_leaves_nothing(folder: Path, tmp_path: Path) -> None:

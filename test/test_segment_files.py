@@ -3,6 +3,8 @@
 import itertools
 import json
 import logging
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from camss_ros.cli import app
 from camss_ros.data.frames import Frame, FrameSource, open_frames, open_frames_of_model
+from camss_ros.data.video_writer import VideoWriter
 from camss_ros.evaluation.result_folder import OutputMismatchError
 from camss_ros.evaluation.segment_files import segment_files
 from camss_ros.inference.segmenter import Segmenter
@@ -145,6 +148,50 @@ def test_results_of_other_settings_are_not_mixed(
     (output / "summary.json").write_text("[]")
     with pytest.raises(OutputMismatchError, match="another output folder"):
         segment_files(segmenter, source, output, {"steps": 4, "seed": 0})
+
+
+def test_another_input_or_model_in_the_old_place_is_refused(
+    folder: Path, model: Path, tmp_path: Path
+) -> None:
+    own = shutil.copytree(model, tmp_path / "model")
+    arguments = (folder, "--output", tmp_path / "out", "--model", own, "--device", "cpu")
+    assert run(*arguments).exit_code == 0
+    again = run(*arguments)
+    assert again.exit_code == 0
+    assert (
+        json.loads((tmp_path / "out/summary.json").read_text())["frames_from_an_earlier_run"] == 4
+    )
+
+    image = folder / "images/0.png"
+    kept, times = image.read_bytes(), image.stat()
+    image.write_bytes(kept[::-1])  # as long as the one before
+    refused = run(*arguments)
+    assert refused.exit_code == 1
+    assert "input_sha256" in refused.output
+    image.write_bytes(kept)
+    os.utime(image, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert run(*arguments).exit_code == 0
+
+    save_small_model(own, seed=1)
+    refused = run(*arguments)
+    assert refused.exit_code == 1
+    assert "model sha256" in refused.output
+
+
+def test_what_is_missing_of_a_video_is_told(model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "drive.mp4"
+    rng = np.random.default_rng(0)
+    with VideoWriter(path, fps=10) as video:
+        for _ in range(20):
+            video.write(rng.integers(0, 255, (*SIZE, 3), np.uint8))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    result = run(path, "--output", tmp_path / "out", "--model", model, "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    assert summary["frames"] + summary["missing_frames"] == 20
+    assert summary["missing_frames"] > 3
+    assert "it ends at" in summary["damage"][0]
+    assert f"{summary['missing_frames']} frames of the video are missing" in result.output
 
 
 def test_what_cannot_be_done_is_said_in_one_line(

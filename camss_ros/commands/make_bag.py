@@ -5,7 +5,7 @@ from typing import Optional
 
 import typer
 
-from camss_ros.commands.options import fail, need
+from camss_ros.commands.options import fail, need, tell_missing
 
 
 def make_bag(
@@ -17,7 +17,7 @@ def make_bag(
     ),
     output: Path = typer.Option(..., help="Folder of the bag; must not exist."),
     rate: float = typer.Option(
-        0.0, min=0, max=1000, help="Frames a second; 0: the video's own, 10 else."
+        0.0, min=0, max=1000, help="Frames a second; 0: the video's own stamps, 10 else."
     ),
     label_set: Optional[str] = typer.Option(
         None,
@@ -52,7 +52,7 @@ def make_bag(
         ) as progress:
             task = progress.add_task("writing", total=total)
             count = make(
-                opened, output, rate or opened.fps, frames,
+                opened, output, rate or None, frames,
                 storage=storage,  # type: ignore[arg-type]  # checked above
                 namespace=namespace,
                 jpeg=jpeg,
@@ -61,5 +61,4 @@ def make_bag(
     except (OSError, ValueError) as error:
         fail(error)
     typer.echo(f"{count} frames in '{output}'")
-    if opened.skipped:
-        typer.echo(f"{len(opened.skipped)} files could not be read", err=True)
+    tell_missing(opened)

@@ -4,14 +4,19 @@ Options are defaults here and in all subcommands, and theirs types `Optional`: t
 `Annotated` and as `X | None` only in versions that Ubuntu 22.04 and 24.04 and Debian 12 don't have.
 """
 
+from __future__ import annotations
+
 import shlex
 import sys
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
 from camss_ros.extras import MissingPackageError, require, require_node
 from camss_ros.seeds import LARGEST_SEED
+
+if TYPE_CHECKING:
+    from camss_ros.data.frames import FrameSource
 
 MODEL = typer.Option("camss-tiny", help="Bundled name, directory or Hub id.")
 DEFAULT_STEPS = 1  # that of SamplingOptions, which needs torch
@@ -111,6 +116,14 @@ def need_node() -> None:
         require_node()
     except MissingPackageError as error:
         fail(error)
+
+
+def tell_missing(source: FrameSource) -> None:
+    """Say on stderr how much of an input could not be read."""
+    if source.skipped:
+        typer.echo(f"{len(source.skipped)} files could not be read", err=True)
+    if source.missing:
+        typer.echo(f"{source.missing} frames of the video are missing", err=True)
 
 
 def fail(error: Exception | str) -> NoReturn:

@@ -20,6 +20,7 @@ from camss_ros.commands.options import (
     backend_option,
     fail,
     parse_network_size,
+    tell_missing,
 )
 
 
@@ -44,14 +45,12 @@ def segment(
     frames: Optional[int] = typer.Option(None, min=1, help="Only the first so many."),
 ) -> None:
     """Segment an image, an image folder or a video into files; run again, it goes on."""
-    import dataclasses
-
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    from camss_ros.data.calibration_scenes import CalibrationScenes
     from camss_ros.data.frames import open_frames_of_model
+    from camss_ros.evaluation.bag_run import NetworkChoice
+    from camss_ros.evaluation.result_folder import files_hash
     from camss_ros.evaluation.segment_files import segment_files
-    from camss_ros.inference.segmenter import Segmenter
     from camss_ros.model.checkpoint import CONFIG_FILE, ModelError, find_model, read_config
     from camss_ros.model.schedule import SamplingOptions
 
@@ -68,24 +67,21 @@ def segment(
             temperature=temperature,
             iterations=iterations,
         )
-        segmenter = Segmenter(
+        network = NetworkChoice(
             model,
-            device=device,
-            precision=precision,
-            sampling=sampling,
-            seed=seed,
-            backend=backend,
-            network_size=parse_network_size(network_size, model),
-            calibration=CalibrationScenes(),
+            sampling,
+            seed,
+            device,
+            precision,
+            backend,
+            parse_network_size(network_size, model),
         )
+        wanted = network.settings()
+        segmenter = network.load()
         settings = {
             "input": source if opened.endless else str(Path(source).resolve()),
-            "model": model,
-            "backend": segmenter.backend,
-            "precision": str(segmenter.dtype).removeprefix("torch."),
-            "network_size": list(segmenter.input_size),
-            "sampling": dataclasses.asdict(sampling),
-            "seed": seed,
+            "input_sha256": files_hash(opened.files),
+            **wanted,
         }
         total = min((n for n in (opened.length, frames) if n is not None), default=None)
         with Progress(
@@ -98,5 +94,4 @@ def segment(
     except (OSError, ValueError, ModelError) as error:
         fail(error)
     typer.echo(f"{summary['frames']} frames in '{output}'")
-    if summary["skipped_files"]:
-        typer.echo(f"{len(summary['skipped_files'])} files could not be read", err=True)
+    tell_missing(opened)

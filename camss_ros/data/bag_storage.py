@@ -15,6 +15,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from camss_ros.data.bag_compression import ZSTD_MAGIC, decompress_file
+from camss_ros.data.image_files import visible
 from camss_ros.data.mcap_scan import MCAP_MAGIC, ScannedMcap
 from camss_ros.git_lfs import why_unreadable
 
@@ -35,7 +36,7 @@ def storage_kind(path: Path) -> str | None:
 
     By its name, or by its first bytes where the name says nothing.
     """
-    if path.name.startswith(".") or not path.is_file():
+    if not path.is_file():
         return None
     if named := _NAME.search(path.name):
         return _NAMED[named[1]]
@@ -50,7 +51,7 @@ def storage_stem(path: Path) -> str:
 
 def storage_files(folder: Path) -> list[Path]:
     """The files of a rosbag2, in the order of their numbers: bag_2 before bag_10."""
-    files = [path for path in folder.iterdir() if storage_kind(path) in ("mcap", "sqlite3")]
+    files = [path for path in visible(folder) if storage_kind(path) in ("mcap", "sqlite3")]
     return sorted(files, key=lambda p: ([int(n) for n in re.findall("[0-9]+", p.name)], p.name))
 
 

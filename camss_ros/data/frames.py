@@ -19,10 +19,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from camss_ros.data.image_files import why_no_image
+from camss_ros.data.image_files import IMAGE_SUFFIXES, read_image, visible, why_no_image
 from camss_ros.data.label_files import LabelFiles
 from camss_ros.data.label_mapping import label_set_of
 from camss_ros.data.label_sets import (
@@ -37,9 +36,6 @@ from camss_ros.git_lfs import is_lfs_pointer, why_unreadable
 from camss_ros.model.label_class import LabelClass
 
 DEFAULT_FPS = 10.0  # for image files, which have no rate of their own
-IMAGE_SUFFIXES = frozenset(
-    (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
-)
 
 _log = logging.getLogger(__name__)
 
@@ -51,11 +47,13 @@ class UnreadableInputError(ValueError):
 @dataclass(frozen=True)
 class Frame:
     """One frame: `image` uint8 [H, W, 3] RGB; `name` unique in its source, without a suffix;
-    `label` uint8 [H, W] class ids with 255 for void, or None where there is none."""
+    `label` uint8 [H, W] class ids with 255 for void, or None where there is none; `time` seconds
+    since the first frame of a video, None where the source has no clock of its own."""
 
     image: np.ndarray
     name: str
     label: np.ndarray | None = None
+    time: float | None = None
 
 
 class FrameSource(ABC):
@@ -63,7 +61,9 @@ class FrameSource(ABC):
 
     `fps`: frames a second. `length`: frames at most, None when unknown or without end.
     `endless`: whether iterating never stops. `label_set`: that of the frames' labels, None where
-    they have none. `skipped`: the files that could not be read so far.
+    they have none. `skipped`: the files that could not be read so far. `files`: what is read. Of
+    the latest iteration over a video: `missing`, the number of frames that it should have and has
+    not; `damage`, what is wrong with it, in sentences.
     """
 
     fps: float = DEFAULT_FPS
@@ -71,6 +71,9 @@ class FrameSource(ABC):
     endless: bool = False
     is_video: bool = False
     label_set: LabelSet | None = None
+    files: Sequence[Path] = ()
+    missing: int = 0
+    damage: Sequence[str] = ()
 
     def __init__(self) -> None:
         self.skipped: list[Path] = []
@@ -82,55 +85,6 @@ class FrameSource(ABC):
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]: ...
-
-
-class VideoFrames(FrameSource):
-    """The frames of a video file, as OpenCV decodes them."""
-
-    is_video = True
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.path = path
-        capture = self._open()
-        try:
-            ok, first = capture.read()
-            if not ok:
-                raise UnreadableInputError(f"'{path}' opens as a video but holds no readable frame")
-            self._size = (first.shape[0], first.shape[1])
-            fps = capture.get(cv2.CAP_PROP_FPS)
-            self.fps = fps if 0 < fps <= 1000 else DEFAULT_FPS
-            # Some containers don't know, and say 0 or a huge negative number.
-            count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-            self.length = count if count > 0 else None
-        finally:
-            capture.release()
-
-    def _open(self) -> cv2.VideoCapture:
-        capture = cv2.VideoCapture(str(self.path))
-        if not capture.isOpened():
-            raise UnreadableInputError(
-                f"'{self.path}' is neither a video nor an image that OpenCV can read; "
-                "give a video file, an image, a folder of images or 'synthetic'"
-            )
-        return capture
-
-    @property
-    def size(self) -> tuple[int, int]:
-        return self._size
-
-    def __iter__(self) -> Iterator[Frame]:
-        capture = self._open()
-        try:
-            index = 0
-            while True:
-                ok, image = capture.read()
-                if not ok:
-                    break
-                yield Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), f"frame_{index:06d}")
-                index += 1
-        finally:
-            capture.release()
 
 
 class ImageFrames(FrameSource):
@@ -151,6 +105,7 @@ class ImageFrames(FrameSource):
         self._label_files = label_files
         if label_files is not None:
             self.label_set = label_files.label_set
+        self.files = (*images, *self._labels.values())
         self.length = len(images)
         stems = Counter(path.stem for path in images)
         # a.png beside a.jpg: only the whole file name tells them apart.
@@ -172,14 +127,14 @@ class ImageFrames(FrameSource):
 
     def __iter__(self) -> Iterator[Frame]:
         for path, name in zip(self._images, self._names, strict=True):
-            image = _read(path, cv2.IMREAD_COLOR)
+            image = read_image(path)
             if image is None:
                 self._skip(path)
                 continue
             label = None
             if self._label_files is not None and path in self._labels:
                 label = self._label_files.read_of(self._labels[path], image, path)
-            yield Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), name, label)
+            yield Frame(image, name, label)
 
     def _skip(self, path: Path) -> None:
         if path not in self.skipped:  # once, however often the source is looped
@@ -259,9 +214,11 @@ def open_frames(
     if is_lfs_pointer(path):
         raise UnreadableInputError(f"can't open '{path}': {why_unreadable(path, '')}")
     if path.suffix.lower() not in IMAGE_SUFFIXES:
+        from camss_ros.data.video_frames import VideoFrames  # FFmpeg takes a while to load
+
         return VideoFrames(path)
     source = ImageFrames([path])
-    if _read(path, cv2.IMREAD_COLOR) is None:
+    if read_image(path) is None:
         raise UnreadableInputError(why_no_image(path))
     return source
 
@@ -287,7 +244,7 @@ def _open_folder(folder: Path, label_set: LabelSet | None, with_labels: bool) ->
     if not images:
         raise UnreadableInputError(
             f"no images in '{folder}' nor in its folder images/ "
-            f"(looked for {', '.join(sorted(IMAGE_SUFFIXES))})"
+            f"(looked for {', '.join(IMAGE_SUFFIXES)})"
         )
     if label_folder is None or not with_labels or not label_folder.is_dir():
         return ImageFrames(images)
@@ -330,7 +287,7 @@ def _pair_labels(images: list[Path], folder: Path) -> dict[Path, Path]:
 
 def _image_files(folder: Path) -> list[Path]:
     try:
-        files = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
+        files = [p for p in visible(folder) if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
     except OSError as error:
         raise UnreadableInputError(f"can't open '{folder}': {error.strerror}") from error
     return sorted(files, key=lambda path: _natural_key(path.name))
@@ -340,18 +297,3 @@ def _natural_key(name: str) -> list[tuple[int, int, str]]:
     # ASCII digits only: int() refuses some that str.isdigit() accepts.
     parts = re.split(r"([0-9]+)", name)
     return [(0, int(p), p) if p[:1].isdigit() and p.isascii() else (1, 0, p) for p in parts]
-
-
-def _read(path: Path, flags: int) -> np.ndarray | None:
-    """The image, or None where the file is missing, damaged or truncated."""
-    try:
-        data = path.read_bytes()
-    except OSError:
-        return None
-    # libjpeg fills what a truncated file lacks with grey and reports success.
-    if not data or (data.startswith(b"\xff\xd8") and b"\xff\xd9" not in data):
-        return None
-    try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:  # e.g. a header that claims more pixels than OpenCV allows
-        return None

@@ -6,7 +6,6 @@ Encodings are those of sensor_msgs/image_encodings.hpp; rows of `step` bytes may
 from __future__ import annotations
 
 import io
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,6 +14,8 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 import PIL.Image
+
+from camss_ros.data.image_damage import JPEG_START, PNG_START, find_damage
 
 
 class RawImage(Protocol):
@@ -35,10 +36,9 @@ class EncodedImage(Protocol):
     data: Any
 
 
-_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 # A damaged header may claim any size, and the decoder would take the memory for it.
 MAX_PIXELS = 2**26
-_PNG_START, _PNG_BIT_DEPTH = b"\x89PNG\r\n\x1a\n", 24
+_PNG_BIT_DEPTH = 24  # place of that byte
 
 
 class ImageRejectedError(ValueError):
@@ -249,7 +249,7 @@ def compressed_to_labels(message: EncodedImage) -> np.ndarray:
     Raises:
         ImageRejectedError: the data cannot be decoded, is a JPEG, or has other pixels.
     """
-    if bytes(message.data[:2]) == _JPEG_START:
+    if bytes(message.data[:2]) == JPEG_START:
         raise ImageRejectedError("encoding", "JPEG changes labels; use PNG")
     decoded = _decode(message, cv2.IMREAD_UNCHANGED)
     if decoded.ndim != 2 or decoded.dtype != np.uint8:
@@ -264,7 +264,7 @@ def compressed_to_labels(message: EncodedImage) -> np.ndarray:
 def _decode(message: EncodedImage, flags: int) -> np.ndarray:
     data = np.frombuffer(message.data, np.uint8)
     start = bytes(data[: _PNG_BIT_DEPTH + 1])
-    if start.startswith(_PNG_START) and start[_PNG_BIT_DEPTH:] == b"\x10":
+    if start.startswith(PNG_START) and start[_PNG_BIT_DEPTH:] == b"\x10":
         raise ImageRejectedError(
             "encoding",
             "a PNG with 16 bits a channel, such as a depth image, cannot be used: publish 8 bits",
@@ -275,13 +275,8 @@ def _decode(message: EncodedImage, flags: int) -> np.ndarray:
             f"the header of {data.size} bytes of format {message.format!r} claims more than "
             f"{MAX_PIXELS} pixels",
         )
-    damage = ""
-    # libjpeg fills what a truncated file lacks with grey and reports success.
-    if start[:2] == _JPEG_START and _JPEG_END not in data.tobytes():
-        damage = ": the JPEG is truncated"
-    # libpng writes a line to stderr for each damaged file.
-    elif start.startswith(_PNG_START) and not _is_whole_png(data.data):
-        damage = ": the PNG is damaged"
+    # Seen before it is decoded: libpng writes a line to stderr for each damaged file.
+    damage = find_damage(data.tobytes())
     try:
         decoded = cv2.imdecode(data, flags) if data.size and not damage else None
     except cv2.error:  # e.g. a header that claims more pixels than OpenCV allows
@@ -289,7 +284,8 @@ def _decode(message: EncodedImage, flags: int) -> np.ndarray:
     if decoded is None:
         raise ImageRejectedError(
             "data",
-            f"{data.size} bytes of format {message.format!r} cannot be decoded{damage}",
+            f"{data.size} bytes of format {message.format!r} cannot be decoded"
+            + (f": {damage}" if damage else ""),
         )
     return decoded
 
@@ -303,18 +299,3 @@ def _claimed_pixels(data: np.ndarray) -> int:
         return MAX_PIXELS + 1
     except Exception:  # its readers raise whatever their parsing hits
         return 0
-
-
-def _is_whole_png(data: memoryview) -> bool:
-    """Whether every chunk up to the last has its checksum: length, type, content, CRC-32."""
-    place = len(_PNG_START)
-    while place + 12 <= len(data):
-        end = place + 8 + int.from_bytes(data[place : place + 4], "big")
-        if end + 4 > len(data):
-            return False
-        if zlib.crc32(data[place + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
-            return False
-        if data[place + 4 : place + 8] == b"IEND":
-            return True
-        place = end + 4
-    return False

@@ -29,7 +29,7 @@ _HORIZONTAL_FOV = 60.0  # degrees, as of the video publisher
 def make_bag(
     source: FrameSource,
     path: Path,
-    rate: float,
+    rate: float | None = None,
     limit: int | None = None,
     storage: Storage = "mcap",
     namespace: str = "/camera",
@@ -41,9 +41,10 @@ def make_bag(
     Topics below `namespace`: `image` (sensor_msgs/Image, rgb8) or, with `jpeg` as its quality,
     `image/compressed` (sensor_msgs/CompressedImage); `camera_info`, of a pinhole with a horizontal
     field of view of 60 degrees; with labels `label` (sensor_msgs/Image, mono8 class ids, 255 is
-    void) and `label_info` (vision_msgs/LabelInfo, latched). All messages of a frame have one stamp;
-    the first is one period of `rate` (frames a second) after zero, so that a bag can be made again
-    bit for bit. Returns the number of frames.
+    void) and `label_info` (vision_msgs/LabelInfo, latched). All messages of a frame have one stamp.
+    `rate`: frames a second; None: the source's own, with the stamps that a video has. The first
+    stamp is one period after zero, so that a bag can be made again bit for bit. Returns the number
+    of frames.
 
     Raises UnreadableInputError where no frame can be read, DataError for a bad label file, BagError
     where `path` exists, ValueError for a source without end and no `limit`, OSError.
@@ -51,7 +52,7 @@ def make_bag(
     if source.endless and limit is None:
         raise ValueError("this input has no end: say how many frames are wanted")
     types = ros2_types().types
-    period = round(1e9 / rate)
+    period = round(1e9 / (rate or source.fps))
     count = 0
     topics: dict[str, Any] = {}
     with BagWriter(path, storage) as bag:
@@ -63,6 +64,8 @@ def make_bag(
 
         for frame in itertools.islice(source, limit):
             stamp = (count + 1) * period
+            if rate is None and frame.time is not None:
+                stamp = period + round(frame.time * 1e9)
             height, width = frame.image.shape[:2]
             calibration = {
                 key: np.array(value) if isinstance(value, list) else value

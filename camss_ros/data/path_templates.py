@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from camss_ros.data.image_files import IMAGE_SUFFIXES
+from camss_ros.data.image_files import IMAGE_SUFFIXES, visible
 
 _FIELD = re.compile(r"\{(\w+)\}")
 
@@ -43,9 +43,9 @@ def _children(folder: Path, part: str) -> Iterator[tuple[dict[str, str], Path]]:
             yield {}, folder / part
         return
     pattern = _pattern(part)
-    for path in sorted(folder.iterdir()):
+    for path in sorted(visible(folder)):
         match = pattern.fullmatch(path.name)
-        if match and not path.name.startswith("."):
+        if match:
             yield match.groupdict(), path
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from camss_ros.data.bag import BagError
 from camss_ros.data.bag_storage import storage_files, storage_kind, storage_stem
+from camss_ros.data.image_files import visible
 from camss_ros.evaluation.bag_run import BagTask, NetworkChoice, run_bag
 from camss_ros.extras import require
 from camss_ros.inference.segmenter import Segmenter
@@ -55,7 +56,7 @@ def is_bag(path: Path) -> bool:
         return True
     stems = [storage_stem(file) for file in storage_files(path)]
     if len(stems) <= 1:
-        return bool(stems) and not any(p.is_dir() for p in path.iterdir())
+        return bool(stems) and not any(p.is_dir() for p in visible(path))
     parts = [stem.rpartition("_") for stem in stems]
     numbers = {number for _, _, number in parts}
     return len({name for name, _, _ in parts}) == 1 and numbers == set(map(str, range(len(stems))))
@@ -198,7 +199,7 @@ def _search(path: Path) -> Iterator[Path]:
     if is_bag(path):
         yield path
         return
-    for inside in sorted(path.iterdir()):
+    for inside in sorted(visible(path)):
         if inside.is_dir() or storage_kind(inside):
             yield from _search(inside)
 

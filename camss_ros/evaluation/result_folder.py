@@ -6,6 +6,7 @@ with them; every file is written under a temporary name first, so that one that 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -40,17 +41,35 @@ def begin_results(summary: Path, settings: dict[str, Any], folders: Sequence[str
         ) from error
     wanted = json.loads(json.dumps(settings))
     if found != wanted:
-        names = sorted(set(found) | set(wanted))
-        changes = [
-            f"{name} {found.get(name)!r} there, {wanted.get(name)!r} now"
-            for name in names
-            if found.get(name) != wanted.get(name)
-        ]
         raise OutputMismatchError(
-            f"'{output}' holds the results of other settings ({'; '.join(changes)}): choose "
+            f"'{output}' holds the results of other settings "
+            f"({'; '.join(_changes(found, wanted))}): choose "
             "another output folder or delete this one"
         )
     return True
+
+
+def files_hash(files: Sequence[Path]) -> str:
+    """Of names, sizes and times of change: another one where a file is another. Raises OSError.
+
+    The contents of a large input would take long to read a second time.
+    """
+    digest = hashlib.sha256()
+    for path in files:
+        found = path.stat()
+        digest.update(repr((str(path.resolve()), found.st_size, found.st_mtime_ns)).encode())
+    return digest.hexdigest()
+
+
+def _changes(found: Any, wanted: Any, name: str = "") -> list[str]:
+    """What is different, entry by entry."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        return [
+            change
+            for key in sorted(set(found) | set(wanted))
+            for change in _changes(found.get(key), wanted.get(key), f"{name} {key}".strip())
+        ]
+    return [] if found == wanted else [f"{name} {found!r} there, {wanted!r} now"]
 
 
 def finish_results(

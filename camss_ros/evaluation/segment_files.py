@@ -79,7 +79,7 @@ def segment_files(
                 statistics.add_timings(result.timings)
             statistics.add_labels(labels, frame.label)
             if video is not None:
-                video.write(overlay(frame.image, labels, segmenter.classes))
+                video.write(overlay(frame.image, labels, segmenter.classes), frame.time)
             on_frame()
     if statistics.frames == 0:
         raise UnreadableInputError("no frame of the input could be read")
@@ -87,6 +87,8 @@ def segment_files(
         "frames": statistics.frames,
         "frames_from_an_earlier_run": reused,
         "skipped_files": [str(path) for path in source.skipped],
+        "missing_frames": source.missing,
+        "damage": list(source.damage),
         **statistics.report(),
     }
     return finish_results(output / SUMMARY_FILE, settings, summary)

@@ -60,7 +60,7 @@ _JPEG_QUALITY = 90
 
 
 class VideoPublisher(GivenParameters):
-    """Publishes the frames of a source at a steady rate. `run()` does the work.
+    """Publishes the frames of a source at a steady rate or a video's own stamps; `run()` does it.
 
     Raises FileNotFoundError, ValueError or ParameterException for bad parameters.
     """
@@ -71,7 +71,7 @@ class VideoPublisher(GivenParameters):
             "path", "", "Video file, image, image folder, or synthetic[:dusk|:fog]."
         )
         self._rate = self._declare(
-            "rate", 0.0, "Frames a second; 0: the video's own, 10 for images.", (0.0, 1000.0)
+            "rate", 0.0, "Frames a second; 0: a video's own stamps, 10 for images.", (0.0, 1000.0)
         )
         self._loop = self._declare("loop", False, "Start again at the end.")
         self._frames = self._declare("frames", 0, "End after this many frames; 0: all.", (0, 2**31))
@@ -129,15 +129,18 @@ class VideoPublisher(GivenParameters):
                 self._spin_until(time.monotonic() + 0.05)
             self._spin_until(time.monotonic() + _MATCHING_S)
         sent = 0
-        started = due = time.monotonic()
-        for name, size, image in messages:
+        started = ended = due = time.monotonic()
+        for name, size, pause, image in messages:
+            if sent:
+                # A frame that comes late moves the following ones: a camera doesn't catch up in
+                # bursts.
+                due = max(due, ended - pause) + pause
             self._spin_until(due)
             self._publish(name, size, image)
             sent += 1
             if sent == self._frames:
                 break
-            # A frame that comes late moves the following ones: a camera doesn't catch up in bursts.
-            due = max(due, time.monotonic() - self._period) + self._period
+            ended = time.monotonic()
         elapsed = time.monotonic() - started
         if self._wait_for_subscriber:
             # Who counts the frames by their names may find the topic later than the image's reader.
@@ -149,16 +152,22 @@ class VideoPublisher(GivenParameters):
         self.get_logger().info(f"sent {sent} frames in {elapsed:.1f} s")
         return sent
 
-    def _messages(self) -> Iterator[tuple[str, tuple[int, int], Image | CompressedImage]]:
-        """Name, (height, width) and message, without its stamp, of each frame."""
+    def _messages(self) -> Iterator[tuple[str, tuple[int, int], float, Image | CompressedImage]]:
+        """Name, (height, width), seconds after the one before and message, without its stamp, of
+        each frame."""
         again = self._loop and not self._preload
         while True:
             empty = True
+            before: float | None = None
             for frame in self._source:
                 empty = False
+                pause = self._period
+                if not self._rate and frame.time is not None and before is not None:
+                    pause = frame.time - before
+                before = frame.time
                 make = _compressed_image if self._compressed else _raw_image
                 message = make(Header(frame_id=self._frame_id), frame.image)
-                yield frame.name, (frame.image.shape[0], frame.image.shape[1]), message
+                yield frame.name, (frame.image.shape[0], frame.image.shape[1]), pause, message
             if empty or not again:  # every file has become unreadable, or the end
                 return
 

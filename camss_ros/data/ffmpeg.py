@@ -1,0 +1,21 @@
+"""PyAV, imported so that it can't lock up: its log takes Python's lock in the decoder's threads.
+
+Only what PyAV has in all versions from 8 to 18 is used.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# What versions before 12.1 look at; later ones are silent.
+os.environ.setdefault("PYAV_LOGGING", "off")
+
+import av
+
+__all__ = ["av", "file_url"]
+
+
+def file_url(path: Path) -> str:
+    """The file for FFmpeg, which takes what is before a colon in a plain name for a protocol."""
+    return f"file:{path}"
