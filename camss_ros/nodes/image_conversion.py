@@ -51,7 +51,7 @@ class ImageConverter:
         bridge: Any = None,
         encodings: frozenset[str] = frozenset(),
         note: str = "",
-        warn: Callable[[str], None] = lambda text: None,
+        warn: Callable[[str], object] = lambda text: None,
     ) -> None:
         self._bridge, self._encodings, self._note, self._warn = bridge, encodings, note, warn
 
@@ -83,7 +83,7 @@ class ImageConverter:
         return image_to_rgb(message)
 
 
-def start_conversion(choice: str, warn: Callable[[str], None]) -> Future[ImageConverter]:
+def start_conversion(choice: str, warn: Callable[[str], object]) -> Future[ImageConverter]:
     """Find out how to convert images, while the caller does something else.
 
     Args:
@@ -115,7 +115,7 @@ def start_conversion(choice: str, warn: Callable[[str], None]) -> Future[ImageCo
         background.shutdown(wait=False)
 
 
-def _choose(choice: str, warn: Callable[[str], None]) -> ImageConverter:
+def _choose(choice: str, warn: Callable[[str], object]) -> ImageConverter:
     try:
         encodings = _faithful_encodings()
         return ImageConverter(_open_bridge(), encodings, warn=warn)
