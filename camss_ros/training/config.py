@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
 
@@ -271,9 +271,6 @@ class DecoderTrainingConfig:
 Config = TypeVar(
     "Config", AutoencoderConfig, SegmenterConfig, TwinTrainingConfig, DecoderTrainingConfig
 )
-AnyConfig: TypeAlias = (
-    AutoencoderConfig | SegmenterConfig | TwinTrainingConfig | DecoderTrainingConfig
-)
 
 
 def load_config(kind: type[Config], path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -310,7 +307,9 @@ def load_config(kind: type[Config], path: Path, overrides: Sequence[str] = ()) -
         raise ConfigError(f"{path}: {error}") from error
 
 
-def config_text(config: AnyConfig) -> str:
+def config_text(
+    config: AutoencoderConfig | SegmenterConfig | TwinTrainingConfig | DecoderTrainingConfig,
+) -> str:
     """The configuration in full as YAML that `load_config` reads back."""
     return yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False)
 

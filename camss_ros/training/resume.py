@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from camss_ros.training.config import AnyConfig, ConfigError, load_config
+from camss_ros.training.config import Config, ConfigError, load_config
 from camss_ros.training.loop import CHECKPOINT
 from camss_ros.training.run_folder import TrainingError
 
@@ -27,7 +27,7 @@ CHANGEABLE = frozenset(
 )
 
 
-def check_resumable(config: AnyConfig, output: Path) -> None:
+def check_resumable(config: Config, output: Path) -> None:
     """Compare `config` with that of the run in `output`, if there is a checkpoint of one.
 
     Raises:
