@@ -6,7 +6,6 @@ and has no stamps.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import sys
 from collections.abc import Iterator
@@ -50,8 +49,7 @@ class VideoFrames(FrameSource):
             # Some containers don't count their pictures.
             self.length = reading.stream.frames or round(reading.seconds * self.fps) or None
         self._turns = _quarter_turns(path)
-        with contextlib.closing(iter(self)) as frames:
-            first = next(frames, None)
+        first = next(iter(self), None)
         if first is None:
             raise UnreadableInputError(f"'{path}' opens as a video but holds no readable frame")
         self._size = (first.image.shape[0], first.image.shape[1])

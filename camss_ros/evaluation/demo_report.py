@@ -64,7 +64,6 @@ def write_report(
         "device": recording.device,
         "sampling": recording.sampling,
         "frames": {
-            "missing_in_the_input": source.missing,
             "sent": sent,
             "lost_on_the_way": max(0, sent - counts.received),
             "received": counts.received,
@@ -75,6 +74,7 @@ def write_report(
             "masks_matched": len(pairs),
             "masks_unmatched": len(recording.masks) - len(pairs),
         },
+        "missing_frames": source.missing,
         "damage": list(source.damage),
         "rate_hz": {"sent": _rate([f.stamp for f in recording.sent]), "masks": rate},
         "latency_ms": milliseconds([(recording.masks[s].arrival - s) / 1e9 for s in pairs]),
@@ -95,13 +95,9 @@ def report_table(report: dict[str, Any]) -> Table:
     )
     for name in ("sent", "segmented", "dropped"):
         table.add_row(f"frames {name}", str(frames[name]))
-    for name in (
-        "missing_in_the_input",
-        "lost_on_the_way",
-        "rejected",
-        "failed",
-        "masks_unmatched",
-    ):
+    if report["missing_frames"]:
+        table.add_row("missing in the video", str(report["missing_frames"]), style="yellow")
+    for name in ("lost_on_the_way", "rejected", "failed", "masks_unmatched"):
         if frames[name]:
             table.add_row(name.replace("_", " "), str(frames[name]), style="yellow")
     if (rate := report["rate_hz"]["masks"]) is not None:
