@@ -171,7 +171,7 @@ def test_another_configuration_does_not_go_on_with_a_run(root, autoencoder, tmp_
         ("loop.precision=bf16", "loop.precision"),
         ("losses.jaccard_weight=0", "losses.jaccard_weight"),
         ("masking={minimum: 0.5}", "masking.minimum None there, 0.5 now"),
-        ("data.split=val", "data.split"),
+        ("data.sources.0.split=val", "data.sources"),
         ("loop.steps=3", "loop.steps 4 there, 3 now"),
     ):
         message = failure(arguments(override, "loop.log_every=7"))

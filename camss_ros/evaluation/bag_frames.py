@@ -153,7 +153,9 @@ class BagFrames:
     def __iter__(self) -> Iterator[BagFrame]:
         """Undecodable images are passed over, and undecodable labels left out; see `faults`."""
         self.faults = Faults()
-        labels = self._label_topic and MessageCursor(self.bag, self._label_topic, *self._span)
+        labels = None
+        if self._label_topic is not None:
+            labels = MessageCursor(self.bag, self._label_topic, *self._span)
         for number, stamp, message in self.messages():
             try:
                 image = decode_image(self.bag, message)

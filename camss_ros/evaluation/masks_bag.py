@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 
@@ -64,8 +64,9 @@ def write_masks_bag(
                 continue
             else:
                 try:
+                    qos: Sequence[Any] = ()
                     if is_ros1(connection):
-                        (definition, digest), qos = ros1.definition(connection), []
+                        definition, digest = ros1.definition(connection)
                     else:
                         definition, digest = _definition(connection)
                         qos = connection.ext.offered_qos_profiles  # type: ignore[union-attr]

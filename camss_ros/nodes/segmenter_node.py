@@ -597,9 +597,9 @@ class SegmenterNode(GivenParameters, LifecycleNode):
         if self._state == "active":
             self._publish_status()
             if self._told_threshold != self.parameters["ignore_below_confidence"]:
-                with self._model_lock:
-                    assert self._model is not None
-                    self._publish_label_info(self._model)
+                with self._models.lock:
+                    assert self._models.current is not None
+                    self._publish_label_info(self._models.current)
 
     def _facts(self) -> dict[str, object]:
         used = vars(self._used) if self._used is not None else self.parameters

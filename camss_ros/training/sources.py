@@ -149,12 +149,13 @@ def open_training_data(config: DataConfig, candidates: bool = False) -> Training
     codes = LabelCodes.of(len(target.classes), (ids for each in labels for ids in each))
     sources, validation = [], []
     for source, splits, label_set, each in zip(config.sources, opened, own, labels, strict=True):
-        frames = ConcatDataset(splits)  # type: ignore[arg-type]
+        frames: Any = ConcatDataset(splits)  # type: ignore[arg-type]
         pairs = _prepared(frames, codes.table(each), source, config)
         sources.append(TrainingSource(pairs, source.share))
         if source.validation_split is not None:
             held_out = open_data(source.name, root / source.root, source.validation_split)
-            chosen = Subset(held_out, range(0, len(held_out), config.validation_every))  # type: ignore[arg-type]
+            every = range(0, len(held_out), config.validation_every)
+            chosen: Any = Subset(held_out, every)  # type: ignore[arg-type]
             validation.append(
                 ValidationSource(
                     (root / source.root).name if len(own) > 1 else "",

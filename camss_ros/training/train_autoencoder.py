@@ -113,7 +113,8 @@ def pixel_weight(labels: Tensor, weights: Tensor) -> Tensor:
 def set_latent_statistics(model: MaskAutoencoder, data: TrainingData) -> None:
     """Set mean and standard deviation of every latent channel from training labels."""
     latents = []
-    pairs: Pairs = ConcatDataset([source.pairs for source in data.sources])  # type: ignore[arg-type,list-item]
+    frames: list[Any] = [source.pairs for source in data.sources]
+    pairs: Pairs = ConcatDataset(frames)  # type: ignore[assignment]
     for index in range(0, len(pairs), max(1, len(pairs) // _STATISTICS_FRAMES)):
         image, label = pairs[index]
         _, label = resize_pair(
