@@ -16,12 +16,13 @@ package := CMakeLists.txt package.xml $(wildcard cmake/* msg/* scripts/* launch/
 
 # In a process of their own: after the tests of the graph runtimes, training once ended in a
 # segmentation fault whose cause is not known.
-training_tests := $(wildcard test/test_train*.py) test/test_twin.py
+training_tests := test/training test/model/test_twin.py
 
 # With the oldest versions: the node, its inputs and outputs, label sets, the segmenter, commands.
 OLDEST := $(abspath .venv-oldest)
-oldest_tests := $(addprefix test/test_,$(addsuffix .py, camseg cameras data_command datasets drawing \
-	frames image_bridge label_info label_sets no_image outputs segmenter segmenter_node workspace))
+oldest_tests := test/images test/datasets test/test_workspace.py test/model/test_camseg.py \
+	test/inference/test_segmenter.py $(addprefix test/nodes/test_,$(addsuffix .py, cameras \
+	image_bridge label_info no_image outputs segmenter_node))
 
 .DEFAULT_GOAL := help
 .PHONY: help venv build test test-oldest test-faults soak demo docs clean
@@ -49,6 +50,7 @@ install/.built: $(VENV)/.installed $(package)
 test: install/.built ## Formatting, lint, types and tests
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
+	$(RUN) lint-imports --no-logo
 	$(RUN) mypy
 	$(RUN) pytest $(addprefix --ignore=,$(training_tests))
 	$(RUN) pytest $(training_tests)
@@ -69,7 +71,7 @@ $(OLDEST)/workspace/.built: $(OLDEST)/.installed $(package)
 	touch $@
 
 test-faults: install/.built ## The fault tests in their long form, without allowance for a busy machine
-	CAMSS_ROS_FAULTS=long $(RUN) pytest $(wildcard test/test_fault_*.py)
+	CAMSS_ROS_FAULTS=long $(RUN) pytest $(wildcard test/nodes/test_fault_*.py)
 
 soak: install/.built ## The node at work for DURATION seconds (1800), numbers in docs/results/soak.md
 	$(RUN) python test/soak.py --duration $(DURATION)
@@ -78,7 +80,7 @@ demo: install/.built ## Segment the synthetic street, or VIDEO=path (video file 
 	$(RUN) camss-ros demo $(if $(VIDEO),--input "$(VIDEO)") --output out/demo
 
 docs: install/.built ## Write docs/parameters.md and docs/topics.md from the code
-	$(RUN) python -m camss_ros.nodes.reference docs
+	$(RUN) python -m camss_ros.nodes.segmenter.reference docs
 
 clean: ## Remove the environment and everything built
 	rm -rf $(VENV) $(OLDEST) build install log out .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -30,15 +30,15 @@ from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.event_handlers import OnStateTransition
 
-from camss_ros.nodes.demo_environment import large_images
-from camss_ros.nodes.interfaces import PUBLISHED
-from camss_ros.nodes.launch_segmenter import (
+from camss_ros.nodes.harness.demo_environment import large_images
+from camss_ros.nodes.harness.launch_segmenter import (
     end_with,
     full_namespace,
     segmenter,
     segmenter_arguments,
     typed_value,
 )
+from camss_ros.nodes.segmenter.interfaces import PUBLISHED
 from launch import Action, LaunchContext, LaunchDescription
 
 # s, in which the bag's publishers and their subscribers find each other

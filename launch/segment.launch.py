@@ -2,7 +2,7 @@
 
 from launch.actions import OpaqueFunction
 
-from camss_ros.nodes.launch_segmenter import segmenter, segmenter_arguments
+from camss_ros.nodes.harness.launch_segmenter import segmenter, segmenter_arguments
 from launch import LaunchDescription
 
 

@@ -8,14 +8,14 @@ import numpy as np
 from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
-from camss_ros.data.bag_types import (
+from camss_ros.bags.bag_types import (
     COMPRESSED_IMAGE,
     IMAGE,
     make_header,
     ros1_types,
     ros2_types,
 )
-from camss_ros.data.bag_writer import image_message
+from camss_ros.bags.bag_writer import image_message
 
 SECOND = 10**9
 PERIOD = SECOND // 10

@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from camss_ros.data.label_sets import load_label_set
+from camss_ros.images.label_sets import load_label_set
 from camss_ros.model.autoencoder import MaskAutoencoderConfig
 from camss_ros.model.camseg import (
     CamSeg,

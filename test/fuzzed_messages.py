@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Header
 
-from camss_ros.data.image_encoding import ENCODINGS
+from camss_ros.images.encodings import ENCODINGS
 
 _UINT32 = st.one_of(
     st.integers(0, 64), st.integers(0, 2**32 - 1), st.sampled_from([2**31, 2**32 - 1])

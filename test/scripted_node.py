@@ -16,7 +16,7 @@ from ros_peer import RosPeer, wait_until
 
 from camss_ros.inference.segmenter import FrameRequest, Segmentation
 from camss_ros.nodes.qos import LATCHED
-from camss_ros.nodes.segmenter_node import SegmenterNode
+from camss_ros.nodes.segmenter.node import SegmenterNode
 
 CLASSES = tuple(
     SimpleNamespace(id=i, name=name, color=(i, 0, 0)) for i, name in enumerate(("sky", "road"))

@@ -28,11 +28,11 @@ from segmenter_process import Process
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from camss_ros.data.synthetic import SyntheticStreet
-from camss_ros.nodes.demo_environment import isolate
-from camss_ros.nodes.image_bridge import to_image_message
+from camss_ros.nodes.harness.demo_environment import isolate
 from camss_ros.nodes.qos import LATCHED, PROFILES
+from camss_ros.nodes.segmenter.image_bridge import to_image_message
 from camss_ros.resident_memory import resident_bytes
+from camss_ros.street.synthetic import SyntheticStreet
 
 HEIGHT, WIDTH = 360, 480
 RATE = 10.0  # Hz

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from camss_ros.nodes.demo_environment import large_images
-from camss_ros.nodes.interfaces import (
+from camss_ros.nodes.harness.demo_environment import large_images
+from camss_ros.nodes.segmenter.interfaces import (
     PUBLISHED,
     ROS_PUBLISHED,
     ROS_SERVICES,

@@ -212,3 +212,26 @@ def test_the_wrapper_passes_arguments_and_exit_code_on() -> None:
         check=False,
     )
     assert (result.returncode, result.stdout) == (3, "two words\n")
+
+
+def test_an_import_against_the_order_is_found(tmp_path: Path) -> None:
+    """Robot and desk apart: what `make test` checks fails where a node imports from `lab`."""
+    copy = tmp_path / "workspace"
+    shutil.copytree(
+        ROOT / "camss_ros", copy / "camss_ros", ignore=shutil.ignore_patterns("*.safetensors")
+    )
+    shutil.copy(ROOT / "pyproject.toml", copy)
+
+    def lint() -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PYTHONPATH": str(copy)}
+        return subprocess.run(
+            ["lint-imports", "--no-cache", "--no-logo"],
+            cwd=copy, env=environment, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+
+    assert lint().returncode == 0
+    node = copy / "camss_ros" / "nodes" / "qos.py"
+    node.write_text(node.read_text() + "from camss_ros.lab import tables\n")
+    found = lint()
+    assert found.returncode == 1
+    assert "camss_ros.nodes.qos -> camss_ros.lab" in found.stdout

@@ -67,16 +67,16 @@ def benchmark(
     from rich.console import Console
     from rich.progress import Progress
 
-    from camss_ros.benchmark import tables
-    from camss_ros.benchmark.node_speed import SIZES
-    from camss_ros.benchmark.random_weights import random_weights as with_random_weights
-    from camss_ros.benchmark.segmenter_speed import measure_segmenter
-    from camss_ros.benchmark.versus_official import compare_with_official
-    from camss_ros.data.calibration_scenes import CalibrationScenes
     from camss_ros.inference.segmenter import Segmenter
+    from camss_ros.lab import tables
+    from camss_ros.lab.node_speed import SIZES
+    from camss_ros.lab.random_weights import random_weights as with_random_weights
+    from camss_ros.lab.segmenter_speed import measure_segmenter
+    from camss_ros.lab.versus_official import compare_with_official
     from camss_ros.model.camseg import CamSegConfig
     from camss_ros.model.checkpoint import CONFIG_FILE, ModelError, find_model, read_config
     from camss_ros.model.schedule import SamplingOptions
+    from camss_ros.street.calibration_scenes import CalibrationScenes
 
     # Removes the temporary folders, as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -152,9 +152,9 @@ def _measure_node(
 ) -> dict[str, Any]:
     from rich.progress import Progress
 
-    from camss_ros.benchmark.node_speed import NodeSettings
-    from camss_ros.nodes.child_process import ChildFailedError
-    from camss_ros.nodes.node_benchmark import measure_node_sizes
+    from camss_ros.lab.node_benchmark import measure_node_sizes
+    from camss_ros.lab.node_speed import NodeSettings
+    from camss_ros.nodes.harness.child_process import ChildFailedError
 
     with Progress(console=console) as bar:
         task = bar.add_task("starting the node", total=None)

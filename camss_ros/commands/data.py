@@ -15,11 +15,11 @@ from camss_ros.seeds import LARGEST_SEED
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from camss_ros.data.augmentation import AugmentationOptions
-    from camss_ros.data.check import Contents
-    from camss_ros.data.datasets import DataSet
-    from camss_ros.data.labeled_images import LabeledImages
-    from camss_ros.model.label_class import LabelClass
+    from camss_ros.datasets.augmentation import AugmentationOptions
+    from camss_ros.datasets.check import Contents
+    from camss_ros.datasets.datasets import DataSet
+    from camss_ros.datasets.labeled_images import LabeledImages
+    from camss_ros.images.label_class import LabelClass
 
 app = typer.Typer(help="Look at a data set, check that it is whole.", no_args_is_help=True)
 
@@ -36,7 +36,7 @@ def check(
     """Read every file: counts, unpaired and broken files, unknown label values, class shares."""
     from rich.console import Console
 
-    from camss_ros.data.datasets import find_data_set
+    from camss_ros.datasets.datasets import find_data_set
 
     console = Console(soft_wrap=True, highlight=False)
     contents: dict[str, Contents] = {}
@@ -80,9 +80,9 @@ def show(
     import cv2
     import numpy as np
 
-    from camss_ros.data.augmentation import augment
-    from camss_ros.data.datasets import find_data_set
-    from camss_ros.data.drawing import colorize, contact_sheet, sample_evenly
+    from camss_ros.datasets.augmentation import augment
+    from camss_ros.datasets.datasets import find_data_set
+    from camss_ros.images.drawing import colorize, contact_sheet, sample_evenly
 
     tiles = []
     try:
@@ -114,7 +114,7 @@ def show(
 
 
 def _augmentation(name: str) -> AugmentationOptions:
-    from camss_ros.data.augmentation import PAPER, AugmentationOptions
+    from camss_ros.datasets.augmentation import PAPER, AugmentationOptions
 
     recipes = {"paper": PAPER, "camss-tiny": AugmentationOptions()}
     if name not in recipes:
@@ -130,7 +130,7 @@ def _splits(data_set: DataSet, root: Path, split: str | None) -> tuple[str, ...]
 def _read_all(images: LabeledImages, split: str) -> Contents:
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    from camss_ros.data.check import read_all
+    from camss_ros.datasets.check import read_all
 
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, transient=True) as bar:

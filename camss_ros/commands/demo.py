@@ -19,7 +19,7 @@ from camss_ros.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from camss_ros.data.recording import Recording
+    from camss_ros.bags.recording import Recording
 
 
 def demo(
@@ -48,15 +48,15 @@ def demo(
     from rich.console import Console
     from rich.progress import Progress
 
-    from camss_ros.data.frames import open_frames, open_frames_of_model
-    from camss_ros.data.save_frames import save_frames
     from camss_ros.evaluation.demo_report import report_table, write_report
+    from camss_ros.images.frames import open_frames, open_frames_of_model
+    from camss_ros.images.save_frames import save_frames
     from camss_ros.inference.backends import backend_dtype
     from camss_ros.inference.device import select_device
     from camss_ros.model.checkpoint import CONFIG_FILE, ModelError, find_model, read_config
     from camss_ros.model.schedule import SamplingOptions
-    from camss_ros.nodes.child_process import ChildFailedError
-    from camss_ros.nodes.demo import record_demo
+    from camss_ros.nodes.harness.child_process import ChildFailedError
+    from camss_ros.nodes.harness.demo import record_demo
 
     # Removes the temporary folder, as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))

@@ -77,17 +77,17 @@ def evaluate(
     from rich.console import Console
     from rich.progress import Progress
 
-    from camss_ros.data.calibration_scenes import CalibrationScenes
-    from camss_ros.data.datasets import open_data
+    from camss_ros.datasets.datasets import open_data
     from camss_ros.evaluation.evaluate import evaluate as score
     from camss_ros.evaluation.evaluate import report, score_table
     from camss_ros.evaluation.part_results import CollectedResults
     from camss_ros.evaluation.report import RunFacts, write_report
     from camss_ros.evaluation.result_folder import write_atomically
-    from camss_ros.evaluation.robustness import read_robustness
     from camss_ros.inference.segmenter import Segmenter
+    from camss_ros.lab.robustness import read_robustness
     from camss_ros.model.checkpoint import ModelError, weights_hash
     from camss_ros.model.schedule import SamplingOptions
+    from camss_ros.street.calibration_scenes import CalibrationScenes
 
     console = Console()
     choices: dict[str, Any] = {"sampler": sampler, "order": order}

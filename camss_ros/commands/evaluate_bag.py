@@ -99,7 +99,7 @@ def evaluate_bag(
     need("rosbags", "jinja2", "matplotlib", *(["ray"] if ray is not None else []))
     from rich.console import Console
 
-    from camss_ros.evaluation.bag_frames import BagSelection
+    from camss_ros.bags.bag_frames import BagSelection
     from camss_ros.evaluation.bag_run import BagTask, NetworkChoice
     from camss_ros.evaluation.bag_shelf import bag_names, find_bags, is_bag
     from camss_ros.model.checkpoint import ModelError

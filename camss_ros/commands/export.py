@@ -72,10 +72,10 @@ def export(
 
     from camss_ros.inference.backends import load_camseg, open_runtime
     from camss_ros.inference.device import select_device
-    from camss_ros.inference.export import ExportError, GraphSpec, export_onnx, save_openvino
+    from camss_ros.inference.graphs.export import ExportError, GraphSpec, export_onnx, save_openvino
+    from camss_ros.inference.graphs.quantize import quantize
+    from camss_ros.inference.graphs.verify_graph import verify_graph
     from camss_ros.inference.network_size import checked_size
-    from camss_ros.inference.quantize import quantize
-    from camss_ros.inference.verify_graph import verify_graph
     from camss_ros.model.checkpoint import CONFIG_FILE, ModelError, find_model, read_config
     from camss_ros.model.schedule import SamplingOptions
 
@@ -140,8 +140,8 @@ def export(
 def _pictures(images: str | None, count: int) -> list[np.ndarray]:
     from itertools import islice
 
-    from camss_ros.data.frames import open_frames
-    from camss_ros.data.synthetic import random_scene
+    from camss_ros.images.frames import open_frames
+    from camss_ros.street.synthetic import random_scene
 
     if images is None:
         return [random_scene(seed)[0] for seed in range(count)]
@@ -155,8 +155,8 @@ def _calibration(source: str | None) -> list[np.ndarray]:
     """Frames from everywhere in `source`."""
     from itertools import islice
 
-    from camss_ros.data.calibration_scenes import COUNT, CalibrationScenes
-    from camss_ros.data.frames import open_frames
+    from camss_ros.images.frames import open_frames
+    from camss_ros.street.calibration_scenes import COUNT, CalibrationScenes
 
     if source is None:
         return list(CalibrationScenes())

@@ -35,9 +35,9 @@ def make_bag(
     need("rosbags")
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    from camss_ros.data.frames import open_frames
-    from camss_ros.data.label_sets import load_label_set
-    from camss_ros.data.make_bag import make_bag as make
+    from camss_ros.bags.make_bag import make_bag as make
+    from camss_ros.images.frames import open_frames
+    from camss_ros.images.label_sets import load_label_set
 
     if storage not in ("mcap", "sqlite3"):
         fail(f"storage {storage!r}: expected mcap or sqlite3")

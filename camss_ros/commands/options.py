@@ -16,7 +16,7 @@ from camss_ros.extras import MissingPackageError, require, require_node
 from camss_ros.seeds import LARGEST_SEED
 
 if TYPE_CHECKING:
-    from camss_ros.data.frames import FrameSource
+    from camss_ros.images.frames import FrameSource
 
 MODEL = typer.Option("camss-tiny", help="Bundled name, directory or Hub id.")
 DEFAULT_STEPS = 1  # that of SamplingOptions, which needs torch

@@ -48,15 +48,15 @@ def replay(
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress
 
+    from camss_ros.bags.bag import Bag
+    from camss_ros.bags.bag_frames import BagSelection
     from camss_ros.commands.evaluate_bag import metrics_table
-    from camss_ros.data.bag import Bag
-    from camss_ros.data.label_sets import load_label_set
-    from camss_ros.evaluation.bag_frames import BagSelection
     from camss_ros.evaluation.bag_run import REPORT_FILE, ProgressOfRun
     from camss_ros.evaluation.evaluate_bag import open_bag_frames
     from camss_ros.evaluation.part_results import read_part
     from camss_ros.evaluation.replay import ReplayRecorder
     from camss_ros.evaluation.report import RunFacts, write_report
+    from camss_ros.images.label_sets import load_label_set
     from camss_ros.model.checkpoint import (
         CONFIG_FILE,
         ModelError,
@@ -64,14 +64,14 @@ def replay(
         read_config,
         weights_hash,
     )
-    from camss_ros.nodes.demo_environment import large_images
+    from camss_ros.nodes.harness.demo_environment import large_images
 
     console = Console()
     try:
         for name, value in large_images().items():
             os.environ.setdefault(name, value)
         # Reads the environment.
-        from camss_ros.nodes.bag_player import NoSegmenterError, play_bag
+        from camss_ros.nodes.harness.bag_player import NoSegmenterError, play_bag
     except OSError as error:
         fail(f"replay needs the package's configuration: {error}")
     try:

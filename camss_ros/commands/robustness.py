@@ -64,18 +64,18 @@ def robustness(
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    from camss_ros.data.datasets import open_data
-    from camss_ros.data.label_sets import load_label_set
-    from camss_ros.evaluation.conditions import (
+    from camss_ros.datasets.datasets import open_data
+    from camss_ros.evaluation.evaluate import EveryNth
+    from camss_ros.evaluation.result_folder import begin_results, finish_results
+    from camss_ros.images.label_sets import load_label_set
+    from camss_ros.inference.segmenter import Segmenter
+    from camss_ros.lab.conditions import (
         GROUPS,
         data_conditions,
         viewpoint_conditions,
     )
-    from camss_ros.evaluation.evaluate import EveryNth
-    from camss_ros.evaluation.result_folder import begin_results, finish_results
-    from camss_ros.evaluation.robustness import METRICS, SUMMARY_FILE, score_conditions, summarize
-    from camss_ros.evaluation.robustness_page import write_page
-    from camss_ros.inference.segmenter import Segmenter
+    from camss_ros.lab.robustness import METRICS, SUMMARY_FILE, score_conditions, summarize
+    from camss_ros.lab.robustness_page import write_page
     from camss_ros.model.checkpoint import ModelError, weights_hash
     from camss_ros.model.schedule import SamplingOptions
 

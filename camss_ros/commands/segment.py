@@ -47,10 +47,10 @@ def segment(
     """Segment an image, an image folder or a video into files; run again, it goes on."""
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    from camss_ros.data.frames import open_frames_of_model
     from camss_ros.evaluation.bag_run import NetworkChoice
     from camss_ros.evaluation.result_folder import files_hash
     from camss_ros.evaluation.segment_files import segment_files
+    from camss_ros.images.frames import open_frames_of_model
     from camss_ros.model.checkpoint import CONFIG_FILE, ModelError, find_model, read_config
     from camss_ros.model.schedule import SamplingOptions
 

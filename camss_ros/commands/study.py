@@ -53,12 +53,12 @@ def steps(
     need("matplotlib")
     from rich.progress import Progress
 
-    from camss_ros.data.datasets import open_data
+    from camss_ros.datasets.datasets import open_data
     from camss_ros.evaluation.evaluate import EveryNth
     from camss_ros.inference.segmenter import Segmenter
+    from camss_ros.lab.page import command_line
+    from camss_ros.lab.step_study import study_steps
     from camss_ros.model.checkpoint import ModelError
-    from camss_ros.studies.page import command_line
-    from camss_ros.studies.step_study import study_steps
 
     command = command_line(
         "study", "steps", data=data, root=root, split=split, label_set=label_set,
@@ -109,11 +109,11 @@ def warm_start(
     need("matplotlib")
     from rich.progress import Progress
 
-    from camss_ros.data.datasets import open_data
+    from camss_ros.datasets.datasets import open_data
     from camss_ros.inference.segmenter import Segmenter
+    from camss_ros.lab.page import command_line
+    from camss_ros.lab.warm_start import study_warm_start
     from camss_ros.model.checkpoint import ModelError
-    from camss_ros.studies.page import command_line
-    from camss_ros.studies.warm_start import study_warm_start
 
     if output.suffix != ".md":
         fail(f"can't write {output}: expected a file whose name ends in .md")
@@ -174,14 +174,14 @@ def kl_vs_vq(
     import torch
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn, track
 
-    from camss_ros.data.datasets import open_data
+    from camss_ros.datasets.datasets import open_data
     from camss_ros.evaluation.evaluate import EveryNth
     from camss_ros.inference.device import select_device, select_dtype
+    from camss_ros.lab.kl_vs_vq import study_kl_vs_vq
+    from camss_ros.lab.mask_autoencoders import variants
+    from camss_ros.lab.page import command_line
+    from camss_ros.lab.train_masks import MaskTraining, StudyError
     from camss_ros.model.autoencoder import MaskAutoencoderConfig
-    from camss_ros.studies.kl_vs_vq import study_kl_vs_vq
-    from camss_ros.studies.mask_autoencoders import variants
-    from camss_ros.studies.page import command_line
-    from camss_ros.studies.train_masks import MaskTraining, StudyError
 
     command = command_line(
         "study", "kl-vs-vq", data=data, root=root, label_set=label_set, steps=steps, seeds=seeds,
@@ -251,7 +251,10 @@ def speed(
     need_node()
     from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-    from camss_ros.data.datasets import open_data
+    from camss_ros.datasets.datasets import open_data
+    from camss_ros.lab.page import command_line
+    from camss_ros.lab.speed_section import LabelledData, SpeedSettings
+    from camss_ros.lab.speed_study import study_speed
     from camss_ros.model.checkpoint import (
         CONFIG_FILE,
         ModelError,
@@ -259,10 +262,7 @@ def speed(
         read_config,
         weights_hash,
     )
-    from camss_ros.nodes.child_process import ChildFailedError
-    from camss_ros.studies.page import command_line
-    from camss_ros.studies.speed_section import LabelledData, SpeedSettings
-    from camss_ros.studies.speed_study import study_speed
+    from camss_ros.nodes.harness.child_process import ChildFailedError
 
     # Removes the temporary folders, as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))

@@ -14,7 +14,7 @@ def verify_parity(
     from rich.console import Console
     from rich.table import Table
 
-    from camss_ros.evaluation import parity
+    from camss_ros.lab import parity
     from camss_ros.model.checkpoint import ModelError
 
     try:

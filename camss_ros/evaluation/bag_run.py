@@ -15,19 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from camss_ros.data.bag import Bag
-from camss_ros.data.calibration_scenes import CalibrationScenes
-from camss_ros.data.label_sets import load_label_set
-from camss_ros.evaluation.bag_frames import BagSelection
+from camss_ros.bags.bag import Bag
+from camss_ros.bags.bag_frames import BagSelection
+from camss_ros.bags.masks_bag import write_masks_bag
 from camss_ros.evaluation.evaluate_bag import (
     METRICS_FILE,
     Progress,
     evaluate_bag,
     read_stamps_of,
 )
-from camss_ros.evaluation.masks_bag import write_masks_bag
 from camss_ros.evaluation.part_results import PartResults, read_part
 from camss_ros.evaluation.report import RunFacts, write_report
+from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference.auto import choose_backend
 from camss_ros.inference.backends import backend_dtype
 from camss_ros.inference.device import select_device
@@ -35,6 +34,7 @@ from camss_ros.inference.network_size import checked_size
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.model.checkpoint import CONFIG_FILE, find_model, read_config, weights_hash
 from camss_ros.model.schedule import SamplingOptions
+from camss_ros.street.calibration_scenes import CalibrationScenes
 
 REPORT_FILE = "report.html"
 

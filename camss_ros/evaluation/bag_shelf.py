@@ -17,11 +17,11 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-from camss_ros.data.bag import BagError
-from camss_ros.data.bag_storage import storage_files, storage_kind, storage_stem
-from camss_ros.data.image_files import visible
+from camss_ros.bags.bag import BagError
+from camss_ros.bags.bag_storage import storage_files, storage_kind, storage_stem
 from camss_ros.evaluation.bag_run import BagTask, NetworkChoice, run_bag
 from camss_ros.extras import require
+from camss_ros.images.image_files import visible
 from camss_ros.inference.segmenter import Segmenter
 
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from camss_ros.evaluation.metrics import check_labels, mean_known, ratio
-from camss_ros.model.label_class import VOID
+from camss_ros.images.label_class import VOID
 
 DILATION_RATIO = 0.02  # the paper's for evaluation at image level
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from camss_ros.evaluation.metrics import check_labels, ratio
-from camss_ros.model.label_class import VOID
+from camss_ros.images.label_class import VOID
 
 BINS = 15
 _LEVELS = 256  # a confidence is a probability times 255

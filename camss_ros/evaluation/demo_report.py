@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 from rich.table import Table
 
-from camss_ros.data.drawing import contact_sheet, overlay, sample_evenly
-from camss_ros.data.frames import Frame, FrameSource
-from camss_ros.data.recording import ReceivedMask, Recording
-from camss_ros.data.video_writer import VideoWriter
+from camss_ros.bags.recording import ReceivedMask, Recording
 from camss_ros.evaluation.statistics import FrameStatistics, milliseconds
-from camss_ros.model.label_class import LabelClass
+from camss_ros.images.drawing import contact_sheet, overlay, sample_evenly
+from camss_ros.images.frames import Frame, FrameSource
+from camss_ros.images.label_class import LabelClass
+from camss_ros.images.video_writer import VideoWriter
 
 _PICTURES = 12  # on the contact sheet
 

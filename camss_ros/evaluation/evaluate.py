@@ -11,13 +11,13 @@ from typing import Any, Protocol
 import numpy as np
 from rich.table import Table
 
-from camss_ros.data.label_sets import LabelSet
 from camss_ros.evaluation.boundary import DILATION_RATIO, BoundaryIoU, BoundaryScores
 from camss_ros.evaluation.calibration import Calibration, Reliability
 from camss_ros.evaluation.flicker import Flicker
 from camss_ros.evaluation.metrics import ConfusionMatrix, Scores
+from camss_ros.images.label_class import VOID, LabelClass
+from camss_ros.images.label_sets import LabelSet
 from camss_ros.inference.segmenter import Segmentation
-from camss_ros.model.label_class import VOID, LabelClass
 
 
 class LabeledFrames(Protocol):

@@ -22,11 +22,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from camss_ros.data.bag import Bag, BagError
-from camss_ros.data.drawing import overlay
-from camss_ros.data.label_sets import LabelSet
-from camss_ros.data.video_writer import VideoWriter
-from camss_ros.evaluation.bag_frames import (
+from camss_ros.bags.bag import Bag, BagError
+from camss_ros.bags.bag_frames import (
     BagFrame,
     BagFrames,
     BagSelection,
@@ -38,7 +35,10 @@ from camss_ros.evaluation.mask_folder import FOLDERS, MaskFolder, Prediction
 from camss_ros.evaluation.result_folder import begin_results, finish_results
 from camss_ros.evaluation.tally import Tally
 from camss_ros.evaluation.timings import TimingsFile
-from camss_ros.model.label_class import LabelClass
+from camss_ros.images.drawing import overlay
+from camss_ros.images.label_class import LabelClass
+from camss_ros.images.label_sets import LabelSet
+from camss_ros.images.video_writer import VideoWriter
 
 METRICS_FILE = "metrics.json"
 FRAMES_FILE = "frames.jsonl"

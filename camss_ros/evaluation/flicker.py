@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from camss_ros.evaluation.metrics import check_labels
-from camss_ros.model.label_class import VOID
+from camss_ros.images.label_class import VOID
 
 
 class Flicker:

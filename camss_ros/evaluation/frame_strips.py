@@ -14,9 +14,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from camss_ros.data.drawing import colorize
 from camss_ros.evaluation.result_folder import write_atomically
-from camss_ros.model.label_class import LabelClass
+from camss_ros.images.drawing import colorize
+from camss_ros.images.label_class import LabelClass
 
 SHOWN = 4  # of the worst, and of the best
 TILE_WIDTH = 320

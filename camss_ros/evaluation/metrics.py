@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from camss_ros.model.label_class import VOID
+from camss_ros.images.label_class import VOID
 
 
 class ConfusionMatrix:

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from camss_ros.data.label_sets import LabelSet
 from camss_ros.evaluation.evaluate import class_table
 from camss_ros.evaluation.evaluate_bag import FRAMES_FILE, METRICS_FILE, STRIPS, TIMINGS_FILE
 from camss_ros.evaluation.frame_strips import FrameStrips, Strip, load_strips
 from camss_ros.evaluation.tally import Tally
 from camss_ros.evaluation.timings import read_timings
+from camss_ros.images.label_class import LabelClass
+from camss_ros.images.label_sets import LabelSet
 from camss_ros.inference.segmenter import Segmentation
-from camss_ros.model.label_class import LabelClass
 
 SERIES = ("miou", "pixel_accuracy", "confidence")
 

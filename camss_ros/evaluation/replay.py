@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from camss_ros.data.label_sets import LabelSet
-from camss_ros.data.recording import Counts
-from camss_ros.evaluation.bag_frames import BagFrames
+from camss_ros.bags.bag_frames import BagFrames
+from camss_ros.bags.recording import Counts
 from camss_ros.evaluation.evaluate_bag import METRICS_FILE, TIMINGS_FILE, score_frames
 from camss_ros.evaluation.mask_folder import FOLDERS, MaskFolder, Prediction
 from camss_ros.evaluation.result_folder import begin_results, finish_results
 from camss_ros.evaluation.timings import TimingsFile
-from camss_ros.model.label_class import LabelClass
+from camss_ros.images.label_class import LabelClass
+from camss_ros.images.label_sets import LabelSet
 
 
 @dataclass

@@ -16,6 +16,7 @@ import camss_ros
 from camss_ros.evaluation.frame_strips import SHOWN, Strip
 from camss_ros.evaluation.part_results import SERIES, PartResults
 from camss_ros.evaluation.report_plots import (
+    GROUP_TITLES,
     histogram,
     latency_plot,
     reduce_curve,
@@ -24,7 +25,6 @@ from camss_ros.evaluation.report_plots import (
     temporal_plot,
 )
 from camss_ros.evaluation.result_folder import write_atomically, write_json
-from camss_ros.evaluation.robustness import GROUP_TITLES
 from camss_ros.evaluation.statistics import milliseconds
 from camss_ros.evaluation.tally import Tally
 

@@ -14,6 +14,13 @@ _NAMES = {"miou": "mIoU", "pixel_accuracy": "pixel accuracy", "confidence": "mea
 POINTS = 600  # of a curve; more would not be seen
 BINS = 40
 
+GROUP_TITLES = {
+    "paper": "The paper's corruptions",
+    "imagenet_c": "ImageNet-C",
+    "weather": "Weather and night",
+    "viewpoint": "Camera mounting (synthetic street)",
+}
+
 
 def histogram(seconds: np.ndarray) -> dict[str, list[float]]:
     """`edges_ms` and `counts` of durations; the slowest 0.5 % share the last bin."""

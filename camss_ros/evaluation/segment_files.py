@@ -17,9 +17,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from camss_ros.data.drawing import overlay
-from camss_ros.data.frames import FrameSource, UnreadableInputError
-from camss_ros.data.video_writer import VideoWriter
 from camss_ros.evaluation.result_folder import (
     begin_results,
     finish_results,
@@ -27,6 +24,9 @@ from camss_ros.evaluation.result_folder import (
     write_image,
 )
 from camss_ros.evaluation.statistics import FrameStatistics
+from camss_ros.images.drawing import overlay
+from camss_ros.images.frames import FrameSource, UnreadableInputError
+from camss_ros.images.video_writer import VideoWriter
 from camss_ros.inference.segmenter import Segmenter
 
 SUMMARY_FILE = "summary.json"

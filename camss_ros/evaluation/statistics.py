@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from camss_ros.evaluation.metrics import ConfusionMatrix
-from camss_ros.model.label_class import LabelClass
+from camss_ros.images.label_class import LabelClass
 
 
 class FrameStatistics:

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from camss_ros.data.label_sets import LabelSet
 from camss_ros.evaluation.boundary import BoundaryIoU
 from camss_ros.evaluation.calibration import Calibration
 from camss_ros.evaluation.evaluate import scores_report
 from camss_ros.evaluation.flicker import Flicker
 from camss_ros.evaluation.metrics import ConfusionMatrix
+from camss_ros.images.label_sets import LabelSet
 
 
 class Tally:

@@ -19,9 +19,9 @@ import torch
 
 from camss_ros.inference.backends import Backend, open_backend, open_runtime
 from camss_ros.inference.beside import Beside, has_turn
-from camss_ros.inference.build_graph import model_hash
-from camss_ros.inference.cache import cache_directory, cache_key, write_atomically
 from camss_ros.inference.device import describe_processor, select_dtype
+from camss_ros.inference.graphs.build_graph import model_hash
+from camss_ros.inference.graphs.cache import cache_directory, cache_key, write_atomically
 from camss_ros.model.schedule import SamplingOptions
 
 _log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
-from camss_ros.inference.cache import discard_unfinished
+from camss_ros.inference.graphs.cache import discard_unfinished
 
 _WANTS_TURN = b"turn\n"
 _LONGEST_TURN = 30.0  # s

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from camss_ros.model.label_class import VOID
+from camss_ros.images.label_class import VOID
 
 _BORDER = 255  # marks a pixel for which no class is known yet
 

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from camss_ros.images.label_class import LabelClass
 from camss_ros.model.autoencoder import MaskAutoencoder, MaskAutoencoderConfig
 from camss_ros.model.backbone import FusedTokenizer
 from camss_ros.model.denoiser import Denoiser
 from camss_ros.model.fast_decoder import FastDecoder, FastDecoderConfig
 from camss_ros.model.image_autoencoder import ImageAutoencoderConfig, PaletteAutoencoder
-from camss_ros.model.label_class import LabelClass
 from camss_ros.model.schedule import Prediction, Sampler, SamplingOptions, reveal_counts
 from camss_ros.model.transformer import ConcatTransformer, PairedTransformer
 from camss_ros.model.warm_start import SteadyTokens

@@ -14,10 +14,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from camss_ros.images.label_class import LabelClass
 from camss_ros.model.autoencoder import MaskAutoencoder, MaskAutoencoderConfig
 from camss_ros.model.backbone import FusedTokenizer
 from camss_ros.model.camseg import TokenizerConfig, TransformerConfig
-from camss_ros.model.label_class import LabelClass
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.model.transformer import PairedTransformer
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 import yaml
 
-from camss_ros.data.augmentation import AugmentationOptions
+from camss_ros.datasets.augmentation import AugmentationOptions
 from camss_ros.model.autoencoder import MaskAutoencoderConfig
 from camss_ros.model.camseg import CamSegConfig
 from camss_ros.model.fast_decoder import FastDecoderConfig

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from camss_ros.model.label_class import VOID
+from camss_ros.images.label_class import VOID
 
 
 @dataclass(frozen=True)

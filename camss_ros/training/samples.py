@@ -11,10 +11,10 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
-from camss_ros.data.augmentation import AugmentationOptions, augment
-from camss_ros.data.data_error import DataError
+from camss_ros.datasets.augmentation import AugmentationOptions, augment
 from camss_ros.evaluation.metrics import ConfusionMatrix
-from camss_ros.model.label_class import VOID
+from camss_ros.images.data_error import DataError
+from camss_ros.images.label_class import VOID
 from camss_ros.training.config import DataConfig
 from camss_ros.training.sources import Pair, TrainingData, ValidationSource, resize_pair
 

@@ -11,11 +11,11 @@ import numpy as np
 from rich.progress import track
 from torch.utils.data import ConcatDataset, Subset
 
-from camss_ros.data.data_error import DataError
-from camss_ros.data.datasets import open_data
-from camss_ros.data.label_sets import LabelSet, load_label_set
-from camss_ros.data.synthetic import random_scene
-from camss_ros.model.label_class import LabelClass
+from camss_ros.datasets.datasets import open_data
+from camss_ros.images.data_error import DataError
+from camss_ros.images.label_class import LabelClass
+from camss_ros.images.label_sets import LabelSet, load_label_set
+from camss_ros.street.synthetic import random_scene
 from camss_ros.training.config import DataConfig, SourceConfig
 from camss_ros.training.label_codes import LabelCodes, code_shares
 

@@ -8,13 +8,13 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from camss_ros.data.data_error import DataError
 from camss_ros.extras import MissingPackageError
+from camss_ros.images.data_error import DataError
+from camss_ros.images.label_class import LabelClass
 from camss_ros.model.autoencoder import MaskAutoencoder
 from camss_ros.model.backbone import FusedTokenizer
 from camss_ros.model.camseg import CamSeg, CamSegConfig
 from camss_ros.model.checkpoint import ModelError, find_model
-from camss_ros.model.label_class import LabelClass
 from camss_ros.model.official import official_autoencoder_names, read_autoencoder, read_pickle
 from camss_ros.model.twin import TwinConfig
 from camss_ros.training.config import SegmenterConfig

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import ConcatDataset
 
+from camss_ros.images.label_class import VOID
 from camss_ros.model.autoencoder import MaskAutoencoder
-from camss_ros.model.label_class import VOID
 from camss_ros.training.config import AutoencoderConfig
 from camss_ros.training.global_batch import global_sum
 from camss_ros.training.label_codes import class_weights

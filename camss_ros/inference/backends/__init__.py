@@ -21,7 +21,7 @@ from camss_ros.model.fold import fold_batch_norms
 
 if TYPE_CHECKING:
     from camss_ros.inference.backends.graph_backend import Runtime
-    from camss_ros.inference.calibration import CalibrationFrames
+    from camss_ros.inference.graphs.calibration import CalibrationFrames
 
 __all__ = [
     "BACKENDS",
@@ -72,7 +72,7 @@ def open_backend(
     elif calibration is None:
         raise ValueError(
             "precision int8 needs frames to calibrate on: pass the segmenter "
-            "calibration=CalibrationScenes() of camss_ros.data.calibration_scenes, or your own"
+            "calibration=CalibrationScenes() of camss_ros.street.calibration_scenes, or your own"
         )
     fallback = TorchBackend(load_camseg(model), size, device, runtime.float_dtype)
     return GraphBackend(runtime, model, size, fallback, calibration)

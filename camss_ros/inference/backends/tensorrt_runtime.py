@@ -11,7 +11,7 @@ from torch import Tensor
 
 from camss_ros.inference.backends.base import BackendUnavailableError
 from camss_ros.inference.backends.graph_backend import Graph, Runtime
-from camss_ros.inference.export import ExportError
+from camss_ros.inference.graphs.export import ExportError
 
 _PRECISIONS = {
     "auto": torch.float16,

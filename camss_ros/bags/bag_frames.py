@@ -1,0 +1,234 @@
+"""The frames of a bag that are to be evaluated: images, and the labels that go with them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from camss_ros.bags.bag import Bag, BagError, BagMessage
+from camss_ros.bags.bag_index import MessageCursor, match_stamps, read_stamps
+from camss_ros.bags.bag_types import IMAGE
+from camss_ros.images.encodings import (
+    ImageRejectedError,
+    compressed_to_labels,
+    compressed_to_rgb,
+    image_to_labels,
+    image_to_rgb,
+)
+from camss_ros.images.label_class import VOID
+
+DEFAULT_FPS = 10.0
+_LISTED = 20
+
+
+@dataclass(frozen=True)
+class BagSelection:
+    """What of a bag is taken.
+
+    Attributes:
+        image: topic of sensor_msgs Image or CompressedImage.
+        labels: topic of label images, or None. 8 bit, one channel: class ids.
+        tolerance: by how many seconds the stamps of a label and of its image may differ.
+        every: take every n-th image.
+        start: seconds after the bag's first message.
+        duration: seconds from there on; None: to the end.
+    """
+
+    image: str
+    labels: str | None = None
+    tolerance: float = 0.0
+    every: int = 1
+    start: float = 0.0
+    duration: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ValueError(f"every is {self.every}: expected 1 or more")
+        for name in ("tolerance", "start", "duration"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1e9:
+                raise ValueError(f"{name} is {value} seconds: expected 0 to 1e9")
+
+    def span(self, bag: Bag) -> tuple[int | None, int | None]:
+        """Log times in ns: from, and up to but without; None where the bag's own ends count."""
+        first = bag.start_time + round(self.start * 1e9) if self.start else None
+        if self.duration is None:
+            return first, None
+        return first, (bag.start_time if first is None else first) + round(self.duration * 1e9)
+
+
+@dataclass(frozen=True)
+class BagFrame:
+    """An image of the bag with its label.
+
+    Attributes:
+        image: uint8 [H, W, 3] RGB.
+        name: number of the message on its topic, within the span, and its stamp; unique.
+        stamp: of the header, ns.
+        label: uint8 [H, W] class ids with 255 for void, or None.
+        label_stamp: of its header, ns, or None.
+    """
+
+    image: np.ndarray
+    name: str
+    stamp: int
+    label: np.ndarray | None
+    label_stamp: int | None
+
+
+class Faults:
+    """Messages that were passed over: counted by topic and reason, the first ones in words."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.listed: list[str] = []
+        self._told: set[str] = set()
+
+    def add(
+        self, topic: str, number: int, stamp: int, error: BagError | ImageRejectedError
+    ) -> None:
+        """`number`: of the message on its topic, within the span; `stamp` in ns."""
+        if isinstance(error, ImageRejectedError):
+            reason, text = error.reason, error.text(self._told)
+        else:
+            reason, text = "message", str(error)
+        self.counts[f"{topic}: {reason}"] += 1
+        if len(self.listed) < _LISTED:
+            self.listed.append(f"{topic}, message {number}, stamp {stamp_text(stamp)}: {text}")
+
+
+class BagFrames:
+    """The selected frames of an open bag. Making one reads the bag's stamps.
+
+    `label_values`: int16 [256], the class id for each value of a label image, 255 for void, -1 for
+    values that are none. `expected`: how many frames will come, at most. `fps`: of the selected
+    frames, from their stamps. `faults`: of the iteration that ran last.
+
+    Raises BagError where a topic is missing or of another type, listing those that are there.
+    """
+
+    def __init__(
+        self,
+        bag: Bag,
+        selection: BagSelection,
+        label_values: np.ndarray,
+        on_message: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.bag, self.selection, self._label_values = bag, selection, label_values
+        self.faults = Faults()
+        self._image_topic = bag.require(selection.image)
+        self._label_topic = bag.require(selection.labels) if selection.labels else None
+        self._span = selection.span(bag)
+        topics = [topic for topic in (self._image_topic, self._label_topic) if topic]
+        stamps = read_stamps(bag, topics, *self._span, on_message)
+        self._images = stamps[selection.image]
+        self._labels = stamps[selection.labels] if selection.labels else np.array([], np.int64)
+        self._matched = match_stamps(self._images, self._labels, round(selection.tolerance * 1e9))
+        taken = self._images[:: selection.every]
+        self.expected = len(taken)
+        periods = np.diff(np.sort(taken))
+        periods = periods[periods > 0]
+        self.fps = DEFAULT_FPS
+        if len(periods):
+            self.fps = float(np.clip(1e9 / np.median(periods), 0.1, 240.0))
+
+    @property
+    def labelled(self) -> bool:
+        """Whether any image of the span has a label."""
+        return bool((self._matched >= 0).any())
+
+    @property
+    def labels_without_image(self) -> int:
+        """Labels with no image within the tolerance."""
+        return len(self._labels) - int((self._matched >= 0).sum())
+
+    def name(self, number: int) -> str:
+        """The name of the frame of an image message."""
+        return f"{number:06d}_{stamp_text(int(self._images[number]))}"
+
+    def __iter__(self) -> Iterator[BagFrame]:
+        """Undecodable images are passed over, and undecodable labels left out; see `faults`."""
+        self.faults = Faults()
+        labels = None
+        if self._label_topic is not None:
+            labels = MessageCursor(self.bag, self._label_topic, *self._span)
+        for number, stamp, message in self.messages():
+            try:
+                image = decode_image(self.bag, message)
+            except (BagError, ImageRejectedError) as error:
+                self.faults.add(message.topic, number, stamp, error)
+                continue
+            label = label_stamp = None
+            if labels is not None and self._matched[number] >= 0:
+                label_stamp = int(self._labels[self._matched[number]])
+                label = self._label(labels, int(self._matched[number]), label_stamp, image)
+            yield BagFrame(
+                image, self.name(number), stamp, label, None if label is None else label_stamp
+            )
+
+    def messages(self) -> Iterator[tuple[int, int, BagMessage]]:
+        """Number within the span, stamp in ns and message of every selected image."""
+        messages = self.bag.messages([self._image_topic], *self._span)
+        for number in range(len(self._images)):
+            message = next(messages, None)
+            if message is None:
+                raise BagError(
+                    f"message {number} of {self._image_topic.name} is gone since the bag was first "
+                    "read"
+                )
+            if number % self.selection.every == 0:
+                yield number, int(self._images[number]), message
+
+    def _label(
+        self, labels: MessageCursor, number: int, stamp: int, image: np.ndarray
+    ) -> np.ndarray | None:
+        assert self.selection.labels is not None
+        try:
+            values = decode_labels(self.bag, labels.get(number))
+            if values.shape != image.shape[:2]:
+                (height, width), (image_height, image_width) = values.shape, image.shape[:2]
+                raise ImageRejectedError(
+                    "size",
+                    f"the label is {width} x {height}, its image {image_width} x {image_height}",
+                )
+            ids = self._label_values[values]
+            if (ids < 0).any():
+                strange = ", ".join(map(str, np.unique(values[ids < 0])[:10].tolist()))
+                raise ImageRejectedError(
+                    "values", f"the values {strange} are no classes of the label set, nor its void"
+                )
+        except (BagError, ImageRejectedError) as error:
+            self.faults.add(self.selection.labels, number, stamp, error)
+            return None
+        return ids.astype(np.uint8)
+
+
+def decode_image(bag: Bag, message: BagMessage) -> np.ndarray:
+    """uint8 [H, W, 3] RGB. Raises BagError or ImageRejectedError."""
+    content: Any = bag.decode(message)
+    image = image_to_rgb(content) if message.type == IMAGE else compressed_to_rgb(content)
+    return np.require(image, requirements="W")  # a view of the message can't be written to
+
+
+def decode_labels(bag: Bag, message: BagMessage) -> np.ndarray:
+    """uint8 [H, W], the values as they are. Raises BagError or ImageRejectedError."""
+    content: Any = bag.decode(message)
+    return image_to_labels(content) if message.type == IMAGE else compressed_to_labels(content)
+
+
+def model_label_values(classes: int) -> np.ndarray:
+    """int16 [256] for label images numbered as the model's classes, with 255 for void."""
+    table = np.full(256, -1, np.int16)
+    table[:classes] = np.arange(classes)
+    table[VOID] = VOID
+    return table
+
+
+def stamp_text(stamp: int) -> str:
+    """Seconds and nanoseconds, 1700000000.012345678, of a stamp in ns."""
+    seconds, nanoseconds = divmod(stamp, 10**9)
+    return f"{seconds}.{nanoseconds:09d}"

@@ -1,0 +1,141 @@
+"""Writing rosbag2 folders that `ros2 bag play` and Foxglove read, without a ROS installation."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from camss_ros.bags.bag import BagError
+from camss_ros.bags.bag_types import IMAGE, LABEL_INFO, make_header, ros2_types
+
+if TYPE_CHECKING:
+    from rosbags.interfaces import Connection, Qos
+
+    from camss_ros.images.label_class import LabelClass
+
+Storage = Literal["mcap", "sqlite3"]
+
+_INFINITE = (9223372036, 854775807)  # seconds, nanoseconds: RMW_DURATION_INFINITE
+
+
+class BagWriter:
+    """A rosbag2 folder; it appears under its name when it is complete.
+
+        with BagWriter(path) as bag:
+            topic = bag.add_topic("/camera/image", IMAGE)
+            bag.write(topic, message, log_time)
+
+    `path`: of the folder, which must not exist. `storage`: "mcap" (chunks compressed with zstd) or
+    "sqlite3". Leaving the block with an exception keeps nothing. Raises BagError where `path`
+    exists, OSError where it can't be written.
+    """
+
+    def __init__(self, path: Path, storage: Storage = "mcap") -> None:
+        from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+
+        if path.exists():
+            raise BagError(f"'{path}' exists already: choose another name or delete it")
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The files in a bag are called as its folder.
+        self._temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        # Version 8 is the newest that Humble reads.
+        plugin = StoragePlugin.MCAP if storage == "mcap" else StoragePlugin.SQLITE3
+        self._writer = Writer(self._temporary / path.name, version=8, storage_plugin=plugin)
+        if storage == "mcap":
+            self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+
+    def add_topic(self, name: str, kind: str, latched: bool = False) -> Connection:
+        """A topic of a type that `bag_types` knows. `latched`: transient local, for messages that
+        late subscribers need too."""
+        return self._writer.add_connection(
+            name, kind, typestore=ros2_types(), offered_qos_profiles=[_qos(latched)]
+        )
+
+    def add_raw_topic(
+        self, name: str, kind: str, definition: str, digest: str, qos: Sequence[Qos]
+    ) -> Connection:
+        """A topic of any type; `definition`: its text, `digest`: its RIHS01 hash (REP-2016)."""
+        return self._writer.add_connection(
+            name, kind, msgdef=definition, rihs01=digest, offered_qos_profiles=qos
+        )
+
+    def write(self, topic: Connection, message: Any, log_time: int) -> None:
+        """A message with the fields of its definition; `log_time` in ns."""
+        self.write_raw(topic, ros2_types().serialize_cdr(message, topic.msgtype), log_time)
+
+    def write_raw(self, topic: Connection, data: bytes | memoryview, log_time: int) -> None:
+        """A message serialized as CDR; `log_time` in ns."""
+        self._writer.write(topic, log_time, data)
+
+    def __enter__(self) -> BagWriter:
+        self._writer.open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self._writer.__exit__(kind, error, trace)
+            if kind is None:
+                (self._temporary / self.path.name).replace(self.path)
+        finally:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+
+
+def image_message(pixels: np.ndarray, encoding: str, stamp: int, frame_id: str) -> Any:
+    """uint8 [H, W] or [H, W, C] -> sensor_msgs/Image without padding; `stamp` in ns."""
+    height, width = pixels.shape[:2]
+    return ros2_types().types[IMAGE](
+        header=make_header(stamp, frame_id),
+        height=height,
+        width=width,
+        encoding=encoding,
+        is_bigendian=0,
+        step=width * (1 if pixels.ndim == 2 else pixels.shape[2]),
+        data=np.ascontiguousarray(pixels).reshape(-1),
+    )
+
+
+def label_info_message(classes: Sequence[LabelClass], stamp: int, frame_id: str) -> Any:
+    """vision_msgs/LabelInfo with every class id and name; `stamp` in ns."""
+    types = ros2_types().types
+    vision_class = types["vision_msgs/msg/VisionClass"]
+    return types[LABEL_INFO](
+        header=make_header(stamp, frame_id),
+        class_map=[vision_class(class_id=c.id, class_name=c.name) for c in classes],
+        threshold=0.0,
+    )
+
+
+def _qos(latched: bool) -> Qos:
+    from rosbags.interfaces import (
+        Qos,
+        QosDurability,
+        QosHistory,
+        QosLiveliness,
+        QosReliability,
+        QosTime,
+    )
+
+    infinite = QosTime(*_INFINITE)
+    return Qos(
+        history=QosHistory.KEEP_LAST,
+        depth=1 if latched else 10,
+        reliability=QosReliability.RELIABLE,
+        durability=QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
+        deadline=infinite,
+        lifespan=infinite,
+        liveliness=QosLiveliness.AUTOMATIC,
+        liveliness_lease_duration=infinite,
+        avoid_ros_namespace_conventions=False,
+    )

@@ -1,0 +1,108 @@
+"""Frames into a rosbag2: what a camera with these frames would have left behind."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from camss_ros.bags.bag_types import (
+    CAMERA_INFO,
+    COMPRESSED_IMAGE,
+    IMAGE,
+    LABEL_INFO,
+    make_header,
+    ros2_types,
+)
+from camss_ros.bags.bag_writer import BagWriter, Storage, image_message, label_info_message
+from camss_ros.images.frames import FrameSource, UnreadableInputError
+from camss_ros.images.pinhole import pinhole
+
+FRAME_ID = "camera_optical_frame"
+_HORIZONTAL_FOV = 60.0  # degrees, as of the video publisher
+
+
+def make_bag(
+    source: FrameSource,
+    path: Path,
+    rate: float | None = None,
+    limit: int | None = None,
+    storage: Storage = "mcap",
+    namespace: str = "/camera",
+    jpeg: int | None = None,
+    on_frame: Callable[[], None] = lambda: None,
+) -> int:
+    """Write the first `limit` frames (all for None) to the rosbag2 folder `path`.
+
+    Topics below `namespace`: `image` (sensor_msgs/Image, rgb8) or, with `jpeg` as its quality,
+    `image/compressed` (sensor_msgs/CompressedImage); `camera_info`, of a pinhole with a horizontal
+    field of view of 60 degrees; with labels `label` (sensor_msgs/Image, mono8 class ids, 255 is
+    void) and `label_info` (vision_msgs/LabelInfo, latched). All messages of a frame have one stamp.
+    `rate`: frames a second; None: the source's own, with the stamps that a video has. The first
+    stamp is one period after zero, so that a bag can be made again bit for bit. Returns the number
+    of frames.
+
+    Raises UnreadableInputError where no frame can be read, DataError for a bad label file, BagError
+    where `path` exists, ValueError for a source without end and no `limit`, OSError.
+    """
+    if source.endless and limit is None:
+        raise ValueError("this input has no end: say how many frames are wanted")
+    types = ros2_types().types
+    period = round(1e9 / (rate or source.fps))
+    count = 0
+    topics: dict[str, Any] = {}
+    with BagWriter(path, storage) as bag:
+
+        def topic(name: str, kind: str, latched: bool = False) -> Any:
+            if name not in topics:
+                topics[name] = bag.add_topic(f"{namespace}/{name}", kind, latched)
+            return topics[name]
+
+        for frame in itertools.islice(source, limit):
+            stamp = (count + 1) * period
+            if rate is None and frame.time is not None:
+                stamp = period + round(frame.time * 1e9)
+            height, width = frame.image.shape[:2]
+            calibration = {
+                key: np.array(value) if isinstance(value, list) else value
+                for key, value in pinhole(height, width, _HORIZONTAL_FOV).items()
+            }
+            info = types[CAMERA_INFO](
+                header=make_header(stamp, FRAME_ID),
+                binning_x=0,
+                binning_y=0,
+                roi=types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False),
+                **calibration,
+            )
+            bag.write(topic("camera_info", CAMERA_INFO), info, stamp)
+            if jpeg is None:
+                image = image_message(frame.image, "rgb8", stamp, FRAME_ID)
+                bag.write(topic("image", IMAGE), image, stamp)
+            else:
+                image = _jpeg_message(frame.image, jpeg, stamp)
+                bag.write(topic("image/compressed", COMPRESSED_IMAGE), image, stamp)
+            if frame.label is not None and source.label_set is not None:
+                if "label_info" not in topics:
+                    names = label_info_message(source.label_set.classes, stamp, FRAME_ID)
+                    bag.write(topic("label_info", LABEL_INFO, latched=True), names, stamp)
+                label = image_message(frame.label, "mono8", stamp, FRAME_ID)
+                bag.write(topic("label", IMAGE), label, stamp)
+            count += 1
+            on_frame()
+        if count == 0:
+            raise UnreadableInputError("no frame of the input could be read")
+    return count
+
+
+def _jpeg_message(image: np.ndarray, quality: int, stamp: int) -> Any:
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    ok, data = cv2.imencode(".jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, quality))
+    if not ok:
+        raise ValueError(f"no JPEG can be made of an image of {image.shape[1]} x {image.shape[0]}")
+    return ros2_types().types[COMPRESSED_IMAGE](
+        header=make_header(stamp, FRAME_ID), format="jpeg", data=data.reshape(-1)
+    )

@@ -1,0 +1,195 @@
+"""A bag again, as rosbag2 (MCAP), with the masks of its images beside the original topics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+
+from camss_ros.bags.bag import Bag, BagError, BagMessage
+from camss_ros.bags.bag_frames import BagSelection
+from camss_ros.bags.bag_types import IMAGE, LABEL_INFO, fits_header, is_ros1, ros2_types
+from camss_ros.bags.bag_writer import BagWriter, image_message, label_info_message
+from camss_ros.images.label_class import LabelClass
+
+if TYPE_CHECKING:
+    from rosbags.interfaces import Connection, MessageDefinition
+    from rosbags.typesys.store import Typestore
+
+
+def mask_topic(image_topic: str) -> str:
+    """Where the node that subscribes to `image_topic` in its own namespace publishes its masks."""
+    return _segmentation(image_topic) + "/mask"
+
+
+def write_masks_bag(
+    bag: Bag,
+    path: Path,
+    cameras: Sequence[tuple[BagSelection, Callable[[int], Path]]],
+    classes: Sequence[LabelClass],
+    on_message: Callable[[], None] = lambda: None,
+) -> list[str]:
+    """Write the span of `bag` that the selections name, the same one, to the new folder `path`.
+
+    Every image with a mask is followed by it on `segmentation/mask` beside the image's topic
+    (sensor_msgs/Image, mono8), with the image's header and log time; `segmentation/label_info`
+    (vision_msgs/LabelInfo, latched) comes first. Topics of these names in the bag are replaced.
+    `cameras`: a selection, and the file for an image message by its number in the span.
+
+    Returns what could not be copied. Raises BagError where `path` exists and where two cameras'
+    masks would have one topic, OSError.
+    """
+    notes: list[str] = []
+    by_image = {selection.image: (selection, mask_of) for selection, mask_of in cameras}
+    images = [(topic.name, topic.type) for topic in map(bag.require, by_image)]
+    mask_names = {image: mask_topic(image) for image in by_image}
+    if len(set(mask_names.values())) < len(mask_names):
+        raise BagError(
+            f"the masks of {' and '.join(mask_names)} would have one topic: "
+            "write a bag for one camera at a time"
+        )
+    info_names = [_segmentation(image) + "/label_info" for image in by_image]
+    replaced = {*mask_names.values(), *info_names}
+    start, stop = cameras[0][0].span(bag)
+    ros1 = _Ros1Types()
+    with BagWriter(path) as writer:
+        topics: dict[tuple[str, str], Connection] = {}
+        for connection in bag.connections:
+            key = (connection.topic, connection.msgtype)
+            if connection.topic in replaced:
+                note = f"{connection.topic} is replaced"
+            elif key in topics:
+                continue
+            else:
+                try:
+                    qos: Sequence[Any] = ()
+                    if is_ros1(connection):
+                        definition, digest = ros1.definition(connection)
+                    else:
+                        definition, digest = _definition(connection)
+                        qos = connection.ext.offered_qos_profiles  # type: ignore[union-attr]
+                    topics[key] = writer.add_raw_topic(*key, definition, digest, qos)
+                    continue
+                except Exception as error:  # rosbags raises whatever its parsing hits
+                    note = f"{connection.topic} is left out: {error}"
+            if note not in notes:
+                notes.append(note)
+        masks = {image: writer.add_topic(name, IMAGE) for image, name in mask_names.items()}
+        infos = [writer.add_topic(name, LABEL_INFO, latched=True) for name in info_names]
+        numbers = dict.fromkeys(by_image, 0)
+        first = True
+        try:
+            for message in bag.messages(None, start, stop):
+                if first:
+                    stamp = message.log_time if fits_header(message.log_time) else 0
+                    names = label_info_message(classes, stamp, "")
+                    for info in infos:
+                        writer.write(info, names, message.log_time)
+                    first = False
+                topic = topics.get((message.topic, message.type))
+                if topic is not None:
+                    try:
+                        data = ros1.to_cdr(message) if is_ros1(message.connection) else message.data
+                        writer.write_raw(topic, data, message.log_time)
+                    except BagError as error:
+                        notes.append(f"a message of {message.topic} is left out: {error}")
+                if (message.topic, message.type) in images:
+                    selection, mask_of = by_image[message.topic]
+                    number = numbers[message.topic]
+                    mask = mask_of(number)
+                    if number % selection.every == 0 and mask.exists():
+                        _write_mask(writer, masks[message.topic], bag, message, mask)
+                    numbers[message.topic] += 1
+                on_message()
+        except BagError as error:
+            notes.append(str(error))
+    return notes
+
+
+def _write_mask(
+    writer: BagWriter, topic: Connection, bag: Bag, image: BagMessage, mask: Path
+) -> None:
+    labels = cv2.imread(str(mask), cv2.IMREAD_UNCHANGED)
+    if labels is None:
+        raise OSError(f"the mask '{mask}' can't be read any more")
+    header = bag.decode(image).header
+    message = image_message(labels, "mono8", 0, header.frame_id)
+    # The stamp as it is, unset ones too.
+    message.header.stamp.sec = header.stamp.sec
+    message.header.stamp.nanosec = header.stamp.nanosec
+    writer.write(topic, message, image.log_time)
+
+
+def _segmentation(image_topic: str) -> str:
+    name = image_topic.removesuffix("/compressed")
+    return name[: name.rfind("/") + 1] + "segmentation"
+
+
+def _definition(connection: Connection) -> tuple[str, str]:
+    """Text and RIHS01 hash of a rosbag2 topic's type; bags before Iron carry neither."""
+    if connection.msgdef.data and connection.digest:
+        return connection.msgdef.data, connection.digest
+    kind = connection.msgtype
+    known = ros2_types()
+    if not connection.msgdef.data:
+        if kind not in known.fielddefs:
+            raise BagError(f"the bag has no definition of {kind}")
+        return known.generate_msgdef(kind, ros_version=2)[0], known.hash_rihs01(kind)
+    return connection.msgdef.data, _parsed(connection.msgdef, kind).hash_rihs01(kind)
+
+
+def _parsed(definition: MessageDefinition, kind: str) -> Typestore:
+    """The types of a definition in the format of .msg or .idl files."""
+    from rosbags.interfaces import MessageDefinitionFormat
+    from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
+
+    store = get_typestore(Stores.EMPTY)
+    if definition.format == MessageDefinitionFormat.IDL:
+        store.register(get_types_from_idl(definition.data))
+    else:
+        store.register(get_types_from_msg(definition.data, kind))
+    return store
+
+
+class _Ros1Types:
+    """Message types of a ROS 1 bag as those of ROS 2.
+
+    A type that ROS 2 knows is taken over where its fields are the same there; others bring their
+    own definition along.
+    """
+
+    def __init__(self) -> None:
+        self._stores: dict[str, Typestore] = {}
+
+    def definition(self, connection: Connection) -> tuple[str, str]:
+        """Text and RIHS01 hash; raises BagError where the type is another in ROS 2."""
+        from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+        kind = connection.msgtype
+        known = ros2_types()
+        types = get_types_from_msg(connection.msgdef.data, kind)
+        for name in types:
+            if name == "std_msgs/msg/Header" or name not in known.fielddefs:
+                continue
+            if not _same_fields(types[name][1], known.fielddefs[name][1]):
+                raise BagError(f"{name} has other fields in ROS 2")
+        store = get_typestore(Stores.EMPTY)
+        store.register({name: known.fielddefs.get(name, types[name]) for name in types})
+        for name in ("builtin_interfaces/msg/Time", "builtin_interfaces/msg/Duration"):
+            if name not in store.fielddefs:
+                store.register({name: known.fielddefs[name]})
+        self._stores[kind] = store
+        return store.generate_msgdef(kind, ros_version=2)[0], store.hash_rihs01(kind)
+
+    def to_cdr(self, message: BagMessage) -> memoryview:
+        try:
+            return self._stores[message.type].ros1_to_cdr(message.data, message.type)
+        except Exception as error:  # rosbags raises whatever its parsing hits
+            raise BagError(f"no {message.type}: {error or type(error).__name__}") from error
+
+
+def _same_fields(one: object, other: object) -> bool:
+    """Names of fields differ in case: CameraInfo has K in ROS 1 and k in ROS 2."""
+    return str(one).lower() == str(other).lower()

@@ -1,1 +1,0 @@
-"""Data sets, label sets, augmentation and synthetic scenes."""

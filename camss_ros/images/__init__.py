@@ -1,0 +1,1 @@
+"""Pictures as arrays, files, videos and messages."""

@@ -1,0 +1,259 @@
+"""Label sets: the classes of a data set with their names and colours, from YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import yaml
+
+from camss_ros.images.label_class import VOID, LabelClass
+from camss_ros.resources import config_file
+
+FileContent: TypeAlias = Literal["ids", "colors"]
+
+
+class LabelSetError(ValueError):
+    """A label set can't be found, or its file says something else than a label set."""
+
+
+class NoMappingError(LabelSetError):
+    """Classes of one label set can't be told in those of the other."""
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """The classes 0 .. n - 1 of a data set.
+
+    Attributes:
+        name: of the set, such as "camvid11".
+        classes: in order of their ids.
+        void_color: RGB 0-255 of pixels without a class.
+        void_values: values that mean "no class" in label files.
+        label_files: what label files hold: class ids, or the classes' colours.
+        mappings: by the name of another label set, the other's class for each class of this one,
+            by name; None where the other set has no such class.
+        sources: the other way round: by the name of another set, this one's class for each class
+            of the other; what is left out becomes void.
+        candidates: by the name of a finer label set, the classes there that each class of this one
+            may be; what is left out is as in `mappings`.
+    """
+
+    name: str
+    classes: tuple[LabelClass, ...]
+    void_color: tuple[int, int, int] = (0, 0, 0)
+    void_values: tuple[int, ...] = (VOID,)
+    label_files: FileContent = "ids"
+    mappings: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict, hash=False)
+    sources: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict, hash=False)
+    candidates: Mapping[str, Mapping[str, tuple[str, ...]]] = field(
+        default_factory=dict, hash=False
+    )
+
+    def palette(self) -> np.ndarray:
+        """uint8 [256, 3] RGB: `palette()[labels]` colours a label image; void where no class is."""
+        table = np.full((256, 3), self.void_color, np.uint8)
+        for label_class in self.classes:
+            table[label_class.id] = label_class.color
+        return table
+
+    def from_file_values(self) -> np.ndarray:
+        """int16 [256]: class id of each value in a label file, 255 for void, -1 if unknown."""
+        table = np.full(256, -1, np.int16)
+        table[list(self.void_values)] = VOID
+        for label_class in self.classes:
+            table[label_class.id] = label_class.id
+        return table
+
+    def to(self, other: LabelSet) -> np.ndarray:
+        """uint8 [256]: the class id in `other` of each class id of this set, 255 where it has none.
+
+        Sets of the same class names need no mapping. Raises NoMappingError where the two have none.
+        """
+        ids = {label_class.name: label_class.id for label_class in other.classes}
+        mapping: Mapping[str, str | None] = {name: name for name in ids}
+        if other.name != self.name:
+            declared = other.sources.get(self.name) or self.mappings.get(other.name)
+            if declared is None and ids.keys() != {one.name for one in self.classes}:
+                known = ", ".join(self.mappings) or "none"
+                raise NoMappingError(
+                    f"label set {self.name} has no mapping onto {other.name}; it has: {known}"
+                )
+            mapping = declared or mapping
+        table = np.full(256, VOID, np.uint8)
+        for label_class in self.classes:
+            name = mapping.get(label_class.name)
+            if name is not None and name not in ids:
+                raise LabelSetError(
+                    f"label set {self.name} maps {label_class.name!r} onto {name!r}, "
+                    f"which {other.name} does not have"
+                )
+            if name is not None:
+                table[label_class.id] = ids[name]
+        return table
+
+    def candidates_in(self, other: LabelSet) -> tuple[tuple[int, ...], ...]:
+        """For each class of this set the ids of the classes of `other` that it may be; () for none.
+
+        Raises LabelSetError where the two have no mapping.
+        """
+        several = self.candidates.get(other.name, {})
+        ids = {label_class.name: label_class.id for label_class in other.classes}
+        unknown = sorted({name for names in several.values() for name in names} - set(ids))
+        if unknown:
+            raise LabelSetError(
+                f"label set {self.name} has candidates {unknown}, which {other.name} does not have"
+            )
+        single = None
+        if any(label_class.name not in several for label_class in self.classes):
+            single = self.to(other)
+        found = []
+        for label_class in self.classes:
+            if single is None or label_class.name in several:
+                found.append(tuple(ids[name] for name in several[label_class.name]))
+            else:
+                target = int(single[label_class.id])
+                found.append(() if target == VOID else (target,))
+        return tuple(found)
+
+
+def load_label_set(name_or_path: str | Path) -> LabelSet:
+    """The label set of a name (a file in `config/label_sets`) or of a YAML file.
+
+    Raises LabelSetError where there is none, or naming the entry that is wrong.
+    """
+    path = Path(name_or_path)
+    if path.suffix not in (".yaml", ".yml"):
+        try:
+            path = config_file(f"label_sets/{name_or_path}.yaml")
+        except FileNotFoundError as error:
+            raise LabelSetError(
+                f"no label set named {str(name_or_path)!r}: {error}\n"
+                "Give one of those names or the path of a .yaml file."
+            ) from None
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise LabelSetError(f"can't read label set {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise LabelSetError(f"label set {path} is not YAML: {error}") from error
+    return _parse(content, path)
+
+
+def _parse(content: Any, path: Path) -> LabelSet:
+    if not isinstance(content, dict) or not isinstance(content.get("classes"), list):
+        raise LabelSetError(f"label set {path}: expected a mapping with a list `classes`")
+    entries = content["classes"]
+    if not 1 <= len(entries) < VOID:
+        raise LabelSetError(f"label set {path}: expected 1 to {VOID - 1} classes")
+    classes = tuple(_parse_class(entry, i, path) for i, entry in enumerate(entries))
+    names = [label_class.name for label_class in classes]
+    for name in names:
+        if names.count(name) > 1:
+            raise LabelSetError(f"label set {path}: class name {name!r} is there twice")
+    void = content.get("void", {})
+    if not isinstance(void, dict):
+        raise LabelSetError(f"label set {path}: expected `void` to be a mapping")
+    values = void.get("file_values", [VOID])
+    if not isinstance(values, list) or not all(_is_byte(v) and v >= len(classes) for v in values):
+        raise LabelSetError(
+            f"label set {path}: void.file_values is {values!r}, expected a list of "
+            f"numbers from {len(classes)} to {VOID}"
+        )
+    return LabelSet(
+        name=str(content.get("name", path.stem)),
+        classes=classes,
+        void_color=_parse_color(void.get("color", [0, 0, 0]), f"label set {path}: void"),
+        void_values=tuple(values),
+        label_files=_parse_label_files(content.get("label_files", "ids"), classes, path),
+        mappings=_parse_mappings(content.get("mappings", {}), names, path),
+        sources=_parse_sources(content.get("sources", {}), names, path),
+        candidates=_parse_candidates(content.get("candidates", {}), names, path),
+    )
+
+
+def _parse_label_files(content: Any, classes: tuple[LabelClass, ...], path: Path) -> FileContent:
+    if content not in ("ids", "colors"):
+        raise LabelSetError(f"label set {path}: label_files is {content!r}, expected ids or colors")
+    colors = [label_class.color for label_class in classes]
+    for label_class in classes if content == "colors" else ():
+        if colors.count(label_class.color) > 1:
+            raise LabelSetError(
+                f"label set {path}: with `label_files: colors` each class has a colour of its own, "
+                f"but {list(label_class.color)} is there twice"
+            )
+    return content
+
+
+def _parse_mappings(content: Any, names: list[str], path: Path) -> dict[str, dict[str, str | None]]:
+    if not isinstance(content, dict):
+        raise LabelSetError(f"label set {path}: expected `mappings` to be a mapping")
+    for target, mapping in content.items():
+        place = f"label set {path}: mappings.{target}"
+        if not isinstance(mapping, dict):
+            raise LabelSetError(f"{place}: expected a class of {target}, or null, for each class")
+        missing = [name for name in names if name not in mapping]
+        unknown = [str(name) for name in mapping if name not in names]
+        if missing or unknown:
+            raise LabelSetError(
+                f"{place}: expected each class once; missing: {', '.join(missing) or 'none'}; "
+                f"unknown: {', '.join(unknown) or 'none'}"
+            )
+        for name, other in mapping.items():
+            if other is not None and not isinstance(other, str):
+                raise LabelSetError(f"{place}.{name} is {other!r}, expected a class name or null")
+    return content
+
+
+def _parse_sources(content: Any, names: list[str], path: Path) -> dict[str, dict[str, str | None]]:
+    place = f"label set {path}: sources"
+    if not isinstance(content, dict) or not all(isinstance(m, dict) for m in content.values()):
+        raise LabelSetError(f"{place}: expected, by label set, one of these classes for each class")
+    for source, mapping in content.items():
+        for other, name in mapping.items():
+            if name is not None and name not in names:
+                raise LabelSetError(f"{place}.{source}.{other} is {name!r}, which is no class here")
+    return content
+
+
+def _parse_candidates(
+    content: Any, names: list[str], path: Path
+) -> dict[str, dict[str, tuple[str, ...]]]:
+    place = f"label set {path}: candidates"
+    if not isinstance(content, dict) or not all(isinstance(m, dict) for m in content.values()):
+        raise LabelSetError(f"{place}: expected, by label set, a list of its classes for a class")
+    for target, mapping in content.items():
+        for name, others in mapping.items():
+            if name not in names:
+                raise LabelSetError(f"{place}.{target}: {name!r} is no class here")
+            if not isinstance(others, list) or not all(isinstance(it, str) for it in others):
+                raise LabelSetError(
+                    f"{place}.{target}.{name} is {others!r}, expected a list of class names"
+                )
+    return {t: {name: tuple(it) for name, it in m.items()} for t, m in content.items()}
+
+
+def _parse_class(entry: Any, number: int, path: Path) -> LabelClass:
+    place = f"label set {path}: class {number}"
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+        raise LabelSetError(f"{place}: expected a mapping with `id`, `name` and `color`")
+    if entry.get("id") != number:
+        raise LabelSetError(
+            f"{place} ({entry['name']}) has id {entry.get('id')!r}: "
+            "expected ids 0, 1, 2, ... in order"
+        )
+    return LabelClass(number, entry["name"], _parse_color(entry.get("color"), place))
+
+
+def _parse_color(color: Any, place: str) -> tuple[int, int, int]:
+    if not isinstance(color, list) or len(color) != 3 or not all(map(_is_byte, color)):
+        raise LabelSetError(f"{place}: color is {color!r}, expected [red, green, blue], 0 to 255")
+    red, green, blue = color
+    return red, green, blue
+
+
+def _is_byte(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 255

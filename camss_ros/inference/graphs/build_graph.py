@@ -1,0 +1,108 @@
+"""Graphs in the cache directory: `python -m camss_ros.inference.graphs.build_graph` makes one."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+from camss_ros.inference.backends import load_camseg, open_runtime
+from camss_ros.inference.graphs.cache import cache_key, cached_file
+from camss_ros.inference.graphs.calibration import read_calibration
+from camss_ros.inference.graphs.export import ExportError, GraphSpec, export_onnx
+from camss_ros.inference.graphs.quantize import quantize, write_archive
+from camss_ros.inference.graphs.verify_graph import verify_graph
+from camss_ros.model.checkpoint import CONFIG_FILE, ModelError, weights_hash
+from camss_ros.model.schedule import SamplingOptions
+
+
+def model_hash(model: Path) -> str:
+    """SHA-256, in hexadecimal, of all that a model directory holds of the network."""
+    config = (model / CONFIG_FILE).read_bytes()
+    return hashlib.sha256(config + weights_hash(model).encode()).hexdigest()
+
+
+def cached_graph(model: Path, digest: str, spec: GraphSpec) -> Path:
+    """The ONNX file of `spec`, exported if the cache does not have it.
+
+    Args:
+        model: directory of the model.
+        digest: its `model_hash`.
+
+    Raises:
+        ModelError: the model cannot be read.
+        ExportError: see `export_onnx`.
+    """
+
+    def export(path: Path) -> None:
+        # a caller may be segmenting, in inference mode, of which tracing would take note
+        with torch.inference_mode(False):
+            export_onnx(load_camseg(model), spec, path)
+
+    facts = {"model": digest, "spec": spec.facts(), "torch": torch.__version__}
+    return cached_file(f"graph-{cache_key(facts)}.onnx", export)
+
+
+def cached_int8_graph(model: Path, digest: str, spec: GraphSpec, calibration: Path) -> Path:
+    """The archive (`quantize.write_archive`) of `spec` in int8, made if the cache has none.
+
+    Args:
+        model: directory of the model.
+        digest: its `model_hash`.
+        calibration: a file of `calibration_file`.
+
+    Raises:
+        ModelError, ExportError: see `cached_graph`.
+        ExportError: int8 changes too many labels.
+        BackendUnavailableError: it does not run here.
+    """
+
+    def quantize_to(path: Path) -> None:
+        runtime = open_runtime("openvino", torch.device("cpu"), "int8")
+        frames, held_out = read_calibration(calibration)
+        write_archive(quantize(cached_graph(model, digest, spec), frames), path)
+        result = verify_graph(
+            load_camseg(model), spec, spec.sampling, runtime.open(path), runtime.dtype, held_out
+        )
+        if not result.passed:
+            raise ExportError(
+                f"int8 changes this network too much: {result}; use precision bf16 or fp32"
+            )
+
+    versions = {name: importlib.metadata.version(name) for name in ("torch", "openvino", "nncf")}
+    facts = {
+        "model": digest, "spec": spec.facts(), "calibration": calibration.name, **versions,
+    }  # fmt: skip
+    return cached_file(f"int8-{cache_key(facts)}.zip", quantize_to)
+
+
+def main(model: str, digest: str, spec: str, niceness: str, calibration: str = "") -> int:
+    """Make the graph, in int8 if there are frames to calibrate on, and print its path.
+
+    `niceness` is that of a process beside a node that segments.
+    """
+    os.nice(int(niceness))
+    torch.set_num_threads(1)
+    facts = json.loads(spec)
+    sampling = SamplingOptions(**facts["sampling"])
+    output_size = facts["output_size"] and tuple(facts["output_size"])
+    try:
+        wanted = GraphSpec(tuple(facts["size"]), sampling, output_size)
+        if calibration:
+            path = cached_int8_graph(Path(model), digest, wanted, Path(calibration))
+        else:
+            path = cached_graph(Path(model), digest, wanted)
+        print(path)
+    except (ModelError, ExportError, ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

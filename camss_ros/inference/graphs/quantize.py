@@ -1,0 +1,98 @@
+"""Post-training quantization of a graph by NNCF: convolutions and matrix products in int8.
+
+Softmax, norms and sums stay in floats, and so does what this would cost points in: the denoiser,
+whose error every step passes on to the next, what it is conditioned on, the comparison with the
+frame before, and the layer that an official model's colours come from.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+
+from camss_ros.inference.frame_ops import resize_frame
+from camss_ros.inference.graphs.export import save_openvino
+from camss_ros.model.warm_start import FAR, FrameState
+
+# Regular expressions for names in the ONNX graph: of modules, numbered from their second call on.
+FLOAT_LAYERS = (
+    r"/denoiser(_\d+)?/.*",
+    r"/cond_embed/.*",
+    r".*decoder/conv_out/.*",
+    r"/steady_tokens(_\d+)?/.*",
+)
+
+
+def quantize(graph: Path, frames: Iterable[np.ndarray]) -> Any:
+    """An ONNX graph as a quantized `openvino.Model`.
+
+    Takes Python's lock for long: not to be called beside a thread that segments.
+
+    Args:
+        graph: of `export_onnx`.
+        frames: uint8 [H, W, 3] RGB, from which the ranges of the values are taken.
+    """
+    import openvino
+
+    nncf = _import_nncf()
+    model = openvino.Core().read_model(graph)
+    shapes = {each.any_name: tuple(each.shape) for each in model.inputs}
+    size = shapes["frame"][0], shapes["frame"][1]
+    # every frame is the first: what it would begin from goes through layers in floats only
+    blank = {
+        name: np.full(shape, FAR if name == "picture" else 0.0, np.float32)
+        for name, shape in shapes.items()
+        if name in FrameState._fields
+    }
+    rng = np.random.default_rng(0)
+
+    def inputs(frame: np.ndarray) -> dict[str, np.ndarray]:
+        resized = resize_frame(torch.from_numpy(frame), size)[0].permute(1, 2, 0)
+        given = {"frame": resized.contiguous().numpy(), **blank}
+        if "noise" in shapes:
+            given["noise"] = rng.standard_normal(shapes["noise"], np.float32)
+        return given
+
+    items = [inputs(frame) for frame in frames]
+    return nncf.quantize(
+        model,
+        nncf.Dataset(items),
+        subset_size=len(items),
+        model_type=nncf.ModelType.TRANSFORMER,
+        ignored_scope=nncf.IgnoredScope(patterns=list(FLOAT_LAYERS), validate=False),
+    )
+
+
+def write_archive(model: Any, path: Path) -> None:
+    """Write an `openvino.Model` as one file: its .xml and .bin in a ZIP archive."""
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        written = Path(folder) / "graph.xml"
+        save_openvino(model, written)
+        with zipfile.ZipFile(path, "w") as archive:
+            for part in (written, written.with_suffix(".bin")):
+                archive.write(part, part.name)
+
+
+def read_archive(core: Any, path: Path) -> Any:
+    """The `openvino.Model` that `write_archive` wrote."""
+    with zipfile.ZipFile(path) as archive:
+        return core.read_model(archive.read("graph.xml"), archive.read("graph.bin"))
+
+
+def _import_nncf() -> ModuleType:
+    """NNCF, quiet, and without the report of its use that it would send to its makers."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import nncf
+
+    # not by its set_log_level, which also changes handlers that others gave the logger
+    logging.getLogger("nncf").setLevel(logging.ERROR)
+    return nncf

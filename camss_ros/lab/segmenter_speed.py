@@ -1,0 +1,146 @@
+"""Time of every stage of a segmenter, its memory, and the share of the machine it gets out."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from camss_ros.evaluation.statistics import milliseconds
+from camss_ros.images.encodings import image_to_rgb
+from camss_ros.inference.segmenter import Segmenter
+from camss_ros.lab.frames import ENCODING, camera_images, street_frames
+from camss_ros.lab.machine import describe_machine, load_average
+from camss_ros.lab.matmul_peak import matmul_peak
+from camss_ros.lab.memory import peak_memory, reset_peak
+from camss_ros.model.camseg import CamSegConfig
+from camss_ros.model.flops import count_macs
+
+_PICTURES = 8
+_WARM_UP = 5  # frames
+
+# stage of a segmenter -> stages of `count_macs`
+_COUNTED = {
+    "tokens": ("image_tokens",),
+    "transformer": ("transformer",),
+    "sampling": ("denoiser",),
+    "decode": ("mask_decoder",),
+    "network": ("image_tokens", "transformer", "denoiser", "mask_decoder"),
+}
+
+
+@dataclass(frozen=True)
+class FrameTimes:
+    """Seconds of each frame, in order.
+
+    Attributes:
+        stages: `convert`, the stages of `Segmentation.timings` and their `total`.
+        whole: from the message to the label image, on the host's clock.
+    """
+
+    stages: dict[str, list[float]]
+    whole: list[float]
+
+
+def time_frames(
+    segmenter: Segmenter,
+    frames: Sequence[np.ndarray],
+    count: int,
+    on_frame: Callable[[], None] = lambda: None,
+) -> FrameTimes:
+    """Segment `count` times one of `frames`, uint8 [H, W, 3] RGB, as messages of a camera.
+
+    A frame ends with the download of its labels, which waits for a GPU, so that the host's clock
+    tells the whole of it; the stages within are told by events on the GPU.
+    """
+    images = camera_images(list(frames))
+    stages: defaultdict[str, list[float]] = defaultdict(list)
+    whole = []
+    for index in range(count):
+        start = time.perf_counter()
+        image = image_to_rgb(images[index % len(images)])
+        converted = time.perf_counter()
+        result = segmenter.segment(image)
+        whole.append(time.perf_counter() - start)
+        stages["convert"].append(converted - start)
+        for stage, seconds in result.timings.items():
+            stages[stage].append(seconds)
+        on_frame()
+    return FrameTimes(dict(stages), whole)
+
+
+def measure_segmenter(
+    segmenter: Segmenter,
+    config: CamSegConfig | None,
+    frame_size: tuple[int, int],
+    count: int,
+    on_frame: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
+    """Everything about a segmenter alone, as JSON values.
+
+    Args:
+        config: of its network, to count multiply-accumulates; None leaves them out.
+        frame_size: (height, width) of the frames.
+        count: frames that are timed, after some that are not.
+    """
+    load = load_average()
+    frames = street_frames(frame_size, _PICTURES)
+    segmenter.warm_up(*frame_size)
+    time_frames(segmenter, frames, _WARM_UP)
+    reset_peak(segmenter.device)
+    times = time_frames(segmenter, frames, count, on_frame)
+    peaks = peak_memory(segmenter.device)
+    stages = {stage: milliseconds(seconds) for stage, seconds in times.stages.items()}
+    return {
+        "model": segmenter.model_name,
+        "backend": segmenter.backend,
+        "dtype": str(segmenter.dtype).removeprefix("torch."),
+        "sampling": asdict(segmenter.sampling),
+        "working_size": list(segmenter.input_size),
+        "frame_size": list(frame_size),
+        "encoding": ENCODING,
+        "frames": count,
+        "stages_ms": stages,
+        "whole_ms": milliseconds(times.whole),
+        "peak_memory": peaks,
+        **_work(segmenter, config, stages),
+        "machine": describe_machine(segmenter.device),
+        "load_average": load,
+    }
+
+
+def _work(
+    segmenter: Segmenter, config: CamSegConfig | None, stages: dict[str, dict[str, float]]
+) -> dict[str, Any]:
+    """GMAC of each stage, and what share of the fastest matrix product their speed is.
+
+    There is no such product to compare int8 with: in PyTorch it is a slow one.
+    """
+    peak = None
+    if segmenter.dtype != torch.int8:
+        peak = matmul_peak(segmenter.device, segmenter.dtype)
+    gflops = None if peak is None else peak / 1e9
+    if config is None or segmenter.sampling.iterations != 1:
+        return {"gmac": None, "matmul_peak_gflops": gflops, "share_of_matmul_peak": None}
+    macs = count_macs(config, segmenter.sampling, segmenter.input_size)
+    total = sum(macs.values())
+    operations = {
+        stage: 2 * sum(macs[part] for part in _COUNTED[stage])
+        for stage in stages
+        if stage in _COUNTED
+    }
+    operations["total"] = 2 * total
+    return {
+        "gmac": {**{part: count / 1e9 for part, count in macs.items()}, "total": total / 1e9},
+        "matmul_peak_gflops": gflops,
+        "share_of_matmul_peak": peak
+        and {
+            stage: count / (stages[stage]["p50"] / 1e3) / peak
+            for stage, count in operations.items()
+        },
+    }

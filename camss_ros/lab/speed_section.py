@@ -1,0 +1,124 @@
+"""What a section of the page about speed is, and what it is measured with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from camss_ros.evaluation.evaluate import LabeledFrames
+from camss_ros.images.label_sets import LabelSet
+from camss_ros.inference.backends import open_runtime
+from camss_ros.inference.device import select_device
+from camss_ros.inference.segmenter import Segmenter
+from camss_ros.lab.kept_budget import BudgetSettings
+from camss_ros.lab.node_speed import NodeSettings, Parameters
+from camss_ros.lab.official_procedure import STEPS
+from camss_ros.model.schedule import SamplingOptions
+from camss_ros.street.calibration_scenes import CalibrationScenes
+
+
+@dataclass(frozen=True)
+class LabelledData:
+    """Frames to score on.
+
+    Attributes:
+        name: which ones they are, for the page.
+        clip: they follow each other in time.
+    """
+
+    name: str
+    frames: LabeledFrames
+    label_set: LabelSet
+    clip: bool = False
+
+
+@dataclass(frozen=True)
+class SpeedSettings:
+    """What is measured, and how long.
+
+    Attributes:
+        model: of the node, with what it is run by: `device`, `backend`, `precision`, `steps`.
+        official_model: random weights of its size are compared with the official procedure, in so
+            many turns at each (height, width).
+        frame_size: of the steady run.
+    """
+
+    model: str = "camss-tiny"
+    device: str = "auto"
+    backend: str = "auto"
+    precision: str = "auto"
+    steps: int = SamplingOptions.steps
+    official_model: str = "cam-seg-base"
+    official_steps: int = STEPS
+    official_turns: Mapping[tuple[int, int], int] = field(
+        default_factory=lambda: {(256, 256): 3, (768, 768): 1}
+    )
+    node: NodeSettings = NodeSettings()
+    budget: BudgetSettings = BudgetSettings()
+    steady_frames: int = 5000
+    frame_size: tuple[int, int] = (360, 480)
+
+    def has_int8(self) -> bool:
+        """Whether int8, which is chosen by nobody but the user, is measured beside the choice."""
+        if self.backend not in ("auto", "openvino") or self.precision != "auto":
+            return False
+        try:
+            open_runtime("openvino", select_device(self.device), "int8")
+        except ValueError:  # not installed, or the machine has none
+            return False
+        return True
+
+    def segmenter(
+        self,
+        backend: str | None = None,
+        precision: str | None = None,
+        network_size: tuple[int, int] | None = None,
+    ) -> Segmenter:
+        """Of `model`."""
+        return Segmenter(
+            self.model,
+            device=self.device,
+            precision=precision or self.precision,
+            sampling=SamplingOptions(steps=self.steps),
+            backend=backend or self.backend,
+            network_size=network_size,
+            calibration=CalibrationScenes(),
+        )
+
+    def node_parameters(self) -> Parameters:
+        """Of the segmenter node, beside the model."""
+        return {
+            "device": self.device, "backend": self.backend, "precision": self.precision,
+            "steps": self.steps,
+        }  # fmt: skip
+
+
+Progress = Callable[[str], None]  # told what is being done
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page.
+
+    Attributes:
+        key: of its numbers in the JSON file.
+        title: on the page.
+        wanted: what is promised.
+        measure: makes the numbers, JSON-able.
+        show: Markdown of the numbers.
+        needs: it is left out where that is missing: "data", or data that are a "clip".
+    """
+
+    key: str
+    title: str
+    wanted: str
+    measure: Callable[[SpeedSettings, LabelledData | None, Progress], dict[str, Any]]
+    show: Callable[[dict[str, Any]], str]
+    needs: Literal["", "data", "clip"] = ""
+
+    def lacks(self, data: LabelledData | None) -> str:
+        """What is missing to measure it; empty if nothing is."""
+        if self.needs and data is None:
+            return "data"
+        return "clip" if self.needs == "clip" and data is not None and not data.clip else ""

@@ -1,0 +1,107 @@
+"""What the package promises about speed, measured section by section.
+
+    output/speed.json   the numbers of every section, stored as they come: a stopped study goes on
+    output/speed.md     the page
+
+A further section is one more module with a `SECTION`, named in `SECTIONS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from camss_ros.evaluation.result_folder import write_atomically
+from camss_ros.inference.device import select_device
+from camss_ros.lab import (
+    budget_section,
+    node_section,
+    official_section,
+    score_section,
+    size_section,
+    steady_section,
+    warm_section,
+)
+from camss_ros.lab.machine import describe_machine, load_average
+from camss_ros.lab.page import command_block, paragraph
+from camss_ros.lab.result_rows import ResultRows
+from camss_ros.lab.speed_section import LabelledData, Progress, Section, SpeedSettings
+
+SECTIONS: tuple[Section, ...] = (
+    official_section.SECTION,
+    node_section.SECTION,
+    budget_section.SECTION,
+    score_section.SECTION,
+    size_section.SECTION,
+    warm_section.SECTION,
+    steady_section.SECTION,
+)
+
+
+def study_speed(
+    settings: SpeedSettings,
+    output: Path,
+    model: dict[str, Any],
+    command: str,
+    data: LabelledData | None = None,
+    *,
+    sections: Sequence[Section] | None = None,
+    progress: Progress = lambda doing: None,
+) -> dict[str, str]:
+    """Measure what is not there yet and write `output`.
+
+    Returns the titles that were left out, and what each of them lacks: "data" or "clip".
+
+    Args:
+        model: facts of the model: `name`, `sha256`.
+        command: as the page shows it.
+        sections: by default `SECTIONS`.
+
+    Raises OutputMismatchError where `output` holds numbers of other settings or of another
+    machine, OSError where it can't be written, and what the measurements raise.
+    """
+    machine = describe_machine(select_device(settings.device))
+    facts = {"model": model, "machine": machine, "settings": _json(settings)}
+    results = ResultRows(output / "speed.json", facts)
+    shown = []
+    left_out: dict[str, str] = {}
+    for section in SECTIONS if sections is None else sections:
+        if missing := section.lacks(data):
+            left_out[section.title] = missing
+            continue
+        key = f"{section.key}, {data.name}" if section.needs and data else section.key
+        if key not in results:
+            progress(section.title)
+            load = load_average()
+            row = section.measure(settings, data, progress)
+            results.add(key, {"load_average": load, **row})
+        shown.append((section, results[key]))
+    results.finish()
+    write_atomically(output / "speed.md", _page(shown, machine, model, command).encode())
+    return left_out
+
+
+def _json(settings: SpeedSettings) -> dict[str, Any]:
+    turns = {f"{h}x{w}": count for (h, w), count in settings.official_turns.items()}
+    return {**asdict(settings), "official_turns": turns}
+
+
+def _page(
+    shown: Sequence[tuple[Section, dict[str, Any]]],
+    machine: dict[str, Any],
+    model: dict[str, Any],
+    command: str,
+) -> str:
+    method = paragraph(f"""
+        Model `{model["name"]}` (weights sha256 `{model["sha256"]}`). Machine:
+        {"; ".join(f"{name} {value}" for name, value in machine.items())}. The load average of a
+        section is that of its beginning: above zero, others were at work, too, and times are longer
+        than they need be.""")
+    parts = [
+        f"## {section.title}\n\n{paragraph(f'Wanted: {section.wanted}')}\n\n{section.show(row)}\n"
+        f"Load average: {row['load_average']}.\n"
+        for section, row in shown
+    ]
+    return f"# Speed\n\n{command_block(command)}\n\n{method}\n\n" + "\n".join(parts)

@@ -1,0 +1,171 @@
+"""What the Fast DDS profile for large images gains on this machine, as Markdown.
+
+`video_publisher` sends raw images, best effort as a camera does, to a subscriber in another
+process; both use `config/dds/fastdds_large_images.xml`, or neither does, in turns.
+
+    python -m camss_ros.lab.transport_benchmark
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+from rich.console import Console
+from rich.progress import track
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from camss_ros.lab.frames import write_street
+from camss_ros.nodes.harness.child_process import ChildFailedError
+from camss_ros.nodes.harness.demo_environment import isolate, large_images
+from camss_ros.nodes.harness.segmenter_listener import LATCHED, nanoseconds
+from camss_ros.nodes.harness.still_camera import start_still_camera
+from camss_ros.nodes.qos import PROFILES
+
+SIZES = ((360, 480), (1080, 1920))
+RATES = (10.0, 30.0)  # Hz
+SECONDS = 5.0  # of images in each trial
+TURNS = 2
+_PICTURES = 2  # sent round and round
+_DRAIN_TIME = 1.0  # s from the end of the publisher until nothing more arrives
+
+
+@dataclass(frozen=True)
+class Trial:
+    """`sent`: stamps of all images, ns. `latencies`: s from the stamp to the subscriber's callback,
+    of each image that arrived."""
+
+    sent: tuple[int, ...]
+    latencies: tuple[float, ...]
+
+    @property
+    def rate(self) -> float:
+        """Hz at which the publisher really sent."""
+        return (len(self.sent) - 1) / (max(self.sent) - min(self.sent)) * 1e9
+
+
+def send(
+    folder: Path, rate: float, count: int, environment: Mapping[str, str], with_profile: bool
+) -> Trial:
+    """Send `count` images of a folder at `rate` Hz from one new process to another.
+
+    `environment`: of `isolate`. Raises ChildFailedError where the publisher fails.
+    """
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as subscriber:
+        return subscriber.submit(_receive, folder, rate, count, environment, with_profile).result()
+
+
+def _receive(
+    folder: Path, rate: float, count: int, environment: Mapping[str, str], with_profile: bool
+) -> Trial:
+    os.environ.update(environment)
+    if not with_profile:
+        for variable in large_images():
+            del os.environ[variable]
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        with closing(_Subscriber()) as subscriber:
+            log = folder.with_suffix(".log")
+            with start_still_camera(folder, rate, count, {}, log) as publisher:
+                while publisher.running:
+                    subscriber.spin()
+                publisher.check()
+            end = time.monotonic() + _DRAIN_TIME
+            while time.monotonic() < end:
+                subscriber.spin()
+            return Trial(tuple(subscriber.sent), tuple(subscriber.latencies))
+    finally:
+        rclpy.shutdown()
+
+
+class _Subscriber:
+    def __init__(self) -> None:
+        self.sent: list[int] = []
+        self.latencies: list[float] = []
+        self._node = rclpy.create_node("transport_benchmark")
+        self._node.create_subscription(Image, "image", self._on_image, PROFILES["sensor_data"])
+        self._node.create_subscription(Header, "source_frame", self._on_source_frame, LATCHED)
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self._node)
+
+    def spin(self) -> None:
+        self._executor.spin_once(timeout_sec=0.1)
+
+    def close(self) -> None:
+        self._executor.shutdown()
+        self._node.destroy_node()
+
+    def _on_image(self, message: Image) -> None:
+        now = self._node.get_clock().now().nanoseconds
+        self.latencies.append((now - nanoseconds(message.header.stamp)) / 1e9)
+
+    def _on_source_frame(self, message: Header) -> None:
+        self.sent.append(nanoseconds(message.stamp))
+
+
+def row(size: tuple[int, int], rate: float, with_profile: bool, trials: Iterable[Trial]) -> str:
+    """A row of the table; all trials together."""
+    trials = list(trials)
+    latencies = [1e3 * latency for trial in trials for latency in trial.latencies]
+    sent = sum(len(trial.sent) for trial in trials)
+    p50, p95 = (f"{np.percentile(latencies, p):.1f}" if latencies else "" for p in (50, 95))
+    return (
+        f"| {size[1]} x {size[0]} | {rate:g} Hz | {'with' if with_profile else 'without'} "
+        f"| {np.mean([trial.rate for trial in trials]):.1f} Hz "
+        f"| {100 * len(latencies) / sent:.1f} % of {sent} | {p50} | {p95} |"
+    )
+
+
+def main() -> int:
+    """Measure and print; returns the exit code."""
+    # Torch among them, which the subscriber's processes do not need.
+    import torch
+
+    from camss_ros.lab.machine import describe_machine, load_average
+
+    environment = isolate()
+    trials: dict[tuple[tuple[int, int], float, bool], list[Trial]] = {}
+    load = load_average()
+    with TemporaryDirectory(prefix="camss_ros-") as name:
+        for size in SIZES:
+            write_street(Path(name) / f"{size[1]}x{size[0]}", size, _PICTURES)
+        runs = [*product(SIZES, RATES, range(TURNS), (False, True))]
+        console = Console(stderr=True)
+        for size, rate, _, with_profile in track(runs, "sending images", console=console):
+            folder = Path(name) / f"{size[1]}x{size[0]}"
+            try:
+                trial = send(folder, rate, round(SECONDS * rate), environment, with_profile)
+            except ChildFailedError as error:
+                print(error, file=sys.stderr)
+                return 1
+            trials.setdefault((size, rate, with_profile), []).append(trial)
+    machine = describe_machine(torch.device("cpu"))
+    print(
+        f"{machine['processor']}, {machine['cpus']} CPUs, "
+        f"{rclpy.get_rmw_implementation_identifier()}; "
+        f"load average {load} before and {load_average()} after; {TURNS} turns of {SECONDS:g} s:\n"
+    )
+    print("| images | rate | profile | sent at | arrived | latency p50, ms | p95, ms |")
+    print("|---|---|---|---|---|---|---|")
+    for (size, rate, with_profile), of_setting in trials.items():
+        print(row(size, rate, with_profile, of_setting))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

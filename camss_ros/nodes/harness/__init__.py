@@ -1,0 +1,1 @@
+"""What plays camera and consumer."""

@@ -1,0 +1,243 @@
+"""Plays the images of a bag over DDS into a running segmenter, and takes its masks off the topics.
+
+Topics, relative to the segmenter's namespace: out `image` or `image/compressed`, and /clock where
+asked for; in `segmentation/mask`, `segmentation/confidence` and `segmentation/status`.
+"""
+
+from __future__ import annotations
+
+import array
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from rclpy.qos import QoSProfile
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from camss_ros.bags.bag import Bag, BagError, BagMessage
+from camss_ros.bags.bag_types import IMAGE, fits_header
+from camss_ros.bags.recording import Counts
+from camss_ros.nodes.deferred_signals import DeferredSignals
+from camss_ros.nodes.harness.segmenter_listener import (
+    RELIABLE,
+    SegmenterListener,
+    nanoseconds,
+    pixels_of,
+    sampling_of,
+)
+
+_WAIT = 30.0  # s for the segmenter to be found
+# Each side learns of the other at its own time, and what is sent in between is lost.
+_MATCHING_S = 0.5
+_CLOCK_PERIOD = 0.01  # s between two messages on /clock
+# Reliable is taken by best-effort subscribers too.
+_IMAGE_QOS = QoSProfile(depth=10)
+
+
+class NoSegmenterError(RuntimeError):
+    """Nobody takes the images, or nobody publishes masks."""
+
+
+class Frames(Protocol):
+    """Number, stamp in ns and message of the images to be sent, and the open bag they are of."""
+
+    bag: Bag
+
+    def messages(self) -> Any: ...
+
+
+class Recorder(Protocol):
+    """Is told what was sent and what came back; times are monotonic, in ns."""
+
+    masks: int
+
+    def knows(self, stamp: int) -> bool: ...
+    def on_sent(self, number: int, stamp: int, now: int) -> None: ...
+    def on_mask(self, stamp: int, labels: np.ndarray, now: int) -> None: ...
+    def on_confidence(self, stamp: int, confidence: np.ndarray) -> None: ...
+    def on_timings(self, stamp: int, seconds: dict[str, float]) -> None: ...
+
+
+class Played:
+    """What is known after a replay.
+
+    `counts`: the segmenter's, over the replay. `skipped`: images that were not sent, by reason.
+    `rate`: at which the bag's time went by, on average. `model`, `device`, `backend`, `sampling`:
+    as the segmenter said.
+    """
+
+    def __init__(self, counts: Counts, skipped: list[str], rate: float, status: Any) -> None:
+        self.counts, self.skipped, self.rate = counts, skipped, rate
+        self.model, self.device, self.backend = status.model, status.device, status.backend
+        self.sampling = sampling_of(status)
+
+
+def play_bag(
+    frames: Frames,
+    kind: str,
+    recorder: Recorder,
+    *,
+    rate: float = 1.0,
+    clock: bool = False,
+    namespace: str = "/",
+    remaps: Sequence[str] = (),
+    on_frame: Callable[[], None] = lambda: None,
+) -> Played:
+    """Send the images at `rate` times the pace of their log times and wait for the last mask.
+
+    `kind`: message type of the image topic. `clock`: publish the bag's time on /clock. `namespace`:
+    of the segmenter; `remaps`: FROM:=TO of its topics. Header stamps are the bag's, the log time
+    where a header has none.
+
+    Raises NoSegmenterError, MissingPackageError, BagError where the bag ends before its time, and
+    KeyboardInterrupt or SystemExit after SIGINT and SIGTERM. Main thread only.
+    """
+    arguments = ["--ros-args", *(part for remap in remaps for part in ("-r", remap))]
+    with DeferredSignals() as signals:
+        player = _Player(signals, recorder, kind, clock, namespace, arguments if remaps else ())
+        try:
+            player.wait_for_segmenter()
+            return player.play(frames, rate, on_frame)
+        finally:
+            player.close()
+
+
+class _Player(SegmenterListener):
+    def __init__(
+        self,
+        signals: DeferredSignals,
+        recorder: Recorder,
+        kind: str,
+        clock: bool,
+        namespace: str,
+        arguments: Sequence[str],
+    ) -> None:
+        self._recorder = recorder
+        super().__init__("bag_player", signals, namespace, arguments)
+        self._raw = kind == IMAGE
+        message, topic = (Image, "image") if self._raw else (CompressedImage, "image/compressed")
+        self._images = self.node.create_publisher(message, topic, _IMAGE_QOS)
+        self._confidence = self.node.create_subscription(
+            Image, "segmentation/confidence", self._on_confidence, RELIABLE
+        )
+        self._clock = self.node.create_publisher(Clock, "/clock", 10) if clock else None
+
+    def wait_for_segmenter(self) -> None:
+        deadline = time.monotonic() + _WAIT
+        while time.monotonic() < deadline:
+            self.spin()
+            if (
+                self._images.get_subscription_count()
+                and self.masks.get_publisher_count()
+                and self._confidence.get_publisher_count()
+                and self.status is not None
+            ):
+                self._spin_until(time.monotonic() + _MATCHING_S)
+                return
+        missing = [
+            what
+            for what, there in (
+                (f"nobody subscribes to {self._images.topic_name}",
+                 self._images.get_subscription_count()),
+                (f"nobody publishes {self.masks.topic_name}", self.masks.get_publisher_count()),
+                ("no status came", self.status is not None),
+            )
+            if not there
+        ]  # fmt: skip
+        raise NoSegmenterError(
+            f"no active segmenter was found within {_WAIT:.0f} s: {', '.join(missing)}. Start it "
+            "in the same ROS_DOMAIN_ID, with image_transport as in the bag, and give its "
+            "--namespace or --remap image:=TOPIC"
+        )
+
+    def play(self, frames: Frames, rate: float, on_frame: Callable[[], None]) -> Played:
+        before = self.counts
+        skipped: list[str] = []
+        first: int | None = None
+        begun = time.monotonic()
+        last = 0
+        for number, stamp, message in frames.messages():
+            try:
+                image = ros_message(frames.bag, message, stamp)
+                if self._clock is not None:
+                    _check_time(message.log_time)
+            except BagError as error:
+                skipped.append(f"{message.topic}, message {number}: {error}")
+                continue
+            if self._recorder.knows(stamp):
+                skipped.append(
+                    f"{message.topic}, message {number}: stamp {stamp} ns is there twice"
+                )
+                continue
+            if first is None:
+                first, begun = message.log_time, time.monotonic()
+            last = message.log_time
+            due = begun + (message.log_time - first) / 1e9 / rate
+            self._spin_until(due, lambda now: first + round((now - begun) * rate * 1e9))  # noqa: B023
+            self._recorder.on_sent(number, stamp, time.monotonic_ns())
+            self._images.publish(image)
+            on_frame()
+        if first is None:
+            reasons = "".join(f"\n  {reason}" for reason in skipped[:3])
+            raise BagError(f"'{frames.bag.path}': not one image can be sent{reasons}")
+        ended = time.monotonic()
+        while not self.settled(
+            ended, self._recorder.masks, self.counts.segmented - before.segmented
+        ):
+            self.spin()
+        after = self.counts
+        counts = Counts(*(
+            getattr(after, name) - getattr(before, name)
+            for name in ("received", "segmented", "dropped", "rejected", "failed")
+        ))  # fmt: skip
+        span = (last - first) / 1e9
+        return Played(counts, skipped, span / max(ended - begun, 1e-9), self.status)
+
+    def on_mask(self, message: Image) -> None:
+        now = time.monotonic_ns()
+        self._recorder.on_mask(nanoseconds(message.header.stamp), pixels_of(message), now)
+
+    def on_timings(self, stamp: int, seconds: dict[str, float]) -> None:
+        self._recorder.on_timings(stamp, seconds)
+
+    def _on_confidence(self, message: Image) -> None:
+        self._recorder.on_confidence(nanoseconds(message.header.stamp), pixels_of(message))
+
+    def _spin_until(self, due: float, bag_time: Callable[[float], int] | None = None) -> None:
+        """Handle messages until the monotonic time `due`, and once at least."""
+        while True:
+            now = time.monotonic()
+            if self._clock is not None and bag_time is not None:
+                self._clock.publish(Clock(clock=_time(bag_time(min(now, due)))))
+            self.spin(max(0.0, min(due - now, _CLOCK_PERIOD)))
+            if time.monotonic() >= due:
+                return
+
+
+def ros_message(bag: Bag, message: BagMessage, stamp: int) -> Image | CompressedImage:
+    """An image of the bag for rclpy, with `stamp` in ns. Raises BagError where there is none."""
+    _check_time(stamp)
+    content = bag.decode(message)
+    header = Header(stamp=_time(stamp), frame_id=content.header.frame_id)
+    data = array.array("B")  # rclpy checks bytes one by one, an array it takes as it is
+    data.frombytes(np.ascontiguousarray(content.data).data.cast("B"))
+    if message.type == IMAGE:
+        return Image(
+            header=header, height=content.height, width=content.width, encoding=content.encoding,
+            is_bigendian=content.is_bigendian, step=content.step, data=data,
+        )  # fmt: skip
+    return CompressedImage(header=header, format=content.format, data=data)
+
+
+def _check_time(nanoseconds: int) -> None:
+    if not fits_header(nanoseconds):
+        raise BagError(f"times of ROS messages end in 2038, before {nanoseconds} ns")
+
+
+def _time(nanoseconds: int) -> Time:
+    seconds, rest = divmod(nanoseconds, 10**9)
+    return Time(sec=seconds, nanosec=rest)

@@ -1,0 +1,135 @@
+"""A node beside the segmenter that takes its masks and its status off the topics."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import rclpy
+from builtin_interfaces.msg import Time
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import Image
+
+from camss_ros.bags.recording import Counts
+from camss_ros.extras import require_node
+from camss_ros.nodes.deferred_signals import DeferredSignals
+
+# From the last image to the last mask.
+_DRAIN_TIME = 60.0  # s
+_STAGES = (
+    "preprocess",
+    "tokens",
+    "transformer",
+    "sampling",
+    "decode",
+    "network",
+    "postprocess",
+    "total",
+)
+
+RELIABLE = QoSProfile(depth=1000)
+LATCHED = QoSProfile(depth=1000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+class SegmenterListener:
+    """Subscribes `segmentation/mask` and `segmentation/status`; a subclass says what becomes of
+    them. Has a context of its own; signals are served between two messages.
+
+    `arguments`: for the node, such as ["--ros-args", "-r", "image:=/camera/image_raw"].
+    `counts`: what the segmenter counted by its last status. Raises MissingPackageError.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        signals: DeferredSignals,
+        namespace: str = "/",
+        arguments: Sequence[str] = (),
+    ) -> None:
+        require_node()
+        from camss_ros.msg import SegmenterStatus
+
+        self.counts = Counts()
+        self.status: Any = None
+        self._last_status = 0.0
+        self._signals = signals
+        self._context = Context()
+        rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        self.node: Node = rclpy.create_node(
+            name, context=self._context, namespace=namespace, cli_args=list(arguments)
+        )
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        subscribe = self.node.create_subscription
+        self.masks = subscribe(Image, "segmentation/mask", self.on_mask, RELIABLE)
+        subscribe(SegmenterStatus, "segmentation/status", self._on_status, LATCHED)
+
+    def on_mask(self, message: Image) -> None:
+        """A label image came."""
+
+    def on_timings(self, stamp: int, seconds: dict[str, float]) -> None:
+        """The segmenter told how long each stage of the frame of that stamp, in ns, took."""
+
+    def on_status(self, message: Any) -> None:
+        """A status came, which `counts` has already."""
+
+    def close(self) -> None:
+        self._executor.shutdown()
+        self.node.destroy_node()
+        self._context.try_shutdown()
+
+    def spin(self, timeout: float = 0.1) -> None:
+        """Handle one message, or wait a little for one. Raises what a signal asks for."""
+        self._signals.check()
+        self._executor.spin_once(timeout_sec=timeout)
+
+    def settled(self, ended: float | None, masks: int, segmented: int) -> bool:
+        """Whether every image that was sent has met its fate.
+
+        `ended`: monotonic time of the last image, None before. `masks`: that arrived of the
+        `segmented` ones.
+        """
+        if ended is None:
+            return False
+        # Only a status from after the end counts every image; it comes once a second.
+        is_final = self._last_status > ended + 0.5
+        done = is_final and masks >= segmented and self.counts.in_work == 0
+        return done or time.monotonic() > ended + _DRAIN_TIME
+
+    def _on_status(self, message: Any) -> None:
+        self._last_status = time.monotonic()
+        self.status = message
+        self.counts = Counts(
+            received=message.received,
+            segmented=message.segmented,
+            dropped=message.dropped,
+            rejected=message.rejected,
+            failed=message.failed,
+        )
+        stamp = nanoseconds(message.header.stamp)
+        if stamp:  # zero before the first frame
+            seconds = {stage: getattr(message, stage) for stage in _STAGES}
+            # Zero: the backend does not tell this stage apart.
+            self.on_timings(stamp, {stage: value for stage, value in seconds.items() if value})
+        self.on_status(message)
+
+
+def sampling_of(status: Any) -> dict[str, int | str]:
+    """What a status says about the sampling."""
+    return {"steps": status.steps, "sampler": status.sampler, "samples": status.samples}
+
+
+def pixels_of(message: Image) -> np.ndarray:
+    """uint8 [H, W] of a mono8 image, a copy."""
+    rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)
+    return rows[:, : message.width].copy()
+
+
+def nanoseconds(stamp: Time) -> int:
+    return int(stamp.sec) * 10**9 + int(stamp.nanosec)

@@ -1,0 +1,249 @@
+"""A video file, an image folder or the synthetic street as a camera.
+
+Node `video_publisher`; topics, relative to its namespace, all with the stamp of the image:
+
+- `image` (sensor_msgs/Image, rgb8) or, with `image_transport: compressed`, `image/compressed`
+  (sensor_msgs/CompressedImage, jpeg), and `camera_info` (sensor_msgs/CameraInfo): sensor data QoS
+- `source_frame` (std_msgs/Header): the name of the frame in the source, as the frame_id; reliable
+  and transient local. What was sent, complete even where images got lost.
+
+    python -m camss_ros.nodes.harness.video_publisher --ros-args -p path:=drive.mp4 -p rate:=10.0
+"""
+
+from __future__ import annotations
+
+import array
+import itertools
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+import rclpy
+import rclpy.logging
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.duration import Duration
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_profile_sensor_data,
+)
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
+
+from camss_ros.images.frames import FrameSource, open_frames
+from camss_ros.images.pinhole import pinhole
+from camss_ros.nodes.start_up import START_ERRORS, GivenParameters, start_problem
+
+# A late subscriber to source_frame still learns of this many frames.
+_SOURCE_FRAME_QOS = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=1000,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+# A subscriber learns of this publisher a little later than the publisher of the subscriber, and
+# what is sent in between is lost.
+_MATCHING_S = 0.5
+_NAMES_S = 10.0  # nothing is lost meanwhile, but the process ends later where nobody counts
+# Best-effort images still on their way are lost when the process that sent them ends.
+_LINGER_S = 0.5
+_SIGNAL_S = 0.1
+_JPEG_QUALITY = 90
+
+
+class VideoPublisher(GivenParameters):
+    """Publishes the frames of a source at a steady rate or a video's own stamps; `run()` does it.
+
+    Raises FileNotFoundError, ValueError or ParameterException for bad parameters.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("video_publisher")
+        path = self._declare(
+            "path", "", "Video file, image, image folder, or synthetic[:dusk|:fog]."
+        )
+        self._rate = self._declare(
+            "rate", 0.0, "Frames a second; 0: a video's own stamps, 10 for images.", (0.0, 1000.0)
+        )
+        self._loop = self._declare("loop", False, "Start again at the end.")
+        self._frames = self._declare("frames", 0, "End after this many frames; 0: all.", (0, 2**31))
+        self._preload = self._declare(
+            "preload",
+            False,
+            "Make all messages before the first is sent: for high rates of few frames.",
+        )
+        self._frame_id = self._declare(
+            "frame_id", "camera_optical_frame", "frame_id of the images."
+        )
+        transport = self._declare("image_transport", "raw", "raw or compressed (jpeg).")
+        self._wait_for_subscriber = self._declare(
+            "wait_for_subscriber", False, "Send nothing before the image has a subscriber."
+        )
+        self._fov = self._declare(
+            "horizontal_fov",
+            60.0,
+            "Horizontal field of view of camera_info, degrees.",
+            (1.0, 179.0),
+        )
+        self.warn_of_unknown_parameters()
+        if not path:
+            raise ValueError("parameter 'path' is empty: set it to a video, an image or a folder")
+        if transport not in ("raw", "compressed"):
+            raise ValueError(f"parameter 'image_transport' is '{transport}': raw or compressed")
+        self._source: FrameSource = open_frames(path)
+        if self._preload and self._source.endless:
+            raise ValueError(f"parameter 'preload': '{path}' has no end")
+        self._compressed = transport == "compressed"
+        self._images = (
+            self.create_publisher(CompressedImage, "image/compressed", qos_profile_sensor_data)
+            if self._compressed
+            else self.create_publisher(Image, "image", qos_profile_sensor_data)
+        )
+        self._infos = self.create_publisher(CameraInfo, "camera_info", qos_profile_sensor_data)
+        self._names = self.create_publisher(Header, "source_frame", _SOURCE_FRAME_QOS)
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self)
+        height, width = self._source.size
+        self._period = 1.0 / (self._rate or self._source.fps)
+        self.get_logger().info(f"'{path}': {width} x {height} at {1.0 / self._period:.6g} Hz")
+
+    def run(self) -> int:
+        """Send until the end, or for ever with `loop`; returns the number of frames sent.
+
+        Raises ExternalShutdownException when ROS is shut down meanwhile.
+        """
+        messages = self._messages()
+        if self._preload:
+            made = list(messages)
+            messages = itertools.cycle(made) if self._loop else iter(made)
+        if self._wait_for_subscriber:
+            while self._images.get_subscription_count() == 0:
+                self._spin_until(time.monotonic() + 0.05)
+            self._spin_until(time.monotonic() + _MATCHING_S)
+        sent = 0
+        started = ended = due = time.monotonic()
+        for name, size, pause, image in messages:
+            if sent:
+                # A frame that comes late moves the following ones: a camera doesn't catch up in
+                # bursts.
+                due = max(due, ended - pause) + pause
+            self._spin_until(due)
+            self._publish(name, size, image)
+            sent += 1
+            if sent == self._frames:
+                break
+            ended = time.monotonic()
+        elapsed = time.monotonic() - started
+        if self._wait_for_subscriber:
+            # Who counts the frames by their names may find the topic later than the image's reader.
+            latest = time.monotonic() + _NAMES_S
+            while self._names.get_subscription_count() == 0 and time.monotonic() < latest:
+                self._spin_until(time.monotonic() + 0.05)
+        self._names.wait_for_all_acked(Duration(seconds=2))
+        self._spin_until(time.monotonic() + _LINGER_S)
+        self.get_logger().info(f"sent {sent} frames in {elapsed:.1f} s")
+        return sent
+
+    def _messages(self) -> Iterator[tuple[str, tuple[int, int], float, Image | CompressedImage]]:
+        """Name, (height, width), seconds after the one before and message, without its stamp, of
+        each frame."""
+        again = self._loop and not self._preload
+        while True:
+            empty = True
+            before: float | None = None
+            for frame in self._source:
+                empty = False
+                pause = self._period
+                if not self._rate and frame.time is not None and before is not None:
+                    pause = frame.time - before
+                before = frame.time
+                make = _compressed_image if self._compressed else _raw_image
+                message = make(Header(frame_id=self._frame_id), frame.image)
+                yield frame.name, (frame.image.shape[0], frame.image.shape[1]), pause, message
+            if empty or not again:  # every file has become unreadable, or the end
+                return
+
+    def _spin_until(self, due: float) -> None:
+        self._executor.spin_once(timeout_sec=0)
+        while (remaining := due - time.monotonic()) > 0:
+            # A signal is served between two waits.
+            self._executor.spin_once(timeout_sec=min(remaining, _SIGNAL_S))
+
+    def _publish(self, name: str, size: tuple[int, int], image: Image | CompressedImage) -> None:
+        stamp = self.get_clock().now().to_msg()
+        image.header.stamp = stamp
+        self._names.publish(Header(stamp=stamp, frame_id=name))
+        self._infos.publish(CameraInfo(header=image.header, **pinhole(*size, self._fov)))
+        self._images.publish(image)
+
+    def _declare(
+        self, name: str, default: Any, description: str, bounds: tuple[Any, Any] | None = None
+    ) -> Any:
+        """Declare a read-only parameter and return its value; `bounds` are inclusive."""
+        descriptor = ParameterDescriptor(description=description, read_only=True)
+        if isinstance(default, float) and bounds:
+            descriptor.floating_point_range = [
+                FloatingPointRange(from_value=bounds[0], to_value=bounds[1])
+            ]
+        elif bounds:
+            descriptor.integer_range = [IntegerRange(from_value=bounds[0], to_value=bounds[1])]
+        return self.declare_parameter(name, default, descriptor).value
+
+
+def _raw_image(header: Header, image: np.ndarray) -> Image:
+    height, width = image.shape[:2]
+    data = array.array("B")  # rclpy checks bytes one by one, an array it takes as it is
+    data.frombytes(np.ascontiguousarray(image).data.cast("B"))
+    return Image(
+        header=header, height=height, width=width, encoding="rgb8", step=3 * width, data=data
+    )
+
+
+def _compressed_image(header: Header, image: np.ndarray) -> CompressedImage:
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    ok, jpeg = cv2.imencode(".jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))
+    if not ok:
+        raise ValueError(f"no JPEG can be made of an image of {image.shape[1]} x {image.shape[0]}")
+    data = array.array("B")
+    data.frombytes(jpeg.tobytes())
+    return CompressedImage(header=header, format="jpeg", data=data)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node; returns the exit code: 0 at the end or after a signal, 1 after an error."""
+    logger = rclpy.logging.get_logger("video_publisher")
+    try:
+        # rclpy's own handlers shut ROS down under the feet of a running wait.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        node = VideoPublisher()
+        try:
+            if node.run() == 0:
+                logger.error("no frame could be read")
+                return 1
+        finally:
+            node.destroy_node()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        return 0
+    except (FileNotFoundError, ValueError) as error:
+        logger.error(str(error))
+        return 1
+    except START_ERRORS as error:
+        logger.error(start_problem(error))
+        return 1
+    finally:
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,259 @@
+"""One camera of the segmenter: its topics, and what becomes of its images."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from camss_ros.images.encodings import ImageRejectedError, check_image
+from camss_ros.nodes.qos import PROFILES
+from camss_ros.nodes.segmenter.diagnostics import FrameCounter, FrameCounts, diagnostic_status
+from camss_ros.nodes.segmenter.health import LatencyWindow, Observation, assess
+from camss_ros.nodes.segmenter.input_monitor import explain_silence
+from camss_ros.nodes.segmenter.outputs import Outputs
+from camss_ros.nodes.segmenter.parameters import NodeParameters
+
+_SILENCE = 1.0  # s without an image after which publishers that do not match are looked for
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """An image as it came. `time`: of `time.monotonic()`."""
+
+    message: Image | CompressedImage
+    time: float
+
+
+class Camera:
+    """Subscriptions, publishers, counts and reports of one camera.
+
+    Topics are below `<name>/`, without a name below the node's namespace. Callbacks run in the
+    executor; `submit(camera, arrival)` is given each image that may be segmented, and
+    `warn(kind, text)` what the log should say now and then.
+    """
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        name: str,
+        parameters: NodeParameters,
+        status_type: type,
+        submit: Callable[[Camera, Arrival], None],
+        warn: Callable[[str, str], None],
+    ) -> None:
+        self._node, self._parameters, self._submit, self._warn = node, parameters, submit, warn
+        self._status_type = status_type
+        self.name = name
+        self._log = node.get_logger()
+        self._prefix = f"{name}/" if name else ""
+        self._named = f"{name}: " if name else ""
+        self.info: CameraInfo | None = None
+        self._told: set[str] = set()
+        self.counter = FrameCounter()
+        self.latencies = LatencyWindow()
+        self.outputs: Outputs | None = None
+        self._subscriptions: list[Any] = []
+        self._status = status_type()
+        self._status_lock = threading.Lock()
+        self._silent = self._mismatch_told = False
+        self.reset_reports()
+
+    def warn(self, kind: str, text: str) -> None:
+        """To the log, with the name of the camera; seldom for each kind."""
+        self._warn(f"{self.name} {kind}", self._named + text)
+
+    # --- Topics ---------------------------------------------------------------------------------
+
+    def configure(self) -> None:
+        """Create the publishers."""
+        self.outputs = Outputs(
+            self._node, self._parameters, self._status_type, self.warn, self._prefix
+        )
+        self._status = self._status_type(camera=self.name)
+
+    def release(self) -> None:
+        """Destroy the publishers, and forget the calibration."""
+        if self.outputs is not None:
+            self.outputs.destroy()
+            self.outputs = None
+        self.info = None
+
+    def subscribe(self) -> str:
+        """Listen to images and calibration from now on. Returns the topic of the images."""
+        qos = PROFILES[self._parameters["image_qos"]]
+        events = SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible_qos)
+        subscribe = self._node.create_subscription
+        if self._parameters["image_transport"] == "compressed":
+            kind, topic, callback = CompressedImage, "image/compressed", self._on_compressed_image
+        else:
+            kind, topic, callback = Image, "image", self._on_image
+        image = subscribe(kind, self._prefix + topic, callback, qos, event_callbacks=events)
+        info = subscribe(
+            CameraInfo,
+            f"{self._prefix}camera_info",
+            self._on_camera_info,
+            qos,
+            event_callbacks=events,
+        )
+        self._subscriptions = [image, info]
+        self.reset_reports()
+        return image.topic_name
+
+    def unsubscribe(self) -> None:
+        """Stop listening."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []
+
+    def _on_image(self, message: Image) -> None:
+        self._note_arrival()
+        try:
+            # Checked before its turn: a bad image must not overtake a good one.
+            check_image(message)
+        except ImageRejectedError as error:
+            self.reject(error)
+            return
+        self._submit(self, Arrival(message, time.monotonic()))
+
+    def _on_compressed_image(self, message: CompressedImage) -> None:
+        self._note_arrival()
+        self._submit(self, Arrival(message, time.monotonic()))
+
+    def _note_arrival(self) -> None:
+        self.counter.received()
+        self._last_image = time.monotonic()
+
+    def _on_camera_info(self, message: CameraInfo) -> None:
+        self.info = message
+
+    def _on_incompatible_qos(self, event: Any) -> None:
+        self._tell_mismatch()
+
+    def _tell_mismatch(self) -> None:
+        """Log once which publisher does not match, as soon as the ROS graph knows its name."""
+        for subscription in self._subscriptions:
+            reason = self._explain(subscription)
+            nameless = "_NODE_NAME_UNKNOWN_" in reason
+            if "incompatible" in reason and not (nameless or self._mismatch_told):
+                self._mismatch_told = True
+                self._log.warning(self._named + reason)
+
+    def _explain(self, subscription: Any) -> str:
+        kind = subscription.msg_type
+        type_name = f"{kind.__module__.partition('.')[0]}/msg/{kind.__name__}"
+        return explain_silence(
+            self._node, subscription.topic_name, type_name, subscription.qos_profile
+        )
+
+    # --- What becomes of an image ---------------------------------------------------------------
+
+    def reject(self, error: ImageRejectedError) -> None:
+        """Count an image that cannot be read."""
+        self.counter.rejected(error.reason)
+        self.warn(error.reason, f"image rejected: {error.text(self._told)}")
+
+    def fail(self, reason: str) -> None:
+        """Count an image on which the network failed."""
+        self.counter.failed()
+        self.warn("failed", f"segmentation failed: {reason}")
+
+    # --- Reports --------------------------------------------------------------------------------
+
+    def update_status(self, **news: Any) -> None:
+        """Set fields of SegmenterStatus, to be published with the next one; any thread."""
+        with self._status_lock:
+            for name, value in news.items():
+                setattr(self._status, name, value)
+
+    def publish_status(self, **news: Any) -> None:
+        """Publish the counts and what is new; any thread."""
+        counts = self.counter.snapshot()
+        self.update_status(**news)
+        with self._status_lock:
+            status = self._status
+            for name in ("received", "segmented", "dropped", "failed"):
+                setattr(status, name, getattr(counts, name))
+            status.rejected = counts.rejected.total()
+            if self.outputs is not None:
+                self.outputs.publish_status(status)
+
+    def reset_reports(self) -> None:
+        """What was is not part of the next report."""
+        self._reported = self.counter.snapshot()
+        self._reported_at = self._last_image = time.monotonic()
+        self._silent = self._mismatch_told = False
+        self.latencies.clear()
+
+    def report(
+        self, state: str, facts: dict[str, object], shared: dict[str, Any] | None
+    ) -> DiagnosticStatus:
+        """What happened since the last report, as it is published.
+
+        `facts`: of the node, beside the camera's own; `shared`: fields of `Observation` that are
+        the same for every camera, or None while no images are expected.
+        """
+        counts, now = self.counter.snapshot(), time.monotonic()
+        if self._subscriptions and now - self._last_image > _SILENCE and not self._mismatch_told:
+            # the event may come before the ROS graph knows the publisher
+            self._tell_mismatch()
+        found = []
+        if shared is not None:
+            found = assess(self._observe(counts, now, shared), self._parameters)
+        all_facts = {**self._facts(counts, now), **facts}
+        status = diagnostic_status(
+            self._node.get_fully_qualified_name(), state, counts, found, all_facts, self.name
+        )
+        self._reported, self._reported_at = counts, now
+        return status
+
+    def _observe(self, counts: FrameCounts, now: float, shared: dict[str, Any]) -> Observation:
+        previous = self._reported
+        silence = now - self._last_image
+        reason = ""
+        limits = [self._parameters[name] for name in ("warn_no_image", "error_no_image")]
+        if silence >= min(filter(None, limits), default=math.inf):
+            reason = self._explain(self._subscriptions[0])
+            node = self._node
+            if node.get_parameter("use_sim_time").value and not node.count_publishers("/clock"):
+                reason += "; use_sim_time is set and nobody publishes /clock"
+            if not self._silent:
+                self._log.warning(f"{self._named}no image for {silence:.1f} s: {reason}")
+            self._silent = True
+        elif self._silent:
+            self._log.info(f"{self._named}images arrive again")
+            self._silent = False
+        return Observation(
+            period=max(now - self._reported_at, 1e-3),
+            received=counts.received - previous.received,
+            segmented=counts.segmented - previous.segmented,
+            unusable=counts.rejected.total()
+            + counts.failed
+            - previous.rejected.total()
+            - previous.failed,
+            latency=self.latencies.percentile(95),
+            silence=silence,
+            silence_reason=reason,
+            **shared,
+        )
+
+    def _facts(self, counts: FrameCounts, now: float) -> dict[str, object]:
+        period = max(now - self._reported_at, 1e-3)
+        facts: dict[str, object] = {
+            "input rate (Hz)": f"{(counts.received - self._reported.received) / period:.2f}",
+            "output rate (Hz)": f"{(counts.segmented - self._reported.segmented) / period:.2f}",
+            "latency p50 (s)": f"{self.latencies.percentile(50):.4f}",
+            "latency p95 (s)": f"{self.latencies.percentile(95):.4f}",
+            "time without an image (s)": f"{now - self._last_image:.1f}",
+        }
+        if self._subscriptions:
+            facts["image publishers"] = self._subscriptions[0].get_publisher_count()
+        return facts

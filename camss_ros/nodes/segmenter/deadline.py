@@ -1,0 +1,86 @@
+"""The parameter latency_budget_ms: the setting of each frame, and what is told about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from camss_ros.nodes.segmenter.parameters import NodeParameters
+
+if TYPE_CHECKING:
+    from camss_ros.inference.latency_budget import LatencyBudget, Setting
+    from camss_ros.inference.segmenter import Segmenter
+
+
+class Deadline:
+    """Chooses within the budget among the settings for which nothing has to be built.
+
+    `tell(text)` is called where the setting changes, `warn(text)` once when even the least one is
+    over the budget, and again only after that was otherwise.
+    """
+
+    def __init__(
+        self,
+        parameters: NodeParameters,
+        tell: Callable[[str], object],
+        warn: Callable[[str], object],
+    ) -> None:
+        self._parameters, self._tell, self._warn = parameters, tell, warn
+        self._controller: LatencyBudget | None = None
+        self._chosen: Setting | None = None
+        self._warned = False
+
+    @property
+    def budget(self) -> float:
+        """Seconds from the arrival of an image to the publication of its mask; 0: none."""
+        return float(self._parameters["latency_budget_ms"]) / 1e3
+
+    @property
+    def exhausted(self) -> bool:
+        """Even the least setting is over the budget."""
+        return self._controller is not None and self._controller.exhausted
+
+    def prepare(self, segmenter: Segmenter) -> None:
+        """Build what the settings need, if there is a budget. Raises as `Segmenter.prepare`."""
+        if self.budget:
+            for setting in self._settings(segmenter):
+                if not segmenter.is_prepared(setting.sampling, setting.size):
+                    segmenter.prepare(setting.sampling, setting.size)
+
+    def apply(self, segmenter: Segmenter) -> None:
+        """Set the segmenter's sampling and working size for the next frame."""
+        budget = self.budget
+        if not budget:
+            self._controller = self._chosen = None
+            segmenter.sampling = self._parameters.sampling()
+            segmenter.working_size = segmenter.input_size
+            return
+        if self._controller is None:
+            from camss_ros.inference.latency_budget import LatencyBudget  # imports torch
+
+            self._controller = LatencyBudget()
+        settings = self._settings(segmenter)
+        ready = [each for each in settings if segmenter.is_prepared(each.sampling, each.size)]
+        setting = self._controller.choose(budget, ready or settings[:1])
+        if self._chosen not in (None, setting):
+            self._tell(f"for the latency budget of {budget * 1e3:g} ms: {setting}")
+        self._chosen = setting
+        segmenter.sampling, segmenter.working_size = setting.sampling, setting.size
+
+    def observe(self, seconds: float, timings: Mapping[str, float]) -> None:
+        """A frame took so long, its stages `timings`."""
+        if self._controller is None:
+            return
+        self._controller.observe(seconds, timings)
+        if self.exhausted and not self._warned:
+            self._warn(
+                f"the latency budget of {self.budget * 1e3:g} ms is missed with the least setting "
+                f"too ({self._chosen}): allow more, or use a faster backend or model"
+            )
+        self._warned = self.exhausted
+
+    def _settings(self, segmenter: Segmenter) -> tuple[Setting, ...]:
+        from camss_ros.inference.latency_budget import ladder
+
+        smaller = self._parameters["allow_smaller_size"] and segmenter.can_resize
+        return ladder(self._parameters.sampling(), segmenter.input_size, smaller)

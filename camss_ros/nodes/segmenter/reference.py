@@ -1,0 +1,163 @@
+"""The pages docs/parameters.md and docs/topics.md, from the declarations in the code.
+
+python -m camss_ros.nodes.segmenter.reference docs
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from camss_ros.nodes.segmenter.interfaces import (
+    PUBLISHED,
+    ROS_PUBLISHED,
+    ROS_SERVICES,
+    ROS_SUBSCRIBED,
+    SERVICES,
+    SUBSCRIBED,
+    Endpoint,
+)
+from camss_ros.nodes.segmenter.parameters import SPECS, Change, ParameterSpec
+
+_ORIGIN = "<!-- Written by `make docs`: change {source} instead. -->\n"
+
+_GROUPS = {
+    Change.ALWAYS: (
+        "Dynamic",
+        "May change at any time; the next frame is made with the new value.",
+    ),
+    Change.RELOAD: (
+        "When a model is loaded",
+        "May be set at any time; takes effect when a model is loaded: at configuration or by "
+        "`~/reload_model`.",
+    ),
+    Change.UNCONFIGURED: (
+        "While unconfigured",
+        "Refused, with the reason, unless the node is unconfigured: `ros2 lifecycle set "
+        "/segmenter deactivate`, then `cleanup`.",
+    ),
+    Change.NEVER: (
+        "Read-only",
+        "Set at start only; a later attempt is refused as read-only.",
+    ),
+}
+
+_QOS = {
+    "image_qos": "`image_qos`",
+    "output_qos": "`output_qos`",
+    "latched": "reliable, transient local, depth 1",
+    "reliable": "reliable, volatile, depth 10",
+    "ros": "as ROS has it",
+}
+
+
+def parameters_page() -> str:
+    """docs/parameters.md."""
+    page = [
+        "# Parameters of `segmenter`\n",
+        _ORIGIN.format(source="`camss_ros/nodes/segmenter/parameters.py`"),
+        "`ros2 param describe /segmenter NAME` tells the same of a running node. A bad value is "
+        "refused with the reason,\nand all values stay as they were. `config/segmenter.yaml` has "
+        "every parameter at its default: copy it and\ngive it to the launch files as "
+        "`params_file:=PATH`. Besides these there is `use_sim_time` (bool, false) of every\nROS "
+        "node: the time is taken from `/clock`.\n",
+    ]
+    for change, (title, explanation) in _GROUPS.items():
+        rows = [
+            (
+                f"`{spec.name}`",
+                spec.type_name(),
+                f"`{_literal(spec.initial())}`",
+                _range(spec),
+                spec.description,
+            )
+            for spec in SPECS
+            if spec.change is change
+        ]
+        page += [
+            f"## {title}\n",
+            f"{explanation}\n",
+            _table(("parameter", "type", "default", "values", "description"), rows),
+        ]
+    return "\n".join(page)
+
+
+def topics_page() -> str:
+    """docs/topics.md."""
+    columns = ("topic", "type", "quality of service", "")
+    return "\n".join(
+        [
+            "# Topics and services of `segmenter`\n",
+            _ORIGIN.format(source="`camss_ros/nodes/segmenter/interfaces.py`"),
+            "Names are relative to the node's namespace and can be remapped; `~` is the node's "
+            "name, `/segmenter`.\nStamp and frame_id of what is published for an image are the "
+            "image's. Subscriptions exist while the\nnode is active and enabled, publishers below "
+            "`segmentation/` while it is configured. With several\n[cameras](cameras.md) the "
+            "inputs and what is below `segmentation/` exist for each, below its name:\n"
+            "`front/image`, `front/segmentation/mask`.\n",
+            "## Subscribed\n",
+            _table(columns, map(_row, SUBSCRIBED)),
+            "## Published\n",
+            _table(columns, map(_row, PUBLISHED)),
+            "## Services\n",
+            _table(("service", "type", ""), map(_row, SERVICES)),
+            "## Quality of service\n",
+            "`image_qos` and `output_qos` name a profile ([parameters.md](parameters.md)): "
+            "`sensor_data` (best effort,\nvolatile, depth 5: for subscriptions, it receives from "
+            "every publisher), `system_default` (what the DDS\nimplementation has: reliable for "
+            "publishers of Fast DDS and Cyclone DDS) and `default` (reliable, volatile,\ndepth "
+            "10). A subscriber or publisher that does not match is named in the log, with the "
+            "parameter that mends it.\n",
+            "## Of every lifecycle node\n",
+            _table(columns, map(_row, (*ROS_SUBSCRIBED, *ROS_PUBLISHED))),
+            _table(("service", "type", ""), map(_row, ROS_SERVICES)),
+        ]
+    )
+
+
+PAGES = {"parameters.md": parameters_page, "topics.md": topics_page}
+
+
+def write(folder: Path) -> None:
+    """Write every page into `folder`."""
+    for name, page in PAGES.items():
+        (folder / name).write_text(page(), encoding="utf-8")
+
+
+def _row(endpoint: Endpoint) -> tuple[str, ...]:
+    description = endpoint.description
+    if endpoint.only_with is not None:
+        parameter, values = endpoint.only_with
+        description += f" Only with `{parameter}: {', '.join(values)}`."
+    if endpoint.needs:
+        description += f" Needs {endpoint.needs}."
+    kind = endpoint.type.replace("/msg/", "/").replace("/srv/", "/")
+    qos = (_QOS[endpoint.qos],) if endpoint.qos else ()
+    return (f"`{endpoint.name}`", kind, *qos, description)
+
+
+def _range(spec: ParameterSpec) -> str:
+    if spec.choices:
+        return ", ".join(f"`{choice}`" for choice in spec.choices)
+    if spec.bounds is None:
+        return ""
+    low, high = spec.bounds
+    return f"{low} to {high}"
+
+
+def _literal(value: bool | int | float | str | list[int]) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if value == "" else str(value)
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m camss_ros.nodes.segmenter.reference FOLDER")
+    write(Path(sys.argv[1]))

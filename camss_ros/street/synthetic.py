@@ -1,0 +1,207 @@
+"""Procedural street scenes with exact labels: input for tests, the demo and training.
+
+No file and no network is needed; everything follows from the seed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from camss_ros.images.label_class import VOID
+from camss_ros.street.camera import Camera
+from camss_ros.street.light import VARIANTS, Atmosphere, Variant, make_atmosphere
+from camss_ros.street.render import render
+from camss_ros.street.world import Street
+
+FRAME_RATE = 15.0
+"""Frames per second of a `SyntheticStreet`, as in the CamVid clips."""
+
+_START = 1000.0  # metres; the street is endless in both directions
+_FIELD_OF_VIEW = 0.95  # focal length as a share of the image width
+_SMALLEST = 16
+
+
+def _check_size(height: int, width: int) -> None:
+    if height < _SMALLEST or width < _SMALLEST:
+        raise ValueError(
+            f"image size {height} x {width} (height x width) is too small: "
+            f"expected at least {_SMALLEST} pixels each way"
+        )
+
+
+def _shadow(atmosphere: Atmosphere) -> tuple[float, float] | None:
+    if not atmosphere.casts_shadows:
+        return None
+    x, y, z = atmosphere.sun_direction
+    return float(-x / y), float(-z / y)
+
+
+def _expose(
+    image: np.ndarray, atmosphere: Atmosphere, rng: np.random.Generator, gamma: float = 1.0
+) -> np.ndarray:
+    """White balance, gamma, vignette and sensor noise; uint8 [H, W, 3] -> the same."""
+    height, width = image.shape[:2]
+    levels = (np.arange(256) / 255.0) ** gamma * 255.0
+    table = np.clip(levels[:, None] * atmosphere.gain, 0, 255).astype(np.uint8)
+    image = cv2.LUT(image, table.reshape(1, 256, 3))
+    cv2.multiply(image, _vignette(height, width), image, scale=1 / 255)
+    shift = rng.integers(0, (height, width))
+    noise = np.roll(_noise(height, width), shift, axis=(0, 1)) * np.float32(atmosphere.grain)
+    return cv2.add(image, cv2.merge([noise] * 3), dtype=cv2.CV_8U)
+
+
+@lru_cache(maxsize=2)
+def _vignette(height: int, width: int) -> np.ndarray:
+    rows = np.linspace(-1, 1, height)[:, None] ** 2
+    columns = np.linspace(-1, 1, width)[None] ** 2
+    return cv2.merge([np.round(255 * (1 - 0.07 * (rows + columns))).astype(np.uint8)] * 3)
+
+
+@lru_cache(maxsize=2)
+def _noise(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(44).standard_normal((height, width), np.float32)
+
+
+@dataclass(frozen=True)
+class ViewShift:
+    """How a camera is mounted otherwise than usual.
+
+    `height` and `lateral` (to the right) in metres, `pitch` (down) and `roll` (clockwise) in
+    degrees.
+    """
+
+    height: float = 0.0
+    pitch: float = 0.0
+    roll: float = 0.0
+    lateral: float = 0.0
+
+
+class SyntheticStreet:
+    """A drive along an endless street at 15 frames per second.
+
+    `frame(i)` depends on the arguments and on i alone, so frames may be taken in any order.
+
+    Raises ValueError for an unknown variant, a negative seed or a size below 16 pixels.
+    """
+
+    def __init__(
+        self, seed: int = 0, variant: Variant = "day", height: int = 360, width: int = 480
+    ) -> None:
+        if variant not in VARIANTS:
+            raise ValueError(f"unknown variant {variant!r}: expected one of {', '.join(VARIANTS)}")
+        if seed < 0:
+            raise ValueError(f"seed {seed} is negative: expected 0 or more")
+        _check_size(height, width)
+        self.seed, self.variant, self.height, self.width = seed, variant, height, width
+        rng = np.random.default_rng((41, seed))
+        self._atmosphere = make_atmosphere(variant, rng)
+        self._street = Street(seed, shadow=_shadow(self._atmosphere))
+        self._speed = float(rng.uniform(6.5, 9.0))
+
+    def frame(self, i: int, shift: ViewShift = ViewShift()) -> tuple[np.ndarray, np.ndarray]:
+        """Frame i >= 0: image uint8 [H, W, 3] RGB, label uint8 [H, W] (CamVid 11 ids, 255 void).
+
+        `shift` moves the camera and nothing else. Raises IndexError for a negative i.
+        """
+        if i < 0:
+            raise IndexError(f"frame {i}: frames are numbered from 0")
+        time = i / FRAME_RATE
+        street = self._street
+        z = _START + self._speed * time
+        sway = 0.12 * math.sin(0.7 * time) + 0.05 * math.sin(1.9 * time + 1)
+        camera = Camera(
+            x=street.centre(z) - street.lane / 2 + sway + shift.lateral,
+            y=1.4 + 0.012 * math.sin(6.1 * time) + shift.height,
+            z=z,
+            yaw=street.heading(z + 4) + 0.012 * math.sin(0.5 * time + self.seed),
+            pitch=0.004 * math.sin(3.7 * time) + math.radians(shift.pitch),
+            roll=0.004 * math.sin(1.3 * time + 2),
+            focal=_FIELD_OF_VIEW * self.width,
+            height=self.height,
+            width=self.width,
+        )
+        image, label = _render_rolled(street, camera, self._atmosphere, time, shift.roll)
+        noise = np.random.default_rng((42, self.seed, i))
+        return _expose(image, self._atmosphere, noise), label
+
+
+def _render_rolled(
+    street: Street, camera: Camera, atmosphere: Atmosphere, time: float, roll: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Renders with `roll` more degrees, exactly: rolling a pinhole camera turns its picture.
+
+    The renderer itself draws sky and haze for small angles only.
+    """
+    if roll == 0:
+        return render(street, camera, atmosphere, time)
+    height, width = camera.height, camera.width
+    cos, sin = abs(math.cos(math.radians(roll))), abs(math.sin(math.radians(roll)))
+    margin_x = math.ceil(max(0.0, width * cos + height * sin - width) / 2) + 2
+    margin_y = math.ceil(max(0.0, width * sin + height * cos - height) / 2) + 2
+    larger = replace(camera, height=height + 2 * margin_y, width=width + 2 * margin_x)
+    image, label = render(street, larger, atmosphere, time)
+    centre = (larger.width - 1) / 2, (larger.height - 1) / 2
+    cut = np.array([[0, 0, margin_x], [0, 0, margin_y]])
+    turn = cv2.getRotationMatrix2D(centre, roll, 1.0) - cut
+    return (
+        cv2.warpAffine(image, turn, (width, height), flags=cv2.INTER_LINEAR),
+        cv2.warpAffine(label, turn, (width, height), flags=cv2.INTER_NEAREST),
+    )
+
+
+def random_scene(seed: int, height: int = 360, width: int = 480) -> tuple[np.ndarray, np.ndarray]:
+    """One scene for training, with street, weather, camera, density and exposure drawn at random.
+
+    Returns image uint8 [H, W, 3] RGB and label uint8 [H, W] (CamVid 11 ids, 255 void). Raises
+    ValueError for a negative seed or a size below 16 pixels.
+    """
+    if seed < 0:
+        raise ValueError(f"seed {seed} is negative: expected 0 or more")
+    _check_size(height, width)
+    rng = np.random.default_rng((43, seed))
+    variant = VARIANTS[rng.choice(len(VARIANTS), p=(0.6, 0.25, 0.15))]
+    atmosphere = make_atmosphere(variant, rng)
+    gain = atmosphere.gain * rng.uniform(0.85, 1.2) * (1 + rng.normal(0, 0.03, 3))
+    atmosphere = replace(atmosphere, gain=gain, grain=float(rng.uniform(1, 7)))
+    street = Street(
+        int(rng.integers(1 << 30)),
+        shadow=_shadow(atmosphere),
+        density=float(rng.uniform(0.3, 1.9)),
+        crossing=rng.random() < 0.4,
+    )
+    z = float(rng.uniform(0, 20000))
+    camera = Camera(
+        x=street.centre(z) + float(rng.normal(-street.lane / 2, 0.7)),
+        y=float(rng.uniform(1.15, 2.0)),
+        z=z,
+        yaw=street.heading(z + 4) + float(rng.normal(0, 0.1)),
+        pitch=float(rng.normal(0.0, 0.035)),
+        roll=float(rng.normal(0, 0.012)),
+        focal=_FIELD_OF_VIEW * width * float(rng.uniform(0.75, 1.35)),
+        height=height,
+        width=width,
+    )
+    image, label = render(street, camera, atmosphere, time=float(rng.uniform(0, 600)))
+    if rng.random() < 0.3:
+        _draw_bonnet(image, label, rng)
+    if rng.random() < 0.3:
+        image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.3, 0.9)))
+    image = _expose(image, atmosphere, rng, gamma=float(rng.uniform(0.8, 1.3)))
+    if rng.random() < 0.5:  # traffic that keeps to the right
+        image, label = image[:, ::-1].copy(), label[:, ::-1].copy()
+    return image, label
+
+
+def _draw_bonnet(image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> None:
+    """The bonnet of the own car at the lower edge, without a class, as in CamVid."""
+    height, width = label.shape
+    centre = (int(width * rng.uniform(0.3, 0.7)), int(height * rng.uniform(1.02, 1.1)))
+    axes = (int(width * rng.uniform(0.5, 0.8)), int(height * rng.uniform(0.06, 0.16)))
+    shade = float(rng.uniform(10, 70))
+    cv2.ellipse(image, centre, axes, 0, 0, 360, (shade, shade, shade + 4), -1, cv2.LINE_AA)
+    cv2.ellipse(label, centre, axes, 0, 0, 360, VOID, -1)

@@ -1,0 +1,114 @@
+"""Frames into bags, and what is in them."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from bag_files import images, labels
+from typer.testing import CliRunner, Result
+
+from camss_ros.bags.bag import Bag
+from camss_ros.bags.bag_frames import decode_image, decode_labels
+from camss_ros.bags.bag_types import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, LABEL_INFO
+from camss_ros.cli import app
+from camss_ros.images.video_writer import VideoWriter
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three labelled images, void as 11."""
+    for part in ("images", "labels"):
+        (tmp_path / "input" / part).mkdir(parents=True)
+    for number, (image, label) in enumerate(zip(images(3), labels(3), strict=True)):
+        cv2.imwrite(str(tmp_path / f"input/images/{number}.png"), image[..., ::-1])
+        cv2.imwrite(str(tmp_path / f"input/labels/{number}.png"), np.minimum(label, 11))
+    return tmp_path / "input"
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["make-bag", *map(str, arguments)])
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_a_labelled_folder_becomes_a_bag(folder: Path, tmp_path: Path, storage: str) -> None:
+    path = tmp_path / "bag"
+    result = run(folder, "--output", path, "--rate", 4, "--label-set", "camvid11",
+                 "--storage", storage)  # fmt: skip
+    assert result.exit_code == 0, result.output
+    with Bag(path) as bag:
+        assert {(topic.name, topic.type, topic.messages) for topic in bag.topics} == {
+            ("/camera/image", IMAGE, 3),
+            ("/camera/label", IMAGE, 3),
+            ("/camera/camera_info", CAMERA_INFO, 3),
+            ("/camera/label_info", LABEL_INFO, 1),
+        }
+        for number, message in enumerate(bag.messages(["/camera/image"])):
+            np.testing.assert_array_equal(decode_image(bag, message), images(3)[number])
+            assert bag.stamp(message) == message.log_time == (number + 1) * 250_000_000
+        for number, message in enumerate(bag.messages(["/camera/label"])):
+            np.testing.assert_array_equal(decode_labels(bag, message), labels(3)[number])
+        info = bag.decode(next(bag.messages(["/camera/camera_info"])))
+        assert (info.height, info.width) == (32, 48)
+        names = bag.decode(next(bag.messages(["/camera/label_info"])))
+        assert names.class_map[3].class_name == "road"
+        assert names.class_map[3].class_id == 3
+    assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")] == []
+
+
+def test_the_synthetic_street_is_labelled_in_the_set_that_is_asked_for(tmp_path: Path) -> None:
+    for label_set, road in (("camvid11", 3), ("cityscapes19", 0)):
+        path = tmp_path / label_set
+        result = run("synthetic", "--output", path, "--frames", 1, "--label-set", label_set)
+        assert result.exit_code == 0, result.output
+        with Bag(path) as bag:
+            label = decode_labels(bag, next(bag.messages(["/camera/label"])))
+            names = bag.decode(next(bag.messages(["/camera/label_info"])))
+        assert names.class_map[road].class_name == "road"
+        assert label[-1, label.shape[1] // 2] == road
+
+
+def test_jpeg_and_namespace(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "bag"
+    result = run(folder / "images", "--output", path, "--jpeg", 90, "--namespace", "/front",
+                 "--frames", 2)  # fmt: skip
+    assert result.exit_code == 0, result.output
+    with Bag(path) as bag:
+        (image,) = (topic for topic in bag.topics if topic.type == COMPRESSED_IMAGE)
+        assert (image.name, image.messages) == ("/front/image/compressed", 2)
+        assert decode_image(bag, next(bag.messages([image.name]))).shape == (32, 48, 3)
+
+
+def test_a_video_keeps_its_stamps_unless_a_rate_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    times = [0, 0.1, 0.2, 2, 2.5]
+    with VideoWriter(tmp_path / "12:30:00.mp4", fps=10) as video:
+        for time in times:
+            video.write(np.zeros((32, 48, 3), np.uint8), time)
+    for output, rate in (("2024-05-01T12:30:00", 0), ("steady", 4)):
+        result = run("12:30:00.mp4", "--output", output, "--rate", rate)
+        assert result.exit_code == 0, result.output
+        with Bag(tmp_path / output) as bag:
+            stamps = [bag.stamp(message) / 1e9 for message in bag.messages(["/camera/image"])]
+        wanted = np.arange(5) / 4 if rate else times
+        assert np.array(stamps) - stamps[0] == pytest.approx(wanted, abs=1e-3)
+
+
+def test_what_cannot_be_done_is_said_and_leaves_nothing(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    cases = [
+        ((folder, "--output", tmp_path / "bag"), "label set"),
+        ((folder, "--output", tmp_path / "there", "--label-set", "camvid11"), "exists already"),
+        (("/nowhere.mp4", "--output", tmp_path / "bag"), "/nowhere.mp4"),
+        (("synthetic", "--output", tmp_path / "bag"), "no end"),
+        ((folder, "--output", tmp_path / "bag", "--storage", "tape"), "tape"),
+        ((folder, "--output", tmp_path / "bag", "--namespace", "camera"), "namespace"),
+    ]
+    for arguments, message in cases:
+        result = run(*arguments)
+        assert result.exit_code == 1, arguments
+        assert message in result.output
+        assert "Traceback" not in result.output
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["input", "there"]

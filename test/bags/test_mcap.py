@@ -1,0 +1,150 @@
+"""MCAP files as other writers leave them: each part of the index is optional."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bag_files import PERIOD, SECOND, SIZE, images, labels, stamps
+from mcap.writer import CompressionType, IndexType, Writer
+from rosbags.interfaces import QosDurability
+
+from camss_ros.bags.bag import Bag, BagError
+from camss_ros.bags.bag_frames import BagSelection, decode_image, decode_labels
+from camss_ros.bags.bag_index import read_stamps
+from camss_ros.bags.bag_types import IMAGE, ros1_types, ros2_types
+from camss_ros.bags.bag_writer import image_message
+from camss_ros.bags.masks_bag import write_masks_bag
+
+FRAMES, TRUTHS = images(6), labels(6)
+INDEXES = (
+    IndexType.NONE,
+    IndexType.CHUNK,
+    IndexType.MESSAGE,
+    IndexType.CHUNK | IndexType.MESSAGE,
+    IndexType.ALL,
+)
+_QOS = """- history: 1
+  depth: 1
+  reliability: 1
+  durability: 1
+  deadline: {sec: 0, nsec: 0}
+  lifespan: {sec: 0, nsec: 0}
+  liveliness: 1
+  liveliness_lease_duration: {sec: 0, nsec: 0}
+  avoid_ros_namespace_conventions: false
+"""
+
+
+def write_mcap(path: Path, profile: str = "ros2", qos: str = "", **options: object) -> Path:
+    """/cam/image and /cam/label, six messages each, in chunks of two or three messages."""
+    store = ros2_types()
+    with path.open("wb") as file:
+        writer = Writer(file, chunk_size=10_000, **options)  # type: ignore[arg-type]
+        writer.start(profile, "test")
+        definition = store.generate_msgdef(IMAGE, ros_version=2)[0].encode()
+        schema = writer.register_schema(IMAGE, "ros2msg", definition)
+        channels = [
+            writer.register_channel(name, "cdr", schema, {"offered_qos_profiles": qos})
+            for name in ("/cam/image", "/cam/label")
+        ]
+        for frame, truth, stamp in zip(FRAMES, TRUTHS, stamps(6), strict=True):
+            pixels = (frame, "rgb8"), (truth, "mono8")
+            for channel, (content, encoding) in zip(channels, pixels, strict=True):
+                message = image_message(content, encoding, stamp, "camera")
+                data = bytes(store.serialize_cdr(message, IMAGE))
+                writer.add_message(channel, stamp, data, stamp)
+        writer.finish()
+    return path
+
+
+def assert_whole(path: Path) -> None:
+    with Bag(path) as bag:
+        assert [(t.name, t.type, t.messages) for t in bag.topics] == [
+            ("/cam/image", IMAGE, 6),
+            ("/cam/label", IMAGE, 6),
+        ]
+        assert bag.start_time == stamps(6)[0]
+        found = read_stamps(bag, ["/cam/image", "/cam/label"])
+        assert found["/cam/image"].tolist() == found["/cam/label"].tolist() == stamps(6)
+        # Both at once, as an evaluation reads them.
+        pairs = zip(bag.messages(["/cam/image"]), bag.messages(["/cam/label"]), strict=True)
+        for (image, label), frame, truth in zip(pairs, FRAMES, TRUTHS, strict=True):
+            np.testing.assert_array_equal(decode_image(bag, image), frame)
+            np.testing.assert_array_equal(decode_labels(bag, label), truth)
+        span = bag.messages(["/cam/image"], stamps(6)[1], stamps(6)[3])
+        assert [message.log_time for message in span] == stamps(6)[1:3]
+        assert bag.warnings == []
+
+
+SWITCHES = (
+    "use_chunking", "use_statistics", "use_summary_offsets", "repeat_channels", "repeat_schemas",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("compression", CompressionType)
+@pytest.mark.parametrize("index", INDEXES)
+@pytest.mark.parametrize("values", [*itertools.product((True, False), repeat=len(SWITCHES))])
+def test_no_part_of_the_index_is_needed(
+    tmp_path: Path, compression: CompressionType, index: IndexType, values: tuple[bool, ...]
+) -> None:
+    switches = dict(zip(SWITCHES, values, strict=True))
+    path = tmp_path / "bag.mcap"
+    assert_whole(write_mcap(path, compression=compression, index_types=index, **switches))
+
+
+def test_the_quality_of_service_is_kept_without_an_index(tmp_path: Path) -> None:
+    for index in (IndexType.ALL, IndexType.NONE):
+        with Bag(write_mcap(tmp_path / "bag.mcap", qos=_QOS, index_types=index)) as bag:
+            for connection in bag.connections:
+                (qos,) = connection.ext.offered_qos_profiles  # type: ignore[union-attr]
+                assert qos.durability == QosDurability.TRANSIENT_LOCAL
+
+
+def test_files_of_other_profiles_and_channels_are_read(tmp_path: Path) -> None:
+    assert_whole(write_mcap(tmp_path / "none.mcap", profile=""))
+    path = tmp_path / "foreign.mcap"
+    with path.open("wb") as file:
+        writer = Writer(file)
+        writer.start("ros2", "test")
+        schema = writer.register_schema("foxglove.CompressedImage", "protobuf", b"")
+        channel = writer.register_channel("/cam", "protobuf", schema)
+        writer.add_message(channel, SECOND, b"pixels", SECOND)
+        writer.finish()
+    with pytest.raises(BagError, match="/cam is left out: its messages are encoded as 'protobuf'"):
+        Bag(path)
+
+
+def test_messages_of_ros1_are_read_and_written_again(tmp_path: Path) -> None:
+    store = ros1_types()
+    kinds = store.types
+    path = tmp_path / "one.mcap"
+    with path.open("wb") as file:
+        writer = Writer(file)
+        writer.start("ros1", "test")
+        definition = store.generate_msgdef(IMAGE, ros_version=1)[0].encode()
+        schema = writer.register_schema("sensor_msgs/Image", "ros1msg", definition)
+        channel = writer.register_channel("/cam/image", "ros1", schema)
+        for number, frame in enumerate(FRAMES):
+            header = kinds["std_msgs/msg/Header"](
+                seq=number,
+                stamp=kinds["builtin_interfaces/msg/Time"](sec=100, nanosec=number * PERIOD),
+                frame_id="camera",
+            )
+            image = kinds[IMAGE](
+                header=header, height=SIZE[0], width=SIZE[1], encoding="rgb8", is_bigendian=0,
+                step=3 * SIZE[1], data=frame.reshape(-1),
+            )  # fmt: skip
+            log_time = 500 * SECOND + number
+            writer.add_message(channel, log_time, bytes(store.serialize_ros1(image, IMAGE)), 0)
+        writer.finish()
+    with Bag(path) as bag:
+        assert read_stamps(bag, [bag.require("/cam/image")])["/cam/image"].tolist() == stamps(6)
+        for message, frame in zip(bag.messages(), FRAMES, strict=True):
+            np.testing.assert_array_equal(decode_image(bag, message), frame)
+        assert bag.warnings == []
+        camera = BagSelection("/cam/image"), lambda number: tmp_path / "no mask"
+        assert write_masks_bag(bag, tmp_path / "again", [camera], []) == []
+    with Bag(tmp_path / "again") as bag:
+        for message, frame in zip(bag.messages(["/cam/image"]), FRAMES, strict=True):
+            np.testing.assert_array_equal(decode_image(bag, message), frame)

@@ -1,0 +1,161 @@
+"""What the commands say before their work: inputs, outputs, sizes and seeds that can't be."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from small_model import save_small_model
+from training_run import CONFIGS, write_camvid
+from typer.testing import CliRunner
+
+from camss_ros.cli import app
+from camss_ros.commands.checks import check_file, check_folder
+from camss_ros.commands.options import parse_size
+from camss_ros.inference.segmenter import Segmenter
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.output.replace("\n", "")
+
+
+@pytest.fixture
+def nothing_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No weights are read and no node is started."""
+
+    def too_late(*arguments: object, **options: object) -> None:
+        raise AssertionError("the work had begun")
+
+    monkeypatch.setattr("camss_ros.inference.segmenter.open_backend", too_late)
+    monkeypatch.setattr("camss_ros.inference.backends.load_camseg", too_late)
+    monkeypatch.setattr("torch.load", too_late)
+    monkeypatch.setattr("camss_ros.training.train_segmenter.open_pairs", too_late)
+    monkeypatch.setattr("camss_ros.training.train_twin.open_pairs", too_late)
+    monkeypatch.setattr("camss_ros.nodes.harness.demo.record_demo", too_late)
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a file, a data set and an image."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("text")
+    write_camvid(tmp_path / "camvid", frames=1)
+    cv2.imwrite("image.png", np.zeros((32, 48, 3), np.uint8))
+    return tmp_path
+
+
+DATA = ("--data", "camvid", "--root", "camvid")
+TRAIN = ("--config", CONFIGS / "camss_tiny_camvid.yaml", "--root", "camvid", "--output", "out")
+CHECKPOINTS = ("--vae", "file", "--transformer", "file")
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (("segment", "gone.png", "--output", "out"), "no 'gone.png'"),
+        (("segment", "synthetic", "--output", "out"), "no end"),
+        (("segment", "image.png", "--output", "file"), "file is no folder"),
+        (("segment", "image.png", "--output", "file/out"), "file is no folder"),
+        (("demo", "--device", "foo", "--output", "out"), "device must be one of"),
+        (("demo", "--backend", "foo", "--output", "out"), "backend must be one of"),
+        (("demo", "--output", "file"), "file is no folder"),
+        (("demo", "--input", "gone.mp4", "--output", "out"), "no 'gone.mp4'"),
+        (("evaluate", "--data", "camvid", "--root", "gone"), "no data folder gone"),
+        (("evaluate", *DATA, "--json", "camvid"), "can't write camvid"),
+        (("evaluate", *DATA, "--json", "gone/a.json"), "can't write gone/a.json"),
+        (("evaluate", *DATA, "--report", "gone/a.html"), "can't write gone/a.html"),
+        (("evaluate", *DATA, "--report", "a.txt"), "expected a .html file"),
+        (("evaluate-bag", "bag", "--image", "/a", "--output", "file"), "file is no folder"),
+        (("replay", "bag", "--image", "/a", "--output", "file"), "file is no folder"),
+        (("robustness", *DATA, "--output", "file"), "file is no folder"),
+        (("robustness", *DATA, "--output", "out", "--page", "file/a.md"), "file is no folder"),
+        (("study", "steps", *DATA, "--output", "file"), "file is no folder"),
+        (("study", "warm-start", *DATA, "--output", "file/a.md"), "file is no folder"),
+        (("study", "kl-vs-vq", *DATA, "--output", "file"), "file is no folder"),
+        (("study", "speed", "--output", "file"), "file is no folder"),
+        (("benchmark", "--json", "gone/a.json"), "can't write gone/a.json"),
+        (("export", "--output", "gone/a.onnx"), "can't write gone/a.onnx"),
+        (("export", "--output", "a.onnx", "--images", "gone.mp4"), "no 'gone.mp4'"),
+        (("data", "show", *DATA, "--output", "x.txt"), "expected a .png file"),
+        (("data", "show", *DATA, "--output", "gone/x.png"), "can't write gone/x.png"),
+        (("convert", "official", *CHECKPOINTS, "--output", "file"), "file is no folder"),
+        (("train", "segmenter", *TRAIN, "--set", "autoencoder=gone.pt"), "gone.pt"),
+        (("train", "segmenter", *TRAIN, "--set", "start_from=gone"), "no model 'gone'"),
+    ],
+)
+def test_it_is_told_before_the_work(
+    places: Path, nothing_works: None, command: tuple[object, ...], message: str
+) -> None:
+    code, output = run(*command)
+    assert code == 1
+    assert message in output
+
+
+def test_a_folder_that_nothing_can_be_written_to(tmp_path: Path) -> None:
+    check_folder(tmp_path / "new" / "folder")
+    check_file(tmp_path / "new.json")
+    check_file(None)
+    assert list(tmp_path.iterdir()) == []
+    for check, path in ((check_folder, "/proc/out"), (check_file, "/proc/a.json")):
+        with pytest.raises(ValueError, match=f"can't write (to )?{path}"):
+            check(Path(path))
+
+
+def test_checkpoints_that_are_text_are_named(places: Path) -> None:
+    Path("text").write_text("i105\n")
+    for command in (
+        ("convert", "official", "--vae", "text", "--transformer", "text", "--output", "out"),
+        ("train", "segmenter", *TRAIN, "--set", "autoencoder=text"),
+    ):
+        code, output = run(*command)
+        assert code == 1
+        assert "text cannot be read as a PyTorch checkpoint (" in output
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("segment", "image.png", "--output", "out"),
+        ("evaluate", *DATA),
+        ("evaluate-bag", "bag", "--image", "/a", "--output", "out"),
+        ("robustness", *DATA, "--output", "out"),
+        ("study", "steps", *DATA, "--output", "out"),
+        ("data", "show", *DATA, "--output", "x.png"),
+    ],
+)
+def test_a_seed_is_of_64_bits(
+    places: Path, nothing_works: None, command: tuple[object, ...]
+) -> None:
+    for seed in (-1, 2**64, 10**30):
+        code, output = run(*command, "--seed", seed)
+        assert code == 2
+        assert "--seed" in output
+
+
+def test_a_seed_of_64_bits_is_taken_in_python_and_training_too(places: Path) -> None:
+    model = save_small_model(places / "model")
+    segmenter = Segmenter(model, device="cpu", seed=2**64 - 1)
+    segmenter.segment(np.zeros((32, 48, 3), np.uint8))
+    for seed in (-1, 2**64):
+        with pytest.raises(ValueError, match="seed must be a whole number from 0"):
+            Segmenter(model, device="cpu", seed=seed)
+        code, output = run("train", "segmenter", *TRAIN, "--set", f"loop.seed={seed}")
+        assert code == 1
+        assert "loop: seed must be a whole number from 0" in output
+
+
+def test_sizes_are_width_times_height(tmp_path: Path) -> None:
+    assert parse_size("--size", "640x480", "camss-tiny") == (480, 640)
+    assert parse_size("--size", "480x480", "camss-tiny") == (480, 480)
+    with pytest.raises(ValueError, match=r"--size 480x640 is higher than wide.*is 640x480 meant"):
+        parse_size("--size", "480x640", "camss-tiny")
+    with pytest.raises(ValueError, match="higher than wide"):
+        parse_size("--size", "480x640", "no such model")
+    model = save_small_model(tmp_path)
+    config = model / "config.json"
+    text = config.read_text()
+    config.write_text(text.replace("64,", "128,", 1))
+    assert text != config.read_text()
+    assert parse_size("--size", "480x640", str(model)) == (640, 480)

@@ -1,0 +1,161 @@
+"""Augmentation: geometry on image and label alike, photometry on the image alone."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from camss_ros.datasets.augmentation import PAPER, AugmentationOptions, augment
+from camss_ros.datasets.random_photometry import random_photometry
+
+VOID = 255
+PLAIN = AugmentationOptions(size=(64, 64), recolour=0.0)
+
+
+def scene(height: int = 90, width: int = 120) -> tuple[np.ndarray, np.ndarray]:
+    """Three areas, 0, 2 and 4, with an image that tells them apart; no area has 1 or 3."""
+    label = np.zeros((height, width), np.uint8)
+    label[:, width // 2 :] = 2
+    label[2 * height // 3 :] = 4
+    return np.repeat((label * 50 + 20)[..., None], 3, 2), label
+
+
+ranges = st.floats(0.3, 3.0).flatmap(lambda low: st.floats(low, 3.0).map(lambda high: (low, high)))
+options = st.builds(
+    AugmentationOptions,
+    size=st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    crop_probability=st.floats(0, 1),
+    zoom=ranges,
+    aspect=st.floats(0, 0.5),
+    flip=st.floats(0, 1),
+    rotation=st.floats(0, 30),
+    shear=st.floats(0, 20),
+    skew=st.floats(0, 0.2),
+    recolour=st.floats(0, 1),
+    color_jitter_probability=st.floats(0, 1),
+    gaussian_noise_probability=st.floats(0, 1),
+    salt_and_pepper_probability=st.floats(0, 1),
+    gaussian_blur_probability=st.floats(0, 1),
+    motion_blur_probability=st.floats(0, 1),
+    hide_and_seek_probability=st.floats(0, 1),
+)
+
+
+@settings(max_examples=60)
+@given(options, st.integers(0, 2**32), st.integers(1, 80), st.integers(1, 80))
+def test_any_options_give_a_pair_of_the_size_from_the_generator_alone(options, seed, height, width):
+    image, label = scene(height, width)
+    before = image.copy(), label.copy()
+    first, first_label = augment(image, label, options, np.random.default_rng(seed))
+    assert first.shape == (*options.size, 3)
+    assert first_label.shape == options.size
+    assert first.dtype == first_label.dtype == np.uint8
+    # No third class where two meet, and void outside.
+    assert set(np.unique(first_label)) <= {*np.unique(label), VOID}
+    second, second_label = augment(image, label, options, np.random.default_rng(seed))
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(first_label, second_label)
+    np.testing.assert_array_equal(image, before[0])
+    np.testing.assert_array_equal(label, before[1])
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 2**32))
+def test_photometry_leaves_the_label_as_without_it(seed):
+    image, label = scene()
+    still = {
+        name: 0.0 for name in vars(PAPER) if name.endswith("_probability") or name == "recolour"
+    }
+    still["crop_probability"] = PAPER.crop_probability
+    small = dataclasses.replace(PAPER, size=(64, 64))
+    without = dataclasses.replace(small, **still)
+    changed, changed_label = augment(image, label, small, np.random.default_rng(seed))
+    plain, plain_label = augment(image, label, without, np.random.default_rng(seed))
+    np.testing.assert_array_equal(changed_label, plain_label)
+    # and the geometry of the image is the same: the photometry comes after it
+    assert changed.shape == plain.shape
+
+
+@pytest.mark.parametrize("options", [PLAIN, dataclasses.replace(PLAIN, shear=8.0, skew=0.1)])
+def test_image_and_label_move_together(options):
+    image, label = scene()
+    for seed in range(10):
+        view, view_label = augment(image, label, options, np.random.default_rng(seed))
+        inside = view_label != VOID
+        # Bilinear against nearest: only pixels at the borders may differ.
+        agree = np.abs(view[..., 0].astype(int) - (view_label.astype(int) * 50 + 20)) < 40
+        assert agree[inside].mean() > 0.9
+
+
+def test_a_crop_of_the_frame_is_fitted_into_the_size():
+    # The image tells the place, so that the span of what is seen can be read from the view.
+    image = np.zeros((100, 200, 3), np.uint8)
+    image[..., 0] = np.linspace(0, 250, 200)
+    image[..., 1] = np.linspace(0, 250, 100)[:, None]
+    cut = AugmentationOptions(
+        size=(80, 80), crop_probability=1.0, crop=(0.6, 0.9), zoom=(1.0, 1.0), aspect=0.0,
+        flip=0.0, rotation=0.0, recolour=0.0,
+    )  # fmt: skip
+    spans = []
+    for seed in range(40):
+        view, label = augment(image, image[..., 0], cut, np.random.default_rng(seed))
+        red, green = (np.ptp(view[..., channel]) / 250 for channel in (0, 1))
+        assert red == pytest.approx(green, abs=0.05)
+        spans.append(red)
+        assert (label != VOID).all()
+    assert 0.55 < min(spans) < 0.68
+    assert 0.82 < max(spans) < 0.95
+
+
+@pytest.mark.parametrize(
+    ("changes", "seen"),
+    [
+        ({"gaussian_noise_probability": 1.0, "gaussian_noise": (9.0, 9.0)}, lambda x: x.std() > 8),
+        (
+            {"salt_and_pepper_probability": 1.0, "salt_and_pepper": (0.2, 0.2)},
+            lambda x: 0.15 < np.isin(x, (0, 255)).mean() < 0.25,
+        ),
+        (
+            {"hide_and_seek_probability": 1.0, "hide_and_seek": 1.0},
+            lambda x: (x == 127).all(),
+        ),
+        ({"color_jitter_probability": 1.0}, lambda x: np.ptp(x, axis=(0, 1)).max() == 0),
+        ({"gaussian_blur_probability": 1.0}, lambda x: np.ptp(x) == 0),
+        ({"motion_blur_probability": 1.0}, lambda x: np.ptp(x) == 0),
+    ],
+)
+def test_each_photometric_change_does_what_it_says_to_a_flat_image(changes, seen):
+    flat = np.full((200, 200, 3), 120, np.uint8)
+    options = dataclasses.replace(PLAIN, **changes)
+    assert seen(random_photometry(flat, options, np.random.default_rng(0)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"flip": 1.5}, "flip is 1.5: expected 0 to 1"),
+        ({"zoom": (2.0, 1.0)}, r"zoom is \(2.0, 1.0\)"),
+        ({"crop": (0.0, 1.0)}, "crop"),
+        ({"size": (0, 64)}, "size"),
+        ({"skew": 0.6}, "skew"),
+        ({"hide_and_seek_cells": ()}, "hide_and_seek_cells"),
+        ({"rotation": -1.0}, "rotation is -1.0: expected 0 or more"),
+    ],
+)
+def test_options_out_of_range_are_named(changes, message):
+    with pytest.raises(ValueError, match=message):
+        AugmentationOptions(**changes)
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 2**32), st.integers(2, 87), st.integers(2, 117), ranges)
+def test_a_window_with_a_focus_shows_that_pixel(seed, row, column, zoom):
+    options = dataclasses.replace(PLAIN, size=(40, 48), zoom=zoom, rotation=0.0)
+    label = np.zeros((90, 120), np.uint8)
+    # five pixels are at least one at the smallest zoom
+    label[row - 2 : row + 3, column - 2 : column + 3] = 7
+    image = np.zeros((90, 120, 3), np.uint8)
+    _, view = augment(image, label, options, np.random.default_rng(seed), (row, column))
+    assert (view == 7).any()

@@ -1,0 +1,98 @@
+"""Reading labelled images from folders."""
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from camss_ros.datasets.folder import DataError, LabeledFolder
+from camss_ros.images.label_sets import load_label_set
+
+CAMVID = load_label_set("camvid11")
+
+
+@pytest.fixture
+def root(tmp_path):
+    for folder in ("images", "labels"):
+        (tmp_path / "val" / folder).mkdir(parents=True)
+    return tmp_path
+
+
+def write(root, name, image, label, suffix=".png"):
+    path = root / "val" / "images" / f"{name}{suffix}"
+    cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    Image.fromarray(label).save(root / "val" / "labels" / f"{name}.png")
+
+
+def picture(height=4, width=6):
+    return np.arange(height * width * 3, dtype=np.uint8).reshape(height, width, 3)
+
+
+def test_pairs_come_in_order_as_rgb_with_void_mapped(root):
+    label = np.array([[0, 10, 11, 255]], np.uint8)
+    write(root, "b", picture(1, 4), label)
+    write(root, "a", picture(1, 4)[:, ::-1], label)
+    folder = LabeledFolder(root, "val", CAMVID)
+    assert len(folder) == 2
+    image, read, name = folder[1]
+    assert name == "b"
+    np.testing.assert_array_equal(image, picture(1, 4))
+    assert read.dtype == np.uint8
+    assert read.tolist() == [[0, 10, 255, 255]]
+    assert folder[0][2] == "a"
+
+
+def test_indexed_label_files_give_indices(root):
+    write(root, "a", picture(), np.full((4, 6), 3, np.uint8))
+    indexed = Image.fromarray(np.full((4, 6), 9, np.uint8), mode="L").convert("P")
+    indexed.putpalette([7, 8, 9] * 256)
+    indexed.save(root / "val" / "labels" / "a.png")
+    assert (LabeledFolder(root, "val", CAMVID)[0][1] == 9).all()
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".jpg", ".JPEG"])
+def test_image_formats(root, suffix):
+    write(root, "a", picture(), np.zeros((4, 6), np.uint8), suffix)
+    assert LabeledFolder(root, "val", CAMVID)[0][0].shape == (4, 6, 3)
+
+
+def test_missing_places_are_named(root):
+    with pytest.raises(DataError, match=r"no data folder .*nowhere"):
+        LabeledFolder(root / "nowhere", "val", CAMVID)
+    with pytest.raises(DataError, match=r"no split 'test'.*/test.*splits val"):
+        LabeledFolder(root, "test", CAMVID)
+    with pytest.raises(DataError, match="no images"):
+        LabeledFolder(root, "val", CAMVID)
+    (root / "val" / "labels").rmdir()
+    with pytest.raises(DataError, match=r"no folder .*labels"):
+        LabeledFolder(root, "val", CAMVID)
+
+
+def test_lonely_files_are_named(root):
+    write(root, "a", picture(), np.zeros((4, 6), np.uint8))
+    write(root, "b", picture(), np.zeros((4, 6), np.uint8))
+    (root / "val" / "labels" / "b.png").unlink()
+    with pytest.raises(DataError, match=r"no label .*images/b\.png"):
+        LabeledFolder(root, "val", CAMVID)
+    (root / "val" / "images" / "b.png").unlink()
+    (root / "val" / "images" / "a.png").rename(root / "val" / "images" / "c.png")
+    with pytest.raises(DataError, match=r"no label .*c\.png"):
+        LabeledFolder(root, "val", CAMVID)
+
+
+def test_bad_files_are_named(root):
+    write(root, "a", picture(), np.full((4, 5), 3, np.uint8))
+    with pytest.raises(DataError, match=r"6 x 4.*5 x 4"):
+        LabeledFolder(root, "val", CAMVID)[0]
+    write(root, "a", picture(), np.full((4, 6), 77, np.uint8))
+    with pytest.raises(DataError, match=r"a\.png has the values 77.*0 to 10, and 11 or 255"):
+        LabeledFolder(root, "val", CAMVID)[0]
+    write(root, "a", picture(), picture())
+    with pytest.raises(DataError, match=r"mode RGB"):
+        LabeledFolder(root, "val", CAMVID)[0]
+    (root / "val" / "labels" / "a.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"labels/a\.png can't be read"):
+        LabeledFolder(root, "val", CAMVID)[0]
+    (root / "val" / "images" / "a.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"images/a\.png can't be read"):
+        LabeledFolder(root, "val", CAMVID)[0]

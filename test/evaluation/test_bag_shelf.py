@@ -1,0 +1,242 @@
+"""Several cameras, and several bags over worker processes and Ray."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import pytest
+from bag_files import images, labels, stamps, write_bag
+from rosbags.rosbag2 import CompressionMode
+from small_model import save_small_model
+from typer.testing import CliRunner, Result
+
+from camss_ros.bags.bag import Bag, BagError
+from camss_ros.bags.bag_frames import BagSelection
+from camss_ros.bags.bag_types import IMAGE
+from camss_ros.bags.bag_writer import BagWriter, image_message
+from camss_ros.cli import app
+from camss_ros.evaluation import bag_shelf
+from camss_ros.evaluation.bag_run import BagTask, NetworkChoice, run_bag
+from camss_ros.evaluation.bag_shelf import bag_names, find_bags, is_bag, run_shelf
+from camss_ros.images.label_sets import load_label_set
+from camss_ros.inference.segmenter import Segmenter
+from camss_ros.model.schedule import SamplingOptions
+
+CAMVID = load_label_set("camvid11")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_small_model(tmp_path_factory.mktemp("model"), label_set=CAMVID.classes)
+
+
+def command(bags: list[Path], model: Path, output: Path, *arguments: object) -> list[str]:
+    words = ["evaluate-bag", *bags, "--model", model, "--device", "cpu", "--steps", 1,
+             "--output", output, *arguments]  # fmt: skip
+    return list(map(str, words))
+
+
+def run(bags: list[Path], model: Path, output: Path, *arguments: object) -> Result:
+    return CliRunner().invoke(app, command(bags, model, output, *arguments))
+
+
+ONE = ("--image", "/cam/image", "--labels", "/cam/label")
+
+
+def two_cameras(path: Path) -> Path:
+    """/front/image and /left/image with five frames each, /front/label."""
+    with BagWriter(path) as bag:
+        topics = {
+            n: bag.add_topic(n, IMAGE) for n in ("/front/image", "/left/image", "/front/label")
+        }
+        pictures = zip(stamps(5), images(5, 1), images(5, 2), labels(5), strict=True)
+        for stamp, front, left, truth in pictures:
+            for name, pixels in (
+                ("/front/image", front),
+                ("/left/image", left),
+                ("/front/label", truth),
+            ):
+                encoding = "rgb8" if pixels.ndim == 3 else "mono8"
+                bag.write(topics[name], image_message(pixels, encoding, stamp, "c"), stamp)
+    return path
+
+
+def test_several_cameras_have_a_folder_each_and_one_report(tmp_path: Path, model: Path) -> None:
+    bag, output = two_cameras(tmp_path / "bag"), tmp_path / "out"
+    result = run([bag], model, output, "--image", "/front/image", "--image", "/left/image",
+                 "--labels", "/front/label", "--labels", "-", "--write-bag")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    front = json.loads((output / "front__image/metrics.json").read_text())
+    left = json.loads((output / "left__image/metrics.json").read_text())
+    assert (front["labelled_frames"], left["labelled_frames"]) == (5, 0)
+    report = json.loads((output / "report.json").read_text())
+    assert [part["name"] for part in report["parts"]] == ["/front/image", "/left/image"]
+    assert report["total"]["frames"] == 10
+    assert report["total"]["scores"] == front["scores"]
+    page = (output / "report.html").read_text()
+    assert page.count("/left/image") > 1
+    with Bag(output / "bag") as written:
+        counts = {topic.name: topic.messages for topic in written.topics}
+        assert counts["/front/segmentation/mask"] == counts["/left/segmentation/mask"] == 5
+    # What one camera gives does not depend on the other.
+    alone = tmp_path / "alone"
+    assert run([bag], model, alone, "--image", "/left/image").exit_code == 0
+    for mask in (output / "left__image/masks").iterdir():
+        assert mask.read_bytes() == (alone / "masks" / mask.name).read_bytes()
+
+
+def test_labels_go_with_their_cameras(tmp_path: Path, model: Path) -> None:
+    bag = two_cameras(tmp_path / "bag")
+    for arguments, message in (
+        (("--image", "/front/image", "--image", "/left/image", "--labels", "/front/label"),
+         "expected one for each"),
+        (("--image", "/front/image", "--image", "/front/image"), "named twice"),
+    ):  # fmt: skip
+        result = run([bag], model, tmp_path / "out", *arguments)
+        assert result.exit_code == 1
+        assert message in result.output
+
+
+def test_bags_are_found_and_named(tmp_path: Path) -> None:
+    one = write_bag(tmp_path / "a/run", images(1))
+    two = write_bag(tmp_path / "b/run", images(1))
+    (tmp_path / "b/old.bag").write_bytes(b"")
+    (tmp_path / "b/notes.txt").write_bytes(b"")
+    (tmp_path / "b/._old.bag").write_bytes(b"")  # of macOS
+    packed = write_bag(tmp_path / "c/packed", images(1), compression=CompressionMode.FILE)
+    (packed / "metadata.yaml").unlink()
+    bare = tmp_path / "c/recording"
+    shutil.copy(one / "run.mcap", bare)
+    found = find_bags([tmp_path, one])
+    assert found == [one, tmp_path / "b/old.bag", two, packed, bare]
+    names = bag_names(found)
+    assert len(set(names)) == 5
+    assert [name.split("-")[0] for name in names] == ["run", "old", "run", "packed", "recording"]
+    split = tmp_path / "split"
+    split.mkdir()
+    for name in ("x_0.mcap", "x_1.mcap"):
+        (split / name).write_bytes(b"")
+    assert is_bag(split)
+    (split / "x_7.mcap").write_bytes(b"")
+    assert not is_bag(split)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BagError, match="empty' has no bag"):
+        find_bags([tmp_path / "empty"])
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        find_bags([tmp_path / "nowhere"])
+
+
+def shelf(folder: Path) -> Path:
+    write_bag(folder / "one", images(4, 1), labels(4))
+    write_bag(folder / "two", images(3, 2), labels(3))
+    (folder / "torn.mcap").write_bytes(b"these are not the bytes of a bag")
+    return folder
+
+
+def check_shelf(output: Path, code: int, said: str) -> dict[Path, int]:
+    """The merged report is of the two whole bags; returns when their masks were written."""
+    assert code == 1, said
+    assert "torn.mcap" in said
+    report = json.loads((output / "report.json").read_text())
+    assert (report["bags"], len(report["failed"])) == (2, 1)
+    assert "torn.mcap" in report["failed"][0]["reason"]
+    assert report["total"]["frames"] == 7
+    confusions = [
+        np.array(json.loads((output / f"{name}/metrics.json").read_text())["counts"]["confusion"])
+        for name in ("one", "two")
+    ]
+    np.testing.assert_array_equal(report["total"]["confusion"], sum(confusions))
+    assert "torn.mcap" in (output / "report.html").read_text()
+    files = [path for path in output.rglob("*") if path.parent != output and path.is_file()]
+    assert len(files) > 14
+    return {path: path.stat().st_mtime_ns for path in files}
+
+
+def test_a_shelf_over_workers_keeps_what_it_can_and_does_nothing_twice(
+    tmp_path: Path, model: Path
+) -> None:
+    bags, output = shelf(tmp_path / "bags"), tmp_path / "out"
+    # As users start it: what the workers import again is this script.
+    script = Path(__file__).resolve().parents[2] / "scripts/camss-ros"
+    done = subprocess.run(
+        [sys.executable, script, *command([bags], model, output, *ONE, "--workers", 2)],
+        capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    first = check_shelf(output, done.returncode, done.stdout + done.stderr)
+    result = run([bags], model, output, *ONE, "--workers", 1)
+    assert check_shelf(output, result.exit_code, result.output) == first
+
+
+@dataclass(frozen=True)
+class DeadlyNetwork(NetworkChoice):
+    """Ends its process where others load."""
+
+    def load(self) -> NoReturn:
+        os._exit(9)
+
+
+def test_a_worker_that_dies_takes_only_its_own_bag_along(tmp_path: Path, model: Path) -> None:
+    network = NetworkChoice(str(model), SamplingOptions(steps=1), device="cpu")
+    deadly = DeadlyNetwork(str(model), SamplingOptions(steps=1), device="cpu")
+    bag = write_bag(tmp_path / "bag", images(2))
+    tasks = [
+        BagTask(bag, tmp_path / str(i), (BagSelection("/cam/image"),), None, chosen)
+        for i, chosen in enumerate((deadly, network))
+    ]
+    reasons: dict[int, str | None] = {}
+    run_shelf(tasks, 1, reasons.__setitem__)
+    assert reasons[1] is None
+    assert "died" in str(reasons[0])
+    assert (tmp_path / "1/report.html").exists()
+
+
+def test_what_is_finished_is_not_loaded_again(tmp_path: Path, model: Path) -> None:
+    network = NetworkChoice(str(model), SamplingOptions(steps=1), device="cpu")
+    bag = write_bag(tmp_path / "bag", images(2))
+    task = BagTask(bag, tmp_path / "out", (BagSelection("/cam/image"),), None, network)
+    loaded: list[NetworkChoice] = []
+
+    def load(choice: NetworkChoice) -> Segmenter:
+        loaded.append(choice)
+        return choice.load()
+
+    for _ in range(2):
+        run_bag(task, load)
+    assert len(loaded) == 1
+    (tmp_path / "out/report.html").unlink()  # killed before it was written
+    run_bag(task, load)
+    assert (tmp_path / "out/report.html").exists()
+
+
+def test_a_shelf_over_ray(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray", reason="the optional package ray is not installed")
+    # Its default, 15, starves the workers where others keep the machine busy.
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+    bags, output = shelf(tmp_path / "bags"), tmp_path / "out"
+    result = run([bags], model, output, *ONE, "--ray", "local")
+    check_shelf(output, result.exit_code, result.output)
+
+
+def test_one_bag_goes_to_ray_too(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def run_on_ray(tasks: list[BagTask], address: str, on_done: Callable[..., None]) -> None:
+        asked.extend((task.bag.name, address) for task in tasks)
+        on_done(0, None if run_bag(tasks[0]) == [] else "failed")
+
+    monkeypatch.setattr(bag_shelf, "run_shelf_on_ray", run_on_ray)
+    bag = write_bag(tmp_path / "bag", images(2))
+    result = run([bag], model, tmp_path / "out", "--image", "/cam/image", "--ray", "host:1")
+    assert result.exit_code == 0, result.output
+    assert asked == [("bag", "host:1")]
+    assert (tmp_path / "out/bag/report.html").exists()
+    assert (tmp_path / "out/report.html").exists()

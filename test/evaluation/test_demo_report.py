@@ -1,0 +1,102 @@
+"""The demo's report, from a run made up by hand."""
+
+import io
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from rich.console import Console
+
+from camss_ros.bags.recording import Counts, ReceivedMask, Recording, SentFrame
+from camss_ros.evaluation.demo_report import report_table, write_report
+from camss_ros.images.frames import open_frames
+from camss_ros.images.label_sets import load_label_set
+from camss_ros.images.save_frames import save_frames
+
+CAMVID = load_label_set("camvid11")
+CLASSES = CAMVID.classes
+SECOND = 10**9
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Six frames of the synthetic street with labels."""
+    save_frames(open_frames("synthetic", with_labels=True), tmp_path / "input", 6)
+    return tmp_path / "input"
+
+
+@pytest.fixture
+def recording(folder: Path) -> Recording:
+    """All but two frames came back: the true labels, 100, 110, ... ms later, at 2 Hz."""
+    recording = Recording(model="made up", device="cpu", sampling={"steps": 4, "sampler": "ddim"})
+    for index, frame in enumerate(open_frames(folder, CAMVID, with_labels=True)):
+        stamp = 100 * SECOND + index * SECOND // 2
+        recording.sent.append(SentFrame(stamp, frame.name))
+        if index in (1, 4):
+            continue
+        assert frame.label is not None
+        labels = np.where(frame.label == 255, 0, frame.label)
+        arrival = stamp + (100 + 10 * index) * 10**6
+        recording.masks[stamp] = ReceivedMask(labels, arrival)
+        recording.timings[stamp] = {"decode": 0.02, "total": 0.05}
+    recording.counts = Counts(received=5, segmented=4, dropped=1)
+    return recording
+
+
+def test_frames_times_and_scores_add_up(folder: Path, recording: Recording, tmp_path: Path) -> None:
+    source = open_frames(folder, CAMVID, with_labels=True)
+    report = write_report(recording, source, CLASSES, tmp_path, {"input": "folder"})
+    assert json.loads((tmp_path / "report.json").read_text()) == report
+    assert report["input"] == "folder"
+    assert report["frames"] == {
+        "sent": 6,
+        "lost_on_the_way": 1,
+        "received": 5,
+        "segmented": 4,
+        "dropped": 1,
+        "rejected": 0,
+        "failed": 0,
+        "masks_matched": 4,
+        "masks_unmatched": 0,
+    }
+    assert report["rate_hz"]["sent"] == pytest.approx(2.0)
+    assert report["rate_hz"]["masks"] == pytest.approx(3 / 2.5)
+    assert report["latency_ms"]["p50"] == pytest.approx(np.median([100, 120, 130, 150]))
+    assert report["stages_ms"]["decode"]["mean"] == pytest.approx(20)
+    assert sum(report["class_share"].values()) == pytest.approx(1)
+    assert report["scores"]["frames"] == 4
+    assert report["scores"]["miou"] == pytest.approx(1)
+
+    overlay = open_frames(tmp_path / "overlay.mp4")
+    assert len(list(overlay)) == 4
+    assert overlay.fps == pytest.approx(1.2, rel=0.01)
+    sheet = cv2.imread(str(tmp_path / "contact_sheet.png"))
+    assert sheet.shape[1] > 4 * 300
+
+    screen = io.StringIO()
+    Console(file=screen, width=100).print(report_table(report))
+    for text in ("frames sent", "latency", "decode", "road", "mIoU", "lost on the way"):
+        assert text in screen.getvalue()
+
+
+def test_masks_of_unknown_stamps_are_told_apart(
+    folder: Path, recording: Recording, tmp_path: Path
+) -> None:
+    source = open_frames(folder)
+    recording.masks[1] = next(iter(recording.masks.values()))
+    report = write_report(recording, source, CLASSES, tmp_path, {})
+    assert report["frames"]["masks_matched"] == 4
+    assert report["frames"]["masks_unmatched"] == 1
+    recording.masks = {1: recording.masks[1]}
+    with pytest.raises(ValueError, match="stamp"):
+        write_report(recording, source, CLASSES, tmp_path, {})
+
+
+def test_a_single_mask_is_enough(folder: Path, recording: Recording, tmp_path: Path) -> None:
+    stamp, mask = next(iter(recording.masks.items()))
+    recording.masks = {stamp: mask}
+    report = write_report(recording, open_frames(folder), CLASSES, tmp_path, {})
+    assert report["rate_hz"]["masks"] is None
+    assert report_table(report).row_count > 0

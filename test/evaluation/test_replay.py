@@ -1,0 +1,143 @@
+"""`camss-ros replay`: a bag through the running node over DDS, against the offline evaluation."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from bag_files import images, labels, write_bag
+from ros_peer import wait_until
+from small_model import save_small_model
+from typer.testing import CliRunner
+
+from camss_ros.bags.bag import Bag, BagError
+from camss_ros.bags.bag_frames import BagFrames, BagSelection, model_label_values
+from camss_ros.bags.recording import Counts
+from camss_ros.cli import app
+from camss_ros.evaluation.replay import ReplayRecorder
+from camss_ros.images.label_sets import load_label_set
+from camss_ros.inference.segmenter import Segmenter
+from camss_ros.model.checkpoint import weights_hash
+from camss_ros.nodes.harness.bag_player import ros_message
+from camss_ros.nodes.harness.child_process import ChildProcess
+
+CAMVID = load_label_set("camvid11")
+COUNT = 6
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_small_model(tmp_path_factory.mktemp("model"), label_set=CAMVID.classes)
+
+
+def replay(domain_id: int, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "camss_ros.cli", "replay", *map(str, arguments)],
+        env={**os.environ, "ROS_DOMAIN_ID": str(domain_id)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_the_node_gives_the_masks_of_the_offline_run(
+    tmp_path: Path, model: Path, domain_id: int
+) -> None:
+    frames = images(COUNT)
+    bag = write_bag(tmp_path / "bag", frames, labels(COUNT))
+    parameters: dict[str, str | int | float | bool] = {
+        "model": str(model),
+        "device": "cpu",
+        "backend": "torch",
+    }
+    environment = {"ROS_DOMAIN_ID": str(domain_id), "OMP_NUM_THREADS": "1"}
+    log = tmp_path / "segmenter.log"
+    with ChildProcess("camss_ros.nodes.segmenter.node", parameters, environment, log) as segmenter:
+        wait_until(lambda: "active: segmenting" in log.read_text(), "the segmenter")
+        output = tmp_path / "out"
+        done = replay(
+            domain_id, bag, "--image", "/cam/image", "--labels", "/cam/label", "--model", model,
+            "--rate", 0.5, "--clock", "--remap", "image:=/image", "--output", output,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        segmenter.check()
+    metrics = json.loads((output / "metrics.json").read_text())
+    live = metrics["live"]
+    assert live["images sent"] == COUNT
+    answered = live["masks received"]
+    assert answered + live["lost on the way"] + live["dropped by the node"] == COUNT
+    assert metrics["frames"] == answered > 0
+    offline = Segmenter(model, device="cpu")
+    masks = sorted((output / "masks").iterdir())
+    assert len(masks) == answered
+    for mask in masks:
+        expected = offline.segment(frames[int(mask.name[:6])]).labels
+        np.testing.assert_array_equal(cv2.imread(str(mask), cv2.IMREAD_UNCHANGED), expected)
+    report = json.loads((output / "report.json").read_text())
+    assert report["total"]["latency_ms"]["p50"] > report["total"]["stages_ms"]["total"]["p50"] * 0.5
+    assert report["total"]["scores"]["miou"] == metrics["scores"]["miou"] is not None
+    assert report["model"]["name"] == "small"
+    assert report["model"]["backend"] == "torch"
+    assert report["model"]["sha256 of source"] == weights_hash(model)
+    assert "network" not in report["total"]["stages_ms"]  # torch tells its four stages instead
+    assert (output / "report.html").exists()
+
+    # The offline run on the frames that came back.
+    command = [
+        "evaluate-bag", bag, "--image", "/cam/image", "--labels", "/cam/label", "--model", model,
+        "--device", "cpu", "--frames", output / "frames.jsonl", "--output", tmp_path / "offline",
+    ]  # fmt: skip
+    result = CliRunner().invoke(app, list(map(str, command)))
+    assert result.exit_code == 0, result.output
+    again = json.loads((tmp_path / "offline/metrics.json").read_text())
+    assert (again["scores"], again["counts"]) == (metrics["scores"], metrics["counts"])
+
+
+def recorded(tmp_path: Path, answered: dict[int, np.ndarray]) -> dict:
+    """A replay of four frames in which some come back, 0.1 s later."""
+    with Bag(tmp_path / "bag") as bag:
+        frames = BagFrames(bag, BagSelection("/cam/image", "/cam/label"), model_label_values(11))
+        with ReplayRecorder(tmp_path / "out", frames, {"rate": 1.0}) as recorder:
+            for number, stamp, _ in frames.messages():
+                recorder.on_sent(number, stamp, 10**9 * number)
+                assert recorder.knows(stamp)
+                if number in answered:
+                    recorder.on_mask(stamp, answered[number], 10**9 * number + 10**8)
+                    recorder.on_confidence(stamp, np.full_like(answered[number], 255))
+                    for _ in range(2):  # the status is repeated
+                        recorder.on_timings(stamp, {"total": 0.05})
+            recorder.on_mask(5, np.zeros((2, 2), np.uint8), 0)
+        return recorder.finish(Counts(3, 2, 1), {}, CAMVID.classes, None)
+
+
+def test_drops_are_counted_and_what_came_back_is_scored(tmp_path: Path) -> None:
+    truths = labels(4)
+    write_bag(tmp_path / "bag", images(4), truths)
+    half = truths[2][::2, ::2]  # a node with an output_size of half the image
+    for _ in range(2):  # a second replay begins anew
+        metrics = recorded(tmp_path, {0: truths[0], 2: half})
+        assert metrics["live"]["lost on the way"] == 1
+        assert metrics["live"]["dropped by the node"] == 1
+        assert metrics["live"]["masks of other images"] == 1
+        assert (metrics["frames"], metrics["labelled_frames"]) == (2, 2)
+        listed = [json.loads(line) for line in (tmp_path / "out/frames.jsonl").open()]
+        assert listed[0]["pixel_accuracy"] == 1
+        assert 0 < listed[1]["pixel_accuracy"] < 1
+        timings = (tmp_path / "out/timings.jsonl").read_text().splitlines()
+        assert len(timings) == 4
+        assert json.loads(timings[0])["latency"] == pytest.approx(0.1)
+    with pytest.raises(ValueError, match="not one mask came back for 4 images"):
+        recorded(tmp_path, {})
+
+
+def test_times_that_no_message_can_hold_are_refused(tmp_path: Path) -> None:
+    with Bag(write_bag(tmp_path / "bag", images(1))) as bag:
+        (message,) = bag.messages()
+        sent = ros_message(bag, message, 2**31 * 10**9 - 1)
+        assert (sent.header.stamp.sec, sent.header.stamp.nanosec) == (2**31 - 1, 999_999_999)
+        with pytest.raises(BagError, match="end in 2038"):
+            ros_message(bag, message, 2**31 * 10**9)

@@ -1,0 +1,159 @@
+"""The report: one page that needs no other file, with the numbers of the run."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from small_model import save_small_model
+from typer.testing import CliRunner
+
+from camss_ros.cli import app
+from camss_ros.evaluation.frame_strips import FrameStrips, load_strips
+from camss_ros.evaluation.part_results import CollectedResults
+from camss_ros.evaluation.report import RunFacts, write_report
+from camss_ros.evaluation.report_plots import POINTS, histogram, reduce_curve, retention_figure
+from camss_ros.evaluation.timings import TimingsFile, read_timings
+from camss_ros.images.label_sets import load_label_set
+from camss_ros.inference.segmenter import Segmentation
+
+CAMVID = load_label_set("camvid11")
+FACTS = RunFacts("a <title>", "camss-ros evaluate", {"name": "m", "sha256": "ab12"}, {"steps": 1})
+
+
+class Page(HTMLParser):
+    """Counts tags and keeps what they refer to."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [v for k, v in attrs if k in ("src", "href", "xlink:href", "srcset") and v]
+
+
+def collected(count: int, name: str = "part") -> CollectedResults:
+    """Frames of which number i has i of 20 columns right."""
+    results = CollectedResults(name, CAMVID.classes, CAMVID)
+    for i in range(count):
+        truth = np.full((10, 20), 3, np.uint8)
+        labels = truth.copy()
+        labels[:, i:] = 5
+        confidence = np.full_like(labels, 200)
+        image = np.full((10, 20, 3), i, np.uint8)
+        results.add(f"frame{i}", image, truth, Segmentation(labels, confidence, {"total": i}, 1))
+    return results
+
+
+def test_the_page_is_whole_and_needs_nothing_else(tmp_path: Path) -> None:
+    numbers = write_report(tmp_path / "r.html", [collected(12).part(clip=True)], FACTS)
+    text = (tmp_path / "r.html").read_text()
+    page = Page(text)
+    assert page.links
+    assert all(link.startswith(("data:image/", "#")) for link in page.links)
+    assert not re.search(r"url\((?!#)|@import|<script", text)
+    assert page.tags.count("svg") == 2
+    assert page.tags.count("img") == 8 * 4
+    assert "a &lt;title&gt;" in text
+    assert "ab12" in text
+    assert json.loads((tmp_path / "r.json").read_text()) == numbers
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["r.html", "r.json"]
+
+
+def test_numbers_of_parts_add_up(tmp_path: Path) -> None:
+    parts = [collected(n, f"part{n}").part(clip=False) for n in (3, 5)]
+    numbers = write_report(tmp_path / "r.html", parts, FACTS)
+    total = numbers["total"]
+    right = sum(range(3)) + sum(range(5))
+    assert total["scores"]["pixel_accuracy"] == pytest.approx(right / (8 * 20))
+    assert np.sum(total["confusion"]) == 8 * 200
+    assert total["confusion"][3][3] == right * 10
+    assert total["class_share"]["road"] == pytest.approx(right / (8 * 20))
+    assert total["latency_ms"]["max"] == 4000
+    assert sum(total["latency_histogram"]["counts"]) == 8
+    assert numbers["worst"][0] == {"part": "part3", "name": "frame0", "score": 0.0}
+    assert numbers["best"][0]["name"] == "frame4"
+    with pytest.raises(ValueError, match="nothing to report"):
+        write_report(tmp_path / "none.html", [], FACTS)
+
+
+def test_the_worst_and_the_best_frames_are_kept(tmp_path: Path) -> None:
+    strips = FrameStrips(CAMVID.classes, 2)
+    picture = np.zeros((20, 700), np.uint8)
+    for number, score in enumerate((0.5, 0.2, 0.9, 0.7, 0.1)):
+        strips.add(str(number), score, np.zeros((20, 700, 3), np.uint8), None, picture, picture)
+    assert [s.name for s in strips.worst] == ["4", "1"]
+    assert [s.name for s in strips.best] == ["2", "3"]
+    strips.save(tmp_path / "s")
+    strips.save(tmp_path / "s")
+    assert load_strips(tmp_path / "s") == (strips.worst, strips.best)
+    tile = np.frombuffer(strips.worst[0].tiles["image.jpg"], np.uint8)
+    assert cv2.imdecode(tile, cv2.IMREAD_COLOR).shape[1] == 320
+    few = FrameStrips(CAMVID.classes, 2)
+    few.add("only", 0.5, np.zeros((20, 700, 3), np.uint8), None, picture, picture)
+    assert ([s.name for s in few.worst], few.best) == (["only"], [])
+    # More rows than a JPEG can have, from a damaged header.
+    tall = np.zeros((70_000, 2), np.uint8)
+    few.add("tall", 0.4, np.zeros((70_000, 2, 3), np.uint8), None, tall, tall)
+    tile = np.frombuffer(few.worst[0].tiles["image.jpg"], np.uint8)
+    assert cv2.imdecode(tile, cv2.IMREAD_COLOR).shape[:2] == (2000, 1)
+
+
+def test_no_curve_of_retention_is_cut_off() -> None:
+    levels = [{"value": 1.0, "retention": 0.5}, {"value": 2.0, "retention": 1.4}]
+    group = {"low": {"levels": levels[:1]}, "high": {"levels": levels}}
+    for axis in retention_figure({"model": group}).axes:
+        low, high = axis.get_ylim()
+        assert low == 0
+        assert high >= 140
+
+
+def test_curves_are_reduced_and_keep_their_mean() -> None:
+    values = np.random.default_rng(0).random(50 * POINTS)
+    times, reduced = reduce_curve(np.arange(len(values), dtype=float), values)
+    assert len(times) == len(reduced) == POINTS
+    assert reduced.mean() == pytest.approx(values.mean())
+    assert np.isnan(reduce_curve(np.arange(3.0), np.full(3, np.nan))[1]).all()
+    bins = histogram(np.array([0.01, 0.01, 0.01]))
+    assert sum(bins["counts"]) == 3
+
+
+def test_timings_go_on_after_a_torn_line(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    with TimingsFile(path) as timings:
+        timings.add("a", {"total": 1.0})
+        timings.add("b", {"total": 2.0})
+    path.write_bytes(path.read_bytes()[:-5])
+    with TimingsFile(path) as timings:
+        timings.add("c", {"total": 3.0})
+    assert read_timings(path)["total"].tolist() == [1.0, 3.0]
+    assert read_timings(tmp_path / "none") == {}
+
+
+def test_evaluate_writes_it(tmp_path: Path) -> None:
+    model = save_small_model(tmp_path / "model", label_set=CAMVID.classes)
+    rng = np.random.default_rng(0)
+    for folder, shape, top in (("images", (32, 48, 3), 256), ("labels", (32, 48), 11)):
+        (tmp_path / "val" / folder).mkdir(parents=True)
+        for name in ("a", "b"):
+            pixels = rng.integers(0, top, shape, np.uint8)
+            cv2.imwrite(str(tmp_path / "val" / folder / f"{name}.png"), pixels)
+    arguments = ["evaluate", "--data", "camvid", "--root", tmp_path, "--model", model, "--device",
+                 "cpu", "--report", tmp_path / "r.html"]  # fmt: skip
+
+    def run(*more: object) -> tuple[int, str]:
+        result = CliRunner().invoke(app, list(map(str, [*arguments, *more])))
+        return result.exit_code, result.output
+
+    assert run("--json", tmp_path / "r.json")[0] == 1
+    code, output = run("--json", tmp_path / "scores.json")
+    assert code == 0, output
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    of_report = json.loads((tmp_path / "r.json").read_text())["total"]["scores"]
+    assert of_report == {key: scores[key] for key in of_report}

@@ -1,0 +1,223 @@
+"""Runtimes of exported graphs give what PyTorch gives."""
+
+import dataclasses
+import logging
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from camss_ros.inference.backends import BackendUnavailableError, graph_backend
+from camss_ros.inference.graphs.export import ExportError
+from camss_ros.inference.segmenter import SegmentationCancelled, Segmenter
+from camss_ros.model.schedule import SamplingOptions
+
+GRAPHS = ["onnxruntime", "openvino"]
+NOISY = SamplingOptions(steps=3, sampler="ddpm", temperature=0.8, samples=2)
+
+
+@pytest.fixture(scope="module")
+def model_directory(tiny_model, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("model")
+    tiny_model.save_pretrained(directory)
+    return directory
+
+
+def frame(height: int = 40, width: int = 56) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+
+
+@pytest.fixture(params=GRAPHS)
+def backend(request) -> str:
+    pytest.importorskip("onnx")
+    pytest.importorskip(request.param)
+    return request.param
+
+
+@pytest.fixture
+def open_segmenter(model_directory):
+    opened = []
+
+    def open_one(**arguments) -> Segmenter:
+        opened.append(Segmenter(model_directory, device="cpu", precision="fp32", **arguments))
+        return opened[-1]
+
+    yield open_one
+    for segmenter in opened:
+        segmenter.close()
+
+
+def agreement(one, other) -> float:
+    return float((one.labels == other.labels).mean())
+
+
+@pytest.mark.parametrize("sampling", [SamplingOptions(steps=2), NOISY])
+def test_labels_and_confidence_are_those_of_torch(open_segmenter, backend, sampling):
+    expected = open_segmenter(sampling=sampling, seed=5).segment(frame())
+    segmenter = open_segmenter(sampling=sampling, seed=5, backend=backend)
+    result = segmenter.segment(frame())
+    assert agreement(result, expected) > 0.999
+    assert np.abs(result.confidence.astype(int) - expected.confidence).max() <= 1
+    assert list(result.timings) == ["preprocess", "network", "postprocess", "total"]
+    assert (segmenter.backend, segmenter.dtype) == (backend, torch.float32)
+
+
+def test_another_number_of_steps_is_segmented_by_torch_until_its_graph_is_built(
+    open_segmenter, backend
+):
+    segmenter = open_segmenter(backend=backend)
+    segmenter.segment(frame())
+    segmenter.sampling = SamplingOptions(steps=2)
+    expected = open_segmenter(sampling=segmenter.sampling).segment(frame())
+    at_once = segmenter.segment(frame())
+    assert "tokens" in at_once.timings
+    assert np.array_equal(at_once.labels, expected.labels)
+    end = time.monotonic() + 120
+    while "network" not in (later := segmenter.segment(frame())).timings:
+        assert time.monotonic() < end, "the graph was not built"
+        time.sleep(0.05)
+    assert agreement(later, expected) > 0.999
+    segmenter.sampling = SamplingOptions()
+    assert "network" in segmenter.segment(frame()).timings
+
+
+def test_a_graph_that_cannot_be_built_leaves_the_work_to_torch(
+    open_segmenter, backend, monkeypatch, caplog
+):
+    segmenter = open_segmenter(backend=backend)
+    segmenter.warm_up(40, 56)
+
+    def fail(*_):
+        raise ExportError("no such operation")
+
+    monkeypatch.setattr(graph_backend.GraphBackend, "_export_beside", fail)
+    segmenter.sampling = SamplingOptions(steps=7)
+    with caplog.at_level(logging.WARNING, "camss_ros"):
+        segmenter.segment(frame())
+        segmenter._backend._building.result()
+        for _ in range(3):
+            assert "tokens" in segmenter.segment(frame()).timings
+    assert [record.message.endswith("no such operation") for record in caplog.records] == [True]
+
+
+def test_a_damaged_file_in_the_cache_is_made_again(open_segmenter, caplog):
+    pytest.importorskip("onnx")
+    pytest.importorskip("openvino")
+    from camss_ros.inference.graphs.cache import cache_directory
+
+    sampling = SamplingOptions(steps=5)
+    expected = open_segmenter(backend="openvino", sampling=sampling).segment(frame())
+    for blob in cache_directory().glob("openvino-*.blob"):
+        blob.write_bytes(b"damaged")
+    again = open_segmenter(backend="openvino", sampling=sampling).segment(frame())
+    assert np.array_equal(again.labels, expected.labels)
+
+
+def test_prepared_options_and_sizes_are_graphs_at_once(open_segmenter, backend):
+    segmenter, eager = open_segmenter(backend=backend), open_segmenter()
+    segmenter.warm_up(40, 56)
+    other = SamplingOptions(steps=1), (32, 32)
+    assert segmenter.is_prepared(segmenter.sampling, segmenter.input_size)
+    assert not segmenter.is_prepared(*other)
+    segmenter.prepare(*other)
+    assert segmenter.is_prepared(*other)
+    for each in (segmenter, eager):
+        each.sampling, each.working_size = other
+    result = segmenter.segment(frame())
+    assert "network" in result.timings
+    assert agreement(result, eager.segment(frame())) > 0.999
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_warm_start_is_that_of_torch(open_segmenter, backend, temperature):
+    sampling = SamplingOptions(steps=1, warm_start_time=300, temperature=temperature)
+    segmenter = open_segmenter(backend=backend, sampling=sampling)
+    expected = open_segmenter(sampling=sampling)
+    segmenter.warm_up(40, 56)
+    moved = frame()
+    moved[:16, :24] ^= 64  # for some tokens
+    for number, image in enumerate((frame(), moved, moved)):
+        result = segmenter.segment(image)
+        assert result.warm == (number > 0)
+        assert "network" in result.timings
+        assert agreement(result, expected.segment(image)) > 0.999
+
+
+def test_iterative_decoding_is_torchs(open_segmenter, backend):
+    sampling = dataclasses.replace(SamplingOptions(), iterations=2)
+    segmenter = open_segmenter(backend=backend, sampling=sampling)
+    segmenter.warm_up(40, 56)
+    assert "sampling" in segmenter.segment(frame()).timings
+
+
+def test_a_frame_can_be_given_up_before_the_graph_runs(open_segmenter, backend):
+    segmenter = open_segmenter(backend=backend)
+    with pytest.raises(SegmentationCancelled):
+        segmenter.segment(frame(), cancelled=lambda: True)
+    assert segmenter.segment(frame()).labels.shape == (40, 56)
+
+
+def test_openvino_in_bfloat16_agrees_on_nearly_all_pixels(open_segmenter, model_directory):
+    pytest.importorskip("openvino")
+    try:
+        segmenter = Segmenter(model_directory, device="cpu", backend="openvino", precision="bf16")
+    except ValueError as error:
+        pytest.skip(str(error))
+    assert agreement(segmenter.segment(frame()), open_segmenter().segment(frame())) > 0.95
+    segmenter.close()
+
+
+@pytest.mark.parametrize("name", [*GRAPHS, "tensorrt"])
+def test_a_missing_package_is_named(model_directory, monkeypatch, name):
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(BackendUnavailableError, match=r"pip install|CUDA GPU"):
+        Segmenter(model_directory, device="cpu", backend=name)
+
+
+@pytest.mark.parametrize(
+    ("backend", "precision", "message"),
+    [
+        ("onnxruntime", "bf16", "fp32 on a CPU"),
+        ("openvino", "fp16", "fp32, bf16 or int8"),
+        ("tensorrt", "fp16", "CUDA GPU"),
+        ("caffe", "fp32", "backend must be one of"),
+    ],
+)
+def test_what_a_backend_does_not_have_is_refused(model_directory, backend, precision, message):
+    if backend in GRAPHS:
+        pytest.importorskip(backend)
+    with pytest.raises(ValueError, match=message):
+        Segmenter(model_directory, device="cpu", backend=backend, precision=precision)
+
+
+def test_compiled_stages_give_the_same(open_segmenter, monkeypatch):
+    """Captured by torch.compile, run without its code generator, which takes a minute."""
+    compile_stage = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda f, **_: compile_stage(f, backend="eager"))
+    expected = open_segmenter().segment(frame())
+    segmenter = open_segmenter(backend="compile")
+    segmenter.warm_up(40, 56)
+    assert agreement(segmenter.segment(frame()), expected) > 0.999
+    segmenter.sampling = SamplingOptions(steps=2)
+    assert segmenter.segment(frame()).steps == 2
+
+
+def test_where_compiling_fails_the_network_runs_eagerly_with_one_warning(
+    open_segmenter, monkeypatch, caplog
+):
+    def fail(*_):
+        raise RuntimeError("no C++ compiler\nand so on")
+
+    monkeypatch.setattr(
+        torch, "compile", lambda f, **_: f if isinstance(f, torch.nn.Module) else fail
+    )
+    expected = open_segmenter().segment(frame())
+    segmenter = open_segmenter(backend="compile")
+    with caplog.at_level(logging.WARNING, "camss_ros"):
+        segmenter.warm_up(40, 56)
+        result = segmenter.segment(frame())
+    assert np.array_equal(result.labels, expected.labels)
+    (record,) = caplog.records
+    assert "no C++ compiler" in record.message

@@ -1,0 +1,171 @@
+"""Exported graphs, and the command that writes them."""
+
+import copy
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from camss_ros.cli import app
+from camss_ros.inference.backends import load_network, open_runtime
+from camss_ros.inference.graphs import verify_graph as verification
+from camss_ros.inference.graphs.export import GraphSpec, export_onnx
+from camss_ros.inference.graphs.verify_graph import verify_graph
+from camss_ros.model.camseg import (
+    CamSeg,
+    ConcatTransformerConfig,
+    DenoiserConfig,
+)
+from camss_ros.model.image_autoencoder import ImageAutoencoderConfig
+from camss_ros.model.official import base_config
+from camss_ros.model.schedule import SamplingOptions
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def model_directory(tiny_model, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("model")
+    tiny_model.save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def official_network() -> CamSeg:
+    """The official architecture at a small size: concatenated tokens, palette, void, variances."""
+    torch.manual_seed(0)
+    network = CamSeg(
+        base_config(
+            autoencoder=ImageAutoencoderConfig(width=32, multipliers=(1, 1, 1), res_blocks=1,
+                                               attention_levels=(2,)),
+            transformer=ConcatTransformerConfig(32, 1, 1, 2),
+            denoiser=DenoiserConfig(32, 1),
+            input_size=(32, 32),
+        )
+    ).eval().requires_grad_(False)  # fmt: skip
+    for parameter in network.denoiser.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return network
+
+
+def pictures(count: int = 2) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (50, 60, 3), np.uint8) for _ in range(count)]
+
+
+def verified(network: CamSeg, spec: GraphSpec, sampling: SamplingOptions, path: Path):
+    export_onnx(network, spec, path)
+    graph = open_runtime("onnxruntime", CPU, "fp32").open(path)
+    return verify_graph(network, spec, sampling, graph, torch.float32, pictures())
+
+
+@pytest.mark.parametrize("output_size", [(32, 48), (45, 70), (20, 30)])
+def test_labels_at_any_size_are_those_of_torch(model_directory, tmp_path, output_size):
+    sampling = SamplingOptions(steps=2, sampler="dpm++2m")
+    network = load_network(model_directory)
+    spec = GraphSpec((32, 48), sampling, output_size)
+    result = verified(network, spec, sampling, tmp_path / "graph.onnx")
+    assert (result.passed, result.frames) == (True, 2)
+    assert result.confidence_error < 0.1
+
+
+def test_the_official_architecture_with_its_noise_is_exported(official_network, tmp_path):
+    sampling = SamplingOptions(steps=3, sampler="ddpm", temperature=0.5, samples=2)
+    spec = GraphSpec((32, 32), sampling, (32, 32))
+    path = tmp_path / "graph.onnx"
+    result = verified(copy.deepcopy(official_network), spec, sampling, path)
+    assert result.passed, str(result)
+    model = onnx.load(path)
+    shapes = {
+        each.name: [dim.dim_value for dim in each.type.tensor_type.shape.dim]
+        for each in model.graph.input
+    }
+    assert shapes == {"frame": [32, 32, 3], "noise": [3, 2, 64, 16]}
+    facts = json.loads(model.metadata_props[0].value)
+    assert facts["labels"]["0"] == "road"
+    assert facts["sampling"]["steps"] == 3
+
+
+def test_another_graph_does_not_pass(model_directory, tiny_model, tmp_path):
+    other = copy.deepcopy(tiny_model)
+    torch.nn.init.normal_(other.denoiser.final_layer.linear.weight)
+    sampling = SamplingOptions(steps=1)
+    spec = GraphSpec((32, 48), sampling, (32, 48))
+    export_onnx(other, spec, tmp_path / "graph.onnx")
+    graph = open_runtime("onnxruntime", CPU, "fp32").open(tmp_path / "graph.onnx")
+    network = load_network(model_directory)
+    result = verify_graph(network, spec, sampling, graph, torch.float32, pictures())
+    assert not result.passed
+
+
+def test_what_cannot_be_exported_is_refused():
+    with pytest.raises(ValueError, match="iterations 1"):
+        GraphSpec((32, 48), SamplingOptions(iterations=2))
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["export", *map(str, arguments)])
+
+
+def test_the_command_writes_a_verified_file(model_directory, tmp_path):
+    output = tmp_path / "small.onnx"
+    result = run("--model", model_directory, "--output", output, "--steps", 1, "--frames", 1)
+    assert result.exit_code == 0, result.output
+    assert "100.000 % of the labels" in result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["small.onnx"]
+
+
+def test_the_file_takes_frames_of_the_size_asked_for(model_directory, tmp_path):
+    output = tmp_path / "small.onnx"
+    result = run(
+        "--model", model_directory, "--output", output, "--frames", 1, "--network-size", "64x48"
+    )
+    assert result.exit_code == 0, result.output
+    session = onnxruntime.InferenceSession(output)
+    assert session.get_inputs()[0].shape == [48, 64, 3]
+    assert session.get_outputs()[0].shape == [48, 64]
+
+
+def test_openvino_gets_its_two_files(model_directory, tmp_path):
+    openvino = pytest.importorskip("openvino")
+    output = tmp_path / "small.xml"
+    result = run(
+        "--model", model_directory, "--output", output, "--steps", 1, "--frames", 1,
+        "--format", "openvino", "--precision", "fp32",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["small.bin", "small.xml"]
+    assert len(openvino.Core().read_model(output).outputs) == 2
+
+
+def test_a_file_that_differs_is_not_written(model_directory, tmp_path, monkeypatch):
+    monkeypatch.setitem(verification.LIMITS, torch.float32, 1.01)
+    result = run(
+        "--model", model_directory, "--output", tmp_path / "a.onnx", "--steps", 1, "--frames", 1
+    )
+    assert result.exit_code == 1
+    assert "does not do what PyTorch does" in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--output", "a.onnx", "--format", "coreml"], "--format must be one of"),
+        (["--output", "a.txt"], "expected a .onnx file"),
+        (["--output", "nowhere/a.onnx"], "a .onnx file in a folder that exists"),
+        (["--output", "a.onnx", "--output-size", "360"], "WIDTHxHEIGHT"),
+        (["--output", "a.onnx", "--model", "nowhere"], "no model 'nowhere'"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments)
+    assert result.exit_code == 1
+    assert message in result.output

@@ -1,0 +1,55 @@
+"""Labels at the output size."""
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from camss_ros.images.label_class import VOID
+from camss_ros.inference.frame_ops import to_labels
+
+
+def smooth(classes: int, height: int, width: int, seed: int) -> torch.Tensor:
+    """Probabilities with areas of one class and borders between them."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.randn(1, classes, height // 4 + 1, width // 4 + 1, generator=generator)
+    logits = functional.interpolate(coarse * 5, size=(height, width), mode="bicubic")
+    return logits.softmax(dim=1)
+
+
+@settings(max_examples=40)
+@given(
+    height=st.integers(1, 24), width=st.integers(1, 24), rows=st.integers(0, 60),
+    columns=st.integers(0, 60), classes=st.integers(1, 12), channels_last=st.booleans(),
+    seed=st.integers(0, 99),
+)  # fmt: skip
+def test_enlarging_is_the_argmax_of_all_interpolated_classes(
+    height, width, rows, columns, classes, channels_last, seed
+):
+    probabilities = smooth(classes, height, width, seed)
+    if channels_last:
+        probabilities = probabilities.contiguous(memory_format=torch.channels_last)
+    size = (height + rows, width + columns)
+    everything = functional.interpolate(probabilities, size=size, mode="bilinear")[0]
+    labels, confidence = to_labels(probabilities, size)
+    chosen = everything.gather(0, labels[None].long())[0]
+    # where two classes are equal but for rounding, either is right
+    torch.testing.assert_close(chosen, everything.amax(dim=0), rtol=0, atol=1e-5)
+    assert (confidence.float() - 255 * everything.amax(dim=0)).abs().max() <= 0.51
+
+
+def test_a_smaller_size_and_the_traced_way_agree_with_interpolation():
+    probabilities = smooth(7, 24, 32, seed=1)
+    for size in ((10, 13), (24, 32), (40, 50), (10, 60)):
+        everything = functional.interpolate(probabilities, size=size, mode="bilinear")[0]
+        assert torch.equal(to_labels(probabilities, size)[0], everything.argmax(dim=0))
+        traced = to_labels(probabilities, size, traced=True)
+        assert torch.equal(traced[0], everything.argmax(dim=0))
+
+
+def test_the_last_class_may_be_void():
+    probabilities = torch.tensor([0.1, 0.7, 0.2, 0.8, 0.1, 0.1]).view(1, 2, 1, 3)
+    labels, _ = to_labels(probabilities.softmax(dim=1), (1, 3), void_last=True)
+    assert labels.tolist() == [[VOID, 0, 0]]
+    labels, _ = to_labels(probabilities.softmax(dim=1), (2, 6), void_last=True)
+    assert set(labels.flatten().tolist()) == {VOID, 0}

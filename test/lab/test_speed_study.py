@@ -1,0 +1,341 @@
+"""The study of speed on small models: sections, resuming after a stop, and the page."""
+
+import json
+from contextlib import contextmanager
+from functools import partial
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from small_model import save_small_model
+from test_kept_budget import SimulatedNode
+from test_node_benchmark import SHORT, system_of
+from typer.testing import CliRunner
+
+from camss_ros.cli import app
+from camss_ros.datasets.datasets import open_data
+from camss_ros.evaluation.evaluate import evaluate
+from camss_ros.evaluation.metrics import ConfusionMatrix
+from camss_ros.evaluation.result_folder import OutputMismatchError
+from camss_ros.images.label_sets import load_label_set
+from camss_ros.inference.segmenter import Segmenter
+from camss_ros.lab import node_benchmark, score_section, speed_section, speed_study
+from camss_ros.lab.machine import describe_machine
+from camss_ros.lab.node_speed import SIZES, measure_node
+from camss_ros.lab.size_section import show_sizes
+from camss_ros.lab.speed_section import LabelledData, Section, SpeedSettings
+from camss_ros.lab.speed_study import SECTIONS, study_speed
+from camss_ros.lab.steady import measure_steadiness
+from camss_ros.lab.warm_section import START_TIMES, show_warm_start
+from camss_ros.model.camseg import CamSeg, ConcatTransformerConfig, DenoiserConfig
+from camss_ros.model.checkpoint import weights_hash
+from camss_ros.model.image_autoencoder import ImageAutoencoderConfig
+from camss_ros.model.official import base_config
+from camss_ros.model.schedule import SamplingOptions
+
+CAMVID = load_label_set("camvid11")
+FACTS = {"name": "small", "sha256": "abc"}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return save_small_model(tmp_path_factory.mktemp("model"), label_set=CAMVID.classes)
+
+
+@pytest.fixture(scope="module")
+def official_model(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("official")
+    config = base_config(
+        autoencoder=ImageAutoencoderConfig(4, 32, (1, 1), 1, ()),
+        transformer=ConcatTransformerConfig(32, 1, 2, 2),
+        denoiser=DenoiserConfig(32, 1),
+        input_size=(16, 16),
+    )
+    CamSeg(config).save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Two frames of 48 x 64, of one scene."""
+    root = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    for kind, shape, high in (("images", (48, 64, 3), 30), ("labels", (48, 64), 12)):
+        (root / "val" / kind).mkdir(parents=True)
+        for name in ("a", "b"):
+            cv2.imwrite(str(root / "val" / kind / f"{name}.png"), rng.integers(0, high, shape))
+    return root
+
+
+@pytest.fixture
+def settings(model, official_model):
+    return SpeedSettings(
+        model=str(model), device="cpu", backend="torch", precision="fp32", steps=2,
+        official_model=str(official_model), official_steps=3,
+        official_turns={(16, 16): 2, (24, 24): 1}, steady_frames=25, frame_size=(48, 64),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def simulated_node(monkeypatch):
+    """Instead of processes, which test_node_benchmark.py starts."""
+    asked = []
+
+    def measure(model, parameters, sizes, settings, on_trial):
+        asked.append((str(model), parameters))
+        node = {"model": "small", "device": "cpu", "backend": "torch", "steps": 2,
+                "sampler": "ddim", "samples": 1}  # fmt: skip
+        on_trial("480x360", 0)
+        measured = {f"{w}x{h}": measure_node(system_of(0.03), SHORT) for h, w in sizes}
+        machine = describe_machine(torch.device("cpu"))
+        return {"node": node, "sizes": measured, "machine": machine, "load_average": 0.0}
+
+    @contextmanager
+    def node_under_test(parameters, logs):
+        yield SimulatedNode(parameters)
+
+    monkeypatch.setattr(node_benchmark, "measure_node_sizes", measure)
+    monkeypatch.setattr(node_benchmark, "node_under_test", node_under_test)
+    return asked
+
+
+def labelled(root, clip=True):
+    frames = open_data("camvid", root, "val")
+    return LabelledData("camvid val", frames, frames.label_set, clip)
+
+
+def test_every_section_is_measured_and_shown(settings, root, tmp_path, simulated_node):
+    doing = []
+    left_out = study_speed(
+        settings, tmp_path, FACTS, "camss-ros study speed", labelled(root), progress=doing.append
+    )
+    assert left_out == {}
+    assert {section.title for section in SECTIONS} <= set(doing)
+    content = json.loads((tmp_path / "speed.json").read_text())
+    assert content["complete"]
+    rows = content["rows"]
+    assert set(rows) == {
+        "official", "node", "budget, camvid val", "scores, camvid val", "sizes, camvid val",
+        "warm start, camvid val", "steady",
+    }  # fmt: skip
+
+    page = (tmp_path / "speed.md").read_text()
+    text = " ".join(page.split())
+    assert "camss-ros study speed" in page
+    for section in SECTIONS:
+        assert f"## {section.title}" in page
+    sizes = rows["official"]["sizes"]
+    assert [(name, each["turns"]) for name, each in sizes.items()] == [
+        ("16 x 16", 2),
+        ("24 x 24", 1),
+    ]
+    assert f"{sizes['24 x 24']['ratio']['median']:.1f} (" in page
+    holds = sizes["16 x 16"]["ratio"]["median"] >= 20
+    assert f"At the first size the promise {'**holds**' if holds else '**does not hold**'}" in text
+
+    assert simulated_node[0][1]["steps"] == 2
+    # 30 ms a frame and 39 from stamp to mask: 33 Hz and under 70 ms; 5 ms are not under 5
+    assert f"At {SIZES[0][1]} x {SIZES[0][0]} the promise **holds**" in text
+    assert "own share **does not hold**" in text
+    assert "39.0 / 39.0" in page
+
+    budgets = rows["budget, camvid val"]["runs"]
+    assert [run["budget_ms"] for run in budgets.values()] == [50, 50]
+    matrix = ConfusionMatrix(11)
+    for index in range(2):
+        matrix.add(open_data("camvid", root, "val")[index][1], np.zeros((48, 64), np.uint8))
+    assert budgets["with room"]["kept"]["miou"] == pytest.approx(matrix.scores().miou)
+    assert "| steps 2, samples 1, torch | none | 7.0 | 0.0 % | 100.0 / 100.0 |" in page
+
+    warm = rows["warm start, camvid val"]["rows"]
+    alone = settings.segmenter("torch", "fp32")
+    for key, steps, time in (("steps=4 warm_start_time=0", 4, 0), (
+        f"steps=1 warm_start_time={START_TIMES[0]}", 1, START_TIMES[0],
+    )):  # fmt: skip
+        alone.sampling = SamplingOptions(steps=steps, warm_start_time=time)
+        alone.begin_clip()
+        expected = evaluate(alone, open_data("camvid", root, "val"), CAMVID, clip=True)
+        assert warm[key]["miou"] == pytest.approx(expected.scores.miou)
+        assert warm[key]["flicker"] == pytest.approx(expected.flicker)
+    assert [each["warm_frames"] for each in warm.values()] == [0, 0, *[1] * len(START_TIMES)]
+
+    scores = rows["scores, camvid val"]
+    alone = settings.segmenter("torch", "fp32")
+    assert alone.sampling == SamplingOptions(steps=2)
+    expected = evaluate(alone, open_data("camvid", root, "val"), CAMVID).scores.miou
+    assert scores["reference"]["miou"] == scores["chosen"]["miou"] == pytest.approx(expected)
+    assert "In float32 +0.0000 mIoU is lost; the promise **holds**" in text
+    assert "int8" not in text  # with backend torch
+
+    sizes = rows["sizes, camvid val"]
+    # of 64 x 96 in whole tokens: 85, 75 or 67, and 60 %
+    assert [each["size"] for each in sizes["rows"]] == [[48, 80], [48, 64], [32, 64]]
+    asked = [each[1].get("network_size") for each in simulated_node]
+    assert asked == [None, (80, 48), (64, 48), (64, 32)]
+    alone = settings.segmenter(network_size=(48, 64))
+    expected = evaluate(alone, open_data("camvid", root, "val"), CAMVID).scores.miou
+    assert sizes["rows"][1]["miou"] == pytest.approx(expected)
+    assert "The aim is **not reached**" in text  # 33 Hz
+    found = f"{sizes['rows'][1]['hz']:.1f} | 39.0 / 39.0 | 30.0 / 30.0 | {expected:.4f}"
+    assert f"| 64 x 48, float32 | {found} |" in page
+    assert len(rows["steady"]["resident_mb"]) == 25
+    assert str(tmp_path) not in page
+
+
+def test_int8_is_measured_beside_the_choice(root, tmp_path, model, simulated_node, monkeypatch):
+    pytest.importorskip("nncf")
+    settings = SpeedSettings(model=str(model), device="cpu", backend="openvino")
+    one = labelled(root)
+    asked = []
+
+    def evaluated(segmenter, *_, **__):
+        asked.append((segmenter.backend, str(segmenter.dtype)))
+        return SimpleNamespace(scores=SimpleNamespace(miou=0.75, pixel_accuracy=0.9))
+
+    def opened(self, backend=None, precision=None):
+        dtype = {"fp32": torch.float32, "int8": torch.int8}.get(precision, torch.bfloat16)
+        return SimpleNamespace(backend=backend or "openvino", dtype=dtype, close=lambda: None)
+
+    monkeypatch.setattr(score_section, "evaluate", evaluated)
+    monkeypatch.setattr(SpeedSettings, "segmenter", opened)
+    sections = [each for each in SECTIONS if each.key in ("node", "scores")]
+    assert study_speed(settings, tmp_path, FACTS, "command", one, sections=sections) == {}
+    assert [parameters["precision"] for _, parameters in simulated_node] == ["auto", "int8"]
+    assert [dtype for _, dtype in asked] == ["torch.float32", "torch.bfloat16", "torch.int8"]
+    text = " ".join((tmp_path / "speed.md").read_text().split())
+    assert "480 x 360 the promise **holds**, in int8 it **holds**; the promise about" in text
+    assert text.count("| 480x360, int8 |") == 2  # at two rates
+    assert "In int8 +0.0000 mIoU is lost; the promise **holds**" in text
+
+
+def test_a_stopped_study_goes_on_with_what_is_missing(settings, tmp_path, monkeypatch):
+    calls = []
+
+    def section(key, stops=False):
+        def measure(settings, data, progress):
+            calls.append(key)
+            if stops:
+                raise KeyboardInterrupt
+            return {"value": key}
+
+        return Section(key, key, "much", measure, lambda row: f"got {row['value']}\n")
+
+    sections = [section("one"), section("two", stops=True)]
+    with pytest.raises(KeyboardInterrupt):
+        study_speed(settings, tmp_path, FACTS, "command", sections=sections)
+    assert not (tmp_path / "speed.md").exists()
+    sections = [section("one"), section("two")]
+    study_speed(settings, tmp_path, FACTS, "command", sections=sections)
+    assert calls == ["one", "two", "two"]
+    page = (tmp_path / "speed.md").read_text()
+    assert page.index("got one") < page.index("got two")
+    # a section that came later is measured, the others are kept
+    study_speed(settings, tmp_path, FACTS, "command", sections=[*sections, section("three")])
+    assert calls == ["one", "two", "two", "three"]
+
+    monkeypatch.setattr(speed_study, "describe_machine", lambda device: {"processor": "another"})
+    with pytest.raises(OutputMismatchError, match="machine"):
+        study_speed(settings, tmp_path, FACTS, "command", sections=sections)
+
+
+def test_sections_about_a_clip_are_left_out_where_the_frames_are_none(settings, root, tmp_path):
+    only = [
+        Section("one", "One", "much", lambda *_: {}, lambda row: "there\n", "data"),
+        Section("two", "Two", "much", lambda *_: {}, lambda row: "there\n", "clip"),
+    ]
+    left_out = study_speed(
+        settings, tmp_path, FACTS, "command", labelled(root, clip=False), sections=only
+    )
+    assert left_out == {"Two": "clip"}
+    assert study_speed(settings, tmp_path, FACTS, "command", sections=only) == {
+        "One": "data",
+        "Two": "data",
+    }
+    assert study_speed(settings, tmp_path, FACTS, "command", labelled(root), sections=only) == {}
+
+
+def test_the_best_of_those_that_are_fast_enough_is_named():
+    def row(size, hz, miou, dtype="int8"):
+        times = {"p50": 10.0, "p95": 11.0}
+        return {"size": size, "dtype": dtype, "hz": hz, "miou": miou, "stamp_to_mask_ms": times,
+                "segmenter_ms": times}  # fmt: skip
+
+    facts = {
+        "own": [96, 128],
+        "data": "camvid val",
+        "image_size": "480 x 360",
+        "latency_at": "10 Hz",
+    }
+    rows = [row([80, 112], 59.9, 0.8), row([64, 96], 60.0, 0.7), row([48, 64], 90.0, 0.6)]
+    page = show_sizes({**facts, "rows": rows})
+    text = " ".join(page.split())
+    assert "The aim is **reached** with 96 x 64 in int8, at a mIoU of 0.7000." in text
+    assert "| 64 x 48, int8 | 90.0 | 10.0 / 11.0 | 10.0 / 11.0 | 0.6000 |" in page
+    assert "**not reached**" in show_sizes({**facts, "rows": [row([80, 112], None, 0.8)]})
+    assert "its own size only" in show_sizes({**facts, "rows": []})
+
+
+@pytest.mark.parametrize(
+    ("miou", "flicker", "says"),
+    [
+        (0.5, 0.09, "**holds**: warm from 800."),
+        (0.499, 0.09, "**does not hold** at any of these starts."),
+        (0.5, 0.1, "**does not hold** at any of these starts."),
+        (None, 0.09, "**does not hold** at any of these starts."),
+    ],
+)
+def test_one_warm_step_is_no_worse_and_steadier_than_four_cold_ones(miou, flicker, says):
+    def row(name, steps, miou, flicker):
+        return {"name": name, "steps": steps, "miou": miou, "flicker": flicker, "warm_frames": 0}
+
+    rows = [
+        row("cold", 4, 0.5, 0.1), row("cold", 1, 0.6, 0.05), row("warm from 700", 1, 0.4, 0.01),
+        row("warm from 800", 1, miou, flicker),
+    ]  # fmt: skip
+    page = show_warm_start({
+        "frames": 9, "data": "camvid val", "backend": "torch", "dtype": "float32",
+        "rows": {str(index): each for index, each in enumerate(rows)},
+    })  # fmt: skip
+    assert f"The promise {says}" in " ".join(page.split())
+    assert "| cold | 4 | 0.5000 | 0.1000 | +0.0000 | 1.000 | 0 |" in page
+    assert "| warm from 700 | 1 | 0.4000 | 0.0100 | -0.1000 | 0.100 | 0 |" in page
+
+
+def test_steadiness_sees_what_grows(model):
+    segmenter = Segmenter(model, device="cpu", precision="fp32")
+    kept = []
+    result = measure_steadiness(
+        segmenter, (48, 64), 40, lambda: kept.append(np.ones(2_000_000, np.uint8))
+    )
+    assert result["growth_mb"] == pytest.approx(2 * 35, rel=0.3)
+    assert len(result["resident_mb"]) == 40
+    for key in ("first_ms", "second_ms", "hundredth_ms"):
+        assert result[key] > 0
+
+
+def test_command_writes_the_page_without_data(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(speed_study, "SECTIONS", SECTIONS[2:])
+    monkeypatch.setattr(
+        speed_section,
+        "SpeedSettings",
+        partial(SpeedSettings, steady_frames=25, frame_size=(48, 64)),
+    )
+    output = tmp_path / "out"
+    arguments = [
+        "study", "speed", "--model", str(model), "--steps", "2", "--device", "cpu",
+        "--precision", "fp32", "--backend", "torch", "--output", str(output),
+    ]  # fmt: skip
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "left out for lack of --data: What speed costs" in result.output
+    assert "left out for lack of --data: Warm start" in result.output
+    page = (output / "speed.md").read_text()
+    assert weights_hash(model) in page
+    assert "## Frame after frame" in page
+    assert "--steps 2 --device cpu --precision fp32 --backend torch" in page
+
+    result = CliRunner().invoke(app, [*arguments, "--data", "camvid"])
+    assert result.exit_code == 1
+    assert "go together" in result.output

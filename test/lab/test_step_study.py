@@ -1,0 +1,150 @@
+"""The step study on a small model: rows, resuming after a stop, and the page."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+from small_model import save_small_model
+from typer.testing import CliRunner
+
+from camss_ros.cli import app
+from camss_ros.datasets.datasets import open_data
+from camss_ros.evaluation.evaluate import EveryNth, evaluate
+from camss_ros.images.label_sets import load_label_set
+from camss_ros.inference.segmenter import Segmenter
+from camss_ros.lab import step_study
+from camss_ros.lab.step_study import iteration_rows, step_rows, study_steps
+from camss_ros.model.checkpoint import weights_hash
+from camss_ros.model.schedule import SamplingOptions
+
+CAMVID = load_label_set("camvid11")
+SETTINGS = {
+    "model": {"name": "small", "sha256": "abc", "dtype": "float32"},
+    "data": {"name": "camvid", "split": "val", "frames": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return save_small_model(tmp_path_factory.mktemp("model"), label_set=CAMVID.classes)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Three frames of 48 x 64."""
+    root = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    for kind, shape, high in (("images", (48, 64, 3), 256), ("labels", (48, 64), 12)):
+        (root / "val" / kind).mkdir(parents=True)
+        for name in ("a", "b", "c"):
+            cv2.imwrite(str(root / "val" / kind / f"{name}.png"), rng.integers(0, high, shape))
+    return root
+
+
+def segmenter(model):
+    return Segmenter(model, device="cpu", precision="fp32")
+
+
+def test_rows_are_what_the_study_is_about():
+    rows = step_rows()
+    assert {row.count for row in rows} == {1, 2, 4, 8, 25, 100}
+    assert all(row.sampling.steps == row.count for row in rows)
+    kinds = {(r.sampling.sampler, r.sampling.temperature, r.sampling.samples) for r in rows}
+    assert kinds == {
+        ("ddim", 0, 1), ("ddim", 1, 1), ("ddim", 1, 8),
+        ("dpm++2m", 0, 1), ("ddpm", 1, 1), ("ddpm", 1, 8),
+    }  # fmt: skip
+    assert [row.sampling.iterations for row in iteration_rows()] == [1, 4, 8]
+    assert len({row.key for row in rows}) == len(rows)
+
+
+def test_every_nth():
+    frames = EveryNth([10, 11, 12, 13, 14], 2)
+    assert [frames[i] for i in range(len(frames))] == [10, 12, 14]
+
+
+def run_study(model, root, output, progress=lambda done, total: None):
+    frames = EveryNth(open_data("camvid", root, "val"), 2)
+    study_steps(
+        segmenter(model), frames, CAMVID, output, SETTINGS, "camss-ros study steps",
+        steps=(1, 2), iterations=(1, 2), progress=progress,
+    )  # fmt: skip
+
+
+def test_a_stopped_study_goes_on_with_what_is_missing(model, root, tmp_path, monkeypatch):
+    evaluated = []
+
+    def stop_at(row):
+        def counting(segmenter, *arguments, **options):
+            if len(evaluated) == row:
+                raise KeyboardInterrupt
+            evaluated.append(segmenter.sampling)
+            return evaluate(segmenter, *arguments, **options)
+
+        monkeypatch.setattr(step_study, "evaluate", counting)
+
+    stop_at(3)
+    with pytest.raises(KeyboardInterrupt):
+        run_study(model, root, tmp_path)
+    content = json.loads((tmp_path / "steps.json").read_text())
+    assert not content["complete"]
+    assert len(content["rows"]) == 3
+    assert not (tmp_path / "steps.md").exists()
+
+    stop_at(None)
+    calls = []
+    run_study(model, root, tmp_path, lambda done, total: calls.append((done, total)))
+    content = json.loads((tmp_path / "steps.json").read_text())
+    assert content["complete"]
+    # 6 samplers with 2 numbers of steps; ddim with 4 steps, in 1 and 2 iterations.
+    assert len(content["rows"]) == len(evaluated) == len(set(evaluated)) == 14
+    assert calls[-1] == (28, 28)
+
+    whole = tmp_path / "whole"
+    stop_at(None)
+    evaluated.clear()
+    run_study(model, root, whole)
+    assert (whole / "steps.json").read_bytes() == (tmp_path / "steps.json").read_bytes()
+    assert (whole / "steps.md").read_bytes() == (tmp_path / "steps.md").read_bytes()
+
+
+def test_command_writes_page_plot_and_scores(model, root, tmp_path, monkeypatch):
+    monkeypatch.setattr(step_study, "SAMPLINGS", {"ddim, zero start": SamplingOptions()})
+    result = CliRunner().invoke(
+        app,
+        ["study", "steps", "--data", "camvid", "--root", str(root), "--every", "2",
+         "--model", str(model), "--device", "cpu", "--precision", "fp32",
+         "--output", str(tmp_path / "out")],
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    page = (tmp_path / "out" / "steps.md").read_text()
+    text = " ".join(page.split())
+    assert weights_hash(model) in page
+    assert "2 frames of camvid val" in text
+    assert f"camss-ros study steps --data camvid --root PATH/{root.name} --split val" in page
+    assert "--every 2" in page
+    assert str(tmp_path) not in page + (tmp_path / "out" / "steps.json").read_text()
+    assert cv2.imread(str(tmp_path / "out" / "steps.png")).shape[1] > 600
+
+    rows = json.loads((tmp_path / "out" / "steps.json").read_text())["rows"]
+    one = rows["ddim steps=100 temperature=0.0 samples=1 iterations=1"]
+    frames = EveryNth(open_data("camvid", root, "val"), 2)
+    alone = segmenter(model)
+    alone.sampling = SamplingOptions(steps=100)
+    expected = evaluate(alone, frames, CAMVID)
+    assert one["miou"] == pytest.approx(expected.scores.miou)
+    assert f"| ddim, zero start | 100 | {one['miou']:.3f} |" in page
+
+
+def test_results_of_other_settings_are_not_mixed(model, root, tmp_path):
+    path = tmp_path / "steps.json"
+    path.write_text(json.dumps({"settings": {"seed": 7}, "rows": {}}))
+    result = CliRunner().invoke(
+        app,
+        ["study", "steps", "--data", "camvid", "--root", str(root), "--model", str(model),
+         "--output", str(tmp_path)],
+    )  # fmt: skip
+    assert result.exit_code == 1
+    assert "other settings" in result.output
+    assert json.loads(path.read_text())["settings"] == {"seed": 7}

@@ -1,0 +1,116 @@
+"""`camss-ros demo`: the nodes as processes, over DDS, and what happens when they fail."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from ros_peer import wait_until
+from small_model import save_small_model
+
+from camss_ros.images.frames import open_frames
+from camss_ros.images.label_sets import load_label_set
+from camss_ros.nodes.harness.child_process import ChildFailedError, ChildProcess
+
+TIMEOUT = 240.0  # s; reached only when something is broken
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    classes = load_label_set("camvid11").classes
+    return save_small_model(tmp_path_factory.mktemp("model"), label_set=classes)
+
+
+def start(*arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "camss_ros.cli", "demo", "--backend", "torch", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_the_street_comes_back_segmented(model: Path, tmp_path: Path) -> None:
+    demo = start("--model", model, "--frames", 10, "--output", tmp_path / "demo", "--device", "cpu")
+    output, _ = demo.communicate(timeout=TIMEOUT)
+    assert demo.returncode == 0, output
+    for text in ("frames sent", "latency p50 / p95", "transformer", "pavement", "mIoU"):
+        assert text in output
+
+    report = json.loads((tmp_path / "demo/report.json").read_text())
+    frames = report["frames"]
+    assert frames["sent"] == 10
+    assert frames["received"] + frames["lost_on_the_way"] == 10
+    assert frames["segmented"] + frames["dropped"] == frames["received"]
+    assert frames["segmented"] == frames["masks_matched"] > 0
+    assert frames["masks_unmatched"] == 0
+    assert (report["model"], report["device"]) == ("small", "cpu")
+    assert report["sampling"] == {"steps": 1, "sampler": "ddim", "samples": 1}
+    assert report["latency_ms"]["p50"] >= report["stages_ms"]["total"]["p50"] * 0.5
+    assert report["scores"]["frames"] == frames["masks_matched"]
+
+    assert len(list(open_frames(tmp_path / "demo/overlay.mp4"))) == frames["masks_matched"]
+    assert next(iter(open_frames(tmp_path / "demo/contact_sheet.png"))).image.std() > 10
+
+
+def test_a_segmenter_that_does_not_get_ready_is_quoted(model: Path, tmp_path: Path) -> None:
+    demo = start("--model", model, "--output", tmp_path, "--device", "cuda:99", "--frames", 1)
+    output, _ = demo.communicate(timeout=TIMEOUT)
+    assert demo.returncode == 1
+    assert "did not get ready" in output
+    assert "cannot load model" in output, "its last output"
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_nodes_too(model: Path, tmp_path: Path, number: signal.Signals) -> None:
+    demo = start("--model", model, "--output", tmp_path, "--device", "cpu", "--frames", 1)
+    listing = Path(f"/proc/{demo.pid}/task/{demo.pid}/children")
+    children = wait_until(lambda: listing.read_text().split(), "the segmenter started", TIMEOUT)
+    demo.send_signal(number)
+    demo.communicate(timeout=TIMEOUT)
+    assert demo.returncode not in (0, -number)
+    assert not any(Path(f"/proc/{child}").exists() for child in children)
+
+
+def test_an_input_that_is_missing_is_said_at_once(model: Path, tmp_path: Path) -> None:
+    demo = start("--model", model, "--output", tmp_path / "demo", "--input", "/nowhere.mp4")
+    output, _ = demo.communicate(timeout=TIMEOUT)
+    assert demo.returncode == 1
+    assert "/nowhere.mp4" in output
+    assert not (tmp_path / "demo").exists()
+
+
+def child(tmp_path: Path, program: str) -> ChildProcess:
+    (tmp_path / "a_child.py").write_text(program)
+    path = os.pathsep.join((str(tmp_path), os.environ.get("PYTHONPATH", "")))
+    return ChildProcess("a_child", {"path": "12"}, {"PYTHONPATH": path}, tmp_path / "log")
+
+
+def test_a_child_that_fails_is_quoted(tmp_path: Path) -> None:
+    with child(tmp_path, "import sys; print('bad', sys.argv[1:]); sys.exit(3)") as process:
+        wait_until(lambda: not process.running, "the end of the child")
+        with pytest.raises(ChildFailedError, match=r"(?s)a_child ended with 3.*bad.*path:=\"12\""):
+            process.check()
+
+
+def test_a_child_that_is_killed_is_told(tmp_path: Path) -> None:
+    with child(tmp_path, "import os; os.kill(os.getpid(), 11)") as process:
+        wait_until(lambda: not process.running, "the end of the child")
+        with pytest.raises(ChildFailedError, match="SIGSEGV"):
+            process.check()
+
+
+def test_a_child_that_ignores_sigint_is_stopped_all_the_same(tmp_path: Path) -> None:
+    program = "import signal, time; signal.signal(2, signal.SIG_IGN); print(1); time.sleep(600)"
+    process = child(tmp_path, program)
+    wait_until(lambda: (tmp_path / "log").read_bytes(), "the child ready")
+    process.check()
+    began = time.monotonic()
+    process.stop()
+    assert not process.running
+    assert time.monotonic() - began < 60

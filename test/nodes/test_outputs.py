@@ -1,0 +1,219 @@
+"""Sizes, formats and classes of the outputs, read back as consumers do."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from ros_peer import rgb_image, wait_until
+from scripted_node import Running
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
+from std_srvs.srv import SetBool, Trigger
+
+from camss_ros.images.label_mapping import map_classes
+from camss_ros.images.label_sets import LabelSetError, load_label_set
+from camss_ros.inference.frame_ops import to_labels, to_uncertainty
+from camss_ros.inference.memory import is_out_of_memory
+from camss_ros.nodes.segmenter.health import ERROR, WARN, Observation, assess
+from camss_ros.nodes.segmenter.image_bridge import to_png_message, to_runs_message
+from camss_ros.nodes.segmenter.parameters import SPECS
+
+
+def decode_autoware(data: bytes, rows: int, columns: int) -> np.ndarray:
+    """What perception_utils::runLengthDecoder does: a byte, then an int, until the data end."""
+    pixels: list[int] = []
+    for place in range(0, len(data), 5):
+        label, length = struct.unpack("<Bi", data[place : place + 5])
+        pixels.extend([label] * length)
+    assert len(pixels) == rows * columns
+    return np.array(pixels, np.uint8).reshape(rows, columns)
+
+
+@given(
+    arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 3))
+)
+def test_autoware_decodes_the_runs_to_the_mask(labels: np.ndarray) -> None:
+    message = to_runs_message(labels, Header(frame_id="camera"))
+    assert (message.encoding, message.height, message.width) == ("mono8", *labels.shape)
+    decoded = decode_autoware(message.data.tobytes(), message.height, message.width)
+    np.testing.assert_array_equal(decoded, labels)
+
+
+def test_a_png_mask_comes_back_bit_for_bit() -> None:
+    labels = np.random.default_rng(0).integers(0, 256, (7, 9), np.uint8)
+    message = to_png_message(labels, Header())
+    decoded = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(decoded, labels)
+
+
+def test_the_classes_of_a_model_become_those_of_another_set() -> None:
+    camvid, autoware = load_label_set("camvid11"), load_label_set("autoware16")
+    mapping = map_classes(camvid.classes, "any", "autoware16")
+    assert mapping.classes == autoware.classes
+    car = next(c.id for c in camvid.classes if c.name == "car")
+    vehicle = next(c.id for c in autoware.classes if c.name == "vehicle")
+    assert mapping.apply(np.array([[car, 255]], np.uint8)).tolist() == [[vehicle, 255]]
+
+
+def test_a_label_set_of_ones_own_says_where_its_classes_come_from(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "classes: [{id: 0, name: drivable, color: [0, 255, 0]}]\n"
+        "sources: {camvid11: {road: drivable, pavement: drivable}}\n"
+    )
+    camvid = load_label_set("camvid11")
+    mapping = map_classes(camvid.classes, "any", str(path))
+    ids = {c.name: c.id for c in camvid.classes}
+    labels = np.array([[ids["road"], ids["pavement"], ids["sky"]]], np.uint8)
+    assert mapping.apply(labels).tolist() == [[0, 0, 255]]
+    with pytest.raises(LabelSetError, match="no mapping"):
+        map_classes(camvid.classes[:3], "other", str(path))
+
+
+def test_uncertainty_is_the_entropy_and_confidence_the_agreement_of_samples() -> None:
+    agreeing = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    split = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    for samples, confidence, uncertainty in ((agreeing, 255, 0), (split, 128, 255)):
+        mean = samples.mean(dim=0)[None, :, None, None].expand(1, 2, 2, 2)
+        assert to_labels(mean, (2, 2))[1].unique().tolist() == [confidence]
+        assert to_uncertainty(mean, (4, 4)).unique().tolist() == [uncertainty]
+
+
+def observation(**changes: Any) -> Observation:
+    values = {"period": 1.0, "received": 10, "segmented": 10, "unusable": 0, "latency": 0.1}
+    return Observation(**{**values, "silence": 0.1, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "limits", "level", "text"),
+    [
+        ({"silence": 3.0, "silence_reason": "nobody publishes /image"}, {}, WARN, "nobody"),
+        ({"silence": 11.0}, {}, ERROR, "no image for 11.0 s"),
+        ({"latency": 0.5}, {"warn_latency": 0.4}, WARN, "latency 0.500"),
+        ({"segmented": 3}, {"error_rate": 5.0}, ERROR, "3.0 label images a second"),
+        ({"unusable": 1}, {}, WARN, "1 images"),
+        ({"unusable": 9}, {}, ERROR, "9 images"),
+        ({"out_of_memory": True}, {}, ERROR, "~/reload_model"),
+        ({"over_budget": True}, {}, WARN, "latency_budget_ms"),
+        ({"time_in_work": 31.0}, {}, ERROR, "in work for 31 s: the device hangs"),
+        ({"memory_measure": "one sample a frame"}, {}, WARN, "one sample"),
+    ],
+)
+def test_thresholds_decide_on_the_level(
+    changes: dict[str, Any], limits: dict[str, float], level: int, text: str
+) -> None:
+    parameters = {spec.name: spec.default for spec in SPECS} | limits
+    ((found, message),) = assess(observation(**changes), parameters)
+    assert found == level
+    assert text in message
+
+
+def test_what_is_no_lack_of_memory_is_not_taken_for_it() -> None:
+    assert is_out_of_memory(torch.cuda.OutOfMemoryError("CUDA out of memory"))
+    assert not is_out_of_memory(RuntimeError("shapes differ"))
+
+
+def test_outputs_have_the_size_that_is_asked_for(start: Callable[..., Running]) -> None:
+    running = start(output_size=[12, 0], ignore_below_confidence=0.9)
+    image = running.peer.publisher(Image, "image")
+    topics = ["segmentation/mask", "segmentation/uncertainty"]
+    running.connect(image, *(running.peer.listen(Image, topic) for topic in topics))
+    image.publish(rgb_image(1))
+    for topic, value in zip(topics, (255, 9), strict=True):  # the confidence is 200 of 255
+        output = running.peer.wait_for_stamp(topic, rgb_image(1))
+        assert (output.height, output.width, output.step) == (8, 12, 12)
+        assert set(output.data) == {value}
+
+
+def test_a_png_mask_has_the_topic_of_image_transport(start: Callable[..., Running]) -> None:
+    running = start(mask_format="png")
+    image = running.peer.publisher(Image, "image")
+    topic = "segmentation/mask/compressed"
+    running.connect(image, running.peer.listen(CompressedImage, topic))
+    image.publish(rgb_image(4))
+    mask = running.peer.wait_for_stamp(topic, rgb_image(4))
+    assert mask.format.startswith("mono8; png")
+
+
+def test_mask_confidence_and_camera_info_synchronise_exactly(node: Running) -> None:
+    """As message_filters' exact policy has it, which nvblox and the nav2 layer use."""
+    camera_info = node.peer.publisher(CameraInfo, "camera_info")
+    kinds = {"mask": Image, "confidence": Image, "camera_info": CameraInfo}
+    ends = [node.peer.listen(kind, f"segmentation/{name}") for name, kind in kinds.items()]
+    node.connect(camera_info, *ends)
+    camera_info.publish(CameraInfo(height=32, width=48))
+    wait_until(lambda: node.node.cameras[0].info is not None, "the calibration received")
+    for number in (1, 2, 3):
+        node.image.publish(rgb_image(number))
+        outputs = {
+            name: node.peer.wait_for_stamp(f"segmentation/{name}", rgb_image(number))
+            for name in kinds
+        }
+        assert len({(o.header.stamp.sec, o.header.stamp.nanosec) for o in outputs.values()}) == 1
+        mask, info = outputs["mask"], outputs["camera_info"]
+        assert (mask.height, mask.width) == (info.height, info.width)
+        v, u = 5, 7
+        assert mask.data[v * mask.width + u] == number
+
+
+def test_a_model_that_fails_to_load_leaves_the_old_one_working(node: Running) -> None:
+    call = node.peer._call_again
+    node.error = ValueError("truncated")
+    answer = call(Trigger, "segmenter/reload_model", Trigger.Request())
+    assert not answer.success
+    assert "truncated" in answer.message
+    node.image.publish(rgb_image(1))
+    node.peer.wait_for_stamp("segmentation/mask", rgb_image(1))
+    node.error = None
+    assert call(Trigger, "segmenter/reload_model", Trigger.Request()).success
+    wait_until(lambda: node.segmenters[0].closed, "the old model freed")
+    node.image.publish(rgb_image(2))
+    node.peer.wait_for_stamp("segmentation/mask", rgb_image(2))
+    assert node.segmenter.started == [2]
+
+
+def test_it_can_be_disabled_and_enabled(node: Running) -> None:
+    call = node.peer._call_again
+    assert call(SetBool, "segmenter/set_enabled", SetBool.Request(data=False)).success
+    wait_until(lambda: node.image.get_subscription_count() == 0, "the end of the subscription")
+    assert node.peer.state() == "active"
+    assert call(SetBool, "segmenter/set_enabled", SetBool.Request(data=True)).success
+    node.connect(node.image)
+    node.image.publish(rgb_image(3))
+    node.peer.wait_for_stamp("segmentation/mask", rgb_image(3))
+
+
+def test_out_of_memory_is_answered_with_less_and_survived(node: Running) -> None:
+    segmenter, tried = node.segmenter, []
+    real = segmenter.segment
+
+    def segment(image: np.ndarray, size: tuple[int, int], **options: Any) -> Any:
+        tried.append((segmenter.sampling.samples, size))
+        if size != segmenter.input_size or segmenter.error:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return real(image, size, **options)
+
+    segmenter.segment = segment
+    assert node.peer.set_parameter("samples", 4).successful
+    node.image.publish(rgb_image(1))
+    mask = node.peer.wait_for_stamp("segmentation/mask", rgb_image(1))
+    assert (mask.height, mask.width) == (32, 48)
+    assert tried == [(4, (32, 48)), (1, (32, 48)), (1, (16, 24))]
+    assert segmenter.released == 2
+    segmenter.error = RuntimeError()
+    node.image.publish(rgb_image(2))
+    wait_until(lambda: node.node._memory.exhausted, "the ERROR state")
+    segmenter.error = None
+    node.image.publish(rgb_image(3))
+    node.peer.wait_for_stamp("segmentation/mask", rgb_image(3))
+    assert not node.node._memory.exhausted

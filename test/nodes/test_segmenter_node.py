@@ -1,0 +1,310 @@
+"""The node's wiring, with a segmenter that does what a test says, over DDS."""
+
+from __future__ import annotations
+
+import array
+import math
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from ros_peer import rgb_image, wait_until
+from scripted_node import CLASSES, Running, status
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Float32
+
+from camss_ros.nodes.qos import LATCHED
+
+
+def test_mask_and_confidence_have_the_header_of_their_image(node: Running) -> None:
+    confidence = node.peer.listen(Image, "segmentation/confidence")
+    node.connect(confidence)
+    image = rgb_image(7)
+    node.image.publish(image)
+    for topic, value in (("segmentation/mask", 7), ("segmentation/confidence", 200)):
+        output = node.peer.wait_for_stamp(topic, image)
+        assert (output.encoding, output.height, output.width) == ("mono8", 32, 48)
+        assert output.step == output.width
+        assert set(output.data) == {value}
+
+
+def test_the_newest_image_wins(node: Running) -> None:
+    node.segmenter.go.clear()
+    node.image.publish(rgb_image(0))
+    wait_until(lambda: node.segmenter.started == [0], "the first image in work")
+    for number in range(1, 6):
+        node.image.publish(rgb_image(number))
+    wait_until(lambda: node.node.cameras[0].counter.snapshot().received == 6, "all images received")
+    node.segmenter.go.set()
+    node.peer.wait_for_stamp("segmentation/mask", rgb_image(5))
+    assert node.segmenter.started == [0, 5]
+    counts = status(node.peer, lambda s: s.segmented == 2)
+    assert (counts.received, counts.dropped) == (6, 4)
+    assert counts.received == counts.segmented + counts.dropped
+
+
+def test_deactivation_gives_up_the_image_in_work_and_activation_goes_on(node: Running) -> None:
+    node.segmenter.go.clear()
+    node.image.publish(rgb_image(1))
+    wait_until(lambda: node.segmenter.started, "an image in work")
+    assert node.peer.transition(Transition.TRANSITION_DEACTIVATE)
+    assert node.peer.state() == "inactive"
+    assert status(node.peer, lambda s: s.dropped == 1).segmented == 0
+    wait_until(lambda: node.image.get_subscription_count() == 0, "the end of the subscription")
+
+    node.segmenter.go.set()
+    assert node.peer.transition(Transition.TRANSITION_ACTIVATE)
+    node.connect(node.image)
+    node.image.publish(rgb_image(2))
+    node.peer.wait_for_stamp("segmentation/mask", rgb_image(2))
+    assert [m.header.frame_id for m in node.peer.received["segmentation/mask"]] == ["camera 2"]
+
+
+def test_cleanup_frees_the_model_and_configure_loads_it_again(node: Running) -> None:
+    assert node.peer.transition(Transition.TRANSITION_DEACTIVATE)
+    assert node.peer.transition(Transition.TRANSITION_CLEANUP)
+    assert node.segmenter.closed
+    assert node.peer.state() == "unconfigured"
+    assert node.peer.transition(Transition.TRANSITION_CONFIGURE)
+    assert len(node.segmenters) == 2
+    assert not node.segmenter.closed
+
+
+def test_without_autostart_it_waits(start: Callable[..., Running]) -> None:
+    running = start(autostart=False)
+    assert running.peer.state() == "unconfigured"
+    assert running.segmenters == []
+
+
+def test_a_model_that_cannot_be_loaded_leaves_the_node_unconfigured(
+    start: Callable[..., Running], capfd: pytest.CaptureFixture[str]
+) -> None:
+    running = start(autostart=False)
+    running.error = ValueError("no such model, looked in /here and /there")
+    assert not running.peer.transition(Transition.TRANSITION_CONFIGURE)
+    assert running.peer.state() == "unconfigured"
+    assert "looked in /here and /there" in capfd.readouterr().err
+    running.error = None
+    assert running.peer.set_parameter("model", "another").successful
+    assert running.peer.transition(Transition.TRANSITION_CONFIGURE)
+
+
+def test_a_failing_image_is_counted_and_the_next_one_segmented(
+    node: Running, capfd: pytest.CaptureFixture[str]
+) -> None:
+    node.segmenter.error = RuntimeError("no convergence")
+    for number in (1, 2):
+        node.image.publish(rgb_image(number))
+        status(node.peer, lambda s, number=number: s.failed == number)
+    node.segmenter.error = None
+    node.image.publish(rgb_image(3))
+    node.peer.wait_for_stamp("segmentation/mask", rgb_image(3))
+    assert capfd.readouterr().err.count("no convergence") == 1  # throttled
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("steps", 0, "0"),
+        ("steps", 1001, "1001"),
+        ("steps", 2.5, "type"),
+        ("sampler", "euler", "one of ddim"),
+        ("samples", 65, "65"),
+        ("temperature", -0.1, "-0.1"),
+        ("output_size", [-1, 4], "2 numbers from 0"),
+        ("output_size", [4], "2 numbers"),
+        ("mask_format", "png", "clean it up first"),
+        ("ignore_below_confidence", 1.5, "1.5"),
+        ("autostart", False, "read-only"),
+        ("device", "gpu", "auto, cpu, cuda or cuda:N, not 'gpu'"),
+        ("device", "cuda:x", "cuda:N"),
+        ("device", "", "cuda:N"),
+        ("network_size", [17, 17], "multiples of 16"),
+        ("network_size", [480, 0], "multiples of 16"),
+        ("network_size", [8192, 16], "2 numbers from 0 to 4096"),
+        ("network_size", [480], "2 numbers from 0 to 4096"),
+        ("model", "", "must name a model"),
+        ("temperature", math.nan, "nan"),
+        ("latency_budget_ms", math.inf, "inf"),
+    ],
+)
+def test_a_bad_parameter_is_refused_with_its_reason(
+    node: Running, name: str, value: Any, reason: str
+) -> None:
+    before = node.peer.get_parameter(name)
+    result = node.peer.set_parameter(name, value)
+    assert not result.successful
+    assert reason in result.reason
+    assert node.peer.get_parameter(name) == before
+
+
+def test_an_unknown_parameter_is_told(
+    start: Callable[..., Running], capfd: pytest.CaptureFixture[str]
+) -> None:
+    start(autostart=False, stepz=3, use_sim_time=True, frame_rate=2.0)
+    log = capfd.readouterr().err
+    assert "unknown parameter 'stepz' is ignored: did you mean 'steps'?" in log
+    assert "'frame_rate'" in log
+    assert log.count("unknown parameter") == 2
+
+
+def test_label_info_follows_the_threshold(
+    start: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # vision_msgs has no wheel: the threshold stands for the message
+    monkeypatch.setattr("camss_ros.nodes.segmenter.outputs.label_info_type", lambda: Float32)
+    monkeypatch.setattr(
+        "camss_ros.nodes.segmenter.outputs.label_info_message",
+        lambda classes, header, threshold: Float32(data=threshold),
+    )
+    peer = start(ignore_below_confidence=0.5).peer
+    peer.listen(Float32, "segmentation/label_info", LATCHED)
+    peer.wait_for("segmentation/label_info", lambda m: m.data == 0.5)
+    assert peer.set_parameter("ignore_below_confidence", 0.25).successful
+    peer.wait_for("segmentation/label_info", lambda m: m.data == 0.25)
+
+
+def test_sampling_parameters_change_while_it_runs(node: Running) -> None:
+    for name, value in (("steps", 9), ("sampler", "dpm++2m"), ("samples", 2), ("temperature", 0.5)):
+        result = node.peer.set_parameter(name, value)
+        assert result.successful, result.reason
+    node.image.publish(rgb_image(1))
+    node.peer.wait_for_stamp("segmentation/mask", rgb_image(1))
+    sampling = node.segmenter.sampling
+    assert (sampling.steps, sampling.sampler) == (9, "dpm++2m")
+    assert (sampling.samples, sampling.temperature) == (2, 0.5)
+
+
+def test_the_calibration_follows_the_size_of_the_mask(start: Callable[..., Running]) -> None:
+    running = start(output_size=[24, 0])
+    peer = running.peer
+    camera_info = peer.publisher(CameraInfo, "camera_info")
+    image = peer.publisher(Image, "image")
+    outputs = [
+        peer.listen(CameraInfo, "segmentation/camera_info"),
+        peer.listen(Image, "segmentation/mask"),
+    ]
+    running.connect(camera_info, image, *outputs)
+    info = CameraInfo(height=32, width=48, distortion_model="plumb_bob", d=[0.1, 0, 0, 0, 0])
+    info.k = [40.0, 0.0, 24.0, 0.0, 44.0, 16.0, 0.0, 0.0, 1.0]
+    info.p = [40.0, 0.0, 24.0, -8.0, 0.0, 44.0, 16.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    info.roi.width, info.roi.height, info.roi.x_offset = 20, 10, 4
+    camera_info.publish(info)
+    wait_until(lambda: running.node.cameras[0].info is not None, "the calibration received")
+    image.publish(rgb_image(1))
+
+    mask = peer.wait_for_stamp("segmentation/mask", rgb_image(1))
+    scaled = peer.wait_for_stamp("segmentation/camera_info", rgb_image(1))
+    assert (scaled.height, scaled.width) == (mask.height, mask.width) == (16, 24)
+    assert list(scaled.k) == [20.0, 0.0, 12.0, 0.0, 22.0, 8.0, 0.0, 0.0, 1.0]
+    assert list(scaled.p) == [20.0, 0.0, 12.0, -4.0, 0.0, 22.0, 8.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    assert (scaled.roi.width, scaled.roi.height, scaled.roi.x_offset) == (10, 5, 2)
+    assert (scaled.distortion_model, list(scaled.d)) == ("plumb_bob", list(info.d))
+
+
+def test_the_overlay_is_drawn_only_for_a_listener(
+    node: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Any] = []
+
+    def overlay(image: np.ndarray, labels: np.ndarray, classes: Any) -> np.ndarray:
+        drawn.append((labels.shape, classes))
+        return image
+
+    monkeypatch.setattr("camss_ros.images.drawing.overlay", overlay)
+    node.image.publish(rgb_image(1))
+    status(node.peer, lambda s: s.segmented == 1)
+    assert drawn == []
+
+    node.connect(node.peer.listen(Image, "segmentation/overlay"))
+    node.image.publish(rgb_image(2))
+    picture = node.peer.wait_for_stamp("segmentation/overlay", rgb_image(2))
+    assert (picture.encoding, picture.step) == ("rgb8", 3 * picture.width)
+    assert drawn == [((32, 48), CLASSES)]
+
+
+def test_a_compressed_image_is_segmented_and_garbage_survived(
+    start: Callable[..., Running],
+) -> None:
+    running = start(image_transport="compressed")
+    peer = running.peer
+    image = peer.publisher(CompressedImage, "image/compressed")
+    running.connect(image, peer.listen(Image, "segmentation/mask"))
+    image.publish(CompressedImage(format="jpeg", data=array.array("B", b"not a JPEG")))
+    status(peer, lambda s: s.rejected == 1)
+    _, png = cv2.imencode(".png", np.full((32, 48, 3), 5, np.uint8))
+    good = CompressedImage(
+        header=rgb_image(5).header, format="png", data=array.array("B", png.tobytes())
+    )
+    image.publish(good)
+    assert set(peer.wait_for_stamp("segmentation/mask", good).data) == {5}
+
+
+def test_rejections_show_in_diagnostics_by_reason(node: Running) -> None:
+    node.peer.listen(DiagnosticArray, "/diagnostics")
+    bad = rgb_image(1)
+    bad.encoding = "rainbow9"
+    node.image.publish(bad)
+
+    def values(message: DiagnosticArray) -> dict[str, str]:
+        return {v.key: v.value for v in message.status[0].values}
+
+    reported = node.peer.wait_for("/diagnostics", lambda m: values(m)["rejected"] == "1")
+    assert values(reported)["rejected: encoding"] == "1"
+    assert reported.status[0].level == b"\x02"  # every image of that second
+    assert "/segmenter" in reported.status[0].name
+    calm = node.peer.wait_for(
+        "/diagnostics", lambda m: m.status[0].level == b"\x00" and values(m)["rejected"] == "1"
+    )
+    assert calm.status[0].message == "active"
+
+
+def test_diagnostics_have_rates_latencies_steps_device_and_memory(node: Running) -> None:
+    node.peer.listen(DiagnosticArray, "/diagnostics")
+    node.image.publish(rgb_image(1))
+
+    def values(message: DiagnosticArray) -> dict[str, str]:
+        return {v.key: v.value for v in message.status[0].values}
+
+    told = values(
+        node.peer.wait_for("/diagnostics", lambda m: float(values(m)["output rate (Hz)"]) > 0)
+    )
+    assert float(told["input rate (Hz)"]) >= float(told["output rate (Hz)"])
+    assert 0 < float(told["latency p50 (s)"]) <= float(told["latency p95 (s)"])
+    assert float(told["time without an image (s)"]) >= 0
+    assert int(told["steps"]) == node.node.parameters.sampling().steps
+    assert (told["device"], told["dropped"], told["image publishers"]) == ("cpu", "0", "1")
+    assert int(told["memory (MB)"]) > 50
+
+
+def test_diagnostics_name_the_hardware(node: Running) -> None:
+    node.peer.listen(DiagnosticArray, "/diagnostics")
+    assert node.peer.wait_for("/diagnostics").status[0].hardware_id == socket.gethostname()
+
+
+@pytest.mark.parametrize("use_sim_time", [False, True])
+def test_diagnostics_come_once_a_second(start: Callable[..., Running], use_sim_time: bool) -> None:
+    """Also where nobody publishes /clock: a simulation that pauses stops no report."""
+    peer = start(use_sim_time=use_sim_time).peer
+    peer.listen(DiagnosticArray, "/diagnostics")
+    told = peer.received["/diagnostics"]
+    wait_until(lambda: told, "/diagnostics")
+    first = time.monotonic()
+    wait_until(lambda: len(told) >= 4, "three more of it")
+    # of a late one the next comes sooner
+    assert 1.5 < time.monotonic() - first < 4.5
+
+
+def test_latency_is_the_time_since_the_stamp(node: Running) -> None:
+    image = rgb_image(1)
+    image.header.stamp.sec = int(time.time()) - 5
+    node.image.publish(image)
+    told = status(node.peer, lambda s: s.segmented == 1)
+    assert 4 < told.latency < 30
+    assert 0 < told.latency_from_arrival < told.latency - 4

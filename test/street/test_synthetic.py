@@ -1,0 +1,163 @@
+"""The procedural street: reproducible pictures whose labels fit them."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from camss_ros.street.camera import Camera
+from camss_ros.street.synthetic import FRAME_RATE, SyntheticStreet, random_scene
+
+SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLIST = range(11)
+VOID = 255
+CLASSES = {*range(11), VOID}
+
+
+@pytest.mark.parametrize("variant", ["day", "dusk", "fog"])
+def test_same_seed_gives_the_same_frame_in_any_order(variant):
+    first = SyntheticStreet(3, variant, 96, 128)
+    forwards = [first.frame(i) for i in range(3)]
+    second = SyntheticStreet(3, variant, 96, 128)
+    second.frame(400)
+    for i in (2, 0, 1):
+        image, label = second.frame(i)
+        np.testing.assert_array_equal(image, forwards[i][0])
+        np.testing.assert_array_equal(label, forwards[i][1])
+
+
+def test_seeds_variants_and_frames_differ():
+    images = [
+        SyntheticStreet(seed, variant, 96, 128).frame(i)[0].tobytes()
+        for seed, variant, i in ((0, "day", 0), (1, "day", 0), (0, "dusk", 0), (0, "day", 9))
+    ]
+    assert len(set(images)) == len(images)
+
+
+def test_every_class_appears():
+    seen = set()
+    for seed in range(60):
+        seen |= set(np.unique(random_scene(seed, 120, 160)[1]).tolist())
+        if seen >= set(range(11)):
+            return
+    pytest.fail(f"classes {set(range(11)) - seen} did not appear in 60 scenes")
+
+
+def test_a_drive_shows_most_classes():
+    street = SyntheticStreet(0, height=180, width=240)
+    labels = np.stack([street.frame(i)[1] for i in range(0, 300, 20)])
+    assert set(np.unique(labels).tolist()) >= {SKY, BUILDING, ROAD, PAVEMENT, CAR, PEDESTRIAN, POLE}
+
+
+@pytest.mark.parametrize("variant", ["day", "dusk", "fog"])
+def test_road_lies_below_and_sky_above(variant):
+    street = SyntheticStreet(5, variant)
+    for i in (0, 150, 300):
+        _, label = street.frame(i)
+        rows = np.arange(label.shape[0])[:, None] * np.ones_like(label, dtype=float)
+        assert (label[-40:, 160:320] == ROAD).mean() > 0.5
+        assert rows[label == ROAD].min() > 150
+        assert rows[label == SKY].max() < 200
+        assert rows[label == PAVEMENT].mean() > 180
+
+
+def test_labels_fit_the_picture_at_edges():
+    """Most label borders lie on picture edges: far more than the same borders moved aside."""
+    ratios = []
+    for seed in range(3):
+        image, label = SyntheticStreet(seed).frame(30)
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        edge = cv2.magnitude(cv2.Sobel(grey, -1, 1, 0), cv2.Sobel(grey, -1, 0, 1))
+        border = (label[:, 1:] != label[:, :-1])[:, 20:-20]
+        strength = edge[:, 20:-21]
+        moved = np.roll(border, 9, axis=1)
+        ratios.append(strength[border].mean() / strength[moved].mean())
+    assert np.mean(ratios) > 1.4
+
+
+def test_classes_have_their_colours_by_day():
+    image, label = SyntheticStreet(0).frame(0)
+    brightness = image.astype(float).mean(axis=2)
+    assert brightness[label == SKY].mean() > brightness[label == ROAD].mean() + 20
+    road = image[label == ROAD].astype(float)
+    assert np.ptp(road.mean(axis=0)) < 25  # asphalt is grey
+
+
+def test_fog_hides_what_is_far():
+    clear = SyntheticStreet(1, "day").frame(0)[0]
+    foggy = SyntheticStreet(1, "fog").frame(0)[0]
+    band = slice(140, 190)
+    assert foggy[band].astype(float).std() < clear[band].astype(float).std()
+
+
+def test_camera_moves_steadily():
+    """Consecutive frames are alike, distant ones are not."""
+    street = SyntheticStreet(2, height=180, width=240)
+    _, now = street.frame(100)
+    _, soon = street.frame(101)
+    _, later = street.frame(100 + int(4 * FRAME_RATE))
+    assert (now == soon).mean() > 0.8
+    assert (now == later).mean() < (now == soon).mean() - 0.05
+
+
+def test_point_on_the_axis_projects_to_the_middle_and_height_shrinks_with_depth():
+    camera = Camera(0, 1.5, 0, 0, 0, 0, focal=400, height=301, width=401)
+    points = np.array([[0, 1.5, 10], [0, 0, 10], [0, 0, 20], [1, 1.5, 10.0]])
+    pixels = camera.to_pixels(camera.to_camera(points))
+    np.testing.assert_allclose(pixels, [[200, 150], [200, 210], [200, 180], [240, 150]])
+    assert camera.horizon == 150
+
+
+def test_plane_homography_agrees_with_projection():
+    camera = Camera(1, 1.4, 5, 0.1, 0.05, 0.02, focal=300, height=200, width=300)
+    origin, u, v = np.array([-3.0, 0, 12]), np.array([4.0, 0, 1]), np.array([0, 2.5, 0])
+    matrix = camera.plane_homography(origin, u, v)
+    for a, b in ((0, 0), (1, 0), (0.3, 0.8)):
+        x, y, w = matrix @ (a, b, 1)
+        expected = camera.to_pixels(camera.to_camera((origin + a * u + b * v)[None]))[0]
+        np.testing.assert_allclose((x / w, y / w), expected)
+
+
+@settings(max_examples=6, deadline=None)
+@given(
+    seed=st.integers(0, 2**40),
+    height=st.integers(16, 150),
+    width=st.integers(16, 200),
+)
+def test_random_scene_of_any_size(seed, height, width):
+    image, label = random_scene(seed, height, width)
+    assert image.shape == (height, width, 3)
+    assert image.dtype == np.uint8
+    assert label.shape == (height, width)
+    assert label.dtype == np.uint8
+    assert set(np.unique(label).tolist()) <= CLASSES
+    again = random_scene(seed, height, width)
+    np.testing.assert_array_equal(image, again[0])
+    np.testing.assert_array_equal(label, again[1])
+
+
+@settings(max_examples=6, deadline=None)
+@given(i=st.integers(0, 10**6), variant=st.sampled_from(["day", "dusk", "fog"]))
+def test_any_frame_of_an_endless_drive(i, variant):
+    image, label = SyntheticStreet(7, variant, 64, 96).frame(i)
+    assert image.std() > 5
+    assert set(np.unique(label).tolist()) <= CLASSES
+    assert (label == ROAD).any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"variant": "night"}, "night.*day, dusk, fog"),
+        ({"height": 8}, "8 x 480"),
+        ({"seed": -1}, "seed -1"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        SyntheticStreet(**arguments)
+
+
+def test_negative_frame_is_refused():
+    with pytest.raises(IndexError, match="-1"):
+        SyntheticStreet(height=32, width=32).frame(-1)

@@ -1,0 +1,299 @@
+"""`camss-ros train` from YAML and files to a model; across kills and processes."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from training_run import CONFIGS, SHORT, segmenter_arguments, three_sources, write_camvid
+from typer.testing import CliRunner
+
+from camss_ros.cli import app
+from camss_ros.datasets.augmentation import PAPER
+from camss_ros.images.label_sets import load_label_set
+from camss_ros.inference.segmenter import Segmenter
+from camss_ros.model.autoencoder import MaskAutoencoder, MaskAutoencoderConfig
+from camss_ros.model.camseg import CamSeg
+from camss_ros.model.checkpoint import save_pretrained
+from camss_ros.model.official import base_config
+from camss_ros.training.config import SegmenterConfig, config_text, load_config
+from camss_ros.training.resume import check_resumable
+from camss_ros.training.run_folder import read_metrics
+
+ENVIRONMENT = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(autouse=True)
+def on_the_cpu(monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+
+
+def run(arguments) -> str:
+    result = CliRunner().invoke(app, [str(one) for one in arguments])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def failure(arguments) -> str:
+    result = CliRunner().invoke(app, [str(one) for one in arguments])
+    assert result.exit_code == 1, result.output
+    return result.output.replace("\n", "")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return write_camvid(tmp_path_factory.mktemp("camvid"))
+
+
+@pytest.fixture(scope="module")
+def autoencoder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("autoencoder") / "autoencoder.pt"
+    torch.manual_seed(0)
+    config = MaskAutoencoderConfig(8, (16, 16, 32), (1, 1, 1))
+    torch.save(MaskAutoencoder(11, config).state_dict(), path)
+    return path
+
+
+def test_two_commands_make_a_model(root, tmp_path):
+    sizes = ("model={latent_channels: 8, widths: [16,16,32], depths: [1,1,1]}",)
+    entries = (*SHORT, *sizes, "augmentation.size=[32,48]", "loop.steps=2", "loop.batch=2")
+    command = ["train", "autoencoder", "--config", CONFIGS / "camss_tiny_autoencoder.yaml"]
+    command += ["--root", root, "--output", tmp_path / "a"]
+    run(command + [part for entry in entries for part in ("--set", entry)])
+    weights = tmp_path / "a" / "best" / "autoencoder.pt"
+    extras = (
+        "loop.steps=2",
+        "loop.batch=2",
+        "loop.accumulation=2",
+        "data.sources.0.split=train+val",
+    )
+    extras += ("data.focus_share=0.5", "losses.jaccard_weight=1", "data.workers=1")
+    run(segmenter_arguments(root, tmp_path / "s", weights, *extras))
+    assert (tmp_path / "s" / "config.yaml").exists()
+    assert list((tmp_path / "s" / "tensorboard").iterdir())
+    for name in ("last", "best"):
+        segmenter = Segmenter(tmp_path / "s" / name, device="cpu")
+        assert segmenter.segment(np.zeros((50, 70, 3), np.uint8)).labels.shape == (50, 70)
+    # what a run wrote can be started from, as a model and as a checkpoint
+    for source in (tmp_path / "s" / "last", tmp_path / "s" / "checkpoint.pt"):
+        start = (f"start_from={source}", "loop.steps=1", "loop.batch=1", "decoder_rate=1")
+        run(segmenter_arguments(root, tmp_path / f"from_{source.name}", weights, *start))
+
+
+def test_what_is_wrong_is_named(root, autoencoder, tmp_path):
+    def message(*overrides):
+        return failure(segmenter_arguments(root, tmp_path / "o", autoencoder, *overrides))
+
+    assert "loop.steps" in message("loop.steps=many")
+    assert "nosuch" in message("loop.nosuch=1")
+    assert "--set loop" in message("loop")
+    assert "fp16" in message("loop.precision=fp16")
+    assert "focus_classes" in message("data.focus_share=1", "data.focus_classes=[tram]")
+    assert "nowhere.pt" in message("autoencoder=nowhere.pt")
+    assert "mask_autoencoder" in message("autoencoder=null")
+    assert str(tmp_path / "none") in failure(
+        segmenter_arguments(tmp_path / "none", tmp_path / "o", autoencoder)
+    )
+
+
+def test_an_unreadable_sample_is_named(autoencoder, tmp_path):
+    root = write_camvid(tmp_path / "data")
+    broken = root / "train" / "images" / "2.png"
+    broken.write_bytes(broken.read_bytes()[:100])
+    overrides = ("data.in_memory=false", "data.workers=1", "loop.steps=4", "loop.batch=2")
+    overrides += ("losses.auxiliary_weight=0",)
+    output = failure(segmenter_arguments(root, tmp_path / "o", autoencoder, *overrides))
+    assert str(broken) in output
+    assert "Traceback" not in output
+
+
+@pytest.fixture
+def one_thread():
+    """As in the processes of `ENVIRONMENT`: how sums are split decides about their last bit."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_a_killed_run_goes_on_as_if_it_had_not_been(one_thread, autoencoder, tmp_path):
+    root = tmp_path / "data"
+    overrides = ("loop.steps=8", "loop.batch=2", *three_sources(root))
+    run(segmenter_arguments(root, tmp_path / "whole", autoencoder, *overrides))
+    killed = tmp_path / "killed"
+    arguments = segmenter_arguments(root, killed, autoencoder, *overrides)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "camss_ros.cli", *arguments],
+        env=ENVIRONMENT, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while len(read_metrics(killed / "metrics.csv")) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert torch.load(killed / "checkpoint.pt", weights_only=True)["step"] < 8
+    run(arguments)
+    # Sums on a CPU depend on the alignment of memory in their last bit.
+    whole = read_metrics(tmp_path / "whole" / "metrics.csv")
+    for row, expected in zip(read_metrics(killed / "metrics.csv"), whole, strict=True):
+        assert row == pytest.approx(expected, rel=1e-5)
+    one, other = (
+        CamSeg.from_pretrained(tmp_path / name / "last").state_dict()
+        for name in ("whole", "killed")
+    )
+    for name, value in one.items():
+        torch.testing.assert_close(value, other[name], rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_another_configuration_does_not_go_on_with_a_run(root, autoencoder, tmp_path):
+    def arguments(*overrides):
+        return segmenter_arguments(root, tmp_path, autoencoder, "loop.steps=4", *overrides)
+
+    (tmp_path / "checkpoint.pt").touch()
+    assert "has a checkpoint, but not the configuration" in failure(arguments())
+    path = CONFIGS / "camss_tiny_camvid.yaml"
+    config = load_config(SegmenterConfig, path, arguments()[arguments().index("--set") + 1 :: 2])
+    config = replace(config, data=replace(config.data, root=str(root)))
+    text = config_text(config)
+    (tmp_path / "config.yaml").write_text(text)
+    for override, named in (
+        ("loop.seed=1", "loop.seed 0 there, 1 now"),
+        ("loop.batch=1", "loop.batch 8 there, 1 now"),
+        ("loop.learning_rate=1e-5", "loop.learning_rate"),
+        ("loop.precision=bf16", "loop.precision"),
+        ("losses.jaccard_weight=0", "losses.jaccard_weight"),
+        ("masking={minimum: 0.5}", "masking.minimum None there, 0.5 now"),
+        ("data.sources.0.split=val", "data.sources"),
+        ("loop.steps=3", "loop.steps 4 there, 3 now"),
+    ):
+        message = failure(arguments(override, "loop.log_every=7"))
+        assert named in message
+        assert "loop.log_every 1" not in message
+        assert (tmp_path / "config.yaml").read_text() == text
+    longer = replace(config.loop, steps=5, log_every=7, save_every=7, evaluate_every=7)
+    data = replace(config.data, root="elsewhere", workers=7, in_memory=False)
+    check_resumable(replace(config, loop=longer, data=data), tmp_path)
+
+
+def test_a_run_takes_more_steps_but_no_other_weights(root, autoencoder, tmp_path):
+    weights = shutil.copy(autoencoder, tmp_path)
+    output = tmp_path / "o"
+    run(segmenter_arguments(root, output, weights, "loop.steps=1", "loop.batch=1"))
+    other = torch.load(autoencoder, weights_only=True)
+    for value in other.values():
+        value.add_(1)
+    torch.save(other, weights)
+    longer = segmenter_arguments(root, output, weights, "loop.steps=2", "loop.batch=1")
+    assert "other weights in `autoencoder`" in failure(longer)
+    shutil.copy(autoencoder, tmp_path)
+    run(longer)
+    assert [row["step"] for row in read_metrics(output / "metrics.csv")] == [1, 2]
+    assert "steps: 2" in (output / "config.yaml").read_text()
+
+
+def test_two_processes_compute_what_one_does(autoencoder, tmp_path):
+    root = tmp_path / "data"
+    overrides = ("loop.steps=3", "loop.batch=4", "losses.jaccard_weight=1", *three_sources(root))
+    run(segmenter_arguments(root, tmp_path / "one", autoencoder, *overrides))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    world = {**ENVIRONMENT, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+    arguments = segmenter_arguments(root, tmp_path / "two", autoencoder, *overrides)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "camss_ros.cli", *arguments],
+            env={**world, "RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": "2"},
+            stdout=subprocess.DEVNULL,
+        )
+        for rank in range(2)
+    ]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    for name in ("metrics.csv", "validation.csv"):
+        one, two = (read_metrics(tmp_path / folder / name) for folder in ("one", "two"))
+        assert len(one) == len(two) > 0
+        for row, other in zip(one, two, strict=True):
+            assert row == pytest.approx(other, abs=1e-4, nan_ok=True)
+
+
+def test_a_run_ends_when_its_time_is_over_and_does_not_begin_anew(root, autoencoder, tmp_path):
+    overrides = ("loop.steps=100000", "loop.batch=1", "loop.minutes=0.02")
+    arguments = segmenter_arguments(root, tmp_path, autoencoder, *overrides)
+    run(arguments)
+    steps = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"]
+    assert 0 < steps < 100000
+    assert [row["step"] for row in read_metrics(tmp_path / "validation.csv")] == [steps]
+    run(arguments)
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == steps
+    zero = segmenter_arguments(root, tmp_path / "o", autoencoder, "loop.minutes=0")
+    assert "minutes must be above 0" in failure(zero)
+
+
+def test_the_recipe_for_three_data_sets_can_be_read():
+    config = load_config(SegmenterConfig, CONFIGS / "camss_tiny_street.yaml")
+    assert [source.root for source in config.data.sources] == [
+        "cityscapes256",
+        "camvid",
+        "idd_lite",
+    ]
+    assert sum(source.share for source in config.data.sources) == pytest.approx(1)
+    known = {one.name for one in load_label_set(config.data.label_set).classes}
+    assert set(config.data.focus_classes) <= known
+
+
+def test_the_official_recipe_runs_at_a_small_size(tmp_path):
+    path = CONFIGS / "cam_seg_base_cityscapes.yaml"
+    config = load_config(SegmenterConfig, path)
+    assert config.model == base_config()
+    assert config.augmentation == PAPER
+    with torch.device("meta"):
+        model = CamSeg(config.model)
+    parts = (model.transformer, model.denoiser)
+    assert sum(p.numel() for part in parts for p in part.parameters()) == 217_097_760
+
+    rng = np.random.default_rng(0)
+    for split in ("train", "val"):
+        for kind, end in (("leftImg8bit", "leftImg8bit"), ("gtFine", "gtFine_labelIds")):
+            folder = tmp_path / "data" / kind / split / "aachen"
+            folder.mkdir(parents=True)
+            for number in range(2):
+                shape = (64, 128, 3) if kind == "leftImg8bit" else (64, 128)
+                cv2.imwrite(
+                    str(folder / f"aachen_{number}_{end}.png"),
+                    rng.integers(0, 34, shape, np.uint8),
+                )
+    small = (
+        "model.input_size=[64,64]",
+        "model.mask_autoencoder={width: 32, multipliers: [1,1,1,1,1], res_blocks: 1,"
+        " attention_levels: []}",
+        "model.transformer={width: 32, encoder_depth: 2, decoder_depth: 2, heads: 2}",
+        "model.denoiser={width: 32, depth: 1}",
+        "data.sources.0.size=[64,64]", "augmentation.size=[64,64]", "data.workers=0",
+        "loop.steps=2", "loop.batch=2", "loop.log_every=1", "validation.steps=2",
+    )  # fmt: skip
+    entries = [part for entry in small for part in ("--set", entry)]
+    frozen = load_config(SegmenterConfig, path, small)
+    save_pretrained(CamSeg(frozen.model), tmp_path / "kl")
+    output = tmp_path / "o"
+    command = ["train", "segmenter", "--config", path, "--root", tmp_path / "data"]
+    command += ["--output", output, *entries, "--set", f"autoencoder={tmp_path / 'kl'}"]
+    run(command)
+    assert len(read_metrics(output / "metrics.csv")) == 2
+    written, start = (
+        CamSeg.from_pretrained(output / "last"),
+        CamSeg.from_pretrained(tmp_path / "kl"),
+    )
+    for (name, one), other in zip(
+        written.mask_autoencoder.named_parameters(),
+        start.mask_autoencoder.parameters(),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-3, msg=name)

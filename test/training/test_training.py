@@ -1,0 +1,228 @@
+"""The training loop: what is learned, and what happens to files when something goes wrong."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from camss_ros.datasets.augmentation import AugmentationOptions
+from camss_ros.images.label_class import LabelClass
+from camss_ros.model.autoencoder import MaskAutoencoder, MaskAutoencoderConfig
+from camss_ros.training.config import AutoencoderConfig, DataConfig, LoopOptions, SourceConfig
+from camss_ros.training.loop import Training, make_accelerator, train
+from camss_ros.training.masking import TruncatedNormalRatio
+from camss_ros.training.optimization import learning_rate, parameter_groups
+from camss_ros.training.run_folder import (
+    MetricsFile,
+    TrainingError,
+    read_metrics,
+    save_checkpoint,
+)
+from camss_ros.training.samples import TrainingSamples, validation_scores
+from camss_ros.training.sources import TrainingData, TrainingSource, ValidationSource
+from camss_ros.training.train_autoencoder import AutoencoderTraining
+
+CLASSES = tuple(LabelClass(index, f"class{index}", (0, 0, 0)) for index in range(11))
+DATA = DataConfig((SourceConfig("camvid"),))
+
+
+@pytest.fixture(autouse=True)
+def on_the_cpu(monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+
+
+def options(steps: int, **changes) -> LoopOptions:
+    values = {"batch": 2, "learning_rate": 3e-3, "warmup": 2, "ema_decay": 0.5, "log_every": 1}
+    values |= {"precision": "fp32", "save_every": 2, "evaluate_every": 1000}
+    return LoopOptions(steps, **{**values, **changes})
+
+
+def pairs(count: int = 6):
+    """Grey frames whose brightness tells the class."""
+    rng = np.random.default_rng(0)
+    rows = [rng.choice(np.array([0, 5, 10], np.uint8), (4, 1)) for _ in range(count)]
+    labels = [np.repeat(np.repeat(row, 48, 1), 16, 0) for row in rows]
+    return [(np.repeat((label * 23)[..., None], 3, 2), label) for label in labels]
+
+
+def data() -> TrainingData:
+    return TrainingData.of(pairs(), pairs(), CLASSES)
+
+
+def samples(batch: int, draw=lambda index, step, sample: {}) -> TrainingSamples:
+    crop = AugmentationOptions(size=(32, 48), recolour=0.0)
+    return TrainingSamples(data(), DATA, (), crop, batch, 0, draw)
+
+
+class Broken(Training):
+    """Its loss is no number at one step."""
+
+    def __init__(self, bad_step: int) -> None:
+        super().__init__()
+        self.model = torch.nn.Linear(2, 2)
+        self.calls, self.bad_step = 0, bad_step
+
+    def forward(self, batch):
+        factor = math.nan if self.calls == self.bad_step else 1.0
+        self.calls += 1
+        return {"loss": self.model(torch.ones(2)).square().sum() * factor}
+
+    def validate(self, average, accelerator):
+        return {"miou": 0.5}
+
+    def write(self, average, directory):
+        (directory / "weights").write_text("written")
+
+
+def test_the_autoencoder_learns_to_reconstruct(tmp_path):
+    torch.manual_seed(0)
+    size = MaskAutoencoderConfig(8, (16, 16, 32), (1, 1, 1))
+    loop = options(120, batch=8, learning_rate=5e-3)
+    config = AutoencoderConfig(DATA, loop, size)
+    training = AutoencoderTraining(MaskAutoencoder(11, size), config, data())
+
+    def draw(index, step, sample):
+        return {"noise": sample.standard_normal((8, 2, 3), np.float32)}
+
+    average = train(training, samples(8, draw), tmp_path, loop, make_accelerator(loop))
+    # One class everywhere would score at most 1 / 3 on the three that occur.
+    scores = read_metrics(tmp_path / "validation.csv")[-1]
+    assert np.mean([scores[f"iou_{index}"] for index in (0, 5, 10)]) > 0.5
+    # Normalised latents of the training masks have mean 0 and deviation 1 a channel.
+    labels = torch.from_numpy(np.stack([label for _, label in pairs()])).long()
+    pooled = average.encode(labels).transpose(0, 1).flatten(1)
+    torch.testing.assert_close(pooled.mean(1), torch.zeros(8), atol=1e-3, rtol=0)
+    torch.testing.assert_close(pooled.std(1), torch.ones(8), atol=1e-3, rtol=0)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_names_the_step(tmp_path):
+    loop = options(6, log_every=20)
+    with pytest.raises(TrainingError, match=r"loss is nan at step 3.*checkpoint\.pt"):
+        train(Broken(3), samples(2), tmp_path, loop, make_accelerator(loop))
+    checkpoint = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert checkpoint["step"] == 2
+    assert all(value.isfinite().all() for value in checkpoint["module"].values())
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint({"step": 2}, path)
+    # writes to /dev/full fail as on a full disk
+    (tmp_path / "checkpoint.pt.partial").symlink_to("/dev/full")
+    with pytest.raises(TrainingError, match=r"checkpoint\.pt.*No space left on device"):
+        save_checkpoint({"step": 4, "weights": torch.zeros(100_000)}, path)
+    assert torch.load(path, weights_only=True)["step"] == 2
+
+
+def test_metrics_after_the_checkpoint_are_dropped(tmp_path):
+    path = tmp_path / "metrics.csv"
+    file = MetricsFile(path, 0)
+    for step in (1, 2, 3):
+        file.append(step, {"loss": step / 3})
+    path.write_text(path.read_text() + "4,0.")
+    resumed = MetricsFile(path, 2)
+    resumed.append(3, {"loss": 7.0})
+    assert [row["step"] for row in read_metrics(path)] == [1, 2, 3]
+    assert read_metrics(path)[-1]["loss"] == 7.0
+
+
+def test_every_epoch_has_another_order_of_all_frames():
+    taken = samples(2)
+    seen = [tuple(np.flatnonzero([(taken._frame(e * 6 + i, np.random.default_rng(0))[1] == label)
+            .all() for _, label in pairs()])[0] for i in range(6)) for e in range(3)]  # fmt: skip
+    assert len(set(seen)) > 1
+    assert len({frozenset(epoch) for epoch in seen}) == 1
+
+
+def test_sources_are_drawn_as_often_as_their_shares_say_each_in_epochs():
+    def source(value: int, frames: int, share: float) -> TrainingSource:
+        labels = [np.full((32, 48), value + index, np.uint8) for index in range(frames)]
+        return TrainingSource([(np.zeros((32, 48, 3), np.uint8), one) for one in labels], share)
+
+    one = data()
+    several = dataclasses.replace(one, sources=(source(0, 4, 3.0), source(10, 7, 1.0)))
+    crop = AugmentationOptions(size=(32, 48), recolour=0.0)
+    taken = TrainingSamples(several, DATA, (), crop, 2, 0, lambda index, step, sample: {})
+    rng = np.random.default_rng(0)
+    seen = np.array([taken._frame(number, rng)[1][0, 0] for number in range(2000)])
+    assert (seen < 10).sum() == 1500
+    assert 600 < (seen[:1000] < 10).sum() < 900
+    for values, frames in ((seen[seen < 10], 4), (seen[seen >= 10], 7)):
+        epochs = values[: len(values) // frames * frames].reshape(-1, frames)
+        assert all(len(set(epoch)) == frames for epoch in epochs.tolist())
+    # any sample by itself is the same
+    assert taken._frame(1234, rng)[1][0, 0] == seen[1234]
+
+
+def test_scores_of_several_sources_are_in_their_own_classes():
+    image, label = np.zeros((16, 32, 3), np.uint8), np.zeros((16, 32), np.uint8)
+    label[:, 16:] = 1
+    merged = np.full(256, 255, np.uint8)
+    merged[:4] = 0, 0, 1, 1
+    sources = (
+        ValidationSource("fine", [(image, label)], 4, np.arange(256, dtype=np.uint8)),
+        ValidationSource("coarse", [(image, label)], 2, merged, (32, 32)),
+    )
+    sizes = []
+
+    def predict(images, labels):
+        sizes.append(tuple(images.shape[2:]))
+        return labels * 2  # 0 and 2: half of it right in the fine classes, all in the coarse ones
+
+    accelerator = make_accelerator(options(1))
+    scores = validation_scores(sources, predict, accelerator)
+    assert sizes == [(16, 32), (32, 32)]
+    # of the classes 0, 1 and 2, which occur or are predicted, one is right
+    assert scores["miou_coarse"] == 1
+    assert scores["miou_fine"] == pytest.approx(1 / 3)
+    assert scores["miou"] == pytest.approx(2 / 3)
+
+
+def test_the_official_mask_ratio_is_that_of_the_step():
+    masking = TruncatedNormalRatio()
+    counts = []
+    for step in range(200):
+        known = [
+            masking.known(400, np.random.default_rng(step), np.random.default_rng([step, sample]))
+            for sample in range(2)
+        ]
+        assert known[0].sum() == known[1].sum() <= 120
+        counts.append(known[0].sum() / 400)
+    # mean of the half-normal distance from 1, of deviation 0.25, cut at 0.3
+    assert np.mean(counts) == pytest.approx(0.132, abs=0.02)
+
+
+def test_the_rate_follows_steps_or_clock_whichever_is_further_on():
+    loop = options(102, minutes=10.0, learning_rate=1.0)
+    assert learning_rate(0, 9.0, loop) == 0.5  # the warm-up goes by steps
+    assert learning_rate(52, 1.0, loop) == pytest.approx(0.51)
+    assert learning_rate(12, 5.0, loop) == pytest.approx(0.51)
+    assert learning_rate(12, 11.0, loop) == pytest.approx(0.02)
+    assert learning_rate(52, 11.0, options(102, learning_rate=1.0)) == pytest.approx(0.51)
+
+
+def test_norms_biases_and_position_tables_do_not_decay():
+    module = torch.nn.Module()
+    module.mask_token = torch.nn.Parameter(torch.zeros(1, 1, 4))
+    module.encoder_pos_embed_learned = torch.nn.Parameter(torch.zeros(1, 3, 4))
+    module.linear = torch.nn.Linear(4, 4)
+    groups = parameter_groups(module, 0.1, lambda name: 1.0)
+    decayed = [p for group in groups if group["weight_decay"] for p in group["params"]]
+    assert len(decayed) == 1
+    assert decayed[0] is module.linear.weight
+
+
+def test_focused_samples_show_a_rare_class():
+    size, rare = (16, 16), 7
+    label = np.zeros((64, 96), np.uint8)
+    label[50:54, 80:84] = rare
+    frames = [(np.zeros((64, 96, 3), np.uint8), label)]
+    config = DataConfig(
+        (SourceConfig("camvid"),), focus_share=1.0, focus_classes=("class7", "class9")
+    )
+    crop = AugmentationOptions(size=size, recolour=0.0, rotation=0.0)
+    only = TrainingData.of(frames, frames, CLASSES)
+    taken = TrainingSamples(only, config, (), crop, 2, 0, lambda index, step, sample: {})
+    assert all((taken[number]["labels"] == rare).any() for number in range(12))
