@@ -77,12 +77,12 @@ def show(
     seed: int = typer.Option(0, min=0, max=LARGEST_SEED, help="Of the augmentation."),
 ) -> None:
     """Draw frames and their labels on a contact sheet, and count the frames."""
-    import cv2
     import numpy as np
 
     from camss_ros.datasets.augmentation import augment
     from camss_ros.datasets.datasets import find_data_set
     from camss_ros.images.drawing import colorize, contact_sheet, sample_evenly
+    from camss_ros.images.image_files import encode_image
 
     tiles = []
     try:
@@ -106,8 +106,7 @@ def show(
         fail(error)
     sheet = contact_sheet(tiles, images.label_set.classes)
     try:
-        encoded = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1]
-        output.write_bytes(encoded.tobytes())
+        output.write_bytes(encode_image(sheet, ".png"))
     except OSError as error:
         fail(f"can't write {output}: {error.strerror}")
     typer.echo(f"wrote {output}")

@@ -49,6 +49,20 @@ def read_pixels(path: Path, flags: int) -> np.ndarray | None:
         return None
 
 
+def encode_image(image: np.ndarray, suffix: str, *flags: int) -> bytes:
+    """The file of uint8 [H, W] or [H, W, 3] RGB in the format of a suffix; `flags` are OpenCV's.
+
+    Raises ValueError where the format has no room for it.
+    """
+    if image.ndim == 3:
+        image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    ok, data = cv2.imencode(suffix, image, flags)
+    if not ok:
+        size = f"{image.shape[1]} x {image.shape[0]}"
+        raise ValueError(f"no {suffix} file can be made of an image of {size} pixels")
+    return data.tobytes()
+
+
 def silence_opencv() -> None:
     """Keep OpenCV from writing a line for each image that it cannot decode."""
     if hasattr(cv2, "setLogLevel"):  # before 4.13

@@ -58,7 +58,7 @@ def time_frames(
     A frame ends with the download of its labels, which waits for a GPU, so that the host's clock
     tells the whole of it; the stages within are told by events on the GPU.
     """
-    images = camera_images(list(frames))
+    images = camera_images(frames)
     stages: defaultdict[str, list[float]] = defaultdict(list)
     whole = []
     for index in range(count):

@@ -12,13 +12,14 @@ from builtin_interfaces.msg import Time
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 
 from camss_ros.bags.recording import Counts
 from camss_ros.extras import require_node
 from camss_ros.nodes.deferred_signals import DeferredSignals
+from camss_ros.nodes.qos import LATCHED_HISTORY
 
 # From the last image to the last mask.
 _DRAIN_TIME = 60.0  # s
@@ -34,7 +35,6 @@ _STAGES = (
 )
 
 RELIABLE = QoSProfile(depth=1000)
-LATCHED = QoSProfile(depth=1000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class SegmenterListener:
@@ -68,7 +68,7 @@ class SegmenterListener:
         self._executor.add_node(self.node)
         subscribe = self.node.create_subscription
         self.masks = subscribe(Image, "segmentation/mask", self.on_mask, RELIABLE)
-        subscribe(SegmenterStatus, "segmentation/status", self._on_status, LATCHED)
+        subscribe(SegmenterStatus, "segmentation/status", self._on_status, LATCHED_HISTORY)
 
     def on_mask(self, message: Image) -> None:
         """A label image came."""
