@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from camss_ros.datasets.labeled_images import LabeledImages
-from camss_ros.images.data_error import DataError
+from camss_ros.images.image_files import DataError
 
 
 @dataclass

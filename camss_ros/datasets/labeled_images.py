@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from camss_ros.datasets.layouts import Listing
-from camss_ros.images.data_error import DataError
-from camss_ros.images.image_files import read_image, why_no_image
+from camss_ros.images.image_files import DataError, read_image, why_no_image
 from camss_ros.images.label_files import LabelFiles, LabelReader
 from camss_ros.images.label_sets import LabelSet
 

@@ -33,11 +33,11 @@ from camss_ros.images.image_files import (
 )
 from camss_ros.images.label_class import LabelClass
 from camss_ros.images.label_files import LabelFiles
-from camss_ros.images.label_mapping import label_set_of
 from camss_ros.images.label_sets import (
     LabelSet,
     LabelSetError,
     NoMappingError,
+    label_set_of,
     load_label_set,
 )
 

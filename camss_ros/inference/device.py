@@ -1,4 +1,4 @@
-"""The one place that decides on device and precision."""
+"""The one place that decides on device and precision, and that knows of a device's memory."""
 
 import platform
 from pathlib import Path
@@ -73,3 +73,24 @@ def describe_processor(device: torch.device) -> str:
     wanted = ("model name", "CPU part", "flags", "Features")
     facts = {line.partition(":")[2].strip() for line in lines if line.startswith(wanted)}
     return " ".join([platform.machine(), *sorted(facts)])
+
+
+_MESSAGES = ("out of memory", "can't allocate memory", "CUDNN_STATUS_ALLOC_FAILED")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that the GPU, or the machine, has no memory left."""
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _MESSAGES)
+
+
+def release_cached_memory(device: torch.device) -> None:
+    """Give memory that PyTorch keeps for later back to the GPU."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def memory_in_use(device: torch.device) -> int:
+    """Bytes that PyTorch holds on a GPU; 0 on the CPU."""
+    return torch.cuda.memory_reserved(device) if device.type == "cuda" else 0

@@ -18,9 +18,8 @@ import numpy as np
 from camss_ros.evaluation.boundary import DILATION_RATIO
 from camss_ros.evaluation.result_folder import write_atomically
 from camss_ros.images.label_sets import LabelSet
-from camss_ros.lab.figure import new_figure, save_figure
 from camss_ros.lab.mask_autoencoders import COMMITMENT_WEIGHT, KL_WEIGHT, Builder, variants
-from camss_ros.lab.page import command_block, markdown_table, paragraph
+from camss_ros.lab.page import command_block, markdown_table, new_figure, paragraph, save_figure
 from camss_ros.lab.result_rows import ResultRows
 from camss_ros.lab.train_masks import (
     THIN_CLASSES,

@@ -31,17 +31,15 @@ from camss_ros.lab.node_speed import (
     SentImages,
     measure_node,
 )
-from camss_ros.nodes.deferred_signals import DeferredSignals
-from camss_ros.nodes.harness.child_process import ChildProcess
+from camss_ros.nodes.harness.child_process import ChildProcess, isolate, start_still_camera
 from camss_ros.nodes.harness.demo import wait_until_active
-from camss_ros.nodes.harness.demo_environment import isolate
 from camss_ros.nodes.harness.segmenter_listener import (
+    DeferredSignals,
     SegmenterListener,
     nanoseconds,
     pixels_of,
     sampling_of,
 )
-from camss_ros.nodes.harness.still_camera import start_still_camera
 from camss_ros.nodes.qos import LATCHED_HISTORY
 
 _PICTURES = 8

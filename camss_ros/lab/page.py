@@ -1,11 +1,18 @@
-"""Parts of the Markdown page that a study writes."""
+"""Parts of the Markdown page that a study writes, and its plots."""
 
 from __future__ import annotations
 
 import shlex
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from camss_ros.evaluation.result_folder import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -58,3 +65,17 @@ def _shown(value: object) -> str:
     if isinstance(value, Path) and (value.is_absolute() or ".." in value.parts):
         return f"PATH/{value.name}"
     return str(value)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of that size in inches, drawn without a display."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write the figure as a whole or not at all. Raises OSError."""
+    picture = BytesIO()
+    figure.savefig(picture, format="png", dpi=120)
+    write_atomically(path, picture.getvalue())

@@ -30,10 +30,13 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from camss_ros.lab.frames import write_street
-from camss_ros.nodes.harness.child_process import ChildFailedError
-from camss_ros.nodes.harness.demo_environment import isolate, large_images
+from camss_ros.nodes.harness.child_process import (
+    ChildFailedError,
+    isolate,
+    large_images,
+    start_still_camera,
+)
 from camss_ros.nodes.harness.segmenter_listener import nanoseconds
-from camss_ros.nodes.harness.still_camera import start_still_camera
 from camss_ros.nodes.qos import LATCHED_HISTORY, PROFILES
 
 SIZES = ((360, 480), (1080, 1920))

@@ -17,8 +17,14 @@ from camss_ros.evaluation.result_folder import write_atomically
 from camss_ros.images.label_sets import LabelSet
 from camss_ros.inference.clip import MAX_GAP, SCENE_CHANGE
 from camss_ros.inference.segmenter import Segmentation, Segmenter
-from camss_ros.lab.figure import new_figure, save_figure
-from camss_ros.lab.page import command_block, markdown_table, number, paragraph
+from camss_ros.lab.page import (
+    command_block,
+    markdown_table,
+    new_figure,
+    number,
+    paragraph,
+    save_figure,
+)
 from camss_ros.lab.result_rows import ResultRows
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.model.warm_start import TOKEN_CHANGE

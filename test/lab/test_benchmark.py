@@ -14,9 +14,8 @@ from camss_ros.images.encodings import image_to_rgb
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.lab import versus_official
 from camss_ros.lab.frames import camera_images, street_frames
-from camss_ros.lab.matmul_peak import matmul_peak
-from camss_ros.lab.memory import peak_memory, reset_peak
 from camss_ros.lab.random_weights import random_config, random_weights
+from camss_ros.lab.segmenter_speed import matmul_peak, peak_memory, reset_peak
 from camss_ros.lab.versus_official import compare_with_official
 from camss_ros.model.camseg import CamSeg, ConcatTransformerConfig, DenoiserConfig
 from camss_ros.model.checkpoint import ModelError, load_pretrained, weights_hash

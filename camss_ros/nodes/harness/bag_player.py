@@ -20,9 +20,9 @@ from std_msgs.msg import Header
 from camss_ros.bags.bag import Bag, BagError, BagMessage
 from camss_ros.bags.bag_types import IMAGE, fits_header
 from camss_ros.bags.recording import Counts
-from camss_ros.nodes.deferred_signals import DeferredSignals
 from camss_ros.nodes.harness.segmenter_listener import (
     RELIABLE,
+    DeferredSignals,
     SegmenterListener,
     nanoseconds,
     pixels_of,

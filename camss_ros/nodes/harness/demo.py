@@ -19,10 +19,9 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from camss_ros.bags.recording import ReceivedMask, Recording, SentFrame
-from camss_ros.nodes.deferred_signals import DeferredSignals
-from camss_ros.nodes.harness.child_process import ChildProcess
-from camss_ros.nodes.harness.demo_environment import isolate
+from camss_ros.nodes.harness.child_process import ChildProcess, isolate
 from camss_ros.nodes.harness.segmenter_listener import (
+    DeferredSignals,
     SegmenterListener,
     nanoseconds,
     pixels_of,
