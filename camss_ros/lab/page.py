@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
@@ -27,11 +26,6 @@ def paragraph(text: str) -> str:
     return textwrap.fill(" ".join(text.split()), 100, break_on_hyphens=False)
 
 
-def number(value: float | None, decimals: int = 3) -> str:
-    """A score; a dash where there is none."""
-    return "-" if value is None else f"{value:.{decimals}f}"
-
-
 def p50_p95(times: Mapping[str, float] | None) -> str:
     """Median and 95th percentile, in ms, of `milliseconds`; a dash where there is none."""
     return "-" if times is None else f"{times['p50']:.1f} / {times['p95']:.1f}"
@@ -45,26 +39,6 @@ def verdict(holds: bool) -> str:
 def command_block(command: str) -> str:
     """The command that a page was written by, and for the test of the pages why it is not run."""
     return f"<!-- not run: it has written this page, which takes long -->\n```sh\n{command}\n```"
-
-
-def command_line(*words: str, **options: object) -> str:
-    """`camss-ros WORDS --option value ...` as a shell reads it; options that are None are left out,
-    of those that are True the name is all.
-
-    Paths outside the working directory are shown by their last part alone: where somebody keeps
-    data is nothing for a page that others read.
-    """
-    parts = ["camss-ros", *words]
-    for name, value in options.items():
-        if value is not None:
-            parts += [f"--{name.replace('_', '-')}", *([] if value is True else [_shown(value)])]
-    return shlex.join(parts)
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, Path) and (value.is_absolute() or ".." in value.parts):
-        return f"PATH/{value.name}"
-    return str(value)
 
 
 def new_figure(width: float, height: float) -> Figure:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from camss_ros.evaluation.formats import percent
 from camss_ros.evaluation.report_plots import GROUP_TITLES, retention_figure
 
 # The official CAM-Seg, read off the figures of its paper (arXiv 2503.15617): AP, which is our
@@ -72,7 +73,7 @@ def _overview(miou: Mapping[str, Any], groups: Sequence[str]) -> list[str]:
         "|---|" + "---|" * (3 * len(miou)),
     ]  # fmt: skip
     for group in groups:
-        cells = [f"{_percent(of[group][key])}" for of in miou.values() for key in _KEYS]
+        cells = [f"{percent(of[group][key])}" for of in miou.values() for key in _KEYS]
         lines.append(f"| {GROUP_TITLES[group]} | " + " | ".join(cells) + " |")
     return lines
 
@@ -90,13 +91,13 @@ def _group_table(group_of: Mapping[str, Any]) -> list[str]:
     for name, first in group_of[models[0]]["corruptions"].items():
         found = [group_of[model]["corruptions"][name] for model in models]
         means = " | ".join(
-            f"**{_percent(it['mean'])}** ({_percent(it['retention'])})" for it in found
+            f"**{percent(it['mean'])}** ({percent(it['retention'])})" for it in found
         )
         lines.append(f"| **{name}** | mean | {means} |")
         for index, level in enumerate(first["levels"]):
             cells = [it["levels"][index] for it in found]
             scores = " | ".join(
-                f"{_percent(it['score'])} ({_percent(it['retention'])})" for it in cells
+                f"{percent(it['score'])} ({percent(it['retention'])})" for it in cells
             )
             lines.append(f"| | {level['setting']} | {scores} |")
     return lines
@@ -115,14 +116,12 @@ def _official(paper_of: Mapping[str, Any]) -> list[str]:
     for name, points in CURVES.items():
         for value, ap in points:
             found = [_at(of, name, value) for of in paper_of.values()]
-            cells = " | ".join(_percent(it["retention"]) for it in found)
-            lines.append(
-                f"| {name} | {found[0]['setting']} | {_percent(ap / CLEAN_AP)} | {cells} |"
-            )
+            cells = " | ".join(percent(it["retention"]) for it in found)
+            lines.append(f"| {name} | {found[0]['setting']} | {percent(ap / CLEAN_AP)} | {cells} |")
     for name, ap in LOWEST.items():
         levels = [of["corruptions"][name]["levels"] for of in paper_of.values()]
-        cells = " | ".join(_percent(min(it["retention"] for it in level)) for level in levels)
-        lines.append(f"| {name} | lowest | {_percent(ap / CLEAN_AP)} | {cells} |")
+        cells = " | ".join(percent(min(it["retention"] for it in level)) for level in levels)
+        lines.append(f"| {name} | lowest | {percent(ap / CLEAN_AP)} | {cells} |")
     return lines
 
 
@@ -130,7 +129,3 @@ def _at(group: Mapping[str, Any], name: str, value: float) -> Mapping[str, Any]:
     levels = group["corruptions"][name]["levels"]
     found: Mapping[str, Any] = next(level for level in levels if level["value"] == value)
     return found
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f}"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from camss_ros.evaluation.evaluate import LabeledFrames, evaluate, evaluation_report
+from camss_ros.evaluation.formats import number
 from camss_ros.evaluation.result_folder import write_atomically
 from camss_ros.images.label_sets import LabelSet
 from camss_ros.inference.clip import MAX_GAP, SCENE_CHANGE
@@ -21,7 +22,6 @@ from camss_ros.lab.page import (
     command_block,
     markdown_table,
     new_figure,
-    number,
     paragraph,
     save_figure,
 )
