@@ -6,7 +6,6 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -79,14 +78,9 @@ class BagWriter:
         self._writer.open()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
         try:
-            self._writer.__exit__(kind, error, trace)
+            self._writer.__exit__(kind, *rest)
             if kind is None:
                 (self._temporary / self.path.name).replace(self.path)
         finally:

@@ -83,12 +83,12 @@ def finish_results(
     return content
 
 
-def read_mask(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """The label image uint8 [H, W] of that shape; None where there is none."""
-    labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.exists() else None
-    if labels is None or labels.shape != shape or labels.dtype != np.uint8:
+def read_mask(path: Path, shape: tuple[int, ...] | None = None) -> np.ndarray | None:
+    """The image uint8 [H, W] of that shape, of any for None; None where there is none."""
+    mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.exists() else None
+    if mask is None or mask.ndim != 2 or mask.dtype != np.uint8:
         return None
-    return labels
+    return mask if shape in (None, mask.shape) else None
 
 
 def write_image(path: Path, image: np.ndarray) -> None:
