@@ -25,7 +25,8 @@ from doc_blocks import ROOT, Block, blocks_of, code_spans, headings, links, page
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
-from camss_ros.images.label_sets import load_label_set, map_classes
+from camss_ros.images.label_mapping import map_classes
+from camss_ros.images.label_sets import load_label_set
 from camss_ros.images.video_writer import VideoWriter
 from camss_ros.nodes.segmenter.parameters import SPECS
 from camss_ros.street.synthetic import random_scene

@@ -1,4 +1,4 @@
-"""Scores as text and in JSON; those that do not exist are None or NaN."""
+"""Scores as text; those that do not exist are None or NaN."""
 
 from __future__ import annotations
 
@@ -13,8 +13,3 @@ def number(value: float | None, decimals: int = 3, unit: str = "") -> str:
 def percent(value: float | None, unit: str = "") -> str:
     """A share in percent; a dash where there is none."""
     return number(None if value is None else 100 * value, 1, unit)
-
-
-def finite(value: float) -> float | None:
-    """The value for JSON, which has no NaN."""
-    return None if math.isnan(value) else value

@@ -33,13 +33,8 @@ from camss_ros.images.image_files import (
 )
 from camss_ros.images.label_class import LabelClass
 from camss_ros.images.label_files import LabelFiles
-from camss_ros.images.label_sets import (
-    LabelSet,
-    LabelSetError,
-    NoMappingError,
-    label_set_of,
-    load_label_set,
-)
+from camss_ros.images.label_mapping import label_set_of
+from camss_ros.images.label_sets import LabelSet, LabelSetError, NoMappingError, load_label_set
 
 DEFAULT_FPS = 10.0  # for image files, which have no rate of their own
 

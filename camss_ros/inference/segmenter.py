@@ -13,9 +13,10 @@ import torch
 from camss_ros.images.label_class import LabelClass
 from camss_ros.inference.backends import Backend, Carry, open_backend
 from camss_ros.inference.clip import Clip
-from camss_ros.inference.device import release_cached_memory, select_device
+from camss_ros.inference.device import select_device
 from camss_ros.inference.frame_ops import to_labels, to_uncertainty
 from camss_ros.inference.graphs.calibration import CalibrationFrames
+from camss_ros.inference.memory import release_cached_memory
 from camss_ros.inference.network_size import can_resize, checked_size
 from camss_ros.inference.stage_clock import StageClock
 from camss_ros.model.checkpoint import CONFIG_FILE, find_model, read_config

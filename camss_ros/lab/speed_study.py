@@ -18,10 +18,10 @@ from camss_ros.inference.device import select_device
 from camss_ros.lab import (
     budget_section,
     node_section,
+    official_section,
     score_section,
     size_section,
     steady_section,
-    versus_official,
     warm_section,
 )
 from camss_ros.lab.machine import describe_machine, load_average
@@ -30,7 +30,7 @@ from camss_ros.lab.result_rows import ResultRows
 from camss_ros.lab.speed_section import LabelledData, Progress, Section, SpeedSettings
 
 SECTIONS: tuple[Section, ...] = (
-    versus_official.SECTION,
+    official_section.SECTION,
     node_section.SECTION,
     budget_section.SECTION,
     score_section.SECTION,

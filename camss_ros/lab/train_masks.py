@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from camss_ros.datasets.augmentation import AugmentationOptions, random_view
 from camss_ros.evaluation.boundary import BoundaryIoU
-from camss_ros.evaluation.formats import finite
 from camss_ros.evaluation.metrics import ConfusionMatrix
 from camss_ros.images.label_sets import LabelSet
 from camss_ros.lab.mask_autoencoders import Builder, StudiedAutoencoder
@@ -118,14 +117,14 @@ def score_variant(
             usage += torch.bincount(result.codes.flatten().cpu(), minlength=len(usage))
     scores = confusion.scores()
     names = [label_class.name for label_class in label_set.classes]
-    per_class = dict(zip(names, map(finite, scores.per_class_iou.tolist()), strict=True))
+    per_class = dict(zip(names, map(_number, scores.per_class_iou.tolist()), strict=True))
     thin = [value for name in THIN_CLASSES if (value := per_class.get(name)) is not None]
     quantized = len(usage) > 0
     return {
-        "miou": finite(scores.miou),
-        "boundary_iou": finite(boundary.scores().mean),
+        "miou": _number(scores.miou),
+        "boundary_iou": _number(boundary.scores().mean),
         "thin_iou": float(np.mean(thin)) if thin else None,
-        "pixel_accuracy": finite(scores.pixel_accuracy),
+        "pixel_accuracy": _number(scores.pixel_accuracy),
         "per_class_iou": per_class,
         "codes_used": float((usage > 0).float().mean()) if quantized else None,
         "perplexity": perplexity(usage) if quantized else None,
@@ -145,3 +144,7 @@ def _crops(
     return torch.from_numpy(
         np.stack([random_view(label, label, options, rng)[1] for label in chosen])
     ).long()
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value

@@ -20,7 +20,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
 
-from camss_ros.images.label_sets import LabelSetError, load_label_set, map_classes
+from camss_ros.images.label_mapping import map_classes
+from camss_ros.images.label_sets import LabelSetError, load_label_set
 from camss_ros.inference.device import is_out_of_memory
 from camss_ros.inference.frame_ops import to_labels, to_uncertainty
 from camss_ros.nodes.messages import to_png_message, to_runs_message

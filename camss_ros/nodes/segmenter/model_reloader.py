@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from camss_ros.images.label_sets import LabelMapping, map_classes
+from camss_ros.images.label_mapping import LabelMapping, map_classes
 from camss_ros.nodes.segmenter.parameters import ParameterValues
 
 if TYPE_CHECKING:

@@ -466,7 +466,7 @@ class SegmenterNode(GivenParameters, LifecycleNode):
         """
         # An exception in the result would lead, by its traceback, back to itself: after a cleanup
         # the cycle would keep the model until Python looks for such.
-        from camss_ros.inference.device import is_out_of_memory
+        from camss_ros.inference.memory import is_out_of_memory
 
         if len(frames) > 1 and not self._memory.one_frame:
             try:
@@ -488,7 +488,7 @@ class SegmenterNode(GivenParameters, LifecycleNode):
         self, segmenter: Segmenter, frame: Frame, cancelled: Callable[[], bool]
     ) -> Segmentation | str:
         """Segment; where memory runs out, again with less, until there is nothing left to save."""
-        from camss_ros.inference.device import is_out_of_memory
+        from camss_ros.inference.memory import is_out_of_memory
 
         while True:
             try:
@@ -614,7 +614,7 @@ class SegmenterNode(GivenParameters, LifecycleNode):
             "image conversion": self._converter.name,
         }
         if (model := self._models.current) is not None:
-            from camss_ros.inference.device import memory_in_use
+            from camss_ros.inference.memory import memory_in_use
 
             if self._deadline.budget:
                 height, width = model.segmenter.working_size

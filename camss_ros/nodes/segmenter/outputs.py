@@ -14,7 +14,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from camss_ros.images.label_class import VOID
-from camss_ros.images.label_sets import LabelMapping
+from camss_ros.images.label_mapping import LabelMapping
 from camss_ros.nodes.messages import (
     label_info_message,
     label_info_type,
