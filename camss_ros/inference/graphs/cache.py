@@ -41,7 +41,8 @@ def cache_key(facts: Mapping[str, Any]) -> str:
 def _code_hash() -> str:
     """Of all that may be traced into a graph, so that no old one outlives an edit."""
     package = Path(__file__).parents[2]
-    return source_hash(package / "model", package / "inference")
+    rooms = (package / name for name in ("images", "model", "inference"))
+    return source_hash(*rooms, *sorted(package.glob("*.py")))
 
 
 def cached_file(name: str, make: Callable[[Path], None]) -> Path:
