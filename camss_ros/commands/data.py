@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from camss_ros.datasets.augmentation import AugmentationOptions
-    from camss_ros.datasets.check import Contents
     from camss_ros.datasets.datasets import DataSet
-    from camss_ros.datasets.labeled_images import LabeledImages
+    from camss_ros.datasets.labeled_images import Contents, LabeledImages
     from camss_ros.images.label_class import LabelClass
 
 app = typer.Typer(help="Look at a data set, check that it is whole.", no_args_is_help=True)
@@ -129,7 +128,7 @@ def _splits(data_set: DataSet, root: Path, split: str | None) -> tuple[str, ...]
 def _read_all(images: LabeledImages, split: str) -> Contents:
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    from camss_ros.datasets.check import read_all
+    from camss_ros.datasets.labeled_images import read_all
 
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, transient=True) as bar:

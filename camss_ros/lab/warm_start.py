@@ -83,14 +83,10 @@ def study_warm_start(
     """Score every row on the clip and write the page to `output`, going on where it stopped.
 
     Args:
-        segmenter: whose `sampling` is set row by row.
+        segmenter, settings, command, progress: as of `step_study.study_steps`.
         clip: frames in the order of time.
         output: of the page, a name that ends in .md.
-        settings: what the scores depend on beside the rows, JSON-able. Its `model` has `name`,
-            `sha256` and `dtype`, its `data` has `name`, `split` and `frames`; the page says them.
-        command: as the page shows it.
         steps, start_times: of the rows.
-        progress: told the frames done and their number, over all rows.
 
     Raises ValueError where model and data have different classes or the frames differ in size,
     OutputMismatchError where `output` has the results of other settings beside it, OSError where

@@ -250,19 +250,13 @@ class ConcatTransformer(nn.Module):
         known: Tensor | None = None,
         known_count: int | None = None,
     ) -> Tensor:
-        """Condition of the denoiser for every mask token.
+        """Condition of the denoiser for every mask token, as of `PairedTransformer.forward`.
 
         Args:
-            image_tokens: [B, n, image_channels], row by row over `grid`.
-            grid: (height, width) in tokens; must be the transformer's own.
-            mask_tokens: [B, n, latent_channels] latents of the mask, read where `known`.
-            known: [B, n] bool, with equally many known tokens in every row; None (with
-                `mask_tokens` None) when no mask token is known.
+            grid: must be the transformer's own.
+            known: with equally many known tokens in every row.
             known_count: how many tokens of a row are known. Left out, they are counted, which
                 waits for the device.
-
-        Returns:
-            [B, n, width].
 
         Raises:
             ValueError: the grid is another, or rows have different numbers of known tokens.
