@@ -15,9 +15,11 @@ PROFILES = {
     "default": QoSProfile(depth=10),
 }
 
-# For what changes rarely: a subscriber that joins late gets the last message.
-LATCHED = QoSProfile(
-    depth=1,
-    reliability=ReliabilityPolicy.RELIABLE,
-    durability=DurabilityPolicy.TRANSIENT_LOCAL,
-)
+_LATCHED = {
+    "reliability": ReliabilityPolicy.RELIABLE,
+    "durability": DurabilityPolicy.TRANSIENT_LOCAL,
+}
+# For what changes rarely: a subscriber that joins late gets the last message ...
+LATCHED = QoSProfile(depth=1, **_LATCHED)
+# ... and all that it can need to count, the names of the frames that were sent, for example.
+LATCHED_HISTORY = QoSProfile(depth=1000, **_LATCHED)

@@ -24,8 +24,8 @@ from camss_ros.images.label_mapping import map_classes
 from camss_ros.images.label_sets import LabelSetError, load_label_set
 from camss_ros.inference.frame_ops import to_labels, to_uncertainty
 from camss_ros.inference.memory import is_out_of_memory
+from camss_ros.nodes.messages import to_png_message, to_runs_message
 from camss_ros.nodes.segmenter.health import ERROR, WARN, Observation, assess
-from camss_ros.nodes.segmenter.image_bridge import to_png_message, to_runs_message
 from camss_ros.nodes.segmenter.parameters import SPECS
 
 

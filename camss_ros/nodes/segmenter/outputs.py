@@ -15,10 +15,15 @@ from std_msgs.msg import Header
 
 from camss_ros.images.label_class import VOID
 from camss_ros.images.label_mapping import LabelMapping
+from camss_ros.nodes.messages import (
+    label_info_message,
+    label_info_type,
+    to_image_message,
+    to_png_message,
+    to_runs_message,
+)
 from camss_ros.nodes.qos import LATCHED, PROFILES
 from camss_ros.nodes.segmenter.camera_info import belongs_to, scale_camera_info
-from camss_ros.nodes.segmenter.image_bridge import to_image_message, to_png_message, to_runs_message
-from camss_ros.nodes.segmenter.label_info import label_info_message, label_info_type
 from camss_ros.nodes.segmenter.parameters import NodeParameters
 
 if TYPE_CHECKING:
