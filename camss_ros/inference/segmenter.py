@@ -71,6 +71,9 @@ class FrameRequest:
             the one before.
         stream: what the frame is from, such as a camera: a warm start begins from the last frame
             of the same stream.
+        network_size: working (height, width) for this frame, multiples of 16; by default the
+            segmenter's `input_size`. Another one needs `can_resize`.
+        sampling: by default the segmenter's.
     """
 
     image: np.ndarray
@@ -78,22 +81,23 @@ class FrameRequest:
     uncertainty: bool = False
     stamp: float | None = None
     stream: Hashable = 0
+    network_size: tuple[int, int] | None = None
+    sampling: SamplingOptions | None = None
 
 
 class Segmenter:
     """Segments frames with one model on one device.
 
-    Frames run at the model's working size; results come back at the frame's size. The same frame
-    with the same options gives the same result, whatever was segmented before; but not where
-    `sampling.warm_start_time` is above 0: a frame then begins from the latents of the one before
-    of its stream, unless it is no continuation of it (`clip.py` says when). Not thread-safe, but
-    for `sampling` and `working_size`, which may be set from another thread and count from the next
-    frame on.
+    Frames run at the model's working size, unless a request asks for another; results come back at
+    the frame's size. The same frame with the same options gives the same result, whatever was
+    segmented before; but not where `warm_start_time` of its sampling is above 0: a frame then
+    begins from the latents of the one before of its stream, unless it is no continuation of it
+    (`clip.py` says when). Not thread-safe.
 
     Attributes:
         input_size: working (height, width) that it is made for: `network_size` or the model's own.
-        working_size: the one in use, multiples of 16. Another one needs `can_resize`.
         can_resize: the model works at other sizes too.
+        sampling: of the frames that do not ask for another.
         unmeasured: with backend "auto", what `measure` has left to be measured; else None.
 
     Args:
@@ -137,8 +141,9 @@ class Segmenter:
         config = read_config(directory / CONFIG_FILE)
         self.model_name = config.name
         self.classes: tuple[LabelClass, ...] = config.label_set
-        self.input_size = self.working_size = checked_size(config, network_size)
+        self.input_size = checked_size(config, network_size)
         self.can_resize = can_resize(config)
+        self._config = config
         if backend == "auto":
             from camss_ros.inference.auto import BackendChoice
 
@@ -194,7 +199,9 @@ class Segmenter:
             A result for each frame, in their order.
 
         Raises:
-            ValueError: not such an image, or two frames of a stream with a warm start.
+            ValueError: not such an image, a network size that the model cannot work at, frames
+                that differ in network size or sampling, or two frames of a stream with a warm
+                start.
             SegmentationCancelled: `cancelled` said true.
             RuntimeError: the segmenter is closed.
         """
@@ -204,12 +211,28 @@ class Segmenter:
         ]
         for request in requests:
             check_image(request.image)
-        sampling = self.sampling
-        self._open_backend().size = self.working_size
+        size, sampling = self._setting(requests)
+        self._open_backend().size = size
         if sampling.warm_start_time:
             return self._run(requests, sampling, self._begin(requests, sampling), cancelled)
         self.begin_clip()
         return self._run(requests, sampling, None, cancelled)
+
+    def _setting(self, requests: Sequence[FrameRequest]) -> tuple[tuple[int, int], SamplingOptions]:
+        """Network size and sampling of a batch."""
+        settings = {
+            (request.network_size or self.input_size, request.sampling or self.sampling)
+            for request in requests
+        }
+        if len(settings) > 1:
+            raise ValueError("the frames of a batch must have the same network size and sampling")
+        ((size, sampling),) = settings
+        self._check_size(size)
+        return size, sampling
+
+    def _check_size(self, size: tuple[int, int]) -> None:
+        if size != self.input_size:
+            checked_size(self._config, size)
 
     def _begin(self, requests: Sequence[FrameRequest], sampling: SamplingOptions) -> list[Carry]:
         """What each frame may begin from."""
@@ -277,7 +300,7 @@ class Segmenter:
             batch: the most frames that will be segmented together.
         """
         self._batch = batch
-        self.prepare(self.sampling, self.working_size)
+        self.prepare(self.sampling, self.input_size)
         self.segment(np.full((height, width, 3), 127, np.uint8))
         self.begin_clip()
 
@@ -288,8 +311,7 @@ class Segmenter:
         Raises ValueError where the model has another size only, ExportError where a graph cannot be
         built.
         """
-        if size != self.input_size and not self.can_resize:
-            raise ValueError(f"model {self.model_name} works at {self.input_size} only, not {size}")
+        self._check_size(size)
         backend = self._open_backend()
         backend.size = size
         backend.prepare(sampling, self._batch)

@@ -46,7 +46,7 @@ def test_an_impossible_budget_ends_at_the_least_setting_and_says_so_once(
         last = send(rgb_image(next(numbers)))
     assert (last.steps, last.samples) == (1, 1)
     assert (last.network_width, last.network_height) == (16, 16)
-    assert (running.segmenter.sampling.steps, running.segmenter.working_size) == (1, (16, 16))
+    assert (running.segmenter.sampling.steps, running.segmenter.network_size) == (1, (16, 16))
     assert last.over_budget
     reported = peer.wait_for(
         "/diagnostics", lambda m: "latency_budget_ms" in m.status[0].message
