@@ -65,24 +65,6 @@ def test_an_impossible_budget_ends_at_the_least_setting_and_says_so_once(
     assert log.count("for the latency budget of 5 ms: steps 1, samples 1, 16 x 16") == 1
 
 
-def test_a_budget_that_is_kept_changes_nothing(start: Callable[..., Running]) -> None:
-    running = start(steps=4, latency_budget_ms=60000.0)
-    send = connected(running)
-    for number in range(1, 6):
-        last = send(rgb_image(number))
-    assert (last.steps, last.network_width, last.over_budget) == (4, 24, False)
-
-
-def test_only_settings_that_need_no_building_are_chosen(start: Callable[..., Running]) -> None:
-    running = start(steps=4, latency_budget_ms=5.0)
-    send = connected(running)
-    running.segmenter.is_prepared = lambda sampling, size: sampling.steps in (4, 2)
-    running.segmenter.delay = 0.02
-    for number in range(1, 10):
-        last = send(rgb_image(number))
-    assert (last.steps, last.over_budget) == (2, True)
-
-
 def test_stamps_are_given_for_the_warm_start_alone(start: Callable[..., Running]) -> None:
     running = start(warm_start_time=400)
     send = connected(running)
