@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from camss_ros.images.label_class import LabelClass
-from camss_ros.inference.backends import Backend, Carry, open_backend
+from camss_ros.inference.backends import Backend, open_backend
 from camss_ros.inference.clip import Clip
 from camss_ros.inference.device import select_device
 from camss_ros.inference.frame_ops import to_labels, to_uncertainty
@@ -21,6 +21,7 @@ from camss_ros.inference.network_size import can_resize, checked_size
 from camss_ros.inference.stage_clock import StageClock
 from camss_ros.model.checkpoint import CONFIG_FILE, find_model, read_config
 from camss_ros.model.schedule import SamplingOptions
+from camss_ros.model.warm_start import FrameState
 from camss_ros.seeds import check_seed
 
 if TYPE_CHECKING:
@@ -155,9 +156,7 @@ class Segmenter:
                 self.unmeasured, chosen = choice, choice.possible[0]
             chosen = chosen or choice.measure()
             backend, precision = chosen.backend, chosen.precision
-        opened = open_backend(
-            backend, directory, self.device, precision, self.input_size, calibration
-        )
+        opened = open_backend(backend, directory, self.device, precision, calibration)
         self.backend, self.dtype = opened.name, opened.dtype
         self._backend: Backend | None = opened
         self._generator = torch.Generator(self.device)
@@ -212,11 +211,12 @@ class Segmenter:
         for request in requests:
             check_image(request.image)
         size, sampling = self._setting(requests)
-        self._open_backend().size = size
+        states = None
         if sampling.warm_start_time:
-            return self._run(requests, sampling, self._begin(requests, sampling), cancelled)
-        self.begin_clip()
-        return self._run(requests, sampling, None, cancelled)
+            states = self._begin(requests, sampling, size)
+        else:
+            self.begin_clip()
+        return self._run(requests, sampling, size, states, cancelled)
 
     def _setting(self, requests: Sequence[FrameRequest]) -> tuple[tuple[int, int], SamplingOptions]:
         """Network size and sampling of a batch."""
@@ -234,27 +234,32 @@ class Segmenter:
         if size != self.input_size:
             checked_size(self._config, size)
 
-    def _begin(self, requests: Sequence[FrameRequest], sampling: SamplingOptions) -> list[Carry]:
+    def _begin(
+        self,
+        requests: Sequence[FrameRequest],
+        sampling: SamplingOptions,
+        size: tuple[int, int],
+    ) -> list[FrameState | None]:
         """What each frame may begin from."""
         if len({request.stream for request in requests}) < len(requests):
             raise ValueError(
                 "with a warm start, the frames of a batch must be of different streams"
             )
-        kind = sampling.samples, self._open_backend().size
-        return [Carry(self._clip(r.stream).begin(r.image, r.stamp, kind)) for r in requests]
+        kind = sampling.samples, size
+        return [self._clip(r.stream).begin(r.image, r.stamp, kind) for r in requests]
 
     def _run(
         self,
         requests: Sequence[FrameRequest],
         sampling: SamplingOptions,
-        carries: Sequence[Carry] | None,
+        size: tuple[int, int],
+        states: Sequence[FrameState | None] | None,
         cancelled: Callable[[], bool] | None,
     ) -> list[Segmentation]:
         """One pass of the backend."""
         backend = self._open_backend()
         self._generator.manual_seed(self._seed)
         clock = StageClock(self.device)
-        continued = [carry.state is not None for carry in carries or []] or [False] * len(requests)
 
         def stage_done(name: str) -> None:
             clock.mark(name)
@@ -262,14 +267,19 @@ class Segmenter:
                 raise SegmentationCancelled
 
         predictions = backend.predict(
-            [request.image for request in requests], sampling, self._generator, stage_done, carries
+            [request.image for request in requests],
+            sampling,
+            size,
+            self._generator,
+            stage_done,
+            states,
         )
         on_device = []
         for request, each in zip(requests, predictions, strict=True):
-            size = request.output_size or (request.image.shape[0], request.image.shape[1])
-            entropy = to_uncertainty(each.probabilities, size) if request.uncertainty else None
+            wanted = request.output_size or (request.image.shape[0], request.image.shape[1])
+            entropy = to_uncertainty(each.probabilities, wanted) if request.uncertainty else None
             void_last = each.probabilities.shape[1] > len(self.classes)
-            labels = to_labels(each.probabilities, size, void_last, winners=each.winners)
+            labels = to_labels(each.probabilities, wanted, void_last, winners=each.winners)
             on_device.append((labels, entropy))
         # only here is the device waited for
         outputs = [
@@ -277,12 +287,15 @@ class Segmenter:
             for labels, entropy in on_device
         ]
         clock.mark("postprocess")
-        for request, carry in zip(requests, carries or [], strict=False):
-            self._clip(request.stream).keep(carry.state)
+        if states is not None:
+            for request, each in zip(requests, predictions, strict=True):
+                self._clip(request.stream).keep(each.state)
         timings, steps = clock.seconds(), backend.steps(sampling)
         return [
-            Segmentation(labels[0], labels[1], timings, steps, entropy, warm)
-            for (labels, entropy), warm in zip(outputs, continued, strict=True)
+            Segmentation(labels[0], labels[1], timings, steps, entropy, state is not None)
+            for (labels, entropy), state in zip(
+                outputs, states or [None] * len(outputs), strict=True
+            )
         ]
 
     def _clip(self, stream: Hashable) -> Clip:
@@ -312,9 +325,7 @@ class Segmenter:
         built.
         """
         self._check_size(size)
-        backend = self._open_backend()
-        backend.size = size
-        backend.prepare(sampling, self._batch)
+        self._open_backend().prepare(sampling, size, self._batch)
 
     def is_prepared(self, sampling: SamplingOptions, size: tuple[int, int]) -> bool:
         """Whether a frame with these at once takes no longer than it always does."""
