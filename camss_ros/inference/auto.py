@@ -210,10 +210,10 @@ def measure(
     seconds: dict[Candidate, float] = {}
     for candidate in possible:
         try:
-            backend = open_backend(candidate.backend, model, device, candidate.precision, size)
+            backend = open_backend(candidate.backend, model, device, candidate.precision)
             try:
-                backend.prepare(sampling)
-                labels, best = _time(backend, frame, sampling, turn)
+                backend.prepare(sampling, size)
+                labels, best = _time(backend, frame, sampling, size, turn)
             finally:
                 backend.close()
         except Exception as error:  # whatever a runtime raises
@@ -239,6 +239,7 @@ def _time(
     backend: Backend,
     frame: np.ndarray,
     sampling: SamplingOptions,
+    size: tuple[int, int],
     turn: Callable[[], AbstractContextManager[object]],
 ) -> tuple[np.ndarray, float]:
     best = float("inf")
@@ -246,7 +247,7 @@ def _time(
         generator = torch.Generator(backend.device).manual_seed(0)
         with turn():
             start = time.perf_counter()
-            [prediction] = backend.predict([frame], sampling, generator, lambda _: None)
+            [prediction] = backend.predict([frame], sampling, size, generator, lambda _: None)
             labels = prediction.probabilities[0].argmax(dim=0).cpu().numpy()  # waits for a GPU
             best = min(best, time.perf_counter() - start)
     return labels, best

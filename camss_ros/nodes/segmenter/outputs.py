@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.lifecycle import LifecycleNode
@@ -163,17 +161,3 @@ class Outputs:
     def destroy(self) -> None:
         for publisher in self._publishers.values():
             self._node.destroy_lifecycle_publisher(publisher)
-
-
-def enlarge(result: Segmentation, size: tuple[int, int]) -> Segmentation:
-    """The result at (height, width), by the nearest pixel."""
-
-    def enlarged(pixels: np.ndarray) -> np.ndarray:
-        return cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_NEAREST)
-
-    return replace(
-        result,
-        labels=enlarged(result.labels),
-        confidence=enlarged(result.confidence),
-        uncertainty=None if result.uncertainty is None else enlarged(result.uncertainty),
-    )
