@@ -1,5 +1,7 @@
 """Quality-of-service profiles by name, so that a parameter can choose one."""
 
+from typing import Any
+
 from rclpy.qos import (
     DurabilityPolicy,
     QoSProfile,
@@ -15,7 +17,7 @@ PROFILES = {
     "default": QoSProfile(depth=10),
 }
 
-_LATCHED = {
+_LATCHED: dict[str, Any] = {
     "reliability": ReliabilityPolicy.RELIABLE,
     "durability": DurabilityPolicy.TRANSIENT_LOCAL,
 }
