@@ -12,12 +12,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from camss_ros.evaluation.evaluate import LabeledFrames, evaluate, evaluation_report
+from camss_ros.evaluation.evaluate import (
+    EvaluatedFrame,
+    LabeledFrames,
+    evaluate,
+    evaluation_report,
+)
 from camss_ros.evaluation.formats import number
 from camss_ros.evaluation.result_folder import write_atomically
 from camss_ros.images.label_sets import LabelSet
 from camss_ros.inference.clip import MAX_GAP, SCENE_CHANGE
-from camss_ros.inference.segmenter import Segmentation, Segmenter
+from camss_ros.inference.segmenter import Segmenter
 from camss_ros.lab.page import (
     command_block,
     markdown_table,
@@ -116,9 +121,9 @@ def score_clip(
     continued the one before. Sets the segmenter's `sampling`. Raises as `evaluate`."""
     warm_frames = 0
 
-    def count(_name: str, _image: Any, _label: Any, result: Segmentation) -> None:
+    def count(frame: EvaluatedFrame) -> None:
         nonlocal warm_frames
-        warm_frames += result.warm
+        warm_frames += frame.result.warm
 
     segmenter.sampling = sampling
     segmenter.begin_clip()

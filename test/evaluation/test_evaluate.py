@@ -63,7 +63,11 @@ def test_classes_correspond_by_name():
 def test_flicker_of_a_clip():
     frames = [frame([0, 3, 8], [0, 3, 8]), frame([0, 3, 3], [0, 3, 8])]
     result = evaluate(ColorSegmenter(), frames, CAMVID, clip=True)
-    assert result.flicker == pytest.approx(1 / 3)
+    assert result.accumulator.flicker() == pytest.approx(1 / 3)
+    frames.append(frame([0, 3], [0, 3]))
+    with pytest.raises(ValueError, match=r"\(1, 2\), the one before \(1, 3\): .* one size"):
+        evaluate(ColorSegmenter(), frames, CAMVID, clip=True)
+    assert evaluate(ColorSegmenter(), frames, CAMVID).frames == 3
 
 
 def test_other_classes_are_refused_with_their_names():

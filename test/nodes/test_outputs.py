@@ -178,6 +178,12 @@ def test_outputs_have_the_size_that_is_asked_for(start: Callable[..., Running]) 
         output = running.peer.wait_for_stamp(topic, rgb_image(1))
         assert (output.height, output.width, output.step) == (8, 12, 12)
         assert set(output.data) == {value}
+    # a class that is just as probable as asked for stays
+    for number, threshold, value in ((2, 200 / 255, 2), (3, 200.5 / 255, 255)):
+        assert running.peer.set_parameter("ignore_below_confidence", threshold).successful
+        image.publish(rgb_image(number))
+        output = running.peer.wait_for_stamp("segmentation/mask", rgb_image(number))
+        assert set(output.data) == {value}
 
 
 def test_a_png_mask_has_the_topic_of_image_transport(start: Callable[..., Running]) -> None:
