@@ -83,9 +83,11 @@ def test_two_commands_make_a_model(root, tmp_path):
         segmenter = Segmenter(tmp_path / "s" / name, device="cpu")
         assert segmenter.segment(np.zeros((50, 70, 3), np.uint8)).labels.shape == (50, 70)
     # what a run wrote can be started from, as a model and as a checkpoint
-    for source in (tmp_path / "s" / "last", tmp_path / "s" / "checkpoint.pt"):
-        start = (f"start_from={source}", "loop.steps=1", "loop.batch=1", "decoder_rate=1")
-        run(segmenter_arguments(root, tmp_path / f"from_{source.name}", weights, *start))
+    # (a model has the encoder of the masks, a checkpoint leaves it to `autoencoder`)
+    for source, of_masks in (("last", "null"), ("last", weights), ("checkpoint.pt", weights)):
+        start = (f"start_from={tmp_path / 's' / source}", "loop.steps=1", "loop.batch=1")
+        output = tmp_path / f"from_{source}_{of_masks == weights}"
+        run(segmenter_arguments(root, output, of_masks, *start, "decoder_rate=1"))
 
 
 def test_what_is_wrong_is_named(root, autoencoder, tmp_path):
