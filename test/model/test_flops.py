@@ -66,7 +66,8 @@ def test_convolutions_grow_with_the_frame(tiny_config):
         assert large[stage] == 4 * small[stage]
 
 
-def test_the_bundled_model_stays_under_20_gmac():
+def test_the_bundled_model_stays_under_20_gmac_and_32_megabytes():
+    assert (find_model("camss-tiny") / "model.safetensors").stat().st_size < 32e6
     config = read_config(find_model("camss-tiny") / "config.json")
     macs = count_macs(config, SamplingOptions(steps=4), (352, 480))
     assert 1e9 < sum(macs.values()) < 20e9

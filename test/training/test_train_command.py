@@ -251,6 +251,20 @@ def test_the_recipe_for_three_data_sets_can_be_read():
     assert set(config.data.focus_classes) <= known
 
 
+def test_the_bundled_model_is_trained_further_without_an_autoencoder(root, tmp_path):
+    entries = (
+        "start_from=camss-tiny", "data.sources=[{name: camvid, size: [32, 48]}]",
+        "augmentation.size=[32,48]", "loop.steps=1", "loop.batch=1", *SHORT,
+    )  # fmt: skip
+    command = ["train", "segmenter", "--config", "camss_tiny_street", "--root", root]
+    command += ["--output", tmp_path, *(part for entry in entries for part in ("--set", entry))]
+    run(command)
+    bundled, further = (CamSeg.from_pretrained(one) for one in ("camss-tiny", tmp_path / "last"))
+    assert further.config.label_set == load_label_set("cityscapes19").classes
+    for name, value in bundled.mask_autoencoder.encoder.state_dict().items():
+        assert torch.equal(further.mask_autoencoder.encoder.state_dict()[name], value), name
+
+
 def test_the_official_recipe_runs_at_a_small_size(tmp_path):
     path = CONFIGS / "cam_seg_base_cityscapes.yaml"
     config = load_config(SegmenterConfig, path)
