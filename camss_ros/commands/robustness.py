@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any, Optional
@@ -23,6 +21,7 @@ from camss_ros.commands.options import (
     SEED,
     STEPS,
     TEMPERATURE,
+    command_line,
     fail,
     need,
 )
@@ -132,8 +131,7 @@ def robustness(
         results = {"summaries": summaries, "conditions": rows}
         finish_results(summary, settings, results)
         target = page or output / "robustness.md"
-        command = shlex.join(["camss-ros", *sys.argv[1:]])
-        plots = write_page(target, command, _notes(settings), summaries)
+        plots = write_page(target, command_line(), _notes(settings), summaries)
     except (OSError, ValueError, ModelError, RuntimeError) as error:
         fail(error)
     for path in (summary, target, *plots):

@@ -19,6 +19,7 @@ from camss_ros.commands.options import (
     SEED,
     STEPS,
     backend_option,
+    command_line,
     fail,
     need,
     need_node,
@@ -56,13 +57,12 @@ def steps(
     from camss_ros.datasets.datasets import open_data
     from camss_ros.evaluation.evaluate import EveryNth
     from camss_ros.inference.segmenter import Segmenter
-    from camss_ros.lab.page import command_line
     from camss_ros.lab.step_study import study_steps
     from camss_ros.model.checkpoint import ModelError
 
     command = command_line(
         "study", "steps", data=data, root=root, split=split, label_set=label_set,
-        every=None if every == 1 else every, model=Path(model) if "/" in model else model,
+        every=None if every == 1 else every, model=model,
         seed=seed or None, output=output,
     )  # fmt: skip
     try:
@@ -111,7 +111,6 @@ def warm_start(
 
     from camss_ros.datasets.datasets import open_data
     from camss_ros.inference.segmenter import Segmenter
-    from camss_ros.lab.page import command_line
     from camss_ros.lab.warm_start import study_warm_start
     from camss_ros.model.checkpoint import ModelError
 
@@ -119,7 +118,7 @@ def warm_start(
         fail(f"can't write {output}: expected a file whose name ends in .md")
     command = command_line(
         "study", "warm-start", data=data, root=root, split=split, label_set=label_set,
-        model=Path(model) if "/" in model else model, output=output,
+        model=model, output=output,
     )  # fmt: skip
     try:
         check_folder(output.parent)
@@ -179,7 +178,6 @@ def kl_vs_vq(
     from camss_ros.inference.device import select_device, select_dtype
     from camss_ros.lab.kl_vs_vq import study_kl_vs_vq
     from camss_ros.lab.mask_autoencoders import variants
-    from camss_ros.lab.page import command_line
     from camss_ros.lab.train_masks import MaskTraining, StudyError
     from camss_ros.model.autoencoder import MaskAutoencoderConfig
 
@@ -252,7 +250,6 @@ def speed(
     from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
     from camss_ros.datasets.datasets import open_data
-    from camss_ros.lab.page import command_line
     from camss_ros.lab.speed_section import LabelledData, SpeedSettings
     from camss_ros.lab.speed_study import study_speed
     from camss_ros.model.checkpoint import (
@@ -273,7 +270,7 @@ def speed(
     command = command_line(
         "study", "speed", data=data, root=root, split=None if data is None else split,
         clip=clip or None,
-        model=Path(model) if "/" in model else model,
+        model=model,
         steps=None if steps == DEFAULT_STEPS else steps,
         device=None if device == "auto" else device,
         precision=None if precision == "auto" else precision,

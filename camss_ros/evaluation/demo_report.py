@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from rich.table import Table
 
 from camss_ros.bags.recording import ReceivedMask, Recording
+from camss_ros.evaluation.result_folder import write_image
 from camss_ros.evaluation.statistics import FrameStatistics, milliseconds
 from camss_ros.images.drawing import contact_sheet, overlay, sample_evenly
 from camss_ros.images.frames import Frame, FrameSource
@@ -53,10 +53,7 @@ def write_report(
             if stamp in shown:
                 latency = (mask.arrival - stamp) / 1e6
                 tiles.append((picture, f"{frame.name}  {latency:.0f} ms"))
-    sheet = cv2.cvtColor(contact_sheet(tiles, classes), cv2.COLOR_RGB2BGR)
-    path = output / "contact_sheet.png"
-    if not cv2.imwrite(str(path), sheet):
-        raise OSError(f"can't write '{path}'")
+    write_image(output / "contact_sheet.png", contact_sheet(tiles, classes))
 
     for timings in recording.timings.values():
         statistics.add_timings(timings)

@@ -24,6 +24,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from camss_ros.atomic_files import replacing
 from camss_ros.bags.bag import Bag, BagError, Topic
 from camss_ros.bags.bag_frames import (
     BagFrame,
@@ -192,8 +193,11 @@ def score_frames(
     strips = FrameStrips(label_set.classes)
     pixels = np.zeros(256, np.int64)
     count = read = 0
-    lines = output / f".{FRAMES_FILE}.partial"
-    with VideoWriter(output / "overlay.mp4", frames.fps) as video, lines.open("w") as listing:
+    with (
+        replacing(output / FRAMES_FILE) as lines,
+        VideoWriter(output / "overlay.mp4", frames.fps) as video,
+        lines.open("w") as listing,
+    ):
         try:
             for frame in frames:
                 read += 1
@@ -230,9 +234,8 @@ def score_frames(
                 on_frame()
         except BagError as error:  # came up now only; what was segmented stays
             bag.warnings.append(str(error))
-    if read == 0:
-        raise BagError(_nothing_read(frames))
-    lines.replace(output / FRAMES_FILE)
+        if read == 0:
+            raise BagError(_nothing_read(frames))
     strips.save(output / STRIPS)
     total = max(1, int(pixels.sum()))
     return {

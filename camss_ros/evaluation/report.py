@@ -55,7 +55,7 @@ class RunFacts:
 
     Attributes:
         title: of the page.
-        command: the exact command line.
+        command: the command line.
         model: source, name, hash of the weights, dtype, device.
         sampling: the sampler's options.
         failed: bags that failed, each {"bag": ..., "reason": ...}.

@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from camss_ros.datasets.augmentation import AugmentationOptions
-from camss_ros.datasets.random_geometry import random_view
+from camss_ros.datasets.augmentation import AugmentationOptions, random_view
 from camss_ros.evaluation.boundary import BoundaryIoU
 from camss_ros.evaluation.metrics import ConfusionMatrix
 from camss_ros.images.label_sets import LabelSet

@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from camss_ros.atomic_files import replacing
 from camss_ros.git_lfs import is_lfs_pointer, why_unreadable
 from camss_ros.model.autoencoder import MaskAutoencoderConfig
 from camss_ros.model.camseg import CamSeg, CamSegConfig
@@ -53,15 +54,13 @@ def save_pretrained(
         if not name.startswith(left_out)
     }
     text = json.dumps(dataclasses.asdict(config), indent=2) + "\n"
-    partial = {name: directory / f".{name}.partial" for name in (WEIGHTS_FILE, CONFIG_FILE)}
     try:
-        save_file(state, str(partial[WEIGHTS_FILE]), metadata={"format": "pt"})
-        partial[CONFIG_FILE].write_text(text)
-        for name, path in partial.items():  # the config last: it makes the directory a model
-            path.replace(directory / name)
+        # the config takes its place last: it makes the directory a model
+        with replacing(directory / CONFIG_FILE) as config_file:
+            config_file.write_text(text)
+            with replacing(directory / WEIGHTS_FILE) as weights_file:
+                save_file(state, str(weights_file), metadata={"format": "pt"})
     except (OSError, SafetensorError) as error:
-        for path in partial.values():
-            path.unlink(missing_ok=True)
         raise ModelError(f"the model cannot be written to {directory}: {error}") from error
 
 

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, default_collate
 
 from camss_ros.datasets.augmentation import AugmentationOptions, augment
 from camss_ros.evaluation.metrics import ConfusionMatrix
-from camss_ros.images.data_error import DataError
+from camss_ros.images.image_files import DataError
 from camss_ros.images.label_class import VOID
 from camss_ros.training.config import DataConfig
 from camss_ros.training.sources import Pair, TrainingData, ValidationSource, resize_pair

@@ -11,9 +11,8 @@ from rich.console import Console
 
 from camss_ros.bags.recording import Counts, ReceivedMask, Recording, SentFrame
 from camss_ros.evaluation.demo_report import report_table, write_report
-from camss_ros.images.frames import open_frames
+from camss_ros.images.frames import open_frames, save_frames
 from camss_ros.images.label_sets import load_label_set
-from camss_ros.images.save_frames import save_frames
 
 CAMVID = load_label_set("camvid11")
 CLASSES = CAMVID.classes

@@ -14,9 +14,9 @@ from label_png import write_png
 
 from camss_ros.datasets.labeled_images import LabeledImages
 from camss_ros.datasets.layouts import Listing, Sample
-from camss_ros.images.data_error import DataError
 from camss_ros.images.ffmpeg import av, file_url
 from camss_ros.images.frames import UnreadableInputError, open_frames, open_frames_of_model
+from camss_ros.images.image_files import DataError
 from camss_ros.images.label_class import LabelClass
 from camss_ros.images.label_mapping import mapping_onto_labels
 from camss_ros.images.label_sets import LabelSetError, load_label_set

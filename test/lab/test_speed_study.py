@@ -27,7 +27,7 @@ from camss_ros.lab.node_speed import SIZES, measure_node
 from camss_ros.lab.size_section import show_sizes
 from camss_ros.lab.speed_section import LabelledData, Section, SpeedSettings
 from camss_ros.lab.speed_study import SECTIONS, study_speed
-from camss_ros.lab.steady import measure_steadiness
+from camss_ros.lab.steady_section import measure_steadiness
 from camss_ros.lab.warm_section import START_TIMES, show_warm_start
 from camss_ros.model.camseg import CamSeg, ConcatTransformerConfig, DenoiserConfig
 from camss_ros.model.checkpoint import weights_hash

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from camss_ros.inference.backends import load_camseg, open_backend
-from camss_ros.inference.backends.base import Carry
 from camss_ros.inference.backends.torch_backend import TorchBackend
 from camss_ros.inference.frame_ops import resize_frame, to_labels
 from camss_ros.model.camseg import CamSeg
@@ -130,7 +129,7 @@ def test_the_encoder_of_the_masks_stays_on_disk_where_a_model_is_loaded_to_segme
     assert loaded.config == smaller.config
     assert loaded.mask_autoencoder.encoder is None
     assert list(loaded.state_dict()) == list(smaller.state_dict())
-    backend = open_backend("torch", tmp_path / "whole", torch.device("cpu"), "fp32", (32, 48))
+    backend = open_backend("torch", tmp_path / "whole", torch.device("cpu"), "fp32")
     for network in (backend._network, load_camseg(tmp_path / "whole")):
         assert network.mask_autoencoder.encoder is None
     options = SamplingOptions(steps=2)
@@ -208,14 +207,16 @@ def test_a_warm_start_makes_no_tensor_on_another_device(tiny_config):
     with torch.device("meta"):
         model = CamSeg(replace(tiny_config, name="meta")).eval()
     meta, frame = torch.device("meta"), np.zeros((90, 120, 3), np.uint8)
-    backend = TorchBackend(model, (32, 48), meta, torch.float32)
+    backend = TorchBackend(model, meta, torch.float32)
     sampling = SamplingOptions(steps=2, samples=2, warm_start_time=300)
-    carries = [Carry(), Carry(backend.blank_state(2))]
+    size = (32, 48)
+    states = [None, backend.blank_state(2, size)]
     for _ in range(2):
         predictions = backend.predict(
-            [frame, frame], sampling, torch.Generator(), lambda _: None, carries
+            [frame, frame], sampling, size, torch.Generator(), lambda _: None, states
         )
-        for prediction, carry in zip(predictions, carries, strict=True):
+        states = [prediction.state for prediction in predictions]
+        for prediction in predictions:
             assert prediction.probabilities.shape == (1, 11, 32, 48)
-            assert [each.device for each in carry.state] == [meta, meta]
-            assert carry.state.latents.shape == (2, model.latent_channels, 2, 3)
+            assert [each.device for each in prediction.state] == [meta, meta]
+            assert prediction.state.latents.shape == (2, model.latent_channels, 2, 3)

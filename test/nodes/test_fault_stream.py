@@ -26,7 +26,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import Trigger
 
 from camss_ros.model.camseg import CamSeg, CamSegConfig
-from camss_ros.nodes.segmenter.image_bridge import to_image_message
+from camss_ros.nodes.messages import to_image_message
 
 WARN_NO_IMAGE = 1.0  # s
 

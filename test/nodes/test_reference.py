@@ -15,6 +15,7 @@ from scripted_node import Running
 
 from camss_ros.commands.options import DEFAULT_STEPS
 from camss_ros.model.schedule import SamplingOptions
+from camss_ros.nodes.messages import label_info_type
 from camss_ros.nodes.qos import LATCHED, PROFILES
 from camss_ros.nodes.segmenter.interfaces import (
     PUBLISHED,
@@ -25,7 +26,6 @@ from camss_ros.nodes.segmenter.interfaces import (
     SUBSCRIBED,
     Endpoint,
 )
-from camss_ros.nodes.segmenter.label_info import label_info_type
 from camss_ros.nodes.segmenter.parameters import SPECS, Change, ParameterSpec
 from camss_ros.nodes.segmenter.reference import PAGES
 

@@ -11,7 +11,6 @@ from camss_ros.inference.backends.base import (
     BACKENDS,
     Backend,
     BackendUnavailableError,
-    Carry,
     StageDone,
 )
 from camss_ros.inference.device import select_dtype
@@ -27,7 +26,6 @@ __all__ = [
     "BACKENDS",
     "Backend",
     "BackendUnavailableError",
-    "Carry",
     "StageDone",
     "backend_dtype",
     "open_backend",
@@ -40,14 +38,12 @@ def open_backend(
     model: Path,
     device: torch.device,
     precision: str,
-    size: tuple[int, int],
     calibration: CalibrationFrames | None = None,
 ) -> Backend:
     """A backend by name, other than "auto".
 
     Args:
         model: directory of the model.
-        size: working (height, width).
         calibration: what precision int8 takes the ranges of values from.
 
     Raises:
@@ -62,7 +58,7 @@ def open_backend(
         dtype = select_dtype(precision, device)
         network = load_network(model, inference_only=True)
         fold_batch_norms(network)
-        return TorchBackend(network, size, device, dtype, compiled=name == "compile")
+        return TorchBackend(network, device, dtype, compiled=name == "compile")
 
     from camss_ros.inference.backends.graph_backend import GraphBackend
 
@@ -74,8 +70,8 @@ def open_backend(
             "precision int8 needs frames to calibrate on: pass the segmenter "
             "calibration=CalibrationScenes() of camss_ros.street.calibration_scenes, or your own"
         )
-    fallback = TorchBackend(load_camseg(model), size, device, runtime.float_dtype)
-    return GraphBackend(runtime, model, size, fallback, calibration)
+    fallback = TorchBackend(load_camseg(model), device, runtime.float_dtype)
+    return GraphBackend(runtime, model, fallback, calibration)
 
 
 def backend_dtype(name: str, device: torch.device, precision: str) -> torch.dtype:
