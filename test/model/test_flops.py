@@ -75,7 +75,7 @@ def test_the_bundled_model_stays_under_20_gmac_and_32_megabytes():
 
 @pytest.mark.parametrize("size", [(30, 48), (0, 16), (32, -16)])
 def test_sizes_that_do_not_fit_are_named(tiny_config, size):
-    with pytest.raises(ValueError, match=f"{size[0]}x{size[1]}.*multiples of 16"):
+    with pytest.raises(ValueError, match=f"{size[1]}x{size[0]}.*multiples of 16"):
         count_macs(tiny_config, SamplingOptions(), size)
     with pytest.raises(ValueError, match="2 iterations"):
         count_macs(tiny_config, SamplingOptions(iterations=2))
