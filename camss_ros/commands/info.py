@@ -30,7 +30,7 @@ def info(
 
     try:
         asked = None if size is None else parse_size("--size", size, model)
-        network = CamSeg.from_pretrained(model)
+        network = CamSeg.from_pretrained(model, inference_only=True)
         directory = find_model(model)
         digest = weights_hash(model)
         config = network.config

@@ -15,7 +15,8 @@ from camss_ros.evaluation.accumulator import ScoreAccumulator
 from camss_ros.evaluation.boundary import DILATION_RATIO
 from camss_ros.evaluation.metrics import Scores, confusion_scores, json_number, mean_known
 from camss_ros.images.label_class import VOID, LabelClass
-from camss_ros.images.label_sets import LabelSet
+from camss_ros.images.label_mapping import mapping_onto_labels
+from camss_ros.images.label_sets import LabelSet, NoMappingError
 from camss_ros.inference.segmenter import Segmentation
 
 
@@ -94,21 +95,20 @@ class Evaluation:
 def class_table(model: Sequence[LabelClass], data: LabelSet) -> np.ndarray:
     """uint8 [256]: the data set's class id, or 255, for each class id of the model.
 
-    Classes correspond by name. Raises ValueError that names the classes on one side only.
+    Classes correspond by name, or by the mapping of the model's label set onto the data's. Raises
+    ValueError that names the classes on one side only.
     """
-    ids = {label_class.name: label_class.id for label_class in data.classes}
-    own = {label_class.name: label_class.id for label_class in model if label_class.id != VOID}
-    if ids.keys() != own.keys():
-        missing = ", ".join(sorted(ids.keys() - own.keys())) or "none"
-        extra = ", ".join(sorted(own.keys() - ids.keys())) or "none"
+    own = [label_class for label_class in model if label_class.id != VOID]
+    try:
+        return mapping_onto_labels(own, data).apply(np.arange(256, dtype=np.uint8))
+    except NoMappingError as error:
+        names, known = ({each.name for each in one} for one in (data.classes, own))
+        missing = ", ".join(sorted(names - known)) or "none"
+        extra = ", ".join(sorted(known - names)) or "none"
         raise ValueError(
             f"the model does not know the classes of {data.name}: missing in the model: {missing}; "
             f"only in the model: {extra}; map the data's labels onto the model's label set"
-        )
-    table = np.full(256, VOID, np.uint8)
-    for name, class_id in own.items():
-        table[class_id] = ids[name]
-    return table
+        ) from error
 
 
 def evaluate(

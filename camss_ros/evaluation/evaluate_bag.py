@@ -14,6 +14,8 @@ the bytes of the video: a mask that exists is a frame that is done.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
@@ -21,13 +23,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from camss_ros.atomic_files import replacing
-from camss_ros.bags.bag import Bag, BagError
+from camss_ros.bags.bag import Bag, BagError, Topic
 from camss_ros.bags.bag_frames import (
     BagFrame,
     BagFrames,
     BagSelection,
     model_label_values,
 )
+from camss_ros.bags.bag_types import LABEL_INFO
 from camss_ros.evaluation.accumulator import ScoreAccumulator
 from camss_ros.evaluation.evaluate import FrameSegmenter, class_table
 from camss_ros.evaluation.frame_strips import FrameStrips
@@ -142,6 +145,8 @@ def open_bag_frames(
 ) -> BagFrames:
     """The selected frames, after a look at every stamp. Raises as `evaluate_bag`."""
     if label_set is None:
+        if selection.labels is not None:
+            _check_numbering(bag, selection.labels, classes)
         values = model_label_values(len(classes))
     else:
         values = label_set.from_file_values()
@@ -149,6 +154,20 @@ def open_bag_frames(
     frames = BagFrames(bag, selection, values, progress.reading)
     progress.expecting(frames.expected)
     return frames
+
+
+def _check_numbering(bag: Bag, labels: str, classes: Sequence[LabelClass]) -> None:
+    """Raise BagError where the LabelInfo beside a topic of labels has other classes."""
+    topic = f"{labels.rpartition('/')[0]}/label_info"
+    said = None
+    with contextlib.suppress(BagError):  # nothing is said by what can't be read
+        for message in itertools.islice(bag.messages([Topic(topic, LABEL_INFO, 0)]), 1):
+            said = {one.class_id: one.class_name for one in bag.decode(message).class_map}
+    if said is not None and said != {one.id: one.name for one in classes}:
+        raise BagError(
+            f"'{bag.path}': by {topic} the labels on {labels} are of {', '.join(said.values())}, "
+            "other classes than the model's: give --label-set"
+        )
 
 
 def score_frames(

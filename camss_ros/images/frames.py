@@ -33,7 +33,7 @@ from camss_ros.images.image_files import (
 )
 from camss_ros.images.label_class import LabelClass
 from camss_ros.images.label_files import LabelFiles
-from camss_ros.images.label_mapping import label_set_of
+from camss_ros.images.label_mapping import label_set_of, mapping_onto_labels
 from camss_ros.images.label_sets import LabelSet, LabelSetError, NoMappingError, load_label_set
 
 DEFAULT_FPS = 10.0  # for image files, which have no rate of their own
@@ -197,8 +197,18 @@ def open_frames(
 def open_frames_of_model(
     spec: str | Path, classes: Sequence[LabelClass], model: str
 ) -> FrameSource:
-    """As `open_frames`, with labels in the classes of the model of that name, or, with a warning,
-    without any where they can't be mapped onto them."""
+    """As `open_frames`, with labels that masks of the model of that name can be compared with.
+
+    They are in their own classes where the model's become those (`mapping_onto_labels`): it may
+    tell a car from a truck where they don't. Else they are in the model's, or, with a warning, left
+    out where they can't be mapped onto them.
+    """
+    try:
+        source = open_frames(spec, with_labels=True)
+        mapping_onto_labels(classes, source.label_set)
+        return source
+    except LabelSetError:  # nothing says what they are, or the model is the coarser one
+        pass
     try:
         return open_frames(spec, label_set_of(classes, model), with_labels=True)
     except NoMappingError as error:

@@ -178,11 +178,11 @@ class CamSeg(nn.Module):
             )
 
     @classmethod
-    def from_pretrained(cls, model: str | Path) -> CamSeg:
+    def from_pretrained(cls, model: str | Path, inference_only: bool = False) -> CamSeg:
         """Load a bundled name, a directory or a Hub id; see `checkpoint.load_pretrained`."""
         from camss_ros.model.checkpoint import load_pretrained
 
-        return load_pretrained(model)
+        return load_pretrained(model, inference_only)
 
     def save_pretrained(
         self,

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from camss_ros.atomic_files import replacing
 from camss_ros.git_lfs import is_lfs_pointer, why_unreadable
@@ -19,6 +19,7 @@ from camss_ros.model.twin import Twin, TwinConfig
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 BUNDLED = Path(__file__).parent.parent / "weights"
+_ENCODER = ("mask_autoencoder.encoder.", "mask_autoencoder.quantizer.")
 _LISTED = 5  # tensors of each kind of problem
 
 
@@ -42,16 +43,8 @@ def save_pretrained(
     Raises:
         ModelError: it cannot be written; what was there before stays.
     """
-    config = model.config
-    left_out: tuple[str, ...] = ()
-    if (
-        inference_only
-        and isinstance(config, CamSegConfig)
-        and isinstance(config.mask_autoencoder, MaskAutoencoderConfig)
-    ):
-        decoder_only = dataclasses.replace(config.mask_autoencoder, has_encoder=False)
-        config = dataclasses.replace(config, mask_autoencoder=decoder_only)
-        left_out = ("mask_autoencoder.encoder.", "mask_autoencoder.quantizer.")
+    config = _without_encoder(model.config) if inference_only else model.config
+    left_out = _ENCODER if config != model.config else ()
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     parameters = {name for name, _ in model.named_parameters()}
@@ -71,31 +64,36 @@ def save_pretrained(
         raise ModelError(f"the model cannot be written to {directory}: {error}") from error
 
 
-def load_pretrained(model: str | Path) -> CamSeg:
+def load_pretrained(model: str | Path, inference_only: bool = False) -> CamSeg:
     """Load a `CamSeg`; see `load_network`.
 
     Raises:
         ModelError: as there, or it is the discriminative twin of one.
     """
-    network = load_network(model)
+    network = load_network(model, inference_only)
     if isinstance(network, Twin):
         raise ModelError(f"{model} is a discriminative twin, not a CamSeg model")
     return network
 
 
-def load_network(model: str | Path) -> CamSeg | Twin:
+def load_network(model: str | Path, inference_only: bool = False) -> CamSeg | Twin:
     """Load a model in float32 on the CPU, in evaluation mode.
 
     Args:
         model: name of a bundled model, directory, or Hugging Face Hub id (`user/name`).
+        inference_only: pass over what `save_pretrained` leaves out with it.
 
     Raises:
         ModelError: not found (with the places looked at), or not readable.
     """
     directory = find_model(model)
-    config = read_config(directory / CONFIG_FILE)
+    stored = read_config(directory / CONFIG_FILE)
+    config = _without_encoder(stored) if inference_only else stored
+    passed_over = _ENCODER if config != stored else ()
     try:
-        state = load_file(str(directory / WEIGHTS_FILE))
+        with safe_open(directory / WEIGHTS_FILE, "pt") as file:
+            names = [name for name in file.keys() if not name.startswith(passed_over)]  # noqa: SIM118
+            state = {name: file.get_tensor(name) for name in names}
     except (OSError, SafetensorError) as error:
         path = directory / WEIGHTS_FILE
         raise ModelError(f"{path} cannot be read: {why_unreadable(path, error)}") from error
@@ -106,6 +104,17 @@ def load_network(model: str | Path) -> CamSeg | Twin:
     state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
     network.load_state_dict(state, assign=True)
     return network.eval().requires_grad_(False)
+
+
+def _without_encoder(config: CamSegConfig | TwinConfig) -> CamSegConfig | TwinConfig:
+    """The configuration of the same model without the encoder of its label images, if it has one
+    of its own: that of colours encodes the image as well."""
+    if isinstance(config, TwinConfig) or not isinstance(
+        config.mask_autoencoder, MaskAutoencoderConfig
+    ):
+        return config
+    decoder_only = dataclasses.replace(config.mask_autoencoder, has_encoder=False)
+    return dataclasses.replace(config, mask_autoencoder=decoder_only)
 
 
 def find_model(model: str | Path) -> Path:

@@ -149,7 +149,7 @@ class SegmenterTraining(Training):
 
     def write(self, average: nn.Module, directory: Path) -> None:
         assert isinstance(average, CamSeg)
-        average.save_pretrained(directory, torch.float16, inference_only=True)
+        average.save_pretrained(directory, torch.float16)
 
     def is_external(self, name: str) -> bool:
         return name.startswith(_AUTOENCODER)

@@ -80,6 +80,17 @@ def test_other_classes_are_refused_with_their_names():
         class_table(classes, CAMVID)
 
 
+def test_a_finer_model_is_scored_in_the_classes_of_the_data():
+    fine = load_label_set("cityscapes19")
+    table = class_table(fine.classes, CAMVID)
+    told = {one.name: CAMVID.classes[table[one.id]].name for one in fine.classes}
+    assert (told["rider"], told["truck"], told["wall"]) == ("bicyclist", "car", "building")
+    assert (table[len(fine.classes) :] == 255).all()
+    # Not the other way round: what CamVid does not tell apart would count as never found.
+    with pytest.raises(ValueError, match=r"missing in the model: .*terrain"):
+        class_table(CAMVID.classes, fine)
+
+
 def run(*arguments):
     return CliRunner().invoke(app, ["evaluate", *map(str, arguments)])
 

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from camss_ros.inference.backends import load_camseg, open_backend
 from camss_ros.inference.backends.torch_backend import TorchBackend
 from camss_ros.inference.frame_ops import resize_frame, to_labels
 from camss_ros.model.camseg import CamSeg
@@ -116,6 +117,23 @@ def test_a_model_saved_for_inference_segments_and_does_not_train(tiny_model, tmp
     assert torch.equal(run(loaded, images(), options), run(tiny_model, images(), options))
     with pytest.raises(RuntimeError, match="without the encoder"):
         loaded.mask_autoencoder.encode(torch.zeros(1, 32, 48, dtype=torch.long))
+
+
+def test_the_encoder_of_the_masks_stays_on_disk_where_a_model_is_loaded_to_segment(
+    tiny_model, tmp_path
+):
+    tiny_model.save_pretrained(tmp_path / "whole")
+    tiny_model.save_pretrained(tmp_path / "decoder", inference_only=True)
+    loaded = CamSeg.from_pretrained(tmp_path / "whole", inference_only=True)
+    smaller = CamSeg.from_pretrained(tmp_path / "decoder")
+    assert loaded.config == smaller.config
+    assert loaded.mask_autoencoder.encoder is None
+    assert list(loaded.state_dict()) == list(smaller.state_dict())
+    backend = open_backend("torch", tmp_path / "whole", torch.device("cpu"), "fp32")
+    for network in (backend._network, load_camseg(tmp_path / "whole")):
+        assert network.mask_autoencoder.encoder is None
+    options = SamplingOptions(steps=2)
+    assert torch.equal(run(loaded, images(), options), run(tiny_model, images(), options))
 
 
 def test_a_model_that_is_not_there_says_where_it_was_looked_for(tmp_path):

@@ -56,7 +56,7 @@ def open_backend(
 
     if name in ("torch", "compile"):
         dtype = select_dtype(precision, device)
-        network = load_network(model)
+        network = load_network(model, inference_only=True)
         fold_batch_norms(network)
         return TorchBackend(network, device, dtype, compiled=name == "compile")
 
@@ -107,6 +107,6 @@ def load_camseg(model: Path) -> CamSeg:
 
     Raises ModelError where it cannot be read or is a twin.
     """
-    network = CamSeg.from_pretrained(model)
+    network = CamSeg.from_pretrained(model, inference_only=True)
     fold_batch_norms(network)
     return network
