@@ -184,7 +184,7 @@ class ScoreAccumulator:
             (self._confidence, "calibration"),
             (self._flicker, "flicker"),
         ):
-            own += np.array(counts[name], np.int64)
+            np.add(own, np.array(counts[name], np.int64), out=own)
 
     def _check_ids(self, name: str, pixels: np.ndarray) -> None:
         strange = pixels[self.classes : VOID].nonzero()[0]
