@@ -21,6 +21,7 @@ from camss_ros.evaluation.metrics import ConfusionMatrix
 from camss_ros.evaluation.result_folder import OutputMismatchError
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference.segmenter import Segmenter
+from camss_ros.inference.spec import SegmenterSpec
 from camss_ros.lab import node_benchmark, score_section, speed_section, speed_study
 from camss_ros.lab.machine import describe_machine
 from camss_ros.lab.node_speed import SIZES, measure_node
@@ -72,7 +73,7 @@ def root(tmp_path_factory):
 @pytest.fixture
 def settings(model, official_model):
     return SpeedSettings(
-        model=str(model), device="cpu", backend="torch", precision="fp32", steps=2,
+        SegmenterSpec(str(model), SamplingOptions(steps=2), device="cpu", precision="fp32"),
         official_model=str(official_model), official_steps=3,
         official_turns={(16, 16): 2, (24, 24): 1}, steady_frames=25, frame_size=(48, 64),
     )  # fmt: skip
@@ -186,7 +187,7 @@ def test_every_section_is_measured_and_shown(settings, root, tmp_path, simulated
 
 def test_int8_is_measured_beside_the_choice(root, tmp_path, model, simulated_node, monkeypatch):
     pytest.importorskip("nncf")
-    settings = SpeedSettings(model=str(model), device="cpu", backend="openvino")
+    settings = SpeedSettings(SegmenterSpec(str(model), device="cpu", backend="openvino"))
     one = labelled(root)
     asked = []
 
