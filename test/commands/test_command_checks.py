@@ -39,8 +39,8 @@ def nothing_works(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("camss_ros.inference.segmenter.open_backend", too_late)
     monkeypatch.setattr("camss_ros.inference.backends.load_camseg", too_late)
     monkeypatch.setattr("torch.load", too_late)
-    monkeypatch.setattr("camss_ros.training.train_segmenter.open_pairs", too_late)
-    monkeypatch.setattr("camss_ros.training.train_twin.open_pairs", too_late)
+    monkeypatch.setattr("camss_ros.training.train_segmenter.open_training_data", too_late)
+    monkeypatch.setattr("camss_ros.training.train_twin.open_training_data", too_late)
     monkeypatch.setattr("camss_ros.nodes.harness.demo.record_demo", too_late)
 
 
