@@ -3,6 +3,7 @@
 import inspect
 from dataclasses import replace
 from pathlib import Path
+from typing import Optional
 
 import cv2
 import numpy as np
@@ -167,7 +168,7 @@ def test_the_options_of_a_segmenter_become_its_spec() -> None:
 
     @segmenter_options(*NETWORK, "steps", "seed", device="cpu", order="random")
     def command(
-        first: str = typer.Argument(...), *, spec: SegmenterSpec, last: int | None = LAST
+        first: str = typer.Argument(...), *, spec: SegmenterSpec, last: Optional[int] = LAST  # noqa: UP045
     ) -> None:
         """What it does."""
         made.append(spec)
