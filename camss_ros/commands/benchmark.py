@@ -59,8 +59,8 @@ def benchmark(
     from camss_ros.lab.random_weights import random_weights as with_random_weights
     from camss_ros.lab.segmenter_speed import measure_segmenter
     from camss_ros.lab.versus_official import compare_with_official
-    from camss_ros.model.camseg import CamSegConfig
     from camss_ros.model.checkpoint import CONFIG_FILE, ModelError, find_model, read_config
+    from camss_ros.model.config import CamSegConfig
     from camss_ros.street.calibration_scenes import CalibrationScenes
 
     # Removes the temporary folders, as Ctrl-C does.
@@ -76,7 +76,7 @@ def benchmark(
         check_file(json_path)
         frame_size = None if size is None else parse_size("--size", size, str(spec.model))
         found = (
-            with_random_weights(spec.model, frame_size)
+            with_random_weights(str(spec.model), frame_size)
             if random_weights
             else nullcontext(find_model(spec.model))
         )

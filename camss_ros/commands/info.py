@@ -28,13 +28,18 @@ def info(
     from rich.console import Console
     from rich.table import Table
 
-    from camss_ros.model.camseg import CamSeg
-    from camss_ros.model.checkpoint import WEIGHTS_FILE, ModelError, find_model, weights_hash
+    from camss_ros.model.checkpoint import (
+        WEIGHTS_FILE,
+        ModelError,
+        find_model,
+        load_pretrained,
+        weights_hash,
+    )
     from camss_ros.model.flops import count_macs
 
     try:
         asked = None if size is None else parse_size("--size", size, str(spec.model))
-        network = CamSeg.from_pretrained(spec.model)
+        network = load_pretrained(spec.model)
         directory = find_model(spec.model)
         digest = weights_hash(spec.model)
         config = network.config

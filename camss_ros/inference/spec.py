@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from camss_ros.inference.auto import BackendChoice
-from camss_ros.inference.backends import backend_dtype
+from camss_ros.inference.backends.open_backend import backend_dtype
 from camss_ros.inference.device import select_device
 from camss_ros.inference.graphs.calibration import CalibrationFrames
 from camss_ros.inference.network_size import checked_size

@@ -18,7 +18,7 @@ from camss_ros.lab.frames import ENCODING, camera_images, street_frames
 from camss_ros.lab.machine import describe_machine, load_average
 from camss_ros.lab.matmul_peak import matmul_peak
 from camss_ros.lab.memory import peak_memory, reset_peak
-from camss_ros.model.camseg import CamSegConfig
+from camss_ros.model.config import CamSegConfig
 from camss_ros.model.flops import count_macs
 
 _PICTURES = 8

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from camss_ros.evaluation.evaluate import LabeledFrames
 from camss_ros.images.label_sets import LabelSet
-from camss_ros.inference.backends import open_runtime
+from camss_ros.inference.backends.open_runtime import open_runtime
 from camss_ros.inference.device import select_device
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.inference.spec import SegmenterSpec

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from camss_ros.images.data_error import DataError
 from camss_ros.model.autoencoder import MaskAutoencoder
 from camss_ros.model.camseg import CamSeg
+from camss_ros.model.checkpoint import save_pretrained
 from camss_ros.model.schedule import TRAIN_STEPS
 from camss_ros.training.backward import checkpoint_blocks, depthwise_in_float32
 from camss_ros.training.config import SegmenterConfig
@@ -143,7 +144,7 @@ class SegmenterTraining(Training):
 
     def write(self, average: nn.Module, directory: Path) -> None:
         assert isinstance(average, CamSeg)
-        average.save_pretrained(directory, torch.float16, inference_only=True)
+        save_pretrained(average, directory, torch.float16, inference_only=True)
 
     def is_external(self, name: str) -> bool:
         return name.startswith(_AUTOENCODER)

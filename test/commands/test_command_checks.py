@@ -38,7 +38,7 @@ def nothing_works(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("the work had begun")
 
     monkeypatch.setattr("camss_ros.inference.segmenter.open_backend", too_late)
-    monkeypatch.setattr("camss_ros.inference.backends.load_camseg", too_late)
+    monkeypatch.setattr("camss_ros.model.checkpoint.load_camseg", too_late)
     monkeypatch.setattr("torch.load", too_late)
     monkeypatch.setattr("camss_ros.training.train_segmenter.open_training_data", too_late)
     monkeypatch.setattr("camss_ros.training.train_twin.open_training_data", too_late)
@@ -168,7 +168,10 @@ def test_the_options_of_a_segmenter_become_its_spec() -> None:
 
     @segmenter_options(*NETWORK, "steps", "seed", device="cpu", order="random")
     def command(
-        first: str = typer.Argument(...), *, spec: SegmenterSpec, last: Optional[int] = LAST  # noqa: UP045
+        first: str = typer.Argument(...),
+        *,
+        spec: SegmenterSpec,
+        last: Optional[int] = LAST,  # noqa: UP045
     ) -> None:
         """What it does."""
         made.append(spec)

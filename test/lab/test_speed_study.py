@@ -30,8 +30,9 @@ from camss_ros.lab.speed_section import LabelledData, Section, SpeedSettings
 from camss_ros.lab.speed_study import SECTIONS, study_speed
 from camss_ros.lab.steady import measure_steadiness
 from camss_ros.lab.warm_section import START_TIMES, show_warm_start
-from camss_ros.model.camseg import CamSeg, ConcatTransformerConfig, DenoiserConfig
-from camss_ros.model.checkpoint import weights_hash
+from camss_ros.model.camseg import CamSeg
+from camss_ros.model.checkpoint import save_pretrained, weights_hash
+from camss_ros.model.config import ConcatTransformerConfig, DenoiserConfig
 from camss_ros.model.image_autoencoder import ImageAutoencoderConfig
 from camss_ros.model.official import base_config
 from camss_ros.model.schedule import SamplingOptions
@@ -54,7 +55,7 @@ def official_model(tmp_path_factory):
         denoiser=DenoiserConfig(32, 1),
         input_size=(16, 16),
     )
-    CamSeg(config).save_pretrained(directory)
+    save_pretrained(CamSeg(config), directory)
     return directory
 
 
