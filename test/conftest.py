@@ -13,13 +13,9 @@ from hypothesis import settings
 
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.model.autoencoder import MaskAutoencoderConfig
-from camss_ros.model.camseg import (
-    CamSeg,
-    CamSegConfig,
-    DenoiserConfig,
-    TokenizerConfig,
-    TransformerConfig,
-)
+from camss_ros.model.camseg import CamSeg
+from camss_ros.model.checkpoint import save_pretrained
+from camss_ros.model.config import CamSegConfig, DenoiserConfig, TokenizerConfig, TransformerConfig
 
 # A loaded machine is slow, not wrong.
 settings.register_profile("camss_ros", deadline=None)
@@ -103,7 +99,7 @@ def tiny_model(tiny_config: CamSegConfig) -> CamSeg:
 def model(tiny_model: CamSeg, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small model with random weights, on disk."""
     directory = tmp_path_factory.mktemp("model")
-    tiny_model.save_pretrained(directory)
+    save_pretrained(tiny_model, directory)
     return directory
 
 

@@ -4,15 +4,11 @@ from pathlib import Path
 
 import torch
 
+from camss_ros.images.label_class import LabelClass
 from camss_ros.model.autoencoder import MaskAutoencoderConfig
-from camss_ros.model.camseg import (
-    CamSeg,
-    CamSegConfig,
-    DenoiserConfig,
-    LabelClass,
-    TokenizerConfig,
-    TransformerConfig,
-)
+from camss_ros.model.camseg import CamSeg
+from camss_ros.model.checkpoint import save_pretrained
+from camss_ros.model.config import CamSegConfig, DenoiserConfig, TokenizerConfig, TransformerConfig
 
 
 def save_small_model(
@@ -36,5 +32,5 @@ def save_small_model(
         transformer=TransformerConfig(32, 1, 2),
         denoiser=DenoiserConfig(32, 1),
     )
-    CamSeg(config).save_pretrained(directory)
+    save_pretrained(CamSeg(config), directory)
     return directory

@@ -2,41 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 import typer
 
 from camss_ros.commands.checks import check_file
-from camss_ros.commands.options import (
-    DEVICE,
-    MODEL,
-    NETWORK_SIZE,
-    PRECISION,
-    SAMPLER,
-    STEPS,
-    backend_option,
-    command_line,
-    fail,
-    need_node,
-    parse_network_size,
-    parse_size,
-)
+from camss_ros.commands.options import command_line, fail, need_node, parse_size
+from camss_ros.commands.segmenter_options import NETWORK, SAMPLING, segmenter_options
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from camss_ros.inference.spec import SegmenterSpec
 
+
+@segmenter_options(*NETWORK, *SAMPLING, backend="auto")
 def benchmark(
-    model: str = MODEL,
-    steps: int = STEPS,
-    sampler: str = SAMPLER,
-    device: str = DEVICE,
-    precision: str = PRECISION,
-    backend: str = backend_option("auto"),
-    network_size: Optional[str] = NETWORK_SIZE,
+    *,
+    spec: SegmenterSpec,
     size: Optional[str] = typer.Option(
         None,
         metavar="WIDTHxHEIGHT",
@@ -67,15 +54,13 @@ def benchmark(
     from rich.console import Console
     from rich.progress import Progress
 
-    from camss_ros.inference.segmenter import Segmenter
     from camss_ros.lab import tables
     from camss_ros.lab.node_speed import SIZES
     from camss_ros.lab.official_section import compare_with_official
     from camss_ros.lab.random_weights import random_weights as with_random_weights
     from camss_ros.lab.segmenter_speed import measure_segmenter
-    from camss_ros.model.camseg import CamSegConfig
     from camss_ros.model.checkpoint import CONFIG_FILE, ModelError, find_model, read_config
-    from camss_ros.model.schedule import SamplingOptions
+    from camss_ros.model.config import CamSegConfig
     from camss_ros.street.calibration_scenes import CalibrationScenes
 
     # Removes the temporary folders, as Ctrl-C does.
@@ -89,25 +74,19 @@ def benchmark(
         need_node()
     try:
         check_file(json_path)
-        sampling = SamplingOptions(steps, sampler)  # type: ignore[arg-type]  # checked there
-        frame_size = None if size is None else parse_size("--size", size, model)
+        frame_size = None if size is None else parse_size("--size", size, str(spec.model))
         found = (
-            with_random_weights(model, frame_size)
+            with_random_weights(str(spec.model), frame_size)
             if random_weights
-            else nullcontext(find_model(model))
+            else nullcontext(find_model(spec.model))
         )
-        working_size = parse_network_size(network_size, model)
         content: dict[str, Any]
         if node:
+            from camss_ros.nodes.segmenter.parameters import node_parameters  # needs rclpy
+
             sizes = SIZES if frame_size is None else (frame_size,)
-            parameters: dict[str, str | int | float | bool | Sequence[int]] = {
-                "device": device, "precision": precision, "backend": backend, "steps": steps,
-                "sampler": sampler,
-            }  # fmt: skip
-            if working_size is not None:
-                parameters["network_size"] = working_size[::-1]
             with found as directory:
-                through_dds = _measure_node(directory, parameters, sizes, console)
+                through_dds = _measure_node(directory, node_parameters(spec), sizes, console)
             console.print(tables.node_table(through_dds["sizes"]))
             content = {"command": command_line(), "random_weights": random_weights, **through_dds}
             _finish(content, json_path, console)
@@ -115,10 +94,7 @@ def benchmark(
         with found as directory, Progress(console=console) as bar:
             config = read_config(directory / CONFIG_FILE)
             task = bar.add_task("loading", total=None)
-            segmenter = Segmenter(
-                directory, device=device, precision=precision, sampling=sampling, backend=backend,
-                network_size=working_size, calibration=CalibrationScenes(),
-            )  # fmt: skip
+            segmenter = replace(spec, model=directory).open(CalibrationScenes())
             bar.update(task, description="frames", total=frames)
             content = {
                 "command": command_line(),
@@ -146,7 +122,7 @@ def benchmark(
 
 def _measure_node(
     model: Path,
-    parameters: Mapping[str, str | int | float | bool | Sequence[int]],
+    parameters: dict[str, Any],
     sizes: Sequence[tuple[int, int]],
     console: Console,
 ) -> dict[str, Any]:

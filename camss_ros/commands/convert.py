@@ -33,7 +33,7 @@ def convert_official(
     """Convert the official CAM-Seg checkpoints to a model directory."""
     from rich.console import Console
 
-    from camss_ros.model.checkpoint import ModelError
+    from camss_ros.model.checkpoint import ModelError, save_pretrained
     from camss_ros.model.official import (
         convert,
         infer_config,
@@ -48,7 +48,7 @@ def convert_official(
         weights = read_transformer(transformer, ema=ema)
         config = infer_config(autoencoder, weights, heads)
         model = convert(config, autoencoder, weights)
-        model.save_pretrained(output)
+        save_pretrained(model, output)
     except (OSError, ValueError, ModelError) as error:
         fail(error)
     for name, part in model.named_children():

@@ -8,20 +8,15 @@ from typing import TYPE_CHECKING
 import typer
 
 from camss_ros.commands.checks import check_folder
-from camss_ros.commands.options import (
-    DEVICE,
-    MODEL,
-    SAMPLER,
-    STEPS,
-    backend_option,
-    fail,
-    need_node,
-)
+from camss_ros.commands.options import fail, need_node
+from camss_ros.commands.segmenter_options import NETWORK, SAMPLING, segmenter_options
 
 if TYPE_CHECKING:
     from camss_ros.bags.recording import Recording
+    from camss_ros.inference.spec import SegmenterSpec
 
 
+@segmenter_options(*NETWORK, *SAMPLING, backend="auto")
 def demo(
     source: str = typer.Option(
         "synthetic",
@@ -32,11 +27,8 @@ def demo(
     output: Path = typer.Option(Path("out/demo"), help="Folder for video, pictures and report."),
     rate: float = typer.Option(4.0, min=0, help="Frames sent a second; 0: its own."),
     frames: int = typer.Option(150, min=1, help="Frames sent at most."),
-    model: str = MODEL,
-    steps: int = STEPS,
-    sampler: str = SAMPLER,
-    device: str = DEVICE,
-    backend: str = backend_option("auto"),
+    *,
+    spec: SegmenterSpec,
 ) -> None:
     """Play an input through the segmenter node over DDS; leaves a video and a report."""
     import itertools
@@ -50,12 +42,10 @@ def demo(
 
     from camss_ros.evaluation.demo_report import report_table, write_report
     from camss_ros.images.frames import open_frames, open_frames_of_model, save_frames
-    from camss_ros.inference.backends import backend_dtype
-    from camss_ros.inference.device import select_device
     from camss_ros.model.checkpoint import CONFIG_FILE, ModelError, find_model, read_config
-    from camss_ros.model.schedule import SamplingOptions
     from camss_ros.nodes.harness.child_process import ChildFailedError
     from camss_ros.nodes.harness.demo import record_demo
+    from camss_ros.nodes.segmenter.parameters import node_parameters
 
     # Removes the temporary folder, as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -63,9 +53,9 @@ def demo(
     try:
         check_folder(output)
         # The node would say it later.
-        backend_dtype("torch" if backend == "auto" else backend, select_device(device), "auto")
-        SamplingOptions(steps=steps, sampler=sampler)  # type: ignore[arg-type]  # checked there
-        config = read_config(find_model(model) / CONFIG_FILE)
+        spec.check()
+        parameters = node_parameters(spec)
+        config = read_config(find_model(spec.model) / CONFIG_FILE)
         classes = config.label_set
         opened = open_frames_of_model(source, classes, config.name)
         if opened.label_set is not None and not opened.endless:
@@ -92,13 +82,7 @@ def demo(
                 path,
                 rate=rate,
                 frames=frames,
-                segmenter={
-                    "model": model,
-                    "steps": steps,
-                    "sampler": sampler,
-                    "device": device,
-                    "backend": backend,
-                },
+                segmenter=parameters,
                 logs=output,
                 on_progress=on_progress,
             )

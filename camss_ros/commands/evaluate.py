@@ -1,58 +1,31 @@
 """`camss-ros evaluate`."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Optional
 
 import typer
 
 from camss_ros.commands.checks import check_file
-from camss_ros.commands.options import (
-    DATA,
-    DEVICE,
-    ITERATIONS,
-    LABEL_SET,
-    MODEL,
-    NETWORK_SIZE,
-    ORDER,
-    PRECISION,
-    ROOT,
-    SAMPLER,
-    SAMPLES,
-    SEED,
-    START,
-    STEPS,
-    TEMPERATURE,
-    WARM_START_TIME,
-    backend_option,
-    command_line,
-    fail,
-    need,
-    parse_network_size,
-)
+from camss_ros.commands.options import DATA, LABEL_SET, ROOT, command_line, fail, need
+from camss_ros.commands.segmenter_options import DECODING, NETWORK, SAMPLING, segmenter_options
+
+if TYPE_CHECKING:
+    from camss_ros.inference.spec import SegmenterSpec
 
 
+@segmenter_options(*NETWORK, *SAMPLING, *DECODING, "warm_start_time")
 def evaluate(
     data: str = DATA,
     root: Path = ROOT,
     split: str = typer.Option("val", help="Split of the data set."),
     label_set: Optional[str] = LABEL_SET,
-    model: str = MODEL,
-    steps: int = STEPS,
-    sampler: str = SAMPLER,
-    start: int = START,
-    temperature: float = TEMPERATURE,
-    samples: int = SAMPLES,
-    iterations: int = ITERATIONS,
-    order: str = ORDER,
-    seed: int = SEED,
-    device: str = DEVICE,
-    precision: str = PRECISION,
+    *,
+    spec: SegmenterSpec,
     clip: bool = typer.Option(
         False, "--clip", help="The frames are one clip: report the labels' flicker."
     ),
-    warm_start_time: int = WARM_START_TIME,
-    backend: str = backend_option("torch"),
-    network_size: Optional[str] = NETWORK_SIZE,
     json_path: Optional[Path] = typer.Option(
         None, "--json", metavar="FILE", help="Write the scores to FILE."
     ),
@@ -72,7 +45,6 @@ def evaluate(
 ) -> None:
     """Score a model on a labelled data set: IoU, boundary IoU, precision, recall, calibration."""
     import json
-    from dataclasses import asdict
 
     from rich.console import Console
     from rich.progress import Progress
@@ -83,21 +55,18 @@ def evaluate(
     from camss_ros.evaluation.part_results import CollectedResults
     from camss_ros.evaluation.report import RunFacts, write_report
     from camss_ros.evaluation.result_folder import write_atomically
-    from camss_ros.inference.segmenter import Segmenter
     from camss_ros.lab.robustness import read_robustness
     from camss_ros.model.checkpoint import ModelError, weights_hash
-    from camss_ros.model.schedule import SamplingOptions
     from camss_ros.street.calibration_scenes import CalibrationScenes
 
     console = Console()
-    choices: dict[str, Any] = {"sampler": sampler, "order": order}
     if report_path is not None:
         need("jinja2", "matplotlib")
         if json_path == report_path.with_suffix(".json"):
             fail(f"--json {json_path} is where the report's own numbers go: choose another name")
     if robustness_path is not None and report_path is None:
         fail("--robustness is for the report: name its file by --report")
-    if warm_start_time and not clip:
+    if spec.sampling.warm_start_time and not clip:
         fail(
             "--warm-start-time needs --clip: frames that do not follow each other have no use of it"
         )
@@ -106,22 +75,9 @@ def evaluate(
         check_file(report_path, ".html")
         curves = None
         if robustness_path is not None:
-            curves = read_robustness(robustness_path, weights_hash(model))
+            curves = read_robustness(robustness_path, weights_hash(spec.model))
         frames = open_data(data, root, split, label_set)
-        sampling = SamplingOptions(
-            steps=steps, start=start, temperature=temperature, samples=samples,
-            iterations=iterations, warm_start_time=warm_start_time, **choices,
-        )  # fmt: skip
-        segmenter = Segmenter(
-            model,
-            device=device,
-            precision=precision,
-            sampling=sampling,
-            seed=seed,
-            backend=backend,
-            network_size=parse_network_size(network_size, model),
-            calibration=CalibrationScenes(),
-        )
+        segmenter = spec.open(CalibrationScenes())
         height, width = frames[0][0].shape[:2]
         segmenter.warm_up(height, width)
         collected = None
@@ -137,21 +93,14 @@ def evaluate(
     except (ModelError, OSError, ValueError) as error:
         fail(error)
     console.print(score_table(result, frames.label_set))
-    described = {
-        "name": segmenter.model_name,
-        "source": model,
-        "device": str(segmenter.device),
-        "backend": segmenter.backend,
-        "dtype": str(segmenter.dtype).removeprefix("torch."),
-        "network_size": list(segmenter.input_size),
-    }
-    sampled = {**asdict(sampling), "seed": seed}
+    described = spec.describe()
+    model = {**described["model"], "device": str(segmenter.device)}
     if report_path is not None and collected is not None:
         facts = RunFacts(
             title=f"{data} {split}",
             command=command_line(),
-            model={**described, "sha256": weights_hash(model)},
-            sampling=sampled,
+            model=model,
+            sampling=described["sampling"],
             robustness=curves,
         )
         try:
@@ -163,8 +112,8 @@ def evaluate(
         content = report(
             result, frames.label_set,
             data={"name": data, "root": str(root), "split": split},
-            model=described,
-            sampling=sampled,
+            model={key: value for key, value in model.items() if key != "sha256"},
+            sampling=described["sampling"],
         )  # fmt: skip
         try:
             write_atomically(json_path, (json.dumps(content, indent=2) + "\n").encode())

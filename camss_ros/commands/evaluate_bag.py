@@ -10,32 +10,18 @@ from typing import TYPE_CHECKING, Any, Optional
 import typer
 
 from camss_ros.commands.checks import check_folder
-from camss_ros.commands.options import (
-    DEVICE,
-    ITERATIONS,
-    MODEL,
-    NETWORK_SIZE,
-    ORDER,
-    PRECISION,
-    SAMPLER,
-    SAMPLES,
-    SEED,
-    STEPS,
-    TEMPERATURE,
-    backend_option,
-    command_line,
-    fail,
-    need,
-    parse_network_size,
-)
+from camss_ros.commands.options import command_line, fail, need
+from camss_ros.commands.segmenter_options import NETWORK, SAMPLING, segmenter_options
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
     from camss_ros.evaluation.bag_run import BagTask, ProgressOfRun
+    from camss_ros.inference.spec import SegmenterSpec
 
 
+@segmenter_options(*NETWORK, *SAMPLING, "iterations", "order")
 def evaluate_bag(
     bags: list[Path] = typer.Argument(
         ...,
@@ -79,57 +65,36 @@ def evaluate_bag(
         metavar="ADDRESS",
         help="On a Ray cluster instead, a folder for each bag: local, auto or HOST:PORT.",
     ),
-    model: str = MODEL,
-    steps: int = STEPS,
-    sampler: str = SAMPLER,
+    *,
+    spec: SegmenterSpec,
     start_timestep: int = typer.Option(
         950, "--first-timestep", help="First timestep of sampling, 1 to 999."
     ),
-    temperature: float = TEMPERATURE,
-    samples: int = SAMPLES,
-    iterations: int = ITERATIONS,
-    order: str = ORDER,
-    seed: int = SEED,
-    device: str = DEVICE,
-    precision: str = PRECISION,
-    backend: str = backend_option("torch"),
-    network_size: Optional[str] = NETWORK_SIZE,
 ) -> None:
     """Segment bags into masks, videos, scores and a report; run again, it goes on."""
+    import dataclasses
+
     need("rosbags", "jinja2", "matplotlib", *(["ray"] if ray is not None else []))
     from rich.console import Console
 
     from camss_ros.bags.bag_frames import BagSelection
-    from camss_ros.evaluation.bag_run import BagTask, NetworkChoice
+    from camss_ros.evaluation.bag_run import BagTask
     from camss_ros.evaluation.bag_shelf import bag_names, find_bags, is_bag
     from camss_ros.model.checkpoint import ModelError
-    from camss_ros.model.schedule import SamplingOptions
 
     console = Console()
-    choices: dict[str, Any] = {"sampler": sampler, "order": order}
     try:
         check_folder(output)
         cameras = tuple(
             BagSelection(topic, label, tolerance, every, start, duration)
             for topic, label in _pairs(image, labels or [])
         )
-        sampling = SamplingOptions(
-            steps=steps, start=start_timestep, temperature=temperature, samples=samples,
-            iterations=iterations, **choices,
-        )  # fmt: skip
-        network = NetworkChoice(
-            model,
-            sampling,
-            seed,
-            device,
-            precision,
-            backend,
-            parse_network_size(network_size, model),
-        )
+        sampling = dataclasses.replace(spec.sampling, start=start_timestep)
+        chosen = dataclasses.replace(spec, sampling=sampling)
 
         def task(bag: Path, folder: Path) -> BagTask:
             return BagTask(
-                bag, folder, cameras, label_set, network, write_bag, command_line(), frames
+                bag, folder, cameras, label_set, chosen, write_bag, command_line(), frames
             )
 
         if len(bags) == 1 and is_bag(bags[0]) and ray is None:
@@ -196,7 +161,7 @@ def _shelf(
     from camss_ros.evaluation.bag_shelf import run_shelf, run_shelf_on_ray
     from camss_ros.evaluation.report import RunFacts, write_report
 
-    network = tasks[0].network.settings()  # refuses a model that can't be read, before any bag
+    described = tasks[0].spec.describe()  # refuses a model that can't be read, before any bag
     output.mkdir(parents=True, exist_ok=True)
     reasons: dict[int, str] = {}
     with Progress(
@@ -231,8 +196,8 @@ def _shelf(
     facts = RunFacts(
         title=f"{len(tasks)} bags",
         command=tasks[0].command,
-        model=network["model"],
-        sampling=network["sampling"],
+        model=described["model"],
+        sampling=described["sampling"],
         failed=sorted(failed, key=lambda failure: failure["bag"]),
         bags=len(tasks) - len(failed),
     )

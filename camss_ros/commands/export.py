@@ -3,50 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Optional
 
 import typer
 
 from camss_ros.commands.checks import check_file
-from camss_ros.commands.options import (
-    DEVICE,
-    MODEL,
-    NETWORK_SIZE,
-    PRECISION,
-    SAMPLER,
-    SAMPLES,
-    START,
-    STEPS,
-    TEMPERATURE,
-    fail,
-    need,
-    parse_network_size,
-    parse_size,
-)
+from camss_ros.commands.options import fail, need, parse_size
+from camss_ros.commands.segmenter_options import segmenter_options
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from camss_ros.inference.spec import SegmenterSpec
+
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "tensorrt": ".engine"}
 
 
+@segmenter_options(
+    "model", "steps", "sampler", "start", "temperature", "samples", "device", "precision",
+    "network_size",
+)  # fmt: skip
 def export(
     output: Path = typer.Option(..., help="File to write: .onnx, .xml or .engine."),
     file_format: str = typer.Option(
         "onnx", "--format", help="onnx, openvino or tensorrt (unverified)."
     ),
-    model: str = MODEL,
-    steps: int = STEPS,
-    sampler: str = SAMPLER,
-    start: int = START,
-    samples: int = SAMPLES,
-    temperature: float = TEMPERATURE,
-    network_size: Optional[str] = NETWORK_SIZE,
+    *,
+    spec: SegmenterSpec,
     output_size: Optional[str] = typer.Option(
         None, metavar="WIDTHxHEIGHT", help="Of the labels; default: as in the network."
     ),
-    precision: str = PRECISION,
-    device: str = DEVICE,
     images: Optional[str] = typer.Option(
         None, help="Verify on this video or image folder, not on the synthetic street."
     ),
@@ -70,41 +56,42 @@ def export(
     import torch
     from rich.console import Console
 
-    from camss_ros.inference.backends import load_camseg, open_runtime
+    from camss_ros.inference.backends.open_runtime import open_runtime
     from camss_ros.inference.device import select_device
     from camss_ros.inference.graphs.export import ExportError, GraphSpec, export_onnx, save_openvino
     from camss_ros.inference.graphs.quantize import quantize
     from camss_ros.inference.graphs.verify_graph import verify_graph
     from camss_ros.inference.network_size import checked_size
-    from camss_ros.model.checkpoint import CONFIG_FILE, ModelError, find_model, read_config
-    from camss_ros.model.schedule import SamplingOptions
+    from camss_ros.model.checkpoint import (
+        CONFIG_FILE,
+        ModelError,
+        find_model,
+        load_camseg,
+        read_config,
+    )
 
-    choices: dict[str, Any] = {"sampler": sampler}
     console = Console()
     try:
         suffix = SUFFIXES.get(file_format)
         if suffix is None:
             raise ValueError(f"--format must be one of {', '.join(SUFFIXES)}, not {file_format!r}")
         check_file(output, suffix)
-        sampling = SamplingOptions(
-            steps=steps, start=start, samples=samples, temperature=temperature, **choices
-        )
-        if calibrate is not None and (file_format, precision) != ("openvino", "int8"):
+        if calibrate is not None and (file_format, spec.precision) != ("openvino", "int8"):
             raise ValueError("--calibrate is for --format openvino --precision int8")
-        if file_format == "onnx" and precision == "int8":
+        if file_format == "onnx" and spec.precision == "int8":
             raise ValueError("precision int8 is of --format openvino")
-        directory = find_model(model)
-        size = checked_size(
-            read_config(directory / CONFIG_FILE), parse_network_size(network_size, model)
-        )
-        result_size = parse_size("--output-size", output_size, model) if output_size else size
-        spec = GraphSpec(size, sampling, result_size)
+        directory = find_model(spec.model)
+        size = checked_size(read_config(directory / CONFIG_FILE), spec.network_size)
+        result_size = size
+        if output_size:
+            result_size = parse_size("--output-size", output_size, str(spec.model))
+        graph_spec = GraphSpec(size, spec.sampling, result_size)
         pictures = _pictures(images, frames)
         need("onnx")
         if file_format == "onnx":
             runtime = open_runtime("onnxruntime", select_device("cpu"), "fp32")
         else:
-            runtime = open_runtime(file_format, select_device(device), precision)
+            runtime = open_runtime(file_format, select_device(spec.device), spec.precision)
         calibration = []
         if runtime.dtype == torch.int8:
             with console.status("taking the frames to calibrate on"):
@@ -114,7 +101,7 @@ def export(
             written = Path(folder) / output.name
             onnx_file = written.with_suffix(".onnx")
             with console.status("exporting"):
-                export_onnx(network, spec, onnx_file)
+                export_onnx(network, graph_spec, onnx_file)
             if calibration:  # which shows its own progress
                 save_openvino(quantize(onnx_file, calibration), written)
             with console.status("compiling"):
@@ -126,7 +113,9 @@ def export(
                     runtime.load(written) if file_format == "tensorrt" else runtime.open(written)
                 )
             with console.status(f"comparing {len(pictures)} frames"):
-                result = verify_graph(network, spec, sampling, graph, runtime.dtype, pictures)
+                result = verify_graph(
+                    network, graph_spec, spec.sampling, graph, runtime.dtype, pictures
+                )
             if not result.passed:
                 raise ExportError(f"the graph does not do what PyTorch does: {result}")
             for suffix in (".bin", output.suffix):  # the weights of an .xml before itself

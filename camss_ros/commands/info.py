@@ -2,40 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 import typer
 
-from camss_ros.commands.options import MODEL, STEPS, fail, parse_size
+from camss_ros.commands.options import fail, parse_size
+from camss_ros.commands.segmenter_options import segmenter_options
+
+if TYPE_CHECKING:
+    from camss_ros.inference.spec import SegmenterSpec
 
 
+@segmenter_options("model", "steps")
 def info(
-    model: str = MODEL,
+    *,
+    spec: SegmenterSpec,
     flops: bool = typer.Option(
         False, "--flops", help="Also count the multiply-accumulates of a frame."
     ),
     size: Optional[str] = typer.Option(
         None, metavar="WIDTHxHEIGHT", help="Size of that frame. Default: the model's working size."
     ),
-    steps: int = STEPS,
 ) -> None:
     """Describe a model: label set, parameters, memory, hash of its weights, cost of a frame."""
     from rich.console import Console
     from rich.table import Table
 
-    from camss_ros.model.camseg import CamSeg
-    from camss_ros.model.checkpoint import WEIGHTS_FILE, ModelError, find_model, weights_hash
+    from camss_ros.model.checkpoint import (
+        WEIGHTS_FILE,
+        ModelError,
+        find_model,
+        load_pretrained,
+        weights_hash,
+    )
     from camss_ros.model.flops import count_macs
-    from camss_ros.model.schedule import SamplingOptions
 
     try:
-        asked = None if size is None else parse_size("--size", size, model)
-        network = CamSeg.from_pretrained(model, inference_only=True)
-        directory = find_model(model)
-        digest = weights_hash(model)
+        asked = None if size is None else parse_size("--size", size, str(spec.model))
+        network = load_pretrained(spec.model, inference_only=True)
+        directory = find_model(spec.model)
+        digest = weights_hash(spec.model)
         config = network.config
         frame = asked or config.input_size
-        macs = count_macs(config, SamplingOptions(steps=steps), frame) if flops else {}
+        macs = count_macs(config, spec.sampling, frame) if flops else {}
     except (ModelError, ValueError, OSError) as error:
         fail(error)
     parameters = {
@@ -63,7 +72,9 @@ def info(
     table.add_row("total", f"{total / 1e6:.3f}")
     console.print(table)
     if macs:
-        console.print(f"a frame of {frame[1]} x {frame[0]}, steps: {steps}", highlight=False)
+        console.print(
+            f"a frame of {frame[1]} x {frame[0]}, steps: {spec.sampling.steps}", highlight=False
+        )
         table = Table("stage")
         table.add_column("GMAC", justify="right")
         for stage, count in macs.items():

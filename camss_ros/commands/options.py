@@ -9,49 +9,16 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
 from camss_ros.extras import MissingPackageError, require, require_node
-from camss_ros.seeds import LARGEST_SEED
 
 if TYPE_CHECKING:
     from camss_ros.images.frames import FrameSource
 
-MODEL = typer.Option("camss-tiny", help="Bundled name, directory or Hub id.")
-DEFAULT_STEPS = 1  # that of SamplingOptions, which needs torch
-STEPS = typer.Option(DEFAULT_STEPS, help="Denoiser evaluations for a token, 1 to 1000.")
-SAMPLER = typer.Option("ddim", "--sampler", help="ddim, dpm++2m or ddpm.")
-START = typer.Option(950, help="First timestep, 1 to 999.")
-TEMPERATURE = typer.Option(0.0, help="Factor of the noise; 0 walks to the mode.")
-SAMPLES = typer.Option(1, help="Samples averaged for a frame.")
-ITERATIONS = typer.Option(1, help="Masked-autoregressive passes.")
-ORDER = typer.Option("confidence", "--order", help="Order of the passes: confidence or random.")
-WARM_START_TIME = typer.Option(
-    0,
-    help="With --clip: timestep, 1 to 999, from which each frame goes on from the latents of "
-    "the one before. 0: none does.",
-)
-SEED = typer.Option(0, min=0, max=LARGEST_SEED, help="Of the noise.")
 DEVICE = typer.Option("auto", help="auto, cuda, cuda:N or cpu.")
-PRECISION = typer.Option("auto", help="auto, fp32, bf16, fp16 or int8 (openvino).")
-
-
-def backend_option(default: str) -> Any:
-    """The option --backend: `auto` where speed counts, `torch` where labels are compared."""
-    return typer.Option(
-        default,
-        "--backend",
-        help="auto, torch, compile, onnxruntime, openvino or tensorrt (docs/speed.md).",
-    )
-
-
-NETWORK_SIZE = typer.Option(
-    None,
-    metavar="WIDTHxHEIGHT",
-    help="Of the frames in the network, multiples of 16; default: the model's own.",
-)
 DATA = typer.Option(
     ...,
     "--data",
@@ -104,11 +71,6 @@ def parse_size(option: str, text: str, model: str) -> tuple[int, int]:
             f"WIDTHxHEIGHT now, not HEIGHTxWIDTH; is {height}x{width} meant?"
         )
     return height, width
-
-
-def parse_network_size(text: str | None, model: str) -> tuple[int, int] | None:
-    """(height, width) of the option --network-size, None without it; errors as `parse_size`."""
-    return None if text is None else parse_size("--network-size", text, model)
 
 
 def _is_portrait(model: str) -> bool:

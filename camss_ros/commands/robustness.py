@@ -4,29 +4,19 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 import typer
 
 from camss_ros.commands.checks import check_folder
-from camss_ros.commands.options import (
-    DATA,
-    DEVICE,
-    LABEL_SET,
-    MODEL,
-    PRECISION,
-    ROOT,
-    SAMPLER,
-    SAMPLES,
-    SEED,
-    STEPS,
-    TEMPERATURE,
-    command_line,
-    fail,
-    need,
-)
+from camss_ros.commands.options import DATA, LABEL_SET, ROOT, command_line, fail, need
+from camss_ros.commands.segmenter_options import SAMPLING, segmenter_options
+
+if TYPE_CHECKING:
+    from camss_ros.inference.spec import SegmenterSpec
 
 
+@segmenter_options("model", *SAMPLING, "device", "precision")
 def robustness(
     data: str = DATA,
     root: Path = ROOT,
@@ -34,7 +24,8 @@ def robustness(
     split: str = typer.Option("val", help="Split of the data set."),
     label_set: Optional[str] = LABEL_SET,
     every: int = typer.Option(1, min=1, help="Take every n-th frame."),
-    model: str = MODEL,
+    *,
+    spec: SegmenterSpec,
     twin: Optional[Path] = typer.Option(
         None, help="Its discriminative twin (`train twin`), scored on the same images."
     ),
@@ -48,16 +39,9 @@ def robustness(
     page: Optional[Path] = typer.Option(
         None, help="Markdown page, plots beside it. Default: OUTPUT/robustness.md."
     ),
-    steps: int = STEPS,
-    sampler: str = SAMPLER,
-    temperature: float = TEMPERATURE,
-    samples: int = SAMPLES,
-    seed: int = SEED,
-    device: str = DEVICE,
-    precision: str = PRECISION,
 ) -> None:
     """Score a model under corruptions, beside its twin (docs/robustness.md). Resumable."""
-    from dataclasses import asdict
+    import dataclasses
 
     need("matplotlib")
     from rich.console import Console
@@ -67,7 +51,6 @@ def robustness(
     from camss_ros.evaluation.evaluate import EveryNth
     from camss_ros.evaluation.result_folder import begin_results, finish_results
     from camss_ros.images.label_sets import load_label_set
-    from camss_ros.inference.segmenter import Segmenter
     from camss_ros.lab.conditions import (
         GROUPS,
         data_conditions,
@@ -75,27 +58,25 @@ def robustness(
     )
     from camss_ros.lab.robustness import METRICS, SUMMARY_FILE, score_conditions, summarize
     from camss_ros.lab.robustness_page import write_page
-    from camss_ros.model.checkpoint import ModelError, weights_hash
-    from camss_ros.model.schedule import SamplingOptions
+    from camss_ros.model.checkpoint import ModelError
 
     console = Console()
     chosen = tuple(name.strip() for name in groups.split(","))
     if unknown := [name for name in chosen if name not in GROUPS]:
         fail(f"no group {unknown[0]!r} of corruptions: expected some of {', '.join(GROUPS)}")
-    choices: dict[str, Any] = {"sampler": sampler}
-    sources = {"model": model} | ({"twin": str(twin)} if twin is not None else {})
+    specs = {"model": spec}
+    if twin is not None:
+        specs["twin"] = dataclasses.replace(spec, model=str(twin))
     try:
         check_folder(output)
         check_folder(output if page is None else page.parent)
-        sampling = SamplingOptions(
-            steps=steps, temperature=temperature, samples=samples, **choices
-        )  # fmt: skip
         labelled = open_data(data, root, split, label_set)
         frames = EveryNth(labelled, every)
-        conditions = {"data": (labelled.label_set, data_conditions(frames, chosen, seed))}
+        conditions = {"data": (labelled.label_set, data_conditions(frames, chosen, spec.seed))}
         if "viewpoint" in chosen:
             street = load_label_set("camvid11")
             conditions["viewpoint"] = (street, viewpoint_conditions(viewpoint_frames))
+        described = {role: each.describe() for role, each in specs.items()}
         settings = {
             "data": {"name": data, "root": str(root.resolve()), "split": split, "every": every},
             "label_set": labelled.label_set.name,
@@ -103,11 +84,11 @@ def robustness(
             "groups": list(chosen),
             "viewpoint_frames": viewpoint_frames,
             "models": {
-                role: {"source": source, "sha256": weights_hash(source)}
-                for role, source in sources.items()
+                role: {key: of["model"][key] for key in ("source", "sha256")}
+                for role, of in described.items()
             },
-            "precision": precision,
-            "sampling": {**asdict(sampling), "seed": seed},
+            "precision": spec.precision,
+            "sampling": described["model"]["sampling"],
         }
         summary = output / SUMMARY_FILE
         begin_results(summary, settings, ["scores"])
@@ -115,14 +96,10 @@ def robustness(
         columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console) as bar:
             count = sum(len(some) for _, some in conditions.values())
-            for role, source in sources.items():
+            for role, each in specs.items():
                 task = bar.add_task(role, total=count)
-                opened = partial(
-                    Segmenter, source, device=device, precision=precision, sampling=sampling,
-                    seed=seed,
-                )  # fmt: skip
                 rows[role] = score_conditions(
-                    opened, conditions, output / "scores" / role,
+                    each.open, conditions, output / "scores" / role,
                     partial(bar.advance, task),
                 )  # fmt: skip
         summaries = {

@@ -1,29 +1,21 @@
 """`camss-ros segment`."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 import typer
 
 from camss_ros.commands.checks import check_folder
-from camss_ros.commands.options import (
-    DEVICE,
-    ITERATIONS,
-    MODEL,
-    NETWORK_SIZE,
-    PRECISION,
-    SAMPLER,
-    SAMPLES,
-    SEED,
-    STEPS,
-    TEMPERATURE,
-    backend_option,
-    fail,
-    parse_network_size,
-    tell_missing,
-)
+from camss_ros.commands.options import fail, tell_missing
+from camss_ros.commands.segmenter_options import DECODING, NETWORK, SAMPLING, segmenter_options
+
+if TYPE_CHECKING:
+    from camss_ros.inference.spec import SegmenterSpec
 
 
+@segmenter_options(*NETWORK, *SAMPLING, *DECODING)
 def segment(
     source: str = typer.Argument(
         ...,
@@ -31,57 +23,31 @@ def segment(
         help="Video, image, image folder (images/ and labels/ below it: scored), or synthetic.",
     ),
     output: Path = typer.Option(..., help="Folder for masks, overlays and the summary."),
-    model: str = MODEL,
-    steps: int = STEPS,
-    sampler: str = SAMPLER,
-    samples: int = SAMPLES,
-    temperature: float = TEMPERATURE,
-    iterations: int = ITERATIONS,
-    device: str = DEVICE,
-    precision: str = PRECISION,
-    backend: str = backend_option("torch"),
-    network_size: Optional[str] = NETWORK_SIZE,
-    seed: int = SEED,
+    *,
+    spec: SegmenterSpec,
     frames: Optional[int] = typer.Option(None, min=1, help="Only the first so many."),
 ) -> None:
     """Segment an image, an image folder or a video into files; run again, it goes on."""
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    from camss_ros.evaluation.bag_run import NetworkChoice
     from camss_ros.evaluation.result_folder import files_hash
     from camss_ros.evaluation.segment_files import segment_files
     from camss_ros.images.frames import open_frames_of_model
     from camss_ros.model.checkpoint import CONFIG_FILE, ModelError, find_model, read_config
-    from camss_ros.model.schedule import SamplingOptions
+    from camss_ros.street.calibration_scenes import CalibrationScenes
 
     try:
         check_folder(output)
-        config = read_config(find_model(model) / CONFIG_FILE)
+        config = read_config(find_model(spec.model) / CONFIG_FILE)
         opened = open_frames_of_model(source, config.label_set, config.name)
         if opened.endless and frames is None:
             raise ValueError("this input has no end: say by --frames how many are wanted")
-        sampling = SamplingOptions(
-            steps=steps,
-            sampler=sampler,  # type: ignore[arg-type]  # checked there
-            samples=samples,
-            temperature=temperature,
-            iterations=iterations,
-        )
-        network = NetworkChoice(
-            model,
-            sampling,
-            seed,
-            device,
-            precision,
-            backend,
-            parse_network_size(network_size, model),
-        )
-        wanted = network.settings()
-        segmenter = network.load()
+        described = spec.describe()
+        segmenter = spec.open(CalibrationScenes())
         settings = {
             "input": source if opened.endless else str(Path(source).resolve()),
             "input_sha256": files_hash(opened.files),
-            **wanted,
+            **described,
         }
         total = min((n for n in (opened.length, frames) if n is not None), default=None)
         with Progress(

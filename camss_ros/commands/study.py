@@ -10,23 +10,18 @@ import typer
 from camss_ros.commands.checks import check_folder
 from camss_ros.commands.options import (
     DATA,
-    DEFAULT_STEPS,
     DEVICE,
     LABEL_SET,
-    MODEL,
-    PRECISION,
     ROOT,
-    SEED,
-    STEPS,
-    backend_option,
     command_line,
     fail,
     need,
     need_node,
 )
+from camss_ros.commands.segmenter_options import segmenter_options
 
 if TYPE_CHECKING:
-    from camss_ros.inference.segmenter import Segmenter
+    from camss_ros.inference.spec import SegmenterSpec
 
 app = typer.Typer(
     help="Comparisons of many runs, as a page, a plot and JSON. The same command goes on where a "
@@ -38,6 +33,7 @@ OUTPUT = typer.Option(..., help="Folder of page, plot and JSON.")
 
 
 @app.command()
+@segmenter_options("model", "seed", "device", "precision")
 def steps(
     data: str = DATA,
     root: Path = ROOT,
@@ -45,10 +41,8 @@ def steps(
     split: str = typer.Option("val", help="Split of the data set."),
     label_set: Optional[str] = LABEL_SET,
     every: int = typer.Option(1, min=1, help="Take every n-th frame."),
-    model: str = MODEL,
-    seed: int = SEED,
-    device: str = DEVICE,
-    precision: str = PRECISION,
+    *,
+    spec: SegmenterSpec,
 ) -> None:
     """Scores against sampling steps and sampler, and one-pass against iterative decoding."""
     need("matplotlib")
@@ -56,20 +50,19 @@ def steps(
 
     from camss_ros.datasets.datasets import open_data
     from camss_ros.evaluation.evaluate import EveryNth
-    from camss_ros.inference.segmenter import Segmenter
     from camss_ros.lab.step_study import study_steps
     from camss_ros.model.checkpoint import ModelError
 
     command = command_line(
         "study", "steps", data=data, root=root, split=split, label_set=label_set,
-        every=None if every == 1 else every, model=model,
-        seed=seed or None, output=output,
+        every=None if every == 1 else every, model=_shown_model(spec),
+        seed=spec.seed or None, output=output,
     )  # fmt: skip
     try:
         check_folder(output)
         labelled = open_data(data, root, split, label_set)
         frames = EveryNth(labelled, every)
-        segmenter = Segmenter(model, device=device, precision=precision, seed=seed)
+        segmenter = spec.open()
         settings = {
             "data": {
                 "name": data,
@@ -78,8 +71,8 @@ def steps(
                 "every": every,
                 "frames": len(frames),
             },
-            "model": _model_facts(segmenter, model),
-            "seed": seed,
+            "model": _model_of(spec),
+            "seed": spec.seed,
         }
         with Progress() as bar:
             task = bar.add_task("frames of all rows", total=None)
@@ -93,6 +86,7 @@ def steps(
 
 
 @app.command("warm-start")
+@segmenter_options("model", "device", "precision")
 def warm_start(
     data: str = DATA,
     root: Path = ROOT,
@@ -101,16 +95,14 @@ def warm_start(
     ),
     split: str = typer.Option("val", help="Split of the data set; one clip, in order."),
     label_set: Optional[str] = LABEL_SET,
-    model: str = MODEL,
-    device: str = DEVICE,
-    precision: str = PRECISION,
+    *,
+    spec: SegmenterSpec,
 ) -> None:
     """Scores and flicker of a clip whose frames begin from the latents of the one before."""
     need("matplotlib")
     from rich.progress import Progress
 
     from camss_ros.datasets.datasets import open_data
-    from camss_ros.inference.segmenter import Segmenter
     from camss_ros.lab.warm_start import study_warm_start
     from camss_ros.model.checkpoint import ModelError
 
@@ -118,12 +110,12 @@ def warm_start(
         fail(f"can't write {output}: expected a file whose name ends in .md")
     command = command_line(
         "study", "warm-start", data=data, root=root, split=split, label_set=label_set,
-        model=model, output=output,
+        model=_shown_model(spec), output=output,
     )  # fmt: skip
     try:
         check_folder(output.parent)
         clip = open_data(data, root, split, label_set)
-        segmenter = Segmenter(model, device=device, precision=precision)
+        segmenter = spec.open()
         settings = {
             "data": {
                 "name": data,
@@ -131,7 +123,7 @@ def warm_start(
                 "label_set": clip.label_set.name,
                 "frames": len(clip),
             },
-            "model": _model_facts(segmenter, model),
+            "model": _model_of(spec),
         }
         with Progress() as bar:
             task = bar.add_task("frames of all rows", total=None)
@@ -144,15 +136,16 @@ def warm_start(
     typer.echo(f"wrote {output}")
 
 
-def _model_facts(segmenter: Segmenter, model: str) -> dict[str, str]:
+def _model_of(spec: SegmenterSpec) -> dict[str, str]:
     """What scores depend on of a model, as JSON values."""
-    from camss_ros.model.checkpoint import weights_hash
+    model = spec.describe()["model"]
+    return {key: model[key] for key in ("name", "sha256", "dtype")}
 
-    return {
-        "name": segmenter.model_name,
-        "sha256": weights_hash(model),
-        "dtype": str(segmenter.dtype).removeprefix("torch."),
-    }
+
+def _shown_model(spec: SegmenterSpec) -> Path | str:
+    """For `command_line`, which shows no more than the last part of a path."""
+    name = str(spec.model)
+    return Path(name) if "/" in name else name
 
 
 @app.command("kl-vs-vq")
@@ -226,6 +219,7 @@ def kl_vs_vq(
 
 
 @app.command()
+@segmenter_options("model", "steps", "device", "precision", "backend", backend="auto")
 def speed(
     output: Path = OUTPUT,
     data: Optional[str] = typer.Option(
@@ -236,11 +230,8 @@ def speed(
     clip: bool = typer.Option(
         False, "--clip", help="Its frames are one clip, in order: score a warm start."
     ),
-    model: str = MODEL,
-    steps: int = STEPS,
-    device: str = DEVICE,
-    precision: str = PRECISION,
-    backend: str = backend_option("auto"),
+    *,
+    spec: SegmenterSpec,
 ) -> None:
     """What is promised about speed: against the official procedure, in the node, over time."""
     import signal
@@ -259,6 +250,7 @@ def speed(
         read_config,
         weights_hash,
     )
+    from camss_ros.model.schedule import SamplingOptions
     from camss_ros.nodes.harness.child_process import ChildFailedError
 
     # Removes the temporary folders, as Ctrl-C does.
@@ -270,11 +262,11 @@ def speed(
     command = command_line(
         "study", "speed", data=data, root=root, split=None if data is None else split,
         clip=clip or None,
-        model=model,
-        steps=None if steps == DEFAULT_STEPS else steps,
-        device=None if device == "auto" else device,
-        precision=None if precision == "auto" else precision,
-        backend=None if backend == "auto" else backend, output=output,
+        model=_shown_model(spec),
+        steps=None if spec.sampling == SamplingOptions() else spec.sampling.steps,
+        device=None if spec.device == "auto" else spec.device,
+        precision=None if spec.precision == "auto" else spec.precision,
+        backend=None if spec.backend == "auto" else spec.backend, output=output,
     )  # fmt: skip
     try:
         check_folder(output)
@@ -282,12 +274,13 @@ def speed(
         if data is not None and root is not None:
             frames = open_data(data, root, split)
             labelled = LabelledData(f"{data} {split}", frames, frames.label_set, clip)
-        settings = SpeedSettings(model, device, backend, precision, steps)
-        name = read_config(find_model(model) / CONFIG_FILE).name
+        settings = SpeedSettings(spec)
+        config = read_config(find_model(spec.model) / CONFIG_FILE)
+        model = {"name": config.name, "sha256": weights_hash(spec.model)}
         with Progress(TextColumn("{task.description}"), TimeElapsedColumn()) as bar:
             task = bar.add_task("")
             left_out = study_speed(
-                settings, output, {"name": name, "sha256": weights_hash(model)}, command, labelled,
+                settings, output, model, command, labelled,
                 progress=lambda doing: bar.update(task, description=doing),
             )  # fmt: skip
     except (ModelError, ValueError, OSError, ChildFailedError) as error:

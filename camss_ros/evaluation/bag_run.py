@@ -27,59 +27,11 @@ from camss_ros.evaluation.evaluate_bag import (
 from camss_ros.evaluation.part_results import PartResults, read_part
 from camss_ros.evaluation.report import RunFacts, write_report
 from camss_ros.images.label_sets import load_label_set
-from camss_ros.inference.auto import choose_backend
-from camss_ros.inference.backends import backend_dtype
-from camss_ros.inference.device import select_device
-from camss_ros.inference.network_size import checked_size
 from camss_ros.inference.segmenter import Segmenter
-from camss_ros.model.checkpoint import CONFIG_FILE, find_model, read_config, weights_hash
-from camss_ros.model.schedule import SamplingOptions
+from camss_ros.inference.spec import SegmenterSpec
 from camss_ros.street.calibration_scenes import CalibrationScenes
 
 REPORT_FILE = "report.html"
-
-
-@dataclass(frozen=True)
-class NetworkChoice:
-    """Which network runs, and how; the arguments of `Segmenter`."""
-
-    model: str
-    sampling: SamplingOptions
-    seed: int = 0
-    device: str = "auto"
-    precision: str = "auto"
-    backend: str = "torch"
-    network_size: tuple[int, int] | None = None
-
-    def load(self) -> Segmenter:
-        """Raises ModelError or ValueError."""
-        return Segmenter(
-            self.model, device=self.device, precision=self.precision, sampling=self.sampling,
-            seed=self.seed, backend=self.backend, network_size=self.network_size,
-            calibration=CalibrationScenes(),
-        )  # fmt: skip
-
-    def settings(self) -> dict[str, Any]:
-        """What results depend on, as JSON values; the network need not be loaded for it."""
-        device = select_device(self.device)
-        directory = find_model(self.model)
-        config = read_config(directory / CONFIG_FILE)
-        size = checked_size(config, self.network_size)
-        backend, precision = self.backend, self.precision
-        if backend == "auto":
-            backend, precision = choose_backend(directory, device, precision, size, self.sampling)
-        dtype = backend_dtype(backend, device, precision)
-        return {
-            "model": {
-                "source": self.model,
-                "name": config.name,
-                "sha256": weights_hash(self.model),
-                "backend": backend,
-                "dtype": str(dtype).removeprefix("torch."),
-                "network_size": list(size),
-            },
-            "sampling": {**dataclasses.asdict(self.sampling), "seed": self.seed},
-        }
 
 
 @dataclass(frozen=True)
@@ -90,7 +42,7 @@ class BagTask:
         bag, output: the bag and the folder of its results.
         cameras: of one and the same span.
         label_set: of the labels, a name or YAML file; None: the model's.
-        network: that segments.
+        spec: of what segments.
         write_bag: also write the bag with the masks.
         command: the command line, for the report.
         frames: a frames.jsonl; only the frames with its stamps are taken.
@@ -100,7 +52,7 @@ class BagTask:
     output: Path
     cameras: tuple[BagSelection, ...]
     label_set: str | None
-    network: NetworkChoice
+    spec: SegmenterSpec
     write_bag: bool = False
     command: str = ""
     frames: Path | None = None
@@ -136,9 +88,14 @@ def camera_name(topic: str) -> str:
     return topic.strip("/").replace("/", "__")
 
 
+def open_segmenter(spec: SegmenterSpec) -> Segmenter:
+    """Calibrated, in int8, on the synthetic scenes. Raises as `SegmenterSpec.open`."""
+    return spec.open(CalibrationScenes())
+
+
 def run_bag(
     task: BagTask,
-    load: Callable[[NetworkChoice], Segmenter] = NetworkChoice.load,
+    load: Callable[[SegmenterSpec], Segmenter] = open_segmenter,
     progress: ProgressOfRun | None = None,
 ) -> list[str]:
     """Evaluate every camera, write report and bag; what is finished is not done again.
@@ -148,7 +105,7 @@ def run_bag(
     """
     progress = progress or ProgressOfRun()
     label_set = load_label_set(task.label_set) if task.label_set else None
-    network = task.network.settings()
+    described = task.spec.describe()
     only = read_stamps_of(task.frames) if task.frames else None
     notes: list[str] = []
     folders = task.folders()
@@ -164,7 +121,7 @@ def run_bag(
                 "selection": dataclasses.asdict(camera),
                 "label_set": task.label_set,
                 "frames": None if only is None else _hash(only),
-                **network,
+                **described,
             }
             for camera in task.cameras
         }
@@ -175,7 +132,7 @@ def run_bag(
             and (written.exists() or not task.write_bag)
         ):
             return notes
-        segmenter = load(task.network)
+        segmenter = load(task.spec)
         masks = []
         for camera in task.cameras:
             with progress.camera(camera.image):
@@ -190,8 +147,8 @@ def run_bag(
     facts = RunFacts(
         title=f"{task.bag.name}: {' '.join(folders)}",
         command=task.command,
-        model={**network["model"], "device": str(segmenter.device)},
-        sampling=network["sampling"],
+        model={**described["model"], "device": str(segmenter.device)},
+        sampling=described["sampling"],
     )
     write_report(task.output / REPORT_FILE, read_parts(task), facts)
     return notes

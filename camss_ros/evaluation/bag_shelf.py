@@ -19,10 +19,11 @@ from typing import Any
 
 from camss_ros.bags.bag import BagError
 from camss_ros.bags.bag_storage import storage_files, storage_kind, storage_stem
-from camss_ros.evaluation.bag_run import BagTask, NetworkChoice, run_bag
+from camss_ros.evaluation.bag_run import BagTask, open_segmenter, run_bag
 from camss_ros.extras import require
 from camss_ros.images.image_files import visible
 from camss_ros.inference.segmenter import Segmenter
+from camss_ros.inference.spec import SegmenterSpec
 
 
 def find_bags(paths: Sequence[Path]) -> list[Path]:
@@ -157,7 +158,7 @@ def run_shelf_on_ray(
             ray.shutdown()
 
 
-_loaded: tuple[NetworkChoice, Segmenter] | None = None
+_loaded: tuple[SegmenterSpec, Segmenter] | None = None
 
 
 def attempt(task: BagTask) -> str | None:
@@ -169,11 +170,11 @@ def attempt(task: BagTask) -> str | None:
     return None
 
 
-def _load_once(network: NetworkChoice) -> Segmenter:
+def _load_once(spec: SegmenterSpec) -> Segmenter:
     """A worker keeps its network from bag to bag."""
     global _loaded
-    if _loaded is None or _loaded[0] != network:
-        _loaded = network, network.load()
+    if _loaded is None or _loaded[0] != spec:
+        _loaded = spec, open_segmenter(spec)
     return _loaded[1]
 
 

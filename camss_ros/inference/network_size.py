@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from camss_ros.model.camseg import CamSegConfig, ConcatTransformerConfig
-from camss_ros.model.twin import TwinConfig
+from camss_ros.model.config import CamSegConfig, ConcatTransformerConfig, TwinConfig
 
 STRIDE = 16  # of the networks' tokens
 

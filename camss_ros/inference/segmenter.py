@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from camss_ros.images.label_class import LabelClass
-from camss_ros.inference.backends import Backend, open_backend
+from camss_ros.inference.backends.base import Backend
+from camss_ros.inference.backends.open_backend import open_backend
 from camss_ros.inference.clip import Clip
 from camss_ros.inference.device import select_device
 from camss_ros.inference.frame_ops import to_labels, to_uncertainty

@@ -79,7 +79,7 @@ def measure_budgets(
         pictures = _Pictures(frames, settings.pictures, logs / "pictures")
 
         def start(wanted: Parameters) -> AbstractContextManager[Node]:
-            return node_under_test({"model": str(directory.absolute()), **wanted}, logs)
+            return node_under_test({**wanted, "model": str(directory.absolute())}, logs)
 
         runs = {}
         for name, wanted in _RUNS.items():
@@ -162,8 +162,8 @@ def _measure(
 ) -> dict[str, Any]:
     assert data is not None
     measured = measure_budgets(
-        settings.model, settings.node_parameters(), data.frames, data.label_set, settings.budget,
-        progress,
+        str(settings.spec.model), settings.node_parameters(), data.frames, data.label_set,
+        settings.budget, progress,
     )  # fmt: skip
     return {"data": data.name, **measured}
 

@@ -56,7 +56,7 @@ def measure_node_sizes(
 
     Args:
         model: its directory.
-        parameters: of the segmenter node, beside the model.
+        parameters: of the segmenter node; the model is the one above.
         sizes: (height, width) of the images.
         on_trial: told the size and the number of trials done with it.
 
@@ -68,7 +68,7 @@ def measure_node_sizes(
         folder = Path(name)
         for height, width in sizes:
             write_street(folder / f"{width}x{height}", (height, width), _PICTURES)
-        with node_under_test({"model": str(model.absolute()), **parameters}, folder) as node:
+        with node_under_test({**parameters, "model": str(model.absolute())}, folder) as node:
             for height, width in sizes:
                 size = f"{width}x{height}"
                 trials = itertools.count(1)

@@ -34,7 +34,7 @@ def measure_node(
     from camss_ros.lab.node_benchmark import measure_node_sizes  # needs rclpy
 
     return measure_node_sizes(
-        find_model(settings.model), {**settings.node_parameters(), **changed}, sizes,
+        find_model(settings.spec.model), {**settings.node_parameters(), **changed}, sizes,
         settings.node, lambda size, trials: progress(f"{name} at {size}, trial {trials + 1}"),
     )  # fmt: skip
 

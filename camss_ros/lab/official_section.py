@@ -91,20 +91,19 @@ _STEPS = 4
 def _measure(
     settings: SpeedSettings, data: LabelledData | None, progress: Progress
 ) -> dict[str, Any]:
-    if settings.precision == "int8":  # which PyTorch has not
-        settings = replace(settings, precision="auto")
+    precision = settings.spec.precision
+    spec = replace(
+        settings.spec,
+        backend=_BACKEND,
+        precision="auto" if precision == "int8" else precision,  # which PyTorch has not
+        sampling=SamplingOptions(steps=_STEPS),
+    )
     sizes = {}
     for size, turns in settings.official_turns.items():
         name = f"{size[1]} x {size[0]}"
         progress(f"{settings.official_model}, {name}, {turns} turns")
         with random_weights(settings.official_model, size) as directory:
-            segmenter = Segmenter(
-                directory,
-                device=settings.device,
-                precision=settings.precision,
-                sampling=SamplingOptions(steps=_STEPS),
-                backend=_BACKEND,
-            )
+            segmenter = replace(spec, model=directory).open()
             sizes[name] = compare_with_official(
                 segmenter, directory, turns, steps=settings.official_steps
             )

@@ -19,8 +19,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from camss_ros.git_lfs import why_unreadable
-from camss_ros.model.camseg import CamSeg, CamSegConfig, ConcatTransformerConfig, DenoiserConfig
+from camss_ros.model.camseg import CamSeg
 from camss_ros.model.checkpoint import ModelError
+from camss_ros.model.config import CamSegConfig, ConcatTransformerConfig, DenoiserConfig
 from camss_ros.model.image_autoencoder import ImageAutoencoderConfig, PaletteAutoencoder
 from camss_ros.model.loss import diffusion_loss
 from camss_ros.model.official import base_config, convert

@@ -11,8 +11,15 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import nn
 
-from camss_ros.model.camseg import CamSeg, CamSegConfig
-from camss_ros.model.checkpoint import CONFIG_FILE, ModelError, find_model, read_config
+from camss_ros.model.camseg import CamSeg
+from camss_ros.model.checkpoint import (
+    CONFIG_FILE,
+    ModelError,
+    find_model,
+    read_config,
+    save_pretrained,
+)
+from camss_ros.model.config import CamSegConfig
 from camss_ros.model.official import base_config
 
 _OFFICIAL = "cam-seg-base"
@@ -56,6 +63,6 @@ def random_weights(model: str, size: tuple[int, int] | None) -> Iterator[Path]:
         for parameter in network.denoiser.parameters():
             # it starts with zeros, with which sampling would do nothing
             nn.init.normal_(parameter, std=0.02)
-        network.save_pretrained(directory)
+        save_pretrained(network, directory)
         del network
         yield Path(directory)

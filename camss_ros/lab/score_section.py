@@ -19,12 +19,16 @@ def _measure(
     row = {
         "data": data.name,
         "frames": len(data.frames),
-        "steps": settings.steps,
-        "reference": score("reference", settings.segmenter("torch", "fp32"), data, progress),
+        "steps": settings.spec.sampling.steps,
+        "reference": score(
+            "reference", settings.segmenter(backend="torch", precision="fp32"), data, progress
+        ),
         "chosen": score("chosen", settings.segmenter(), data, progress),
     }
     if settings.has_int8():
-        row["int8"] = score("int8", settings.segmenter("openvino", "int8"), data, progress)
+        row["int8"] = score(
+            "int8", settings.segmenter(backend="openvino", precision="int8"), data, progress
+        )
     return row
 
 

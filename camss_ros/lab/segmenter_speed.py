@@ -18,7 +18,7 @@ from camss_ros.inference.segmenter import Segmenter
 from camss_ros.inference.stage_clock import StageClock
 from camss_ros.lab.frames import ENCODING, camera_images, street_frames
 from camss_ros.lab.machine import describe_machine, load_average
-from camss_ros.model.camseg import CamSegConfig
+from camss_ros.model.config import CamSegConfig
 from camss_ros.model.flops import count_macs
 from camss_ros.resident_memory import resident_bytes
 

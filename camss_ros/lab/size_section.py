@@ -93,12 +93,12 @@ def _measure(
         return measured  # type: ignore[no-any-return]  # JSON values
 
     def score(network_size: Size, precision: str) -> dict[str, Any]:
-        segmenter = settings.segmenter(None, precision, network_size)
+        segmenter = settings.segmenter(precision=precision, network_size=network_size)
         height, width = network_size
         return score_of(f"{width} x {height}, {precision}", segmenter, data, progress)
 
-    config = read_config(find_model(settings.model) / CONFIG_FILE)
-    precisions = [settings.precision, *(["int8"] if settings.has_int8() else [])]
+    config = read_config(find_model(settings.spec.model) / CONFIG_FILE)
+    precisions = [settings.spec.precision, *(["int8"] if settings.has_int8() else [])]
     rate = settings.node.latency_rates[0]
     return {
         "data": data.name,

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from camss_ros.evaluation.evaluate import LabeledFrames
 from camss_ros.images.label_sets import LabelSet
-from camss_ros.inference.backends import open_runtime
+from camss_ros.inference.backends.open_runtime import open_runtime
 from camss_ros.inference.device import select_device
 from camss_ros.inference.segmenter import Segmenter
+from camss_ros.inference.spec import SegmenterSpec
 from camss_ros.lab.kept_budget import BudgetSettings
 from camss_ros.lab.node_speed import NodeSettings, Parameters
 from camss_ros.lab.official_procedure import STEPS
-from camss_ros.model.schedule import SamplingOptions
 from camss_ros.street.calibration_scenes import CalibrationScenes
 
 
@@ -38,17 +38,13 @@ class SpeedSettings:
     """What is measured, and how long.
 
     Attributes:
-        model: of the node, with what it is run by: `device`, `backend`, `precision`, `steps`.
+        spec: of the segmenter and of the node.
         official_model: random weights of its size are compared with the official procedure, in so
             many turns at each (height, width).
         frame_size: of the steady run.
     """
 
-    model: str = "camss-tiny"
-    device: str = "auto"
-    backend: str = "auto"
-    precision: str = "auto"
-    steps: int = SamplingOptions.steps
+    spec: SegmenterSpec = SegmenterSpec(backend="auto")
     official_model: str = "cam-seg-base"
     official_steps: int = STEPS
     official_turns: Mapping[tuple[int, int], int] = field(
@@ -61,37 +57,23 @@ class SpeedSettings:
 
     def has_int8(self) -> bool:
         """Whether int8, which is chosen by nobody but the user, is measured beside the choice."""
-        if self.backend not in ("auto", "openvino") or self.precision != "auto":
+        if self.spec.backend not in ("auto", "openvino") or self.spec.precision != "auto":
             return False
         try:
-            open_runtime("openvino", select_device(self.device), "int8")
+            open_runtime("openvino", select_device(self.spec.device), "int8")
         except ValueError:  # not installed, or the machine has none
             return False
         return True
 
-    def segmenter(
-        self,
-        backend: str | None = None,
-        precision: str | None = None,
-        network_size: tuple[int, int] | None = None,
-    ) -> Segmenter:
-        """Of `model`."""
-        return Segmenter(
-            self.model,
-            device=self.device,
-            precision=precision or self.precision,
-            sampling=SamplingOptions(steps=self.steps),
-            backend=backend or self.backend,
-            network_size=network_size,
-            calibration=CalibrationScenes(),
-        )
+    def segmenter(self, **changed: Any) -> Segmenter:
+        """Of `spec`, with some of its fields changed."""
+        return replace(self.spec, **changed).open(CalibrationScenes())
 
     def node_parameters(self) -> Parameters:
-        """Of the segmenter node, beside the model."""
-        return {
-            "device": self.device, "backend": self.backend, "precision": self.precision,
-            "steps": self.steps,
-        }  # fmt: skip
+        """Of the segmenter node."""
+        from camss_ros.nodes.segmenter.parameters import node_parameters  # needs rclpy
+
+        return node_parameters(self.spec)
 
 
 Progress = Callable[[str], None]  # told what is being done

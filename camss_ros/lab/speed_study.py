@@ -62,7 +62,7 @@ def study_speed(
     Raises OutputMismatchError where `output` holds numbers of other settings or of another
     machine, OSError where it can't be written, and what the measurements raise.
     """
-    machine = describe_machine(select_device(settings.device))
+    machine = describe_machine(select_device(settings.spec.device))
     facts = {"model": model, "machine": machine, "settings": _json(settings)}
     results = ResultRows(output / "speed.json", facts)
     shown = []
@@ -85,7 +85,16 @@ def study_speed(
 
 def _json(settings: SpeedSettings) -> dict[str, Any]:
     turns = {f"{h}x{w}": count for (h, w), count in settings.official_turns.items()}
-    return {**asdict(settings), "official_turns": turns}
+    spec = settings.spec
+    return {
+        "model": str(spec.model),
+        "device": spec.device,
+        "backend": spec.backend,
+        "precision": spec.precision,
+        "steps": spec.sampling.steps,
+        **{name: value for name, value in asdict(settings).items() if name != "spec"},
+        "official_turns": turns,
+    }
 
 
 def _page(

@@ -87,7 +87,7 @@ def _measure(
     settings: SpeedSettings, data: LabelledData | None, progress: Progress
 ) -> dict[str, Any]:
     assert data is not None
-    segmenter = settings.segmenter("torch")
+    segmenter = settings.segmenter(backend="torch")
     measured = measure_warm_start(segmenter, data.frames, data.label_set, progress)
     segmenter.close()
     return {"data": data.name, **measured}

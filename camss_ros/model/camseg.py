@@ -9,91 +9,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from camss_ros.images.label_class import LabelClass
 from camss_ros.model.autoencoder import MaskAutoencoder, MaskAutoencoderConfig
 from camss_ros.model.backbone import FusedTokenizer
+from camss_ros.model.config import CamSegConfig, TransformerConfig
 from camss_ros.model.denoiser import Denoiser
-from camss_ros.model.fast_decoder import FastDecoder, FastDecoderConfig
-from camss_ros.model.image_autoencoder import ImageAutoencoderConfig, PaletteAutoencoder
-from camss_ros.model.schedule import Prediction, Sampler, SamplingOptions, reveal_counts
+from camss_ros.model.fast_decoder import FastDecoder
+from camss_ros.model.image_autoencoder import PaletteAutoencoder
+from camss_ros.model.schedule import Sampler, SamplingOptions, reveal_counts
 from camss_ros.model.transformer import ConcatTransformer, PairedTransformer
 from camss_ros.model.warm_start import SteadyTokens
-
-
-@dataclass(frozen=True)
-class TokenizerConfig:
-    """EfficientNet-Lite0 tokens; `channels` of a token."""
-
-    channels: int = 256
-
-
-@dataclass(frozen=True)
-class TransformerConfig:
-    """Size of the paired-token transformer."""
-
-    width: int = 256
-    depth: int = 6
-    heads: int = 8
-    mlp_ratio: float = 4.0
-
-
-@dataclass(frozen=True)
-class ConcatTransformerConfig:
-    """Size of the official transformer over image tokens followed by mask tokens."""
-
-    width: int = 768
-    encoder_depth: int = 12
-    decoder_depth: int = 12
-    heads: int = 12
-    mlp_ratio: float = 4.0
-
-
-@dataclass(frozen=True)
-class DenoiserConfig:
-    """Size of the diffusion MLP."""
-
-    width: int = 256
-    depth: int = 3
-
-
-@dataclass(frozen=True)
-class CamSegConfig:
-    """Everything that `CamSeg` is built from.
-
-    Attributes:
-        name: of the model, for messages and reports.
-        label_set: its classes, ids 0 .. n - 1 in order.
-        void_color: RGB of void, if the model predicts void as one class more after the others.
-        input_size: default working (height, width), multiples of the stride.
-        image_mean, image_std: the network sees (pixel - mean) / std of 0-255 RGB pixels.
-        tokenizer: None if the autoencoder of the masks makes the image tokens as well.
-        mask_autoencoder: of one-hot labels, or of colour images and palette-coloured labels.
-        transformer: over paired, or over image tokens followed by mask tokens; the latter works at
-            `input_size` only.
-        prediction: what the denoiser's output is.
-        learned_variance: the denoiser predicts variances as well.
-        fast_decoder: of the mask latents, in place of a decoder of colour images.
-    """
-
-    name: str
-    label_set: tuple[LabelClass, ...]
-    void_color: tuple[int, int, int] | None = None
-    input_size: tuple[int, int] = (352, 480)
-    image_mean: float = 127.0
-    image_std: float = 128.0
-    tokenizer: TokenizerConfig | None = TokenizerConfig()
-    mask_autoencoder: MaskAutoencoderConfig | ImageAutoencoderConfig = MaskAutoencoderConfig()
-    transformer: TransformerConfig | ConcatTransformerConfig = TransformerConfig()
-    denoiser: DenoiserConfig = DenoiserConfig()
-    prediction: Prediction = "v"
-    learned_variance: bool = False
-    fast_decoder: FastDecoderConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -176,24 +105,6 @@ class CamSeg(nn.Module):
             self.fast_decoder = FastDecoder(
                 config.fast_decoder, latent_channels, classes, self.stride
             )
-
-    @classmethod
-    def from_pretrained(cls, model: str | Path, inference_only: bool = False) -> CamSeg:
-        """Load a bundled name, a directory or a Hub id; see `checkpoint.load_pretrained`."""
-        from camss_ros.model.checkpoint import load_pretrained
-
-        return load_pretrained(model, inference_only)
-
-    def save_pretrained(
-        self,
-        directory: str | Path,
-        dtype: torch.dtype = torch.float32,
-        inference_only: bool = False,
-    ) -> None:
-        """Write `config.json` and `model.safetensors`; see `checkpoint.save_pretrained`."""
-        from camss_ros.model.checkpoint import save_pretrained
-
-        save_pretrained(self, directory, dtype, inference_only)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -12,14 +12,17 @@ from safetensors.torch import save_file
 from camss_ros.atomic_files import replacing
 from camss_ros.git_lfs import is_lfs_pointer, why_unreadable
 from camss_ros.model.autoencoder import MaskAutoencoderConfig
-from camss_ros.model.camseg import CamSeg, CamSegConfig
+from camss_ros.model.camseg import CamSeg
+from camss_ros.model.config import CamSegConfig, TwinConfig
+from camss_ros.model.fold import fold_batch_norms
 from camss_ros.model.strict_decode import decode
-from camss_ros.model.twin import Twin, TwinConfig
+from camss_ros.model.twin import Twin
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 BUNDLED = Path(__file__).parent.parent / "weights"
 _ENCODER = ("mask_autoencoder.encoder.", "mask_autoencoder.quantizer.")
+_CONFIGS = {"camseg": CamSegConfig, "twin": TwinConfig}  # by "type" in the file
 _LISTED = 5  # tensors of each kind of problem
 
 
@@ -53,7 +56,8 @@ def save_pretrained(
         for name, value in model.state_dict().items()
         if not name.startswith(left_out)
     }
-    text = json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+    kind = next(name for name, each in _CONFIGS.items() if isinstance(config, each))
+    text = json.dumps({"type": kind, **dataclasses.asdict(config)}, indent=2) + "\n"
     try:
         # the config takes its place last: it makes the directory a model
         with replacing(directory / CONFIG_FILE) as config_file:
@@ -117,6 +121,16 @@ def _without_encoder(config: CamSegConfig | TwinConfig) -> CamSegConfig | TwinCo
     return dataclasses.replace(config, mask_autoencoder=decoder_only)
 
 
+def load_camseg(model: str | Path) -> CamSeg:
+    """The model in float32 on the CPU, ready for inference alone. Graphs are of these, of no twin.
+
+    Raises ModelError where it cannot be read or is a twin.
+    """
+    network = load_pretrained(model, inference_only=True)
+    fold_batch_norms(network)
+    return network
+
+
 def find_model(model: str | Path) -> Path:
     """Directory of a model; see `load_pretrained`."""
     places = [Path(model), BUNDLED / str(model)]
@@ -162,8 +176,13 @@ def read_config(path: Path) -> CamSegConfig | TwinConfig:
     """
     try:
         values = json.loads(path.read_text())
-        kind = TwinConfig if isinstance(values, dict) and "decoder" in values else CamSegConfig
-        return decode(kind, values, "")
+        kind = "camseg"
+        if isinstance(values, dict):
+            # files of before do not say it
+            kind = values.pop("type", "twin" if "decoder" in values else kind)
+        if kind not in _CONFIGS:
+            raise ValueError(f"type must be one of {', '.join(_CONFIGS)}, not {kind!r}")
+        return decode(_CONFIGS[kind], values, "")
     except (OSError, ValueError, TypeError) as error:
         raise ModelError(f"{path}: {why_unreadable(path, error)}") from error
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from camss_ros.model.camseg import CamSeg, CamSegConfig
+from camss_ros.model.camseg import CamSeg
+from camss_ros.model.config import CamSegConfig
 from camss_ros.model.schedule import SamplingOptions
 
 

@@ -15,14 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from camss_ros.git_lfs import why_unreadable
-from camss_ros.model.camseg import (
-    CamSeg,
-    CamSegConfig,
-    ConcatTransformerConfig,
-    DenoiserConfig,
-    LabelClass,
-)
+from camss_ros.images.label_class import LabelClass
+from camss_ros.model.camseg import CamSeg
 from camss_ros.model.checkpoint import ModelError
+from camss_ros.model.config import CamSegConfig, ConcatTransformerConfig, DenoiserConfig
 from camss_ros.model.image_autoencoder import ImageAutoencoderConfig
 
 # Classes in the order of Cityscapes' train ids and the colours the official palette paints them

@@ -9,37 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from camss_ros.images.label_class import LabelClass
-from camss_ros.model.autoencoder import MaskAutoencoder, MaskAutoencoderConfig
+from camss_ros.model.autoencoder import MaskAutoencoder
 from camss_ros.model.backbone import FusedTokenizer
-from camss_ros.model.camseg import TokenizerConfig, TransformerConfig
+from camss_ros.model.config import TwinConfig
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.model.transformer import PairedTransformer
-
-
-@dataclass(frozen=True)
-class TwinConfig:
-    """Everything that `Twin` is built from.
-
-    Attributes:
-        name, label_set, input_size, image_mean, image_std: as in `CamSegConfig`.
-        tokenizer, transformer: as in the small model.
-        decoder: its `latent_channels` are the transformer's width; it has no encoder.
-    """
-
-    name: str
-    label_set: tuple[LabelClass, ...]
-    input_size: tuple[int, int] = (352, 480)
-    image_mean: float = 127.0
-    image_std: float = 128.0
-    tokenizer: TokenizerConfig = TokenizerConfig()
-    transformer: TransformerConfig = TransformerConfig()
-    decoder: MaskAutoencoderConfig = MaskAutoencoderConfig(latent_channels=256, has_encoder=False)
 
 
 @dataclass(frozen=True)
@@ -76,12 +54,6 @@ class Twin(nn.Module):
         self.transformer.mask_embed.requires_grad_(False)
         self.decoder = MaskAutoencoder(len(config.label_set), config.decoder)
 
-    def save_pretrained(self, directory: str | Path, dtype: torch.dtype = torch.float32) -> None:
-        """Write `config.json` and `model.safetensors`; see `checkpoint.save_pretrained`."""
-        from camss_ros.model.checkpoint import save_pretrained
-
-        save_pretrained(self, directory, dtype)
-
     @property
     def dtype(self) -> torch.dtype:
         """Precision of the weights."""
@@ -116,6 +88,9 @@ class Twin(nn.Module):
         grid: Sequence[int],
         plan: TwinPlan,
         generator: torch.Generator | None = None,
+        *,
+        previous: Tensor | None = None,
+        steady: Tensor | None = None,
         same_noise: bool = False,
     ) -> Tensor:
         """[B, h*w, width] -> the same as a map [B, width, h, w]; nothing is drawn."""

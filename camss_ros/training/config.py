@@ -13,11 +13,10 @@ import yaml
 
 from camss_ros.datasets.augmentation import AugmentationOptions
 from camss_ros.model.autoencoder import MaskAutoencoderConfig
-from camss_ros.model.camseg import CamSegConfig
+from camss_ros.model.config import CamSegConfig, TwinConfig
 from camss_ros.model.fast_decoder import FastDecoderConfig
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.model.strict_decode import decode
-from camss_ros.model.twin import TwinConfig
 from camss_ros.resources import config_file
 from camss_ros.seeds import check_seed
 from camss_ros.training.masking import RandomlyKnown, TruncatedNormalRatio

@@ -15,11 +15,12 @@ from camss_ros.images.image_files import DataError
 from camss_ros.images.label_class import LabelClass
 from camss_ros.model.autoencoder import MaskAutoencoder
 from camss_ros.model.backbone import FusedTokenizer
-from camss_ros.model.camseg import CamSeg, CamSegConfig
-from camss_ros.model.checkpoint import ModelError, find_model
+from camss_ros.model.camseg import CamSeg
+from camss_ros.model.checkpoint import ModelError, find_model, load_pretrained
+from camss_ros.model.config import CamSegConfig, TwinConfig
 from camss_ros.model.official import official_autoencoder_names, read_autoencoder, read_pickle
 from camss_ros.model.transformer import Block
-from camss_ros.model.twin import Twin, TwinConfig
+from camss_ros.model.twin import Twin
 from camss_ros.training.config import SegmenterConfig
 
 _AUTOENCODER = "mask_autoencoder."
@@ -111,13 +112,13 @@ def _earlier(source: str) -> dict[str, Tensor]:
         if "average" not in content:
             raise ModelError(f"{path} is no checkpoint of a training")
         return content["average"]
-    return CamSeg.from_pretrained(source).state_dict()
+    return load_pretrained(source).state_dict()
 
 
 def _autoencoder(model: CamSeg, path: Path) -> dict[str, Tensor]:
     """Weights of the mask autoencoder, with their names in `model`."""
     if path.is_dir():
-        state = CamSeg.from_pretrained(path).state_dict()
+        state = load_pretrained(path).state_dict()
         return {name: value for name, value in state.items() if name.startswith(_AUTOENCODER)}
     if isinstance(model.mask_autoencoder, MaskAutoencoder):
         return {_AUTOENCODER + name: value for name, value in read_pickle(path).items()}

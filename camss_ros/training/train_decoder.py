@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from camss_ros.images.image_files import DataError
 from camss_ros.model.camseg import CamSeg
-from camss_ros.model.checkpoint import ModelError
+from camss_ros.model.checkpoint import ModelError, load_pretrained, save_pretrained
 from camss_ros.model.fast_decoder import FastDecoder
 from camss_ros.model.image_autoencoder import PaletteAutoencoder
 from camss_ros.training.config import DecoderTrainingConfig
@@ -32,7 +32,7 @@ def train_decoder(config: DecoderTrainingConfig, output: Path) -> CamSeg:
         ModelError: the model can't be read, or needs no fast decoder.
     """
     accelerator = make_accelerator(config.loop)
-    network = CamSeg.from_pretrained(config.start_from)
+    network = load_pretrained(config.start_from)
     data = open_training_data(config.data)
     with_classes(network.config, data.classes)
     height, width = config.augmentation.size
@@ -136,4 +136,4 @@ class DecoderTraining(Training):
 
     def write(self, average: nn.Module, directory: Path) -> None:
         assert isinstance(average, FastDecoder)
-        with_fast_decoder(self._network[0], average).save_pretrained(directory)
+        save_pretrained(with_fast_decoder(self._network[0], average), directory)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from camss_ros.images.image_files import DataError
 from camss_ros.model.autoencoder import MaskAutoencoder
 from camss_ros.model.camseg import CamSeg
+from camss_ros.model.checkpoint import save_pretrained
 from camss_ros.model.schedule import TRAIN_STEPS
 from camss_ros.training.config import SegmenterConfig
 from camss_ros.training.decoded_loss import DecodedLoss
@@ -149,7 +150,7 @@ class SegmenterTraining(Training):
 
     def write(self, average: nn.Module, directory: Path) -> None:
         assert isinstance(average, CamSeg)
-        average.save_pretrained(directory, torch.float16)
+        save_pretrained(average, directory, torch.float16)
 
     def is_external(self, name: str) -> bool:
         return name.startswith(_AUTOENCODER)

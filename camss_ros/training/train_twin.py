@@ -10,8 +10,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from camss_ros.extras import MissingPackageError
-from camss_ros.model.camseg import CamSeg
-from camss_ros.model.checkpoint import ModelError, find_model
+from camss_ros.model.checkpoint import ModelError, find_model, load_pretrained, save_pretrained
 from camss_ros.model.twin import Twin
 from camss_ros.training.config import TwinTrainingConfig
 from camss_ros.training.decoded_loss import DecodedLoss
@@ -71,7 +70,7 @@ def start_twin(config: TwinTrainingConfig) -> Twin:
 def _load_segmenter(model: Twin, source: str) -> None:
     own = model.state_dict()
     state = {}
-    for name, value in CamSeg.from_pretrained(source).state_dict().items():
+    for name, value in load_pretrained(source).state_dict().items():
         name = name.replace("mask_autoencoder.", "decoder.", 1)
         if name.startswith(_READS_LATENTS) or name not in own:
             continue
@@ -123,7 +122,7 @@ class TwinTraining(Training):
 
     def write(self, average: nn.Module, directory: Path) -> None:
         assert isinstance(average, Twin)
-        average.save_pretrained(directory, torch.float16)
+        save_pretrained(average, directory, torch.float16)
 
     def rate_of(self, name: str) -> float:
         return self._config.backbone_rate if name.startswith("tokenizer.backbone") else 1.0

@@ -1,10 +1,14 @@
 """What the commands say before their work: inputs, outputs, sizes and seeds that can't be."""
 
+import inspect
+from dataclasses import replace
 from pathlib import Path
+from typing import Optional
 
 import cv2
 import numpy as np
 import pytest
+import typer
 from small_model import save_small_model
 from training_run import CONFIGS, write_camvid
 from typer.testing import CliRunner
@@ -12,7 +16,12 @@ from typer.testing import CliRunner
 from camss_ros.cli import app
 from camss_ros.commands.checks import check_file, check_folder
 from camss_ros.commands.options import command_line, parse_size
+from camss_ros.commands.segmenter_options import NETWORK, _make_spec, segmenter_options
 from camss_ros.inference.segmenter import Segmenter
+from camss_ros.inference.spec import SegmenterSpec
+from camss_ros.model.schedule import SamplingOptions
+
+LAST = typer.Option(None, "--last", help="Its own option.")
 
 
 def run(*arguments: object) -> tuple[int, str]:
@@ -29,7 +38,7 @@ def nothing_works(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("the work had begun")
 
     monkeypatch.setattr("camss_ros.inference.segmenter.open_backend", too_late)
-    monkeypatch.setattr("camss_ros.inference.backends.load_camseg", too_late)
+    monkeypatch.setattr("camss_ros.model.checkpoint.load_camseg", too_late)
     monkeypatch.setattr("torch.load", too_late)
     monkeypatch.setattr("camss_ros.training.train_segmenter.open_training_data", too_late)
     monkeypatch.setattr("camss_ros.training.train_twin.open_training_data", too_late)
@@ -60,6 +69,14 @@ CHECKPOINTS = ("--vae", "file", "--transformer", "file")
         (("segment", "image.png", "--output", "file/out"), "file is no folder"),
         (("demo", "--device", "foo", "--output", "out"), "device must be one of"),
         (("demo", "--backend", "foo", "--output", "out"), "backend must be one of"),
+        (("demo", "--precision", "foo", "--output", "out"), "precision must be one of"),
+        (("demo", "--network-size", "100x100", "--output", "out"), "expected multiples of 16"),
+        (("demo", "--network-size", "100", "--output", "out"), "expected WIDTHxHEIGHT"),
+        (("demo", "--model", "gone", "--output", "out"), "no model 'gone'"),
+        (("demo", "--samples", "65", "--output", "out"), "samples must be from 1 to 64, not 65"),
+        (("demo", "--seed", 2**40, "--output", "out"), "seed must be from 0 to"),
+        (("demo", "--sampler", "foo", "--output", "out"), "sampler must be one of"),
+        (("benchmark", "--node", "--temperature", "3"), "temperature must be from 0.0 to 2.0"),
         (("demo", "--output", "file"), "file is no folder"),
         (("demo", "--input", "gone.mp4", "--output", "out"), "no 'gone.mp4'"),
         (("evaluate", "--data", "camvid", "--root", "gone"), "no data folder gone"),
@@ -163,6 +180,48 @@ def test_a_command_line_shows_no_folders_of_others(
     assert command_line("study", "steps", root=outside, label_set=None, every=2, clip=True) == (
         "camss-ros study steps --root PATH/camvid --every 2 --clip"
     )
+
+
+def test_the_options_of_a_segmenter_become_its_spec() -> None:
+    made: list[SegmenterSpec] = []
+
+    @segmenter_options(*NETWORK, "steps", "seed", device="cpu", order="random")
+    def command(
+        first: str = typer.Argument(...),
+        *,
+        spec: SegmenterSpec,
+        last: Optional[int] = LAST,  # noqa: UP045
+    ) -> None:
+        """What it does."""
+        made.append(spec)
+        assert (first, last) == ("a", 3)
+
+    alone = typer.Typer()
+    alone.command()(command)
+    assert CliRunner().invoke(alone, ["a", "--last", "3"]).exit_code == 0
+    given = "--model m --steps 2 --seed 5 --device auto --precision bf16 --backend auto "
+    given += "--network-size 96x64 a --last 3"
+    assert CliRunner().invoke(alone, given.split()).exit_code == 0
+    sampling = SamplingOptions(order="random")
+    assert made == [
+        SegmenterSpec(sampling=sampling, device="cpu"),
+        SegmenterSpec("m", replace(sampling, steps=2), 5, "auto", "bf16", "auto", (64, 96)),
+    ]
+    help_text = CliRunner().invoke(alone, ["--help"]).output
+    assert "What it does." in help_text
+    assert "auto, fp32, bf16" in help_text
+    assert help_text.index("--steps") < help_text.index("--backend") < help_text.index("--last")
+    assert "--sampler" not in help_text
+    wrong = CliRunner().invoke(alone, ["a", "--steps", "0", "--last", "3"])
+    assert wrong.exit_code == 1
+    assert "camss-ros: steps must be from 1" in wrong.output
+    assert len(made) == 2
+
+
+def test_commands_and_python_segment_alike_by_default() -> None:
+    options = inspect.signature(_make_spec).parameters
+    defaults = {name: each.default.default for name, each in options.items()}
+    assert _make_spec(**defaults) == SegmenterSpec()
 
 
 def test_sizes_are_width_times_height(tmp_path: Path) -> None:

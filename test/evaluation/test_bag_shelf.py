@@ -23,10 +23,11 @@ from camss_ros.bags.bag_types import IMAGE
 from camss_ros.bags.bag_writer import BagWriter, image_message
 from camss_ros.cli import app
 from camss_ros.evaluation import bag_shelf
-from camss_ros.evaluation.bag_run import BagTask, NetworkChoice, run_bag
+from camss_ros.evaluation.bag_run import BagTask, run_bag
 from camss_ros.evaluation.bag_shelf import bag_names, find_bags, is_bag, run_shelf
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference.segmenter import Segmenter
+from camss_ros.inference.spec import SegmenterSpec
 from camss_ros.model.schedule import SamplingOptions
 
 CAMVID = load_label_set("camvid11")
@@ -175,15 +176,15 @@ def test_a_shelf_over_workers_keeps_what_it_can_and_does_nothing_twice(
 
 
 @dataclass(frozen=True)
-class DeadlyNetwork(NetworkChoice):
+class DeadlyNetwork(SegmenterSpec):
     """Ends its process where others load."""
 
-    def load(self) -> NoReturn:
+    def open(self, *_: object, **__: object) -> NoReturn:
         os._exit(9)
 
 
 def test_a_worker_that_dies_takes_only_its_own_bag_along(tmp_path: Path, model: Path) -> None:
-    network = NetworkChoice(str(model), SamplingOptions(steps=1), device="cpu")
+    network = SegmenterSpec(str(model), SamplingOptions(steps=1), device="cpu")
     deadly = DeadlyNetwork(str(model), SamplingOptions(steps=1), device="cpu")
     bag = write_bag(tmp_path / "bag", images(2))
     tasks = [
@@ -198,14 +199,14 @@ def test_a_worker_that_dies_takes_only_its_own_bag_along(tmp_path: Path, model: 
 
 
 def test_what_is_finished_is_not_loaded_again(tmp_path: Path, model: Path) -> None:
-    network = NetworkChoice(str(model), SamplingOptions(steps=1), device="cpu")
+    network = SegmenterSpec(str(model), SamplingOptions(steps=1), device="cpu")
     bag = write_bag(tmp_path / "bag", images(2))
     task = BagTask(bag, tmp_path / "out", (BagSelection("/cam/image"),), None, network)
-    loaded: list[NetworkChoice] = []
+    loaded: list[SegmenterSpec] = []
 
-    def load(choice: NetworkChoice) -> Segmenter:
+    def load(choice: SegmenterSpec) -> Segmenter:
         loaded.append(choice)
-        return choice.load()
+        return choice.open()
 
     for _ in range(2):
         run_bag(task, load)

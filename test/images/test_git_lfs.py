@@ -13,8 +13,7 @@ from camss_ros.images.frames import UnreadableInputError, open_frames
 from camss_ros.images.image_files import DataError
 from camss_ros.images.label_files import read_ids
 from camss_ros.images.label_sets import load_label_set
-from camss_ros.model.camseg import CamSeg
-from camss_ros.model.checkpoint import ModelError
+from camss_ros.model.checkpoint import ModelError, load_pretrained
 from camss_ros.model.official import read_autoencoder
 
 WHAT_TO_DO = "git lfs pull"
@@ -59,12 +58,12 @@ def test_models(tmp_path: Path, model: Path, name: str) -> None:
     copy = shutil.copytree(model, tmp_path / "model")
     pointer(copy / name)
     with pytest.raises(ModelError, match=rf"{name}.*{WHAT_TO_DO}"):
-        CamSeg.from_pretrained(copy)
+        load_pretrained(copy)
     if name != "config.json":
         (copy / "config.json").unlink()
         with pytest.raises(ModelError, match=rf"{name}.*{WHAT_TO_DO}"):
-            CamSeg.from_pretrained(copy)
+            load_pretrained(copy)
     with pytest.raises(ModelError, match=WHAT_TO_DO):
-        CamSeg.from_pretrained(copy / name)
+        load_pretrained(copy / name)
     with pytest.raises(ModelError, match=WHAT_TO_DO):
         read_autoencoder(copy / name)

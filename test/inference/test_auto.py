@@ -17,9 +17,10 @@ from camss_ros.inference.auto import (
     choose_backend,
     measure,
 )
-from camss_ros.inference.backends import open_backend
 from camss_ros.inference.backends.base import FramePrediction
+from camss_ros.inference.backends.open_backend import open_backend
 from camss_ros.inference.segmenter import Segmenter
+from camss_ros.model.checkpoint import save_pretrained
 from camss_ros.model.schedule import SamplingOptions
 
 CPU = torch.device("cpu")
@@ -32,7 +33,7 @@ def model_directory(tiny_model, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(auto, "_chosen", {})
     auto._installed.cache_clear()
-    tiny_model.save_pretrained(tmp_path / "model")
+    save_pretrained(tiny_model, tmp_path / "model")
     return tmp_path / "model"
 
 

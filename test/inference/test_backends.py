@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from camss_ros.inference.backends import BackendUnavailableError, graph_backend
+from camss_ros.inference.backends import graph_backend
+from camss_ros.inference.backends.base import BackendUnavailableError
 from camss_ros.inference.graphs.export import ExportError
 from camss_ros.inference.segmenter import FrameRequest, SegmentationCancelled, Segmenter
+from camss_ros.model.checkpoint import save_pretrained
 from camss_ros.model.schedule import SamplingOptions
 
 GRAPHS = ["onnxruntime", "openvino"]
@@ -21,7 +23,7 @@ NOISY = SamplingOptions(steps=3, sampler="ddpm", temperature=0.8, samples=2)
 @pytest.fixture(scope="module")
 def model_directory(tiny_model, tmp_path_factory):
     directory = tmp_path_factory.mktemp("model")
-    tiny_model.save_pretrained(directory)
+    save_pretrained(tiny_model, directory)
     return directory
 
 

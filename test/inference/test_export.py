@@ -10,15 +10,13 @@ import torch
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
-from camss_ros.inference.backends import load_network, open_runtime
+from camss_ros.inference.backends.open_runtime import open_runtime
 from camss_ros.inference.graphs import verify_graph as verification
 from camss_ros.inference.graphs.export import GraphSpec, export_onnx
 from camss_ros.inference.graphs.verify_graph import verify_graph
-from camss_ros.model.camseg import (
-    CamSeg,
-    ConcatTransformerConfig,
-    DenoiserConfig,
-)
+from camss_ros.model.camseg import CamSeg
+from camss_ros.model.checkpoint import load_network, save_pretrained
+from camss_ros.model.config import ConcatTransformerConfig, DenoiserConfig
 from camss_ros.model.image_autoencoder import ImageAutoencoderConfig
 from camss_ros.model.official import base_config
 from camss_ros.model.schedule import SamplingOptions
@@ -32,7 +30,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def model_directory(tiny_model, tmp_path_factory):
     directory = tmp_path_factory.mktemp("model")
-    tiny_model.save_pretrained(directory)
+    save_pretrained(tiny_model, directory)
     return directory
 
 

@@ -15,7 +15,7 @@ from camss_ros.cli import app
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference.network_size import STRIDE, can_resize, checked_size
 from camss_ros.inference.segmenter import FrameRequest, Segmenter
-from camss_ros.model.camseg import CamSegConfig, ConcatTransformerConfig
+from camss_ros.model.config import CamSegConfig, ConcatTransformerConfig
 
 OWN = CamSegConfig("small", load_label_set("camvid11").classes, input_size=(32, 48))
 SIDES = st.integers(-100, 4096)

@@ -14,6 +14,7 @@ from camss_ros.inference.segmenter import (
     Segmenter,
 )
 from camss_ros.inference.stage_clock import StageClock
+from camss_ros.model.checkpoint import save_pretrained
 from camss_ros.model.schedule import SamplingOptions
 
 SAMPLINGS = {
@@ -28,7 +29,7 @@ SAMPLINGS = {
 @pytest.fixture(scope="module")
 def model_directory(tiny_model, tmp_path_factory):
     directory = tmp_path_factory.mktemp("model")
-    tiny_model.save_pretrained(directory)
+    save_pretrained(tiny_model, directory)
     return directory
 
 

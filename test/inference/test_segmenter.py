@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from camss_ros.inference.device import select_device, select_dtype
 from camss_ros.inference.segmenter import FrameRequest, SegmentationCancelled, Segmenter
-from camss_ros.model.camseg import CamSeg
+from camss_ros.model.checkpoint import load_pretrained, save_pretrained
 from camss_ros.model.schedule import SamplingOptions
 
 STAGES = ["preprocess", "tokens", "transformer", "sampling", "decode", "postprocess"]
@@ -17,7 +17,7 @@ STAGES = ["preprocess", "tokens", "transformer", "sampling", "decode", "postproc
 @pytest.fixture(scope="module")
 def model_directory(tiny_model, tmp_path_factory):
     directory = tmp_path_factory.mktemp("model")
-    tiny_model.save_pretrained(directory)
+    save_pretrained(tiny_model, directory)
     return directory
 
 
@@ -48,7 +48,7 @@ def test_another_size_can_be_asked_for(segmenter):
 
 def test_it_is_the_networks_result_at_the_working_size(segmenter, model_directory):
     image = frame(32, 48)
-    network = CamSeg.from_pretrained(model_directory)
+    network = load_pretrained(model_directory)
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
     probabilities = network.generate(pixels, network.plan(segmenter.sampling))[0]
     result = segmenter.segment(image)
@@ -63,7 +63,7 @@ def test_another_working_size_is_the_networks_and_leaves_the_output_alone(
     assert segmenter.can_resize
     assert segmenter.is_prepared(SamplingOptions(), (16, 32))
     image = frame(16, 32)
-    network = CamSeg.from_pretrained(model_directory)
+    network = load_pretrained(model_directory)
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
     probabilities = network.generate(pixels, network.plan(segmenter.sampling))[0]
     whole = segmenter.segment(image)

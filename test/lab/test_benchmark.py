@@ -17,8 +17,9 @@ from camss_ros.lab.frames import camera_images, street_frames
 from camss_ros.lab.official_section import compare_with_official
 from camss_ros.lab.random_weights import random_config, random_weights
 from camss_ros.lab.segmenter_speed import matmul_peak, peak_memory, reset_peak
-from camss_ros.model.camseg import CamSeg, ConcatTransformerConfig, DenoiserConfig
-from camss_ros.model.checkpoint import ModelError, load_pretrained, weights_hash
+from camss_ros.model.camseg import CamSeg
+from camss_ros.model.checkpoint import ModelError, load_pretrained, save_pretrained, weights_hash
+from camss_ros.model.config import ConcatTransformerConfig, DenoiserConfig
 from camss_ros.model.flops import count_macs
 from camss_ros.model.image_autoencoder import ImageAutoencoderConfig
 from camss_ros.model.official import base_config
@@ -44,7 +45,7 @@ def official_model(tmp_path_factory):
         denoiser=DenoiserConfig(32, 1),
         input_size=(16, 16),
     )
-    CamSeg(config).save_pretrained(directory)
+    save_pretrained(CamSeg(config), directory)
     return directory
 
 

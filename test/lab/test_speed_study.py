@@ -21,6 +21,7 @@ from camss_ros.evaluation.evaluate import evaluate
 from camss_ros.evaluation.result_folder import OutputMismatchError
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference.segmenter import Segmenter
+from camss_ros.inference.spec import SegmenterSpec
 from camss_ros.lab import node_benchmark, score_section, speed_section, speed_study
 from camss_ros.lab.machine import describe_machine
 from camss_ros.lab.node_speed import SIZES, measure_node
@@ -29,8 +30,9 @@ from camss_ros.lab.speed_section import LabelledData, Section, SpeedSettings
 from camss_ros.lab.speed_study import SECTIONS, study_speed
 from camss_ros.lab.steady_section import measure_steadiness
 from camss_ros.lab.warm_section import START_TIMES, show_warm_start
-from camss_ros.model.camseg import CamSeg, ConcatTransformerConfig, DenoiserConfig
-from camss_ros.model.checkpoint import weights_hash
+from camss_ros.model.camseg import CamSeg
+from camss_ros.model.checkpoint import save_pretrained, weights_hash
+from camss_ros.model.config import ConcatTransformerConfig, DenoiserConfig
 from camss_ros.model.image_autoencoder import ImageAutoencoderConfig
 from camss_ros.model.official import base_config
 from camss_ros.model.schedule import SamplingOptions
@@ -53,7 +55,7 @@ def official_model(tmp_path_factory):
         denoiser=DenoiserConfig(32, 1),
         input_size=(16, 16),
     )
-    CamSeg(config).save_pretrained(directory)
+    save_pretrained(CamSeg(config), directory)
     return directory
 
 
@@ -72,7 +74,7 @@ def root(tmp_path_factory):
 @pytest.fixture
 def settings(model, official_model):
     return SpeedSettings(
-        model=str(model), device="cpu", backend="torch", precision="fp32", steps=2,
+        SegmenterSpec(str(model), SamplingOptions(steps=2), device="cpu", precision="fp32"),
         official_model=str(official_model), official_steps=3,
         official_turns={(16, 16): 2, (24, 24): 1}, steady_frames=25, frame_size=(48, 64),
     )  # fmt: skip
@@ -186,7 +188,7 @@ def test_every_section_is_measured_and_shown(settings, root, tmp_path, simulated
 
 def test_int8_is_measured_beside_the_choice(root, tmp_path, model, simulated_node, monkeypatch):
     pytest.importorskip("nncf")
-    settings = SpeedSettings(model=str(model), device="cpu", backend="openvino")
+    settings = SpeedSettings(SegmenterSpec(str(model), device="cpu", backend="openvino"))
     one = labelled(root)
     asked = []
 

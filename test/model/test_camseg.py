@@ -13,7 +13,7 @@ from camss_ros.inference.backends import load_camseg, open_backend
 from camss_ros.inference.backends.torch_backend import TorchBackend
 from camss_ros.inference.frame_ops import resize_frame, to_labels
 from camss_ros.model.camseg import CamSeg
-from camss_ros.model.checkpoint import ModelError
+from camss_ros.model.checkpoint import ModelError, load_pretrained, save_pretrained
 from camss_ros.model.schedule import SamplingOptions
 
 
@@ -95,24 +95,24 @@ def test_known_tokens_change_the_condition_of_the_others(tiny_model):
 
 
 def test_saved_models_come_back(tiny_model, tmp_path):
-    tiny_model.save_pretrained(tmp_path / "model")
-    loaded = CamSeg.from_pretrained(tmp_path / "model")
+    save_pretrained(tiny_model, tmp_path / "model")
+    loaded = load_pretrained(tmp_path / "model")
     assert loaded.config == tiny_model.config
     options = SamplingOptions(steps=2)
     assert torch.equal(run(loaded, images(), options), run(tiny_model, images(), options))
 
 
 def test_half_precision_files_are_half_the_size_and_load_in_float32(tiny_model, tmp_path):
-    tiny_model.save_pretrained(tmp_path / "full")
-    tiny_model.save_pretrained(tmp_path / "half", torch.float16)
+    save_pretrained(tiny_model, tmp_path / "full")
+    save_pretrained(tiny_model, tmp_path / "half", torch.float16)
     sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("full", "half")]
     assert sizes[1] < 0.6 * sizes[0]
-    assert CamSeg.from_pretrained(tmp_path / "half").dtype == torch.float32
+    assert load_pretrained(tmp_path / "half").dtype == torch.float32
 
 
 def test_a_model_saved_for_inference_segments_and_does_not_train(tiny_model, tmp_path):
-    tiny_model.save_pretrained(tmp_path, inference_only=True)
-    loaded = CamSeg.from_pretrained(tmp_path)
+    save_pretrained(tiny_model, tmp_path, inference_only=True)
+    loaded = load_pretrained(tmp_path)
     options = SamplingOptions(steps=2)
     assert torch.equal(run(loaded, images(), options), run(tiny_model, images(), options))
     with pytest.raises(RuntimeError, match="without the encoder"):
@@ -138,7 +138,7 @@ def test_the_encoder_of_the_masks_stays_on_disk_where_a_model_is_loaded_to_segme
 
 def test_a_model_that_is_not_there_says_where_it_was_looked_for(tmp_path):
     with pytest.raises(ModelError) as error:
-        CamSeg.from_pretrained(tmp_path / "nowhere")
+        load_pretrained(tmp_path / "nowhere")
     assert str(tmp_path / "nowhere") in str(error.value)
     assert "bundled models" in str(error.value)
 
@@ -147,7 +147,7 @@ def test_a_hub_id_that_cannot_be_reached_is_an_error_too(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ModelError, match="Hugging Face Hub"):
-        CamSeg.from_pretrained("somebody/some-model")
+        load_pretrained("somebody/some-model")
 
 
 @pytest.mark.parametrize(
@@ -160,32 +160,32 @@ def test_a_hub_id_that_cannot_be_reached_is_an_error_too(monkeypatch):
     ],
 )
 def test_a_wrong_config_names_the_entry(tiny_model, tmp_path, change, message):
-    tiny_model.save_pretrained(tmp_path)
+    save_pretrained(tiny_model, tmp_path)
     path = tmp_path / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(ModelError, match=message):
-        CamSeg.from_pretrained(tmp_path)
+        load_pretrained(tmp_path)
 
 
 def test_weights_of_another_config_list_what_does_not_fit(tiny_model, tmp_path):
-    tiny_model.save_pretrained(tmp_path)
+    save_pretrained(tiny_model, tmp_path)
     path = tmp_path / "config.json"
     config = json.loads(path.read_text())
     config["denoiser"]["depth"] += 1
     config["label_set"] = config["label_set"][:-1]
     path.write_text(json.dumps(config))
     with pytest.raises(ModelError) as error:
-        CamSeg.from_pretrained(tmp_path)
+        load_pretrained(tmp_path)
     assert "missing denoiser.res_blocks" in str(error.value)
     assert "mask_autoencoder.decoder.head.0.weight is" in str(error.value)
 
 
 def test_truncated_weights_are_a_clear_error(tiny_model, tmp_path):
-    tiny_model.save_pretrained(tmp_path)
+    save_pretrained(tiny_model, tmp_path)
     path = tmp_path / "model.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ModelError, match=r"model\.safetensors cannot be read"):
-        CamSeg.from_pretrained(tmp_path)
+        load_pretrained(tmp_path)
 
 
 @pytest.mark.parametrize("iterations", [1, 3])

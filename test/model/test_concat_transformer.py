@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from camss_ros.model.camseg import CamSeg, ConcatTransformerConfig, DenoiserConfig
+from camss_ros.model.camseg import CamSeg
+from camss_ros.model.config import ConcatTransformerConfig, DenoiserConfig
 from camss_ros.model.image_autoencoder import ImageAutoencoderConfig
 from camss_ros.model.official import base_config
 from camss_ros.model.schedule import SamplingOptions

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from camss_ros.cli import app
 from camss_ros.model.camseg import CamSeg
-from camss_ros.model.checkpoint import find_model, read_config, weights_hash
+from camss_ros.model.checkpoint import find_model, read_config, save_pretrained, weights_hash
 from camss_ros.model.flops import count_macs
 from camss_ros.model.schedule import SamplingOptions
 
@@ -89,7 +89,7 @@ def info(*arguments):
 def test_info_describes_a_model(tiny_config, tmp_path):
     config = replace(tiny_config, name="under-test")
     model = CamSeg(config)
-    model.save_pretrained(tmp_path)
+    save_pretrained(model, tmp_path)
     code, output = info("--model", tmp_path)
     assert code == 0, output
     assert "under-test" in output
@@ -101,7 +101,7 @@ def test_info_describes_a_model(tiny_config, tmp_path):
 
 
 def test_info_counts_the_frame_that_was_asked_for(tiny_config, tmp_path):
-    CamSeg(tiny_config).save_pretrained(tmp_path)
+    save_pretrained(CamSeg(tiny_config), tmp_path)
     code, output = info("--model", tmp_path, "--flops", "--size", "480x320", "--steps", 7)
     assert code == 0, output
     macs = count_macs(tiny_config, SamplingOptions(steps=7), (320, 480))

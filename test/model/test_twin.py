@@ -1,6 +1,7 @@
 """The discriminative twin: it learns, it is saved and loaded, `Segmenter` runs it."""
 
 import dataclasses
+import json
 
 import cv2
 import numpy as np
@@ -12,10 +13,16 @@ from typer.testing import CliRunner
 from camss_ros.cli import app
 from camss_ros.datasets.augmentation import AugmentationOptions
 from camss_ros.inference.segmenter import Segmenter
-from camss_ros.model.camseg import CamSeg, TokenizerConfig
-from camss_ros.model.checkpoint import ModelError, load_network
+from camss_ros.model.checkpoint import (
+    ModelError,
+    load_network,
+    load_pretrained,
+    read_config,
+    save_pretrained,
+)
+from camss_ros.model.config import TokenizerConfig, TwinConfig
 from camss_ros.model.schedule import SamplingOptions
-from camss_ros.model.twin import Twin, TwinConfig
+from camss_ros.model.twin import Twin
 from camss_ros.training.config import DataConfig, LoopOptions, SourceConfig, TwinTrainingConfig
 from camss_ros.training.loop import make_accelerator, train
 from camss_ros.training.samples import TrainingSamples
@@ -94,7 +101,7 @@ def test_a_twin_is_not_taken_for_a_generating_model(trained):
     folder, _ = trained
     assert isinstance(load_network(folder), Twin)
     with pytest.raises(ModelError, match="twin"):
-        CamSeg.from_pretrained(folder)
+        load_pretrained(folder)
 
 
 def test_the_decoder_must_read_the_transformer(config):
@@ -125,7 +132,7 @@ def test_every_parameter_in_training_has_a_gradient(config):
 
 
 def test_it_starts_from_a_segmenter_but_for_what_reads_latents(config, tiny_model, tmp_path):
-    tiny_model.save_pretrained(tmp_path / "model")
+    save_pretrained(tiny_model, tmp_path / "model")
     settings = TwinTrainingConfig(
         DATA, LoopOptions(1, 2, 1e-3), config, start_from=str(tmp_path / "model")
     )
@@ -141,7 +148,7 @@ def test_it_starts_from_a_segmenter_but_for_what_reads_latents(config, tiny_mode
 
 
 def test_it_refuses_a_segmenter_of_another_size(config, tiny_model, tmp_path):
-    tiny_model.save_pretrained(tmp_path / "model")
+    save_pretrained(tiny_model, tmp_path / "model")
     wide = dataclasses.replace(config, tokenizer=TokenizerConfig(channels=64))
     settings = TwinTrainingConfig(
         DATA, LoopOptions(1, 2, 1e-3), wide, start_from=str(tmp_path / "model")
@@ -173,3 +180,26 @@ def test_the_command_writes_a_model(tmp_path, monkeypatch):
     assert asked == [3]
     segmenter = Segmenter(tmp_path / "t" / "last", device="cpu")
     assert segmenter.segment(np.zeros((50, 70, 3), np.uint8)).labels.shape == (50, 70)
+
+
+def test_a_config_says_of_which_network_it_is(tmp_path, tiny_model, tiny_config):
+    file = tmp_path / "config.json"
+    twin = Twin(TwinConfig("twin", tiny_config.label_set, input_size=(32, 48)))
+    for kind, network in (("camseg", tiny_model), ("twin", twin)):
+        save_pretrained(network, tmp_path)
+        values = json.loads(file.read_text())
+        assert values.pop("type") == kind
+        assert read_config(file) == network.config
+        file.write_text(json.dumps(values))  # as it was written before
+        assert isinstance(load_network(tmp_path), type(network))
+        for wrong in ("segformer", ["twin"], None):
+            file.write_text(json.dumps({"type": wrong, **values}))
+            with pytest.raises(ModelError, match=r"config\.json: "):
+                read_config(file)
+        swapped = "camseg" if kind == "twin" else "twin"
+        file.write_text(json.dumps({"type": swapped, **values}))
+        with pytest.raises(ModelError, match="has unknown entries"):
+            read_config(file)
+    file.write_text(json.dumps({"type": "segformer", **values}))
+    with pytest.raises(ModelError, match="type must be one of camseg, twin, not 'segformer'"):
+        read_config(file)

@@ -9,6 +9,7 @@ import torch
 
 from camss_ros.inference.clip import MAX_GAP, Clip, thumbnail
 from camss_ros.inference.segmenter import SegmentationCancelled, Segmenter
+from camss_ros.model.checkpoint import save_pretrained
 from camss_ros.model.schedule import Sampler, SamplingOptions, cosine_alpha_bar
 from camss_ros.model.warm_start import FrameState
 
@@ -18,7 +19,7 @@ WARM = SamplingOptions(steps=2, warm_start_time=400)
 @pytest.fixture(scope="module")
 def model_directory(tiny_model, tmp_path_factory):
     directory = tmp_path_factory.mktemp("model")
-    tiny_model.save_pretrained(directory)
+    save_pretrained(tiny_model, directory)
     return directory
 
 
@@ -245,9 +246,10 @@ def test_a_thumbnail_holds_the_brightness_of_a_picture_of_any_size(size):
 
 
 def test_a_twin_draws_nothing_and_begins_from_nothing(tmp_path, tiny_config):
-    from camss_ros.model.twin import Twin, TwinConfig
+    from camss_ros.model.config import TwinConfig
+    from camss_ros.model.twin import Twin
 
-    Twin(TwinConfig("twin", tiny_config.label_set, input_size=(32, 48))).save_pretrained(tmp_path)
+    save_pretrained(Twin(TwinConfig("twin", tiny_config.label_set, input_size=(32, 48))), tmp_path)
     segmenter = Segmenter(tmp_path, device="cpu", precision="fp32", sampling=WARM)
     first, second = (segmenter.segment(frame()) for _ in range(2))
     assert not second.warm

@@ -20,6 +20,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.model.camseg import CamSeg
+from camss_ros.model.checkpoint import save_pretrained
 from camss_ros.nodes.qos import LATCHED
 from camss_ros.nodes.segmenter.memory_guard import MemoryGuard
 from camss_ros.nodes.segmenter.parameter_checks import camera_names
@@ -201,7 +202,7 @@ def test_a_network_gives_every_camera_the_labels_of_its_own_image(
     tiny_model: CamSeg,
 ) -> None:
     """Images of different sizes, with a warm start that goes on from the camera's own frames."""
-    tiny_model.save_pretrained(tmp_path)
+    save_pretrained(tiny_model, tmp_path)
 
     def open_segmenter() -> Segmenter:
         return Segmenter(tmp_path, device="cpu", precision="fp32")

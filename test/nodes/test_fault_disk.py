@@ -29,7 +29,7 @@ from camss_ros.cli import app
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.images.video_writer import VideoWriter
 from camss_ros.inference import auto
-from camss_ros.model.checkpoint import ModelError, load_network
+from camss_ros.model.checkpoint import ModelError, load_network, save_pretrained
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.resources import config_file
 
@@ -161,7 +161,7 @@ def test_a_model_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> No
     before = (tmp_path / "model.safetensors").read_bytes()
     network = load_network(tmp_path)
     with file_limit(20_000), pytest.raises(ModelError, match="cannot be written"):
-        network.save_pretrained(tmp_path)
+        save_pretrained(network, tmp_path)
     assert (tmp_path / "model.safetensors").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
 

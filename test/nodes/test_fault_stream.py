@@ -25,7 +25,9 @@ from segmenter_process import HEIGHT, WIDTH, Camera, Process, at_the_front
 from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import Trigger
 
-from camss_ros.model.camseg import CamSeg, CamSegConfig
+from camss_ros.model.camseg import CamSeg
+from camss_ros.model.checkpoint import save_pretrained
+from camss_ros.model.config import CamSegConfig
 from camss_ros.nodes.messages import to_image_message
 
 WARN_NO_IMAGE = 1.0  # s
@@ -337,7 +339,7 @@ def test_a_damaged_model_leaves_the_old_one_working(
     tmp_path: Path,
     damage: Callable[[Path, CamSegConfig], str],
 ) -> None:
-    tiny_model.save_pretrained(tmp_path)
+    save_pretrained(tiny_model, tmp_path)
     reason = damage(tmp_path, tiny_model.config)
     log = len(camera.process.log)
     assert camera.peer.set_parameter("model", str(tmp_path)).successful

@@ -13,7 +13,6 @@ from rclpy.qos import ReliabilityPolicy
 from ros_peer import rgb_image, wait_until
 from scripted_node import Running
 
-from camss_ros.commands.options import DEFAULT_STEPS
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.nodes.messages import label_info_type
 from camss_ros.nodes.qos import LATCHED, PROFILES
@@ -120,12 +119,11 @@ def test_a_running_node_has_these_parameters(start: Callable[..., Running]) -> N
         assert described.read_only == (spec.change is Change.NEVER)
 
 
-def test_nodes_commands_and_python_sample_alike_by_default(node: Running) -> None:
+def test_nodes_and_python_sample_alike_by_default(node: Running) -> None:
     image = rgb_image(1)
     node.image.publish(image)
     node.peer.wait_for_stamp("segmentation/mask", image)
     assert node.segmenter.sampling == SamplingOptions()
-    assert SamplingOptions().steps == DEFAULT_STEPS
 
 
 def _another_value(spec: ParameterSpec) -> Any:

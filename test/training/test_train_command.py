@@ -22,7 +22,7 @@ from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.model.autoencoder import MaskAutoencoder, MaskAutoencoderConfig
 from camss_ros.model.camseg import CamSeg
-from camss_ros.model.checkpoint import save_pretrained
+from camss_ros.model.checkpoint import load_pretrained, save_pretrained
 from camss_ros.model.official import base_config
 from camss_ros.training.config import SegmenterConfig, config_text, load_config
 from camss_ros.training.resume import check_resumable
@@ -148,8 +148,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(one_thread, autoencoder, tmp
     for row, expected in zip(read_metrics(killed / "metrics.csv"), whole, strict=True):
         assert row == pytest.approx(expected, rel=1e-5)
     one, other = (
-        CamSeg.from_pretrained(tmp_path / name / "last").state_dict()
-        for name in ("whole", "killed")
+        load_pretrained(tmp_path / name / "last").state_dict() for name in ("whole", "killed")
     )
     for name, value in one.items():
         torch.testing.assert_close(value, other[name], rtol=1e-3, atol=1e-4, msg=name)
@@ -304,8 +303,8 @@ def test_the_official_recipe_runs_at_a_small_size(tmp_path):
     run(command)
     assert len(read_metrics(output / "metrics.csv")) == 2
     written, start = (
-        CamSeg.from_pretrained(output / "last"),
-        CamSeg.from_pretrained(tmp_path / "kl"),
+        load_pretrained(output / "last"),
+        load_pretrained(tmp_path / "kl"),
     )
     for (name, one), other in zip(
         written.mask_autoencoder.named_parameters(),

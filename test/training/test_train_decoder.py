@@ -11,14 +11,14 @@ from typer.testing import CliRunner
 from camss_ros.cli import app
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference.segmenter import Segmenter
-from camss_ros.model.camseg import (
-    CamSeg,
+from camss_ros.model.camseg import CamSeg
+from camss_ros.model.checkpoint import load_pretrained, save_pretrained
+from camss_ros.model.config import (
     CamSegConfig,
     ConcatTransformerConfig,
     DenoiserConfig,
     TokenizerConfig,
 )
-from camss_ros.model.checkpoint import load_pretrained
 from camss_ros.model.fast_decoder import FastDecoder, FastDecoderConfig
 from camss_ros.model.image_autoencoder import ImageAutoencoderConfig
 from camss_ros.training.run_folder import read_metrics
@@ -63,7 +63,7 @@ def model(tmp_path_factory):
         loss.backward()
         optimizer.step()
     directory = tmp_path_factory.mktemp("model")
-    network.save_pretrained(directory)
+    save_pretrained(network, directory)
     return directory
 
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 import threading
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from camss_ros.inference.backends.base import Backend, FramePrediction, StageDone
+from camss_ros.inference.backends.runtime import Graph, Runtime
 from camss_ros.inference.backends.torch_backend import TorchBackend
 from camss_ros.inference.beside import Beside, BesideError
 from camss_ros.inference.frame_ops import Winners, resize_frame
@@ -32,52 +30,6 @@ _log = logging.getLogger(__name__)
 
 # those of all settings under a latency budget, and one more
 _KEPT_GRAPHS = MAX_SETTINGS + 1
-
-# inputs by name -> outputs in the order of `GraphSpec.outputs`, all on the runtime's device; a
-# runtime may use the outputs' memory again
-Graph = Callable[[Mapping[str, Tensor]], tuple[Tensor, ...]]
-
-
-class Runtime(ABC):
-    """Runs ONNX graphs on one device in one precision.
-
-    Attributes:
-        name: of the backend.
-        device: of the tensors that go in and out.
-        dtype: in which the network computes; int8: its convolutions and matrix products.
-        suffix: of the file that a compiled graph is kept in; None if it is not kept.
-    """
-
-    name: str
-    device: torch.device
-    dtype: torch.dtype
-    suffix: str | None = None
-
-    @property
-    def float_dtype(self) -> torch.dtype:
-        """Of what does not compute in int8, and of PyTorch in place of a graph."""
-        return self.dtype
-
-    @abstractmethod
-    def facts(self) -> dict[str, Any]:
-        """JSON values on which a compiled graph depends: versions, hardware."""
-
-    @abstractmethod
-    def load(self, graph: Path) -> Graph:
-        """Make an ONNX graph, or with a `suffix` its compiled file, ready to run."""
-
-    def compile(self, graph: Path, compiled: Path) -> None:
-        """Write the compiled form of an ONNX graph; for runtimes with a `suffix`."""
-        raise NotImplementedError
-
-    def open(self, graph: Path) -> Graph:
-        """Make an ONNX graph ready to run, and keep no file."""
-        if self.suffix is None:
-            return self.load(graph)
-        with tempfile.TemporaryDirectory() as folder:
-            compiled = Path(folder) / f"graph{self.suffix}"
-            self.compile(graph, compiled)
-            return self.load(compiled)
 
 
 class GraphBackend(Backend):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from camss_ros.inference.backends.base import BackendUnavailableError
-from camss_ros.inference.backends.graph_backend import Graph, Runtime
+from camss_ros.inference.backends.runtime import Graph, Runtime
 from camss_ros.inference.graphs.cache import cache_directory
 
 _TENSORRT, _CUDA, _CPU = (f"{name}ExecutionProvider" for name in ("Tensorrt", "CUDA", "CPU"))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from camss_ros.inference.backends.base import BackendUnavailableError
-from camss_ros.inference.backends.graph_backend import Graph, Runtime
+from camss_ros.inference.backends.runtime import Graph, Runtime
 from camss_ros.inference.graphs.quantize import read_archive
 
 _HINTS = {torch.float32: "f32", torch.bfloat16: "bf16"}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from camss_ros.inference.backends.base import BackendUnavailableError
-from camss_ros.inference.backends.graph_backend import Graph, Runtime
+from camss_ros.inference.backends.runtime import Graph, Runtime
 from camss_ros.inference.graphs.export import ExportError
 
 _PRECISIONS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,8 +13,9 @@ from torch import Tensor
 from camss_ros.inference.backends.base import Backend, FramePrediction, StageDone
 from camss_ros.inference.decoder_precision import cast_to_half
 from camss_ros.inference.frame_ops import resize_frame
-from camss_ros.model.camseg import CamSeg, SamplingPlan
+from camss_ros.model.camseg import CamSeg
 from camss_ros.model.image_autoencoder import PaletteAutoencoder
+from camss_ros.model.network import SegmentationNetwork
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.model.twin import Twin
 from camss_ros.model.warm_start import FrameState
@@ -45,10 +46,11 @@ class TorchBackend(Backend):
         self.device, self.dtype = device, dtype
         _move(network, device, dtype)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._network = cast(CamSeg, network)  # a Twin has the same stages
+        self._network: SegmentationNetwork = network
+        self._camseg = network if isinstance(network, CamSeg) else None
         self._prepared: set[tuple[int, tuple[int, int]]] = set()
-        self._plans: dict[SamplingOptions, SamplingPlan] = {}
-        self._denoiser = network.denoiser if isinstance(network, CamSeg) else None
+        self._plans: dict[SamplingOptions, Any] = {}
+        self._denoiser = None if self._camseg is None else self._camseg.denoiser
         self._use_eager()
         if compiled:
             self._use_compiled()
@@ -100,7 +102,7 @@ class TorchBackend(Backend):
         height, width = pixels.shape[-2:]
         states = [state or self.blank_state(samples, (height, width)) for state in given]
         pictures = torch.stack([state.picture for state in states])
-        steady_tokens = self._network.steady_tokens
+        steady_tokens = self._latent_network.steady_tokens
         return {
             "previous": torch.stack([state.latents for state in states], dim=1).flatten(0, 1),
             "steady": steady_tokens(steady_tokens.picture(pixels), pictures),
@@ -108,13 +110,19 @@ class TorchBackend(Backend):
 
     def _states(self, pixels: Tensor, latents: Tensor) -> list[FrameState]:
         """What each frame leaves for the next."""
-        pictures = self._network.steady_tokens.picture(pixels)
+        pictures = self._latent_network.steady_tokens.picture(pixels)
         by_frame = latents.unflatten(0, (-1, len(pixels))).unbind(1)
         return [FrameState(*each) for each in zip(by_frame, pictures, strict=True)]
 
+    @property
+    def _latent_network(self) -> CamSeg:
+        """The network where it draws latents, which a twin does not."""
+        assert self._camseg is not None
+        return self._camseg
+
     def blank_state(self, samples: int, size: tuple[int, int]) -> FrameState:
         """Of no frame, at the working (height, width)."""
-        network = self._network
+        network = self._latent_network
         return FrameState.blank(samples, network.latent_channels, size, network.stride, self.device)
 
     def _resized(self, frame: np.ndarray, size: tuple[int, int]) -> Tensor:
@@ -127,9 +135,10 @@ class TorchBackend(Backend):
         self, sampling: SamplingOptions, size: tuple[int, int], generator: torch.Generator
     ) -> Tensor | None:
         """The noise of one frame, from the generator as `predict` takes it; see `Sampler`."""
-        stride = self._network.stride
+        network = self._latent_network
+        stride = network.stride
         tokens = (size[0] // stride) * (size[1] // stride)
-        shape = (sampling.samples, tokens, self._network.latent_channels)
+        shape = (sampling.samples, tokens, network.latent_channels)
         return self._plan(sampling).draw_noise(shape, self.device, generator)
 
     def steps(self, sampling: SamplingOptions) -> int:
@@ -158,7 +167,7 @@ class TorchBackend(Backend):
         self.predict(grey, sampling, size, torch.Generator(self.device), lambda _: None)
         self._prepared.add((sampling.samples, size))
 
-    def _plan(self, sampling: SamplingOptions) -> SamplingPlan:
+    def _plan(self, sampling: SamplingOptions) -> Any:
         plan = self._plans.get(sampling)
         if plan is None:
             if len(self._plans) >= _KEPT_PLANS:
@@ -168,8 +177,8 @@ class TorchBackend(Backend):
 
     def _use_eager(self) -> None:
         network = self._network
-        if self._denoiser is not None:
-            network.denoiser = self._denoiser
+        if self._camseg is not None and self._denoiser is not None:
+            self._camseg.denoiser = self._denoiser
         self._image_tokens, self._condition = network.image_tokens, network.condition
         self._decode = network.decode
         self._cuda_graphs = False
@@ -179,8 +188,10 @@ class TorchBackend(Backend):
         self._cuda_graphs = self.device.type == "cuda"
         mode = "reduce-overhead" if self._cuda_graphs else "default"
         # the denoiser alone, not its loop: another number of steps compiles nothing
-        if self._denoiser is not None:
-            network.denoiser = torch.compile(self._denoiser, mode=mode)  # type: ignore[assignment]
+        if self._camseg is not None:
+            self._camseg.denoiser = torch.compile(  # type: ignore[assignment]
+                self._camseg.denoiser, mode=mode
+            )
         self._image_tokens = torch.compile(network.image_tokens, mode=mode)
         self._condition = torch.compile(network.condition, mode=mode)
         self._decode = torch.compile(network.decode, mode=mode)

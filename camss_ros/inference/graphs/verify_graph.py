@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from camss_ros.inference.backends.runtime import Graph
 from camss_ros.inference.backends.torch_backend import TorchBackend
 from camss_ros.inference.frame_ops import Winners, resize_frame, to_labels
 from camss_ros.inference.graphs.export import GraphSpec
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.model.warm_start import FrameState
-
-if TYPE_CHECKING:
-    from camss_ros.inference.backends.graph_backend import Graph
 
 # Share of the pixels with equal labels: in float32, and in fewer bits against float32.
 LIMITS = {torch.float32: 0.999, torch.bfloat16: 0.995, torch.float16: 0.995, torch.int8: 0.985}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ def record_demo(
     *,
     rate: float,
     frames: int,
-    segmenter: Mapping[str, str | int | float | bool],
+    segmenter: Mapping[str, str | int | float | bool | Sequence[int]],
     logs: Path,
     on_progress: Callable[[Recording], None] = lambda recording: None,
 ) -> Recording:

@@ -51,20 +51,10 @@ WARM_UP_SIZE = (480, 640)
 
 def load_segmenter(parameters: ParameterValues) -> Segmenter:
     """The segmenter that the parameters describe."""
-    from camss_ros.inference.segmenter import Segmenter  # imports torch: only when configured
     from camss_ros.street.calibration_scenes import CalibrationScenes
 
-    return Segmenter(
-        parameters["model"],
-        device=parameters["device"],
-        precision=parameters["precision"],
-        sampling=parameters.sampling(),
-        seed=parameters["seed"],
-        backend=parameters["backend"],
-        network_size=parameters.network_size(),
-        calibration=CalibrationScenes(),
-        measure=False,  # but in the background
-    )
+    # `auto` is measured in the background
+    return parameters.segmenter_spec().open(CalibrationScenes(), measure=False)
 
 
 class SegmenterNode(GivenParameters, LifecycleNode):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from camss_ros.nodes.segmenter.parameter_checks import (
 )
 
 if TYPE_CHECKING:
+    from camss_ros.inference.spec import SegmenterSpec
     from camss_ros.model.schedule import SamplingOptions
 
 
@@ -81,13 +82,16 @@ class ParameterSpec:
         return Parameter.Type.from_parameter_value(self.initial()).name.lower().replace("_", " ")
 
     def problem(self, value: Any) -> str:
-        """Why a value is refused that rclpy lets pass; empty if it is not."""
+        """Why a value of the right type is refused; empty if it is not."""
         if self.check is not None and (problem := self.check(value)):
             return f"{self.name} {problem}"
         if self.choices and value not in self.choices:
             return f"{self.name} must be one of {', '.join(self.choices)}, not {value!r}"
-        if isinstance(self.default, tuple) and self.bounds is not None:
+        if self.bounds is not None:
             low, high = self.bounds
+            if not isinstance(self.default, tuple):
+                in_range = low <= value <= high
+                return "" if in_range else f"{self.name} must be from {low} to {high}, not {value}"
             if len(value) != len(self.default) or not all(low <= v <= high for v in value):
                 return (
                     f"{self.name} must be {len(self.default)} numbers from {low} to {high}, "
@@ -340,6 +344,21 @@ class ParameterValues:
         width, height = self._values["network_size"]
         return (height, width) if width or height else None
 
+    def segmenter_spec(self) -> SegmenterSpec:
+        """How the segmenter is opened."""
+        from camss_ros.inference.spec import SegmenterSpec  # imports torch: only when needed
+
+        values = self._values
+        return SegmenterSpec(
+            values["model"],
+            self.sampling(),
+            values["seed"],
+            values["device"],
+            values["precision"],
+            values["backend"],
+            self.network_size(),
+        )
+
     def sampling(self) -> SamplingOptions:
         """The sampling options."""
         from camss_ros.model.schedule import SamplingOptions  # imports torch: only when needed
@@ -352,6 +371,22 @@ class ParameterValues:
             temperature=values["temperature"],
             warm_start_time=values["warm_start_time"],
         )
+
+
+def node_parameters(spec: SegmenterSpec) -> dict[str, Any]:
+    """The parameters of a node that segments as `spec` says: what `segmenter_spec` is made from.
+
+    First timestep, iterations and their order are not among them. Raises ValueError for a value
+    that the node refuses.
+    """
+    height, width = spec.network_size or (0, 0)
+    wanted = {**asdict(spec.sampling), **asdict(spec), "network_size": (width, height)}
+    wanted["model"] = str(spec.model)
+    found = {each.name: wanted[each.name] for each in SPECS if each.name in wanted}
+    for each in SPECS:
+        if each.name in found and (problem := each.problem(found[each.name])):
+            raise ValueError(f"the node refuses this: {problem}")
+    return found
 
 
 class NodeParameters(ParameterValues):

@@ -1,0 +1,87 @@
+"""How a segmenter is opened: one description for the node, the command line and measurements."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from camss_ros.inference.auto import BackendChoice
+from camss_ros.inference.backends.open_backend import backend_dtype
+from camss_ros.inference.device import select_device
+from camss_ros.inference.graphs.calibration import CalibrationFrames
+from camss_ros.inference.network_size import checked_size
+from camss_ros.inference.segmenter import DEFAULT_MODEL, Segmenter
+from camss_ros.model.checkpoint import CONFIG_FILE, find_model, read_config, weights_hash
+from camss_ros.model.schedule import SamplingOptions
+from camss_ros.seeds import check_seed
+
+
+@dataclass(frozen=True)
+class SegmenterSpec:
+    """Which network runs, and how; the arguments of `Segmenter`, which says what they are.
+
+    Raises ValueError for a seed out of range.
+    """
+
+    model: str | Path = DEFAULT_MODEL
+    sampling: SamplingOptions = SamplingOptions()
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "auto"
+    backend: str = "torch"
+    network_size: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+
+    def open(
+        self, calibration: CalibrationFrames | None = None, *, measure: bool = True
+    ) -> Segmenter:
+        """A segmenter like this; `calibration` and `measure` as of `Segmenter`.
+
+        Raises ModelError or ValueError.
+        """
+        arguments = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return Segmenter(**arguments, calibration=calibration, measure=measure)
+
+    def check(self) -> None:
+        """Raise what `open` would, as far as that shows without loading or measuring."""
+        self._settle(measure=False)
+
+    def describe(self) -> dict[str, Any]:
+        """What results depend on, as JSON values: of the `model` and of its `sampling`.
+
+        The network need not be loaded for it. Raises as `open`.
+        """
+        name, size, backend, dtype = self._settle(measure=True)
+        return {
+            "model": {
+                "source": str(self.model),
+                "name": name,
+                "sha256": weights_hash(self.model),
+                "backend": backend,
+                "dtype": str(dtype).removeprefix("torch."),
+                "network_size": list(size),
+            },
+            "sampling": {**dataclasses.asdict(self.sampling), "seed": self.seed},
+        }
+
+    def _settle(self, measure: bool) -> tuple[str, tuple[int, int], str, torch.dtype]:
+        """Name of the model, (height, width) in the network, backend and what it computes in.
+
+        Backend "auto" is the one that was or is now measured; without `measure`, one that may be.
+        """
+        device = select_device(self.device)
+        directory = find_model(self.model)
+        config = read_config(directory / CONFIG_FILE)
+        size = checked_size(config, self.network_size)
+        backend, precision = self.backend, self.precision
+        if backend == "auto":
+            choice = BackendChoice(directory, device, precision, size, self.sampling)
+            chosen = (choice.known() or choice.measure()) if measure else choice.possible[0]
+            backend, precision = chosen.backend, chosen.precision
+        return config.name, size, backend, backend_dtype(backend, device, precision)
