@@ -9,11 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from camss_ros.inference.backends import load_camseg, open_backend
+from camss_ros.inference.backends.open_backend import open_backend
 from camss_ros.inference.backends.torch_backend import TorchBackend
 from camss_ros.inference.frame_ops import resize_frame, to_labels
 from camss_ros.model.camseg import CamSeg
-from camss_ros.model.checkpoint import ModelError, load_pretrained, save_pretrained
+from camss_ros.model.checkpoint import ModelError, load_camseg, load_pretrained, save_pretrained
 from camss_ros.model.schedule import SamplingOptions
 
 
@@ -122,10 +122,10 @@ def test_a_model_saved_for_inference_segments_and_does_not_train(tiny_model, tmp
 def test_the_encoder_of_the_masks_stays_on_disk_where_a_model_is_loaded_to_segment(
     tiny_model, tmp_path
 ):
-    tiny_model.save_pretrained(tmp_path / "whole")
-    tiny_model.save_pretrained(tmp_path / "decoder", inference_only=True)
-    loaded = CamSeg.from_pretrained(tmp_path / "whole", inference_only=True)
-    smaller = CamSeg.from_pretrained(tmp_path / "decoder")
+    save_pretrained(tiny_model, tmp_path / "whole")
+    save_pretrained(tiny_model, tmp_path / "decoder", inference_only=True)
+    loaded = load_pretrained(tmp_path / "whole", inference_only=True)
+    smaller = load_pretrained(tmp_path / "decoder")
     assert loaded.config == smaller.config
     assert loaded.mask_autoencoder.encoder is None
     assert list(loaded.state_dict()) == list(smaller.state_dict())

@@ -258,7 +258,7 @@ def test_the_bundled_model_is_trained_further_without_an_autoencoder(root, tmp_p
     command = ["train", "segmenter", "--config", "camss_tiny_street", "--root", root]
     command += ["--output", tmp_path, *(part for entry in entries for part in ("--set", entry))]
     run(command)
-    bundled, further = (CamSeg.from_pretrained(one) for one in ("camss-tiny", tmp_path / "last"))
+    bundled, further = (load_pretrained(one) for one in ("camss-tiny", tmp_path / "last"))
     assert further.config.label_set == load_label_set("cityscapes19").classes
     for name, value in bundled.mask_autoencoder.encoder.state_dict().items():
         assert torch.equal(further.mask_autoencoder.encoder.state_dict()[name], value), name

@@ -11,7 +11,7 @@ from small_model import save_small_model
 from camss_ros.datasets.augmentation import AugmentationOptions
 from camss_ros.images.label_class import LabelClass
 from camss_ros.model.autoencoder import MaskAutoencoder, MaskAutoencoderConfig
-from camss_ros.model.camseg import CamSeg
+from camss_ros.model.checkpoint import load_pretrained
 from camss_ros.training import segmenter_losses
 from camss_ros.training.config import (
     AutoencoderConfig,
@@ -243,7 +243,7 @@ def test_each_group_learns_at_its_own_rate(tmp_path):
 
 
 def test_backbone_and_decoder_of_the_segmenter_have_rates_of_their_own(tmp_path):
-    model = CamSeg.from_pretrained(save_small_model(tmp_path))
+    model = load_pretrained(save_small_model(tmp_path))
     config = SegmenterConfig(DATA, options(1), model.config, backbone_rate=0.5, decoder_rate=0.125)
     training = SegmenterTraining(model, config, data())
     groups = parameter_groups(training.model, 0.0, training.rate_of)
@@ -277,7 +277,7 @@ def test_the_average_follows_the_first_steps_closely():
 @pytest.mark.parametrize("void_color", [None, (0, 0, 0)])
 def test_a_token_weighs_as_much_as_of_it_is_labelled(tmp_path, monkeypatch, void_color):
     """Unless void is a class of the model; known tokens have no weight."""
-    model = CamSeg.from_pretrained(save_small_model(tmp_path))
+    model = load_pretrained(save_small_model(tmp_path))
     model.config = dataclasses.replace(model.config, void_color=void_color)
     labels = torch.zeros(1, 32, 48, dtype=torch.uint8)
     labels[:, :16, :16] = 255
