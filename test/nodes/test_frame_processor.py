@@ -298,6 +298,8 @@ class TestMemory:
             "one sample a frame",
             "one sample a frame, labels at the network's size, enlarged",
         ]
+        bench.process(3, 4)
+        assert [frames for frames, _, _ in tried[5:]] == [1, 1]
 
     def test_an_image_fails_when_nothing_is_left(self, bench: Bench, tried: list[Any]) -> None:
         bench.segmenter.bad = {9}  # any
