@@ -7,7 +7,7 @@ from pathlib import Path
 
 def resident_bytes(peak: bool = False, pid: int | None = None) -> int:
     """Memory of a process (this one) now, or its highest: since its start, or since
-    `benchmark.memory.reset_peak`.
+    `lab.segmenter_speed.reset_peak`.
     """
     name = "VmHWM:" if peak else "VmRSS:"
     status = Path("/proc") / str(pid or "self") / "status"

@@ -92,7 +92,8 @@ def read_mask(path: Path, shape: tuple[int, ...] | None = None) -> np.ndarray | 
 
 
 def write_image(path: Path, image: np.ndarray) -> None:
-    """Write uint8 [H, W] or [H, W, 3] RGB in the format of the suffix. Raises OSError."""
+    """Write uint8 [H, W] or [H, W, 3] RGB in the format of the suffix. Raises OSError, and
+    ValueError as `encode_image`."""
     write_atomically(path, encode_image(image, path.suffix))
 
 

@@ -69,7 +69,7 @@ def model(tmp_path_factory):
 
 def run(root, model, output, *overrides):
     entries = (
-        *SHORT, "data={name: camvid}", "augmentation={size: [32,48], recolour: 0.0}",
+        *SHORT, "data={sources: [{name: camvid}]}", "augmentation={size: [32,48], recolour: 0.0}",
         "decoder={widths: [32], depths: [1]}", f"start_from={model}", *overrides,
     )  # fmt: skip
     arguments = ["train", "decoder", "--config", str(CONFIGS / "cam_seg_base_decoder.yaml")]
