@@ -1,7 +1,10 @@
-"""What only some commands need: looked for before their work, named with what installs it."""
+"""What only some commands need: looked for before their work, named with what installs it, and
+which versions there are."""
 
 from __future__ import annotations
 
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 # Modules by the extra of pyproject.toml that installs them.
@@ -30,6 +33,15 @@ def require(*modules: str) -> None:
             f"{' and '.join(missing)} not installed: pip install 'camss_ros[{extras}]', or these "
             "packages alone"
         )
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Of those of the packages that are installed."""
+    found = {}
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
 
 
 def require_node() -> None:

@@ -13,7 +13,7 @@ from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
-from camss_ros.nodes.harness.demo_environment import large_images
+from camss_ros.nodes.harness.child_process import large_images
 from camss_ros.nodes.harness.launch_segmenter import (
     end_with,
     parameter_value,

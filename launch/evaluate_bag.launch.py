@@ -30,7 +30,7 @@ from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.event_handlers import OnStateTransition
 
-from camss_ros.nodes.harness.demo_environment import large_images
+from camss_ros.nodes.harness.child_process import large_images
 from camss_ros.nodes.harness.launch_segmenter import (
     end_with,
     full_namespace,

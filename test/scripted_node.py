@@ -42,7 +42,7 @@ class ScriptedSegmenter:
     def __init__(self) -> None:
         self.classes = CLASSES
         self.device = torch.device("cpu")
-        self.input_size = self.working_size = (16, 24)
+        self.input_size = self.network_size = (16, 24)
         self.can_resize = True
         self.delay = 0.0  # s, of every frame
         self.stamps: list[float | None] = []
@@ -68,6 +68,7 @@ class ScriptedSegmenter:
         self, requests: Sequence[FrameRequest], *, cancelled: Callable[[], bool]
     ) -> list[Segmentation]:
         self.batches.append({request.stream for request in requests})
+        ((self.network_size, self.sampling),) = {(r.network_size, r.sampling) for r in requests}
         return [
             self.segment(
                 request.image,

@@ -28,9 +28,9 @@ from segmenter_process import Process
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from camss_ros.nodes.harness.demo_environment import isolate
+from camss_ros.nodes.harness.child_process import isolate
+from camss_ros.nodes.messages import to_image_message
 from camss_ros.nodes.qos import LATCHED, PROFILES
-from camss_ros.nodes.segmenter.image_bridge import to_image_message
 from camss_ros.resident_memory import resident_bytes
 from camss_ros.street.synthetic import SyntheticStreet
 

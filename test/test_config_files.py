@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from camss_ros.nodes.harness.demo_environment import large_images
+from camss_ros.nodes.harness.child_process import large_images
 from camss_ros.nodes.segmenter.interfaces import (
     PUBLISHED,
     ROS_PUBLISHED,

@@ -6,13 +6,13 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from camss_ros.bags.bag import BagError
 from camss_ros.bags.bag_types import IMAGE, LABEL_INFO, make_header, ros2_types
+from camss_ros.images.message_fields import fill_label_info, image_fields
 
 if TYPE_CHECKING:
     from rosbags.interfaces import Connection, Qos
@@ -78,14 +78,9 @@ class BagWriter:
         self._writer.open()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
         try:
-            self._writer.__exit__(kind, error, trace)
+            self._writer.__exit__(kind, *rest)
             if kind is None:
                 (self._temporary / self.path.name).replace(self.path)
         finally:
@@ -94,27 +89,16 @@ class BagWriter:
 
 def image_message(pixels: np.ndarray, encoding: str, stamp: int, frame_id: str) -> Any:
     """uint8 [H, W] or [H, W, C] -> sensor_msgs/Image without padding; `stamp` in ns."""
-    height, width = pixels.shape[:2]
-    return ros2_types().types[IMAGE](
-        header=make_header(stamp, frame_id),
-        height=height,
-        width=width,
-        encoding=encoding,
-        is_bigendian=0,
-        step=width * (1 if pixels.ndim == 2 else pixels.shape[2]),
-        data=np.ascontiguousarray(pixels).reshape(-1),
-    )
+    data = np.ascontiguousarray(pixels).reshape(-1)
+    header = make_header(stamp, frame_id)
+    return ros2_types().types[IMAGE](header=header, data=data, **image_fields(pixels, encoding))
 
 
 def label_info_message(classes: Sequence[LabelClass], stamp: int, frame_id: str) -> Any:
     """vision_msgs/LabelInfo with every class id and name; `stamp` in ns."""
     types = ros2_types().types
-    vision_class = types["vision_msgs/msg/VisionClass"]
-    return types[LABEL_INFO](
-        header=make_header(stamp, frame_id),
-        class_map=[vision_class(class_id=c.id, class_name=c.name) for c in classes],
-        threshold=0.0,
-    )
+    kinds = types[LABEL_INFO], types["vision_msgs/msg/VisionClass"]
+    return fill_label_info(*kinds, classes, make_header(stamp, frame_id))
 
 
 def _qos(latched: bool) -> Qos:

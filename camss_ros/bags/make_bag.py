@@ -20,7 +20,8 @@ from camss_ros.bags.bag_types import (
 )
 from camss_ros.bags.bag_writer import BagWriter, Storage, image_message, label_info_message
 from camss_ros.images.frames import FrameSource, UnreadableInputError
-from camss_ros.images.pinhole import pinhole
+from camss_ros.images.image_files import encode_image
+from camss_ros.images.message_fields import pinhole
 
 FRAME_ID = "camera_optical_frame"
 _HORIZONTAL_FOV = 60.0  # degrees, as of the video publisher
@@ -83,7 +84,12 @@ def make_bag(
                 image = image_message(frame.image, "rgb8", stamp, FRAME_ID)
                 bag.write(topic("image", IMAGE), image, stamp)
             else:
-                image = _jpeg_message(frame.image, jpeg, stamp)
+                data = encode_image(frame.image, ".jpg", cv2.IMWRITE_JPEG_QUALITY, jpeg)
+                image = types[COMPRESSED_IMAGE](
+                    header=make_header(stamp, FRAME_ID),
+                    format="jpeg",
+                    data=np.frombuffer(data, np.uint8),
+                )
                 bag.write(topic("image/compressed", COMPRESSED_IMAGE), image, stamp)
             if frame.label is not None and source.label_set is not None:
                 if "label_info" not in topics:
@@ -96,13 +102,3 @@ def make_bag(
         if count == 0:
             raise UnreadableInputError("no frame of the input could be read")
     return count
-
-
-def _jpeg_message(image: np.ndarray, quality: int, stamp: int) -> Any:
-    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    ok, data = cv2.imencode(".jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, quality))
-    if not ok:
-        raise ValueError(f"no JPEG can be made of an image of {image.shape[1]} x {image.shape[0]}")
-    return ros2_types().types[COMPRESSED_IMAGE](
-        header=make_header(stamp, FRAME_ID), format="jpeg", data=data.reshape(-1)
-    )

@@ -1,7 +1,8 @@
 """Reads an MCAP file from its beginning, without its index.
 
 rosbags wants a whole file with a whole index: a recorder that was killed leaves one without, one
-damaged chunk ends its reading, and all of an index is optional. Format: https://mcap.dev/spec.
+damaged chunk ends its reading, and all of an index is optional. The StreamReader of the package
+mcap ends at the first damage as well. Format: https://mcap.dev/spec.
 """
 
 from __future__ import annotations

@@ -56,9 +56,9 @@ def benchmark(
 
     from camss_ros.lab import tables
     from camss_ros.lab.node_speed import SIZES
+    from camss_ros.lab.official_section import compare_with_official
     from camss_ros.lab.random_weights import random_weights as with_random_weights
     from camss_ros.lab.segmenter_speed import measure_segmenter
-    from camss_ros.lab.versus_official import compare_with_official
     from camss_ros.model.checkpoint import CONFIG_FILE, ModelError, find_model, read_config
     from camss_ros.model.config import CamSegConfig
     from camss_ros.street.calibration_scenes import CalibrationScenes

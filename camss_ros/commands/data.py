@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from camss_ros.datasets.augmentation import AugmentationOptions
-    from camss_ros.datasets.check import Contents
     from camss_ros.datasets.datasets import DataSet
-    from camss_ros.datasets.labeled_images import LabeledImages
+    from camss_ros.datasets.labeled_images import Contents, LabeledImages
     from camss_ros.images.label_class import LabelClass
 
 app = typer.Typer(help="Look at a data set, check that it is whole.", no_args_is_help=True)
@@ -77,12 +76,12 @@ def show(
     seed: int = typer.Option(0, min=0, max=LARGEST_SEED, help="Of the augmentation."),
 ) -> None:
     """Draw frames and their labels on a contact sheet, and count the frames."""
-    import cv2
     import numpy as np
 
     from camss_ros.datasets.augmentation import augment
     from camss_ros.datasets.datasets import find_data_set
     from camss_ros.images.drawing import colorize, contact_sheet, sample_evenly
+    from camss_ros.images.image_files import encode_image
 
     tiles = []
     try:
@@ -106,8 +105,7 @@ def show(
         fail(error)
     sheet = contact_sheet(tiles, images.label_set.classes)
     try:
-        encoded = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1]
-        output.write_bytes(encoded.tobytes())
+        output.write_bytes(encode_image(sheet, ".png"))
     except OSError as error:
         fail(f"can't write {output}: {error.strerror}")
     typer.echo(f"wrote {output}")
@@ -130,7 +128,7 @@ def _splits(data_set: DataSet, root: Path, split: str | None) -> tuple[str, ...]
 def _read_all(images: LabeledImages, split: str) -> Contents:
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    from camss_ros.datasets.check import read_all
+    from camss_ros.datasets.labeled_images import read_all
 
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, transient=True) as bar:

@@ -41,8 +41,7 @@ def demo(
     from rich.progress import Progress
 
     from camss_ros.evaluation.demo_report import report_table, write_report
-    from camss_ros.images.frames import open_frames, open_frames_of_model
-    from camss_ros.images.save_frames import save_frames
+    from camss_ros.images.frames import open_frames, open_frames_of_model, save_frames
     from camss_ros.model.checkpoint import CONFIG_FILE, ModelError, find_model, read_config
     from camss_ros.nodes.harness.child_process import ChildFailedError
     from camss_ros.nodes.harness.demo import record_demo

@@ -82,7 +82,7 @@ def evaluate(
         segmenter.warm_up(height, width)
         collected = None
         if report_path is not None:
-            collected = CollectedResults(f"{data} {split}", segmenter.classes, frames.label_set)
+            collected = CollectedResults(f"{data} {split}", frames.label_set)
         with Progress(console=console) as bar:
             task = bar.add_task(f"{data} {split}", total=len(frames))
             result = score(
@@ -104,7 +104,7 @@ def evaluate(
             robustness=curves,
         )
         try:
-            write_report(report_path, [collected.part(clip)], facts)
+            write_report(report_path, [collected.part(result.accumulator)], facts)
         except OSError as error:
             fail(error)
         console.print(f"wrote {report_path}", highlight=False)

@@ -248,8 +248,7 @@ def metrics_table(metrics: dict[str, Any], name: str) -> Table:
     """Share of the pixels and, with labels, the scores, in percent."""
     from rich.table import Table
 
-    def percent(value: float | None) -> str:
-        return "-" if value is None else f"{100 * value:.1f}"
+    from camss_ros.evaluation.formats import percent
 
     scores = metrics["scores"]
     title = f"{name}: {metrics['frames']} frames, {metrics['labelled_frames']} with labels"

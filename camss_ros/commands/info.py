@@ -39,7 +39,7 @@ def info(
 
     try:
         asked = None if size is None else parse_size("--size", size, str(spec.model))
-        network = load_pretrained(spec.model)
+        network = load_pretrained(spec.model, inference_only=True)
         directory = find_model(spec.model)
         digest = weights_hash(spec.model)
         config = network.config

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
@@ -30,9 +31,28 @@ LABEL_SET = typer.Option(
 )
 
 
-def command_line() -> str:
-    """The command line of this process, to be typed again."""
-    return shlex.join(["camss-ros", *sys.argv[1:]])
+def command_line(*words: str, **options: object) -> str:
+    """`camss-ros WORDS --option value ...` as a shell reads it, by default that of this process.
+
+    Options that are None are left out, of those that are True the name is all. Paths outside the
+    working directory are shown by their last part alone: where somebody keeps data is nothing for a
+    page that others read.
+    """
+    parts = list(words or sys.argv[1:])
+    for name, value in options.items():
+        if value is not None:
+            parts += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return shlex.join(["camss-ros", *map(_without_folder, parts)])
+
+
+def _without_folder(word: str) -> str:
+    option, equals, value = word.rpartition("=") if word.startswith("-") else ("", "", word)
+    path = Path(value)
+    # a topic is no path, though it begins as one: of a path something exists
+    outside = path.is_absolute() and any(part.exists() for part in (path, *path.parents[:-1]))
+    if outside or ".." in path.parts or value.startswith("~"):
+        return f"{option}{equals}PATH/{path.name}"
+    return word
 
 
 def parse_size(option: str, text: str, model: str) -> tuple[int, int]:

@@ -64,7 +64,7 @@ def replay(
         read_config,
         weights_hash,
     )
-    from camss_ros.nodes.harness.demo_environment import large_images
+    from camss_ros.nodes.harness.child_process import large_images
 
     console = Console()
     try:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
@@ -11,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Optional
 import typer
 
 from camss_ros.commands.checks import check_folder
-from camss_ros.commands.options import DATA, LABEL_SET, ROOT, fail, need
+from camss_ros.commands.options import DATA, LABEL_SET, ROOT, command_line, fail, need
 from camss_ros.commands.segmenter_options import SAMPLING, segmenter_options
 
 if TYPE_CHECKING:
@@ -110,8 +108,7 @@ def robustness(
         results = {"summaries": summaries, "conditions": rows}
         finish_results(summary, settings, results)
         target = page or output / "robustness.md"
-        command = shlex.join(["camss-ros", *sys.argv[1:]])
-        plots = write_page(target, command, _notes(settings), summaries)
+        plots = write_page(target, command_line(), _notes(settings), summaries)
     except (OSError, ValueError, ModelError, RuntimeError) as error:
         fail(error)
     for path in (summary, target, *plots):

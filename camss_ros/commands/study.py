@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Optional
 import typer
 
 from camss_ros.commands.checks import check_folder
-from camss_ros.commands.options import DATA, DEVICE, LABEL_SET, ROOT, fail, need, need_node
+from camss_ros.commands.options import (
+    DATA,
+    DEVICE,
+    LABEL_SET,
+    ROOT,
+    command_line,
+    fail,
+    need,
+    need_node,
+)
 from camss_ros.commands.segmenter_options import segmenter_options
 
 if TYPE_CHECKING:
@@ -41,7 +50,6 @@ def steps(
 
     from camss_ros.datasets.datasets import open_data
     from camss_ros.evaluation.evaluate import EveryNth
-    from camss_ros.lab.page import command_line
     from camss_ros.lab.step_study import study_steps
     from camss_ros.model.checkpoint import ModelError
 
@@ -95,7 +103,6 @@ def warm_start(
     from rich.progress import Progress
 
     from camss_ros.datasets.datasets import open_data
-    from camss_ros.lab.page import command_line
     from camss_ros.lab.warm_start import study_warm_start
     from camss_ros.model.checkpoint import ModelError
 
@@ -164,7 +171,6 @@ def kl_vs_vq(
     from camss_ros.inference.device import select_device, select_dtype
     from camss_ros.lab.kl_vs_vq import study_kl_vs_vq
     from camss_ros.lab.mask_autoencoders import variants
-    from camss_ros.lab.page import command_line
     from camss_ros.lab.train_masks import MaskTraining, StudyError
     from camss_ros.model.autoencoder import MaskAutoencoderConfig
 
@@ -235,7 +241,6 @@ def speed(
     from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
     from camss_ros.datasets.datasets import open_data
-    from camss_ros.lab.page import command_line
     from camss_ros.lab.speed_section import LabelledData, SpeedSettings
     from camss_ros.lab.speed_study import study_speed
     from camss_ros.model.checkpoint import (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -30,64 +31,43 @@ OVERRIDES = typer.Option(
 DATA_ROOT = typer.Option(None, help="Folder of the data set: data.root.")
 
 
-@app.command()
-def autoencoder(
-    config: Path = CONFIG,
-    output: Path = OUTPUT,
-    overrides: Optional[list[str]] = OVERRIDES,
-    root: Optional[Path] = DATA_ROOT,
-) -> None:
-    """Train the mask autoencoder on label images."""
-    need(*PACKAGES)
-    from camss_ros.training.config import AutoencoderConfig
-    from camss_ros.training.train_autoencoder import train_autoencoder
-
-    _run(AutoencoderConfig, train_autoencoder, config, output, overrides, root)
-
-
-@app.command()
-def segmenter(
-    config: Path = CONFIG,
-    output: Path = OUTPUT,
-    overrides: Optional[list[str]] = OVERRIDES,
-    root: Optional[Path] = DATA_ROOT,
-) -> None:
-    """Train image tokens, transformer and denoiser; writes model directories."""
-    need(*PACKAGES)
-    from camss_ros.training.config import SegmenterConfig
-    from camss_ros.training.train_segmenter import train_segmenter
-
-    _run(SegmenterConfig, train_segmenter, config, output, overrides, root)
+# What is trained: its configuration in `training.config`, and help. The training itself is the
+# function `train_NAME` of `training/train_NAME.py`.
+TRAININGS = {
+    "autoencoder": ("AutoencoderConfig", "Train the mask autoencoder on label images."),
+    "segmenter": (
+        "SegmenterConfig",
+        "Train image tokens, transformer and denoiser; writes model directories.",
+    ),
+    "twin": (
+        "TwinTrainingConfig",
+        "Train the discriminative twin, to compare with (docs/robustness.md).",
+    ),
+    "decoder": (
+        "DecoderTrainingConfig",
+        "Distil a fast mask decoder for a model with the official KL autoencoder.",
+    ),
+}
 
 
-@app.command()
-def twin(
-    config: Path = CONFIG,
-    output: Path = OUTPUT,
-    overrides: Optional[list[str]] = OVERRIDES,
-    root: Optional[Path] = DATA_ROOT,
-) -> None:
-    """Train the discriminative twin, to compare with (docs/robustness.md)."""
-    need(*PACKAGES)
-    from camss_ros.training.config import TwinTrainingConfig
-    from camss_ros.training.train_twin import train_twin
+def _add_command(name: str, kind: str, about: str) -> None:
+    @app.command(name, help=about)
+    def command(
+        config: Path = CONFIG,
+        output: Path = OUTPUT,
+        overrides: Optional[list[str]] = OVERRIDES,
+        root: Optional[Path] = DATA_ROOT,
+    ) -> None:
+        need(*PACKAGES)
+        from camss_ros.training import config as configs
 
-    _run(TwinTrainingConfig, train_twin, config, output, overrides, root)
+        training = import_module(f"camss_ros.training.train_{name}")
+        train = getattr(training, f"train_{name}")
+        _run(getattr(configs, kind), train, config, output, overrides or [], root)
 
 
-@app.command()
-def decoder(
-    config: Path = CONFIG,
-    output: Path = OUTPUT,
-    overrides: Optional[list[str]] = OVERRIDES,
-    root: Optional[Path] = DATA_ROOT,
-) -> None:
-    """Distil a fast mask decoder for a model with the official KL autoencoder."""
-    need(*PACKAGES)
-    from camss_ros.training.config import DecoderTrainingConfig
-    from camss_ros.training.train_decoder import train_decoder
-
-    _run(DecoderTrainingConfig, train_decoder, config, output, overrides, root)
+for _name, (_kind, _about) in TRAININGS.items():
+    _add_command(_name, _kind, _about)
 
 
 def _run(
@@ -95,7 +75,7 @@ def _run(
     train: Callable[[Config, Path], Any],
     path: Path,
     output: Path,
-    overrides: list[str] | None,
+    overrides: list[str],
     root: Path | None,
 ) -> None:
     from camss_ros.model.checkpoint import ModelError
@@ -104,7 +84,7 @@ def _run(
     from camss_ros.training.run_folder import TrainingError, write_atomically
 
     try:
-        config = load_config(kind, path, overrides or [])
+        config = load_config(kind, path, overrides)
         if root is not None:
             data = dataclasses.replace(config.data, root=str(root))
             config = dataclasses.replace(config, data=data)

@@ -1,18 +1,19 @@
 """Augmentation of labelled images for training (paper section 4.1).
 
-Geometry moves image and label alike (`random_geometry.py`); photometry changes the image alone
-(`random_photometry.py`). The result is a function of the generator alone: seed it for each sample,
-`np.random.default_rng([seed, sample])`, and it does not matter which worker draws it.
+Geometry moves image and label alike, by one projective map; photometry, which is light, lens and
+sensor, changes the image alone. The result is a function of the generator alone: seed it for each
+sample, `np.random.default_rng([seed, sample])`, and it does not matter which worker draws it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
-from camss_ros.datasets.random_geometry import random_view
-from camss_ros.datasets.random_photometry import random_photometry
+from camss_ros.datasets import image_noise
+from camss_ros.images.label_class import VOID
 
 _RANGES = ("crop", "zoom", "gaussian_noise", "salt_and_pepper", "gaussian_blur", "motion_blur")
 _PROBABILITIES = (
@@ -27,6 +28,9 @@ _PROBABILITIES = (
     "hide_and_seek",
 )
 _STRENGTHS = ("aspect", "rotation", "shear", "skew", "recolour", "color_jitter", "hue_jitter")
+
+_OUTSIDE = (127, 127, 127)
+_REDUCED = 0.9  # below this scale the image is smoothed first
 
 
 def _check(name: str, value: object, good: object, expected: str) -> None:
@@ -155,3 +159,169 @@ def augment(
     """
     view, view_label = random_view(image, label, options, rng, focus)
     return random_photometry(view, options, rng), view_label
+
+
+def random_view(
+    image: np.ndarray,
+    label: np.ndarray,
+    options: AugmentationOptions,
+    rng: np.random.Generator,
+    focus: tuple[int, int] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Crop, zoom, mirror, rotate, shear and skew both to `options.size`.
+
+    Labels are taken from the nearest pixel, so that no third class appears where two meet; outside
+    the frame the image is grey and the label void. `focus` as in `augment`.
+    """
+    height, width = options.size
+    scale = _fit(label.shape, options, rng) * np.exp(rng.uniform(*np.log(options.zoom)))
+    stretch = float(np.exp(rng.uniform(-options.aspect, options.aspect)))
+    matrix = _window(label.shape, options.size, scale * (stretch, 1 / stretch), rng, focus)
+    if rng.random() < options.flip:
+        matrix = np.array([[-1, 0, width - 1], [0, 1, 0], [0, 0, 1]]) @ matrix
+    matrix = _about_centre(_linear(options, rng), width, height) @ matrix
+    matrix = _skew(options, rng) @ matrix
+    if scale.min() < _REDUCED:
+        image = _smooth(image, scale)
+    return (
+        _warp(image, matrix, (width, height), cv2.INTER_LINEAR, _OUTSIDE),
+        _warp(label, matrix, (width, height), cv2.INTER_NEAREST, (VOID,)),
+    )
+
+
+def _fit(
+    shape: tuple[int, ...], options: AugmentationOptions, rng: np.random.Generator
+) -> np.ndarray:
+    """Scale [x, y] that fits a crop of random size into the output; 1 where there is no crop."""
+    if options.crop_probability == 0 or rng.random() >= options.crop_probability:
+        return np.ones(2)
+    share = rng.uniform(*options.crop)
+    return np.array([options.size[1] / shape[1], options.size[0] / shape[0]]) / share
+
+
+def _window(
+    shape: tuple[int, ...],
+    size: tuple[int, int],
+    scale: np.ndarray,
+    rng: np.random.Generator,
+    focus: tuple[int, int] | None,
+) -> np.ndarray:
+    """[3, 3]: the scaled frame, moved so that a random window of it is the output."""
+    column, row = (None, None) if focus is None else (focus[1] * scale[0], focus[0] * scale[1])
+    left = _offset(shape[1] * scale[0], size[1], column, rng)
+    top = _offset(shape[0] * scale[1], size[0], row, rng)
+    return np.array([[scale[0], 0, -left], [0, scale[1], -top], [0, 0, 1]])
+
+
+def _offset(frame: float, window: int, focus: float | None, rng: np.random.Generator) -> float:
+    """Where a window begins within a side of the frame (or the frame within a longer window)."""
+    low, high = min(0.0, frame - window), max(0.0, frame - window)
+    if focus is not None and frame > window:  # well inside the window, as far as the frame allows
+        low, high = (
+            min(max(low, focus - 0.9 * window), high),
+            max(min(high, focus - 0.1 * window), low),
+        )
+    return rng.uniform(low, high)
+
+
+def _linear(options: AugmentationOptions, rng: np.random.Generator) -> np.ndarray:
+    """[2, 2]: random rotation and shear."""
+    angle = np.deg2rad(rng.normal(0.0, options.rotation))
+    cos, sin = np.cos(angle), np.sin(angle)
+    rotation = np.array([[cos, -sin], [sin, cos]])
+    if options.shear == 0:
+        return rotation
+    slant_x, slant_y = np.tan(np.deg2rad(rng.normal(0.0, options.shear, 2)))
+    return rotation @ np.array([[1, slant_x], [0, 1]]) @ np.array([[1, 0], [slant_y, 1]])
+
+
+def _about_centre(linear: np.ndarray, width: int, height: int) -> np.ndarray:
+    centre = np.array([width / 2, height / 2])
+    matrix = np.eye(3)
+    matrix[:2, :2] = linear
+    matrix[:2, 2] = centre - linear @ centre
+    return matrix
+
+
+def _skew(options: AugmentationOptions, rng: np.random.Generator) -> np.ndarray:
+    """[3, 3]: moves each corner of the output to a random place nearby."""
+    if options.skew == 0:
+        return np.eye(3)
+    height, width = options.size
+    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * (width, height)
+    moved = corners + rng.uniform(-options.skew, options.skew, (4, 2)) * (width, height)
+    return cv2.getPerspectiveTransform(corners.astype(np.float32), moved.astype(np.float32))
+
+
+def _smooth(image: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Area-like smoothing before a reduction, as a camera with fewer pixels would have it."""
+    sigma = np.where(scale < _REDUCED, 0.4 / scale, 1e-3)  # sigma 0 would mean that of the other
+    return cv2.GaussianBlur(image, (0, 0), sigmaX=float(sigma[0]), sigmaY=float(sigma[1]))
+
+
+def _warp(
+    image: np.ndarray,
+    matrix: np.ndarray,
+    size: tuple[int, int],
+    flags: int,
+    outside: tuple[int, ...],
+) -> np.ndarray:
+    if np.array_equal(matrix[2], (0, 0, 1)):
+        return cv2.warpAffine(image, matrix[:2], size, flags=flags, borderValue=outside)
+    return cv2.warpPerspective(image, matrix, size, flags=flags, borderValue=outside)
+
+
+def random_photometry(
+    image: np.ndarray, options: AugmentationOptions, rng: np.random.Generator
+) -> np.ndarray:
+    """Change an image uint8 [H, W, 3] RGB as `options` say: light first, then lens, then sensor."""
+
+    def happens(probability: float) -> bool:
+        return probability > 0 and bool(rng.random() < probability)
+
+    if options.recolour > 0:
+        image = recolour(image, options.recolour, rng)
+    if happens(options.color_jitter_probability):
+        image = _color_jitter(image, options, rng)
+    if happens(options.gaussian_blur_probability):
+        image = image_noise.gaussian_blur(image, rng.uniform(*options.gaussian_blur))
+    if happens(options.motion_blur_probability):
+        angle = rng.uniform(0.0, 180.0)
+        image = image_noise.motion_blur(image, rng.uniform(*options.motion_blur), angle)
+    if happens(options.gaussian_noise_probability):
+        image = image_noise.gaussian_noise(image, rng.uniform(*options.gaussian_noise), rng)
+    if happens(options.salt_and_pepper_probability):
+        image = image_noise.salt_and_pepper(image, rng.uniform(*options.salt_and_pepper), rng)
+    if happens(options.hide_and_seek_probability):
+        cell = int(rng.choice(options.hide_and_seek_cells))
+        image = image_noise.hide_patches(image, cell, options.hide_and_seek, rng)
+    return image
+
+
+def _color_jitter(
+    image: np.ndarray, options: AugmentationOptions, rng: np.random.Generator
+) -> np.ndarray:
+    """Brightness, contrast, saturation and hue in random order, as torchvision's ColorJitter."""
+    strength = options.color_jitter
+    for index in rng.permutation(3):
+        change = (image_noise.brightness, image_noise.contrast, image_noise.saturation)[index]
+        image = change(image, rng.uniform(1 - strength, 1 + strength))
+    return image_noise.hue(image, rng.uniform(-options.hue_jitter, options.hue_jitter))
+
+
+def recolour(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+    """Random exposure, contrast, white balance, saturation, blur and noise; uint8 in and out."""
+    x = image.astype(np.float32) / 255.0
+    x = x ** float(np.exp(rng.normal(0.0, 0.25 * strength)))
+    x *= np.exp(rng.normal(0.0, 0.12 * strength)) * np.exp(rng.normal(0.0, 0.06 * strength, 3))
+    mean = x.mean()
+    x = (x - mean) * np.float32(np.exp(rng.normal(0.0, 0.15 * strength))) + mean
+    grey = x @ np.array([0.299, 0.587, 0.114], np.float32)
+    x = grey[..., None] + (x - grey[..., None]) * np.float32(
+        np.exp(rng.normal(0.0, 0.25 * strength))
+    )
+    if rng.random() < 0.15 * strength:
+        x = cv2.GaussianBlur(x, (0, 0), rng.uniform(0.4, 1.5))
+    if rng.random() < 0.2 * strength:
+        x += rng.uniform(0.01, 0.05) * rng.standard_normal(x.shape, dtype=np.float32)
+    return image_noise.to_uint8(x * 255.0)

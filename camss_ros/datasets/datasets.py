@@ -13,14 +13,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from camss_ros.datasets.folder import SPLIT_FOLDERS
 from camss_ros.datasets.labeled_images import LabeledImages, complete
 from camss_ros.datasets.layouts import Layout, Listing
-from camss_ros.images.data_error import DataError
+from camss_ros.images.image_files import DataError
 from camss_ros.images.label_files import LabelReader, read_colors, read_red_channel
 from camss_ros.images.label_sets import load_label_set
 
 ACDC_CONDITIONS = ("fog", "night", "rain", "snow")
+
+# As of data of your own: images/NAME.{png,jpg,...} with labels/NAME.png in a folder of each split.
+SPLIT_FOLDERS = Layout("{split}/images/{frame}{suffix}", "{split}/labels/{frame}.png")
 
 _REFERENCE_SPLITS = ("train_ref", "val_ref")
 _CAD_EDGETUNE_VALIDATION = ("SEQ1", "SEQ11", "SEQ12", "SEQ13")

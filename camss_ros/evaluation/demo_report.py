@@ -7,15 +7,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from rich.table import Table
 
 from camss_ros.bags.recording import ReceivedMask, Recording
+from camss_ros.evaluation.result_folder import write_image
 from camss_ros.evaluation.statistics import FrameStatistics, milliseconds
 from camss_ros.images.drawing import contact_sheet, overlay, sample_evenly
 from camss_ros.images.frames import Frame, FrameSource
 from camss_ros.images.label_class import LabelClass
+from camss_ros.images.label_mapping import mapping_onto_labels
 from camss_ros.images.video_writer import VideoWriter
 
 _PICTURES = 12  # on the contact sheet
@@ -30,8 +31,9 @@ def write_report(
 ) -> dict[str, Any]:
     """Write `overlay.mp4`, `contact_sheet.png` and `report.json` to `output`; returns the report.
 
-    `source`: the frames that were sent, by name. `settings` are kept in the report. Raises
-    ValueError where no mask belongs to a frame that was sent.
+    `source`: the frames that were sent, by name; shares and scores are of its labels' classes.
+    `settings` are kept in the report. Raises ValueError where no mask belongs to a frame that was
+    sent.
     """
     stamps = {frame.name: frame.stamp for frame in recording.sent}
     pairs = [s for s in stamps.values() if s in recording.masks]
@@ -39,21 +41,19 @@ def write_report(
         raise ValueError("no mask has the stamp of a frame that was sent")
     rate = _rate(pairs)
     shown = {pairs[i] for i in sample_evenly(len(pairs), _PICTURES)}
-    statistics = FrameStatistics(classes)
+    comparable = mapping_onto_labels(classes, source.label_set)
+    statistics = FrameStatistics(comparable.classes)
     tiles: list[tuple[np.ndarray, str]] = []
     # At the rate at which the masks came, the video takes as long as the run did.
     with VideoWriter(output / "overlay.mp4", rate or source.fps) as video:
         for frame, stamp, mask in _matched(source, stamps, recording):
             picture = overlay(frame.image, mask.labels, classes)
             video.write(picture)
-            statistics.add_labels(mask.labels, frame.label)
+            statistics.add_labels(comparable.apply(mask.labels), frame.label)
             if stamp in shown:
                 latency = (mask.arrival - stamp) / 1e6
                 tiles.append((picture, f"{frame.name}  {latency:.0f} ms"))
-    sheet = cv2.cvtColor(contact_sheet(tiles, classes), cv2.COLOR_RGB2BGR)
-    path = output / "contact_sheet.png"
-    if not cv2.imwrite(str(path), sheet):
-        raise OSError(f"can't write '{path}'")
+    write_image(output / "contact_sheet.png", contact_sheet(tiles, classes))
 
     for timings in recording.timings.values():
         statistics.add_timings(timings)
@@ -78,6 +78,7 @@ def write_report(
         "damage": list(source.damage),
         "rate_hz": {"sent": _rate([f.stamp for f in recording.sent]), "masks": rate},
         "latency_ms": milliseconds([(recording.masks[s].arrival - s) / 1e9 for s in pairs]),
+        "label_set": source.label_set.name if source.label_set else None,
         **statistics.report(),
     }
     (output / "report.json").write_text(json.dumps(report, indent=2) + "\n")
@@ -112,6 +113,7 @@ def report_table(report: dict[str, Any]) -> Table:
         table.add_row(name, f"{share:6.1%}" + (f"   IoU {iou:.3f}" if iou is not None else ""))
     if scores:
         table.add_section()
+        table.add_row("label set", report["label_set"])
         table.add_row("mIoU", f"{scores['miou']:.3f}")
         table.add_row("pixel accuracy", f"{scores['pixel_accuracy']:.3f}")
     return table

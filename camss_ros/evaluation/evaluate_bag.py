@@ -14,26 +14,29 @@ the bytes of the video: a mask that exists is a frame that is done.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
-from camss_ros.bags.bag import Bag, BagError
+from camss_ros.atomic_files import replacing
+from camss_ros.bags.bag import Bag, BagError, Topic
 from camss_ros.bags.bag_frames import (
     BagFrame,
     BagFrames,
     BagSelection,
     model_label_values,
 )
+from camss_ros.bags.bag_types import LABEL_INFO
+from camss_ros.evaluation.accumulator import ScoreAccumulator
 from camss_ros.evaluation.evaluate import FrameSegmenter, class_table
 from camss_ros.evaluation.frame_strips import FrameStrips
 from camss_ros.evaluation.mask_folder import FOLDERS, MaskFolder, Prediction
+from camss_ros.evaluation.metrics import confusion_scores, json_number
 from camss_ros.evaluation.result_folder import begin_results, finish_results
-from camss_ros.evaluation.tally import Tally
 from camss_ros.evaluation.timings import TimingsFile
 from camss_ros.images.drawing import overlay
 from camss_ros.images.label_class import LabelClass
@@ -142,6 +145,8 @@ def open_bag_frames(
 ) -> BagFrames:
     """The selected frames, after a look at every stamp. Raises as `evaluate_bag`."""
     if label_set is None:
+        if selection.labels is not None:
+            _check_numbering(bag, selection.labels, classes)
         values = model_label_values(len(classes))
     else:
         values = label_set.from_file_values()
@@ -149,6 +154,20 @@ def open_bag_frames(
     frames = BagFrames(bag, selection, values, progress.reading)
     progress.expecting(frames.expected)
     return frames
+
+
+def _check_numbering(bag: Bag, labels: str, classes: Sequence[LabelClass]) -> None:
+    """Raise BagError where the LabelInfo beside a topic of labels has other classes."""
+    topic = f"{labels.rpartition('/')[0]}/label_info"
+    said = None
+    with contextlib.suppress(BagError):  # nothing is said by what can't be read
+        for message in itertools.islice(bag.messages([Topic(topic, LABEL_INFO, 0)]), 1):
+            said = {one.class_id: one.class_name for one in bag.decode(message).class_map}
+    if said is not None and said != {one.id: one.name for one in classes}:
+        raise BagError(
+            f"'{bag.path}': by {topic} the labels on {labels} are of {', '.join(said.values())}, "
+            "other classes than the model's: give --label-set"
+        )
 
 
 def score_frames(
@@ -169,22 +188,23 @@ def score_frames(
     if label_set is None:
         label_set = LabelSet("the model's", tuple(classes))
     table = class_table(classes, label_set)
-    tally = Tally(len(label_set.classes))
+    accumulator = ScoreAccumulator(len(label_set.classes), boundary=True)
     strips = FrameStrips(label_set.classes)
-    pixels = np.zeros(256, np.int64)
     count = read = 0
-    lines = output / f".{FRAMES_FILE}.partial"
-    with VideoWriter(output / "overlay.mp4", frames.fps) as video, lines.open("w") as listing:
+    with (
+        replacing(output / FRAMES_FILE) as lines,
+        VideoWriter(output / "overlay.mp4", frames.fps) as video,
+        lines.open("w") as listing,
+    ):
         try:
             for frame in frames:
                 read += 1
                 found = predict(frame)
                 if found is None:
-                    tally.break_clip()
+                    accumulator.break_clip()
                     continue
                 count += 1
                 labels = table[found.labels]
-                pixels += np.bincount(labels.ravel(), minlength=256)
                 video.write(overlay(frame.image, found.labels, classes))
                 line: dict[str, Any] = {
                     "name": frame.name,
@@ -195,13 +215,12 @@ def score_frames(
                     "confidence": float(found.confidence.mean()) / 255,
                 }
                 if frame.label is None:
-                    tally.break_clip()
+                    accumulator.add_unlabelled(labels)
                 else:
-                    own = tally.add(frame.label, labels, found.confidence).scores()
-                    if not np.isnan(own.miou):
-                        line["miou"] = own.miou
-                    if not np.isnan(own.pixel_accuracy):
-                        line["pixel_accuracy"] = own.pixel_accuracy
+                    own = accumulator.add(frame.label, labels, found.confidence)
+                    scores = confusion_scores(own)
+                    line["miou"] = json_number(scores.miou)
+                    line["pixel_accuracy"] = json_number(scores.pixel_accuracy)
                 score = line["miou"] if frames.labelled else line["confidence"]
                 if score is not None:
                     strips.add(
@@ -211,14 +230,13 @@ def score_frames(
                 on_frame()
         except BagError as error:  # came up now only; what was segmented stays
             bag.warnings.append(str(error))
-    if read == 0:
-        raise BagError(_nothing_read(frames))
-    lines.replace(output / FRAMES_FILE)
+        if read == 0:
+            raise BagError(_nothing_read(frames))
     strips.save(output / STRIPS)
-    total = max(1, int(pixels.sum()))
+    pixels = accumulator.predicted_pixels
     return {
         "frames": count,
-        "labelled_frames": tally.frames,
+        "labelled_frames": accumulator.frames,
         "passed_over": {
             "frames": frames.expected - read,
             "by_reason": dict(sorted(frames.faults.counts.items())),
@@ -228,10 +246,10 @@ def score_frames(
         "warnings": bag.warnings,
         "classes": [{"name": c.name, "color": list(c.color)} for c in label_set.classes],
         "class_pixels": [int(pixels[c.id]) for c in label_set.classes],
-        "pixels": total,
-        "class_share": {c.name: int(pixels[c.id]) / total for c in label_set.classes},
-        "scores": tally.scores(label_set),
-        "counts": tally.counts(),
+        "pixels": max(1, int(pixels.sum())),
+        "class_share": accumulator.class_share(label_set.classes),
+        "scores": accumulator.report(label_set.classes) if accumulator.frames else None,
+        "counts": accumulator.counts(),
     }
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from camss_ros.evaluation.result_folder import write_atomically
 from camss_ros.images.drawing import colorize
+from camss_ros.images.image_files import encode_image
 from camss_ros.images.label_class import LabelClass
 
 SHOWN = 4  # of the worst, and of the best
@@ -93,17 +94,17 @@ class FrameStrips:
         labels: np.ndarray,
         confidence: np.ndarray,
     ) -> dict[str, bytes]:
-        tiles = {"image.jpg": _encode(_shrink(image, cv2.INTER_AREA), ".jpg")}
+        tiles = {"image.jpg": encode_image(_shrink(image, cv2.INTER_AREA), ".jpg")}
         if label is not None:
             tiles["label.png"] = self._colored(label)
         tiles["prediction.png"] = self._colored(labels)
         small = _shrink(confidence, cv2.INTER_AREA)
         heat = cv2.cvtColor(cv2.applyColorMap(small, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)
-        tiles["confidence.jpg"] = _encode(heat, ".jpg")
+        tiles["confidence.jpg"] = encode_image(heat, ".jpg")
         return tiles
 
     def _colored(self, labels: np.ndarray) -> bytes:
-        return _encode(colorize(_shrink(labels, cv2.INTER_NEAREST), self._classes), ".png")
+        return encode_image(colorize(_shrink(labels, cv2.INTER_NEAREST), self._classes), ".png")
 
 
 def save_strips(folder: Path, worst: Sequence[Strip], best: Sequence[Strip]) -> None:
@@ -149,10 +150,3 @@ def _shrink(picture: np.ndarray, interpolation: int) -> np.ndarray:
         return picture
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     return cv2.resize(picture, size, interpolation=interpolation)
-
-
-def _encode(picture: np.ndarray, suffix: str) -> bytes:
-    ok, data = cv2.imencode(suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    if not ok:
-        raise OSError(f"OpenCV can't encode a picture of {picture.shape[1]} x {picture.shape[0]}")
-    return data.tobytes()

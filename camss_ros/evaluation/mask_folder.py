@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from camss_ros.evaluation.result_folder import write_image
+from camss_ros.evaluation.result_folder import read_mask, write_image
 
 FOLDERS = ("masks", "confidence")
 
@@ -43,8 +43,8 @@ class MaskFolder:
 
         None where there is none, or not a whole one. Scaling takes the nearest pixel.
         """
-        labels = _read(self.mask(name))
-        confidence = None if labels is None else _read(self._confidence / f"{name}.png")
+        labels = read_mask(self.mask(name))
+        confidence = None if labels is None else read_mask(self._confidence / f"{name}.png")
         if labels is None or confidence is None or labels.shape != confidence.shape:
             return None
         if labels.shape != shape:
@@ -58,10 +58,3 @@ class MaskFolder:
         """Keep a prediction. Raises OSError."""
         write_image(self._confidence / f"{name}.png", prediction.confidence)
         write_image(self.mask(name), prediction.labels)
-
-
-def _read(path: Path) -> np.ndarray | None:
-    values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.exists() else None
-    if values is None or values.ndim != 2 or values.dtype != np.uint8:
-        return None
-    return values

@@ -2,64 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
-
-from camss_ros.images.label_class import VOID
-
-
-class ConfusionMatrix:
-    """Counts pixels by true and predicted class.
-
-    Attributes:
-        counts: int64 [n, n + 1], true class by predicted class; the last column counts pixels
-            predicted as void. Pixels whose truth is void are not counted.
-    """
-
-    def __init__(self, classes: int) -> None:
-        if not 1 <= classes < VOID:
-            raise ValueError(f"{classes} classes: expected 1 to {VOID - 1}")
-        self.classes = classes
-        self.counts = np.zeros((classes, classes + 1), np.int64)
-
-    def add(self, truth: np.ndarray, predicted: np.ndarray) -> None:
-        """Counts one image; both uint8 [H, W], class ids or 255 for void.
-
-        Raises ValueError for other types, shapes that differ and ids that are no class.
-        """
-        check_labels(truth, predicted, self.classes)
-        known = truth != VOID
-        rows = truth[known].astype(np.int64)
-        columns = np.minimum(predicted[known], self.classes).astype(np.int64)
-        index = rows * (self.classes + 1) + columns
-        counted = np.bincount(index, minlength=self.counts.size)
-        self.counts += counted.reshape(self.counts.shape)
-
-    def scores(self) -> Scores:
-        """The scores of everything counted so far."""
-        inner = self.counts[:, :-1]
-        hits = inner.diagonal()
-        true, predicted = self.counts.sum(axis=1), inner.sum(axis=0)
-        occurs = true + predicted > 0
-        precision, recall = ratio(hits, predicted), ratio(hits, true)
-        iou = ratio(hits, true + predicted - hits)
-        f1 = ratio(2 * hits, true + predicted)
-        pixels = true.sum(keepdims=True)
-        weighted = np.nansum(true * iou, keepdims=True)
-        return Scores(
-            miou=mean_known(iou),
-            per_class_iou=iou,
-            precision_void_excluded=mean_known(precision),
-            per_class_precision=precision,
-            per_class_recall=recall,
-            pixel_accuracy=float(ratio(hits.sum(keepdims=True), pixels)[0]),
-            per_class_f1=f1,
-            mean_f1=mean_known(f1),
-            mean_precision=mean_known(np.nan_to_num(precision[occurs])),
-            mean_recall=mean_known(np.nan_to_num(recall[occurs])),
-            frequency_weighted_iou=float(ratio(weighted, pixels)[0]),
-        )
 
 
 @dataclass(frozen=True)
@@ -91,22 +37,43 @@ class Scores:
     frequency_weighted_iou: float
 
 
-def check_labels(truth: np.ndarray, predicted: np.ndarray, classes: int) -> None:
-    """Refuse what are not two uint8 label images of one shape, with class ids or 255 for void.
+def confusion_scores(confusion: np.ndarray) -> Scores:
+    """The scores of a confusion matrix.
 
-    Raises ValueError that names the image and what was expected.
+    Args:
+        confusion: int64 [n, n + 1], pixels by true and predicted class; the last column are those
+            predicted as void.
     """
-    for name, labels in (("truth", truth), ("predicted", predicted)):
-        if labels.dtype != np.uint8:
-            raise ValueError(f"{name} is {labels.dtype}: expected uint8 class ids")
-        strange = (labels >= classes) & (labels != VOID)
-        if strange.any():
-            raise ValueError(
-                f"{name} has the class id {labels[strange][0]}: expected 0 to {classes - 1}, "
-                f"or {VOID} for void"
-            )
-    if truth.shape != predicted.shape:
-        raise ValueError(f"truth is {truth.shape}, predicted is {predicted.shape}")
+    inner = confusion[:, :-1]
+    hits = inner.diagonal()
+    true, predicted = confusion.sum(axis=1), inner.sum(axis=0)
+    occurs = true + predicted > 0
+    precision, recall = ratio(hits, predicted), ratio(hits, true)
+    iou = ratio(hits, true + predicted - hits)
+    f1 = ratio(2 * hits, true + predicted)
+    pixels = true.sum(keepdims=True)
+    weighted = np.nansum(true * iou, keepdims=True)
+    return Scores(
+        miou=mean_known(iou),
+        per_class_iou=iou,
+        precision_void_excluded=mean_known(precision),
+        per_class_precision=precision,
+        per_class_recall=recall,
+        pixel_accuracy=float(ratio(hits.sum(keepdims=True), pixels)[0]),
+        per_class_f1=f1,
+        mean_f1=mean_known(f1),
+        mean_precision=mean_known(np.nan_to_num(precision[occurs])),
+        mean_recall=mean_known(np.nan_to_num(recall[occurs])),
+        frequency_weighted_iou=float(ratio(weighted, pixels)[0]),
+    )
+
+
+def joint_counts(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """How often each pair of values occurs at one place of two uint8 arrays; int64 [256, 256]."""
+    index = first.astype(np.uint16)
+    index <<= 8
+    index |= second
+    return np.bincount(index.ravel(), minlength=1 << 16).reshape(256, 256)
 
 
 def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
@@ -118,3 +85,8 @@ def mean_known(values: np.ndarray) -> float:
     """Mean of the values that are not NaN; NaN if none is."""
     kept = values[~np.isnan(values)]
     return float(kept.mean()) if kept.size else float("nan")
+
+
+def json_number(value: float) -> float | None:
+    """The value as it goes into a JSON file: None, which is null there, for NaN."""
+    return None if math.isnan(value) else value

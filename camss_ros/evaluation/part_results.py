@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from camss_ros.evaluation.evaluate import class_table
+from camss_ros.evaluation.accumulator import ScoreAccumulator
+from camss_ros.evaluation.evaluate import EvaluatedFrame
 from camss_ros.evaluation.evaluate_bag import FRAMES_FILE, METRICS_FILE, STRIPS, TIMINGS_FILE
 from camss_ros.evaluation.frame_strips import FrameStrips, Strip, load_strips
-from camss_ros.evaluation.tally import Tally
 from camss_ros.evaluation.timings import read_timings
 from camss_ros.images.label_class import LabelClass
 from camss_ros.images.label_sets import LabelSet
-from camss_ros.inference.segmenter import Segmentation
 
 SERIES = ("miou", "pixel_accuracy", "confidence")
 
@@ -32,7 +30,7 @@ class PartResults:
         label_set: the classes of labels and predictions.
         frames: evaluated.
         class_pixels: int64 [classes], predicted pixels; `pixels`: all of them, void too.
-        counts: as `Tally.counts`.
+        counts: as `ScoreAccumulator.counts`.
         times: float64 [frames], seconds since the first frame; None where frames are no clip.
         series: float64 [frames] of each name in `SERIES`, NaN where there is none.
         seconds: float64 for each stage, "total" among them, and "latency" where the node was run.
@@ -96,45 +94,42 @@ def read_part(folder: Path, name: str) -> PartResults:
 
 
 class CollectedResults:
-    """Collects the frames of `evaluate` for a report. Holds some dozens of bytes a frame.
+    """Collects what a report says of each frame of `evaluate`. Holds some dozens of bytes a frame.
 
-    `classes`: the model's. `label_set`: of the labels. Raises ValueError as `class_table`.
+    Args:
+        name: of the part.
+        label_set: of the labels.
     """
 
-    def __init__(self, name: str, classes: Sequence[LabelClass], label_set: LabelSet) -> None:
+    def __init__(self, name: str, label_set: LabelSet) -> None:
         self._name, self._label_set = name, label_set
-        self._table = class_table(classes, label_set)
-        self._tally = Tally(len(label_set.classes))
         self._strips = FrameStrips(label_set.classes)
-        self._pixels = np.zeros(256, np.int64)
         self._columns = {key: array("d") for key in SERIES}
         self._seconds: dict[str, array[float]] = {}
 
-    def add(self, name: str, image: np.ndarray, label: np.ndarray, result: Segmentation) -> None:
-        """The next frame: `image` uint8 [H, W, 3] RGB, `label` uint8 [H, W] with 255 for void."""
-        labels = self._table[result.labels]
-        scores = self._tally.add(label, labels, result.confidence).scores()
-        self._pixels += np.bincount(labels.ravel(), minlength=256)
+    def add(self, frame: EvaluatedFrame) -> None:
+        """The next frame."""
+        scores, result = frame.scores, frame.result
         values = scores.miou, scores.pixel_accuracy, float(result.confidence.mean()) / 255
         for column, value in zip(self._columns.values(), values, strict=True):
             column.append(value)
         for stage, seconds in result.timings.items():
             self._seconds.setdefault(stage, array("d")).append(seconds)
         if not np.isnan(scores.miou):
-            self._strips.add(name, scores.miou, image, label, labels, result.confidence)
+            self._strips.add(
+                frame.name, scores.miou, frame.image, frame.label, frame.predicted,
+                result.confidence,
+            )  # fmt: skip
 
-    def part(self, clip: bool) -> PartResults:
-        """All of it. `clip`: the frames follow each other in time, else no flicker is reported."""
-        counts = self._tally.counts()
-        if not clip:
-            counts["flicker"] = [0, 0]
+    def part(self, accumulator: ScoreAccumulator) -> PartResults:
+        """All of it, with the accumulator of `evaluate`."""
         return PartResults(
             name=self._name,
             label_set=self._label_set,
             frames=len(self._columns["miou"]),
-            class_pixels=self._pixels[: len(self._label_set.classes)],
-            pixels=int(self._pixels.sum()),
-            counts=counts,
+            class_pixels=accumulator.predicted_pixels[: len(self._label_set.classes)],
+            pixels=int(accumulator.predicted_pixels.sum()),
+            counts=accumulator.counts(),
             times=None,
             series={key: np.array(values) for key, values in self._columns.items()},
             seconds={stage: np.array(values) for stage, values in self._seconds.items()},

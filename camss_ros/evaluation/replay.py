@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -64,13 +63,8 @@ class ReplayRecorder:
         self._timings.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._timings.__exit__(kind, error, trace)
+    def __exit__(self, *error: object) -> None:
+        self._timings.__exit__(*error)
 
     def knows(self, stamp: int) -> bool:
         """Whether an image with this stamp is under way, so that a second one could not be told

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 import camss_ros
+from camss_ros.evaluation.accumulator import ScoreAccumulator
 from camss_ros.evaluation.frame_strips import SHOWN, Strip
 from camss_ros.evaluation.part_results import SERIES, PartResults
 from camss_ros.evaluation.report_plots import (
@@ -26,7 +27,6 @@ from camss_ros.evaluation.report_plots import (
 )
 from camss_ros.evaluation.result_folder import write_atomically, write_json
 from camss_ros.evaluation.statistics import milliseconds
-from camss_ros.evaluation.tally import Tally
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _PLOTS = 12  # temporal plots, one a part
@@ -55,7 +55,7 @@ class RunFacts:
 
     Attributes:
         title: of the page.
-        command: the exact command line.
+        command: the command line.
         model: source, name, hash of the weights, dtype, device.
         sampling: the sampler's options.
         failed: bags that failed, each {"bag": ..., "reason": ...}.
@@ -90,11 +90,11 @@ def report_numbers(parts: Sequence[PartResults], facts: RunFacts) -> dict[str, A
         raise ValueError("there is nothing to report: not one part has results")
     label_set = parts[0].label_set
     names = [c.name for c in label_set.classes]
-    tally = Tally(len(names))
+    accumulator = ScoreAccumulator(len(names))
     for part in parts:
         if [c.name for c in part.label_set.classes] != names:
             raise ValueError(f"{part.name} has other classes than {parts[0].name}")
-        tally.merge(part.counts)
+        accumulator.merge(part.counts)
     seconds: dict[str, np.ndarray] = {}
     for stage in dict.fromkeys(stage for part in parts for stage in part.seconds):
         seconds[stage] = np.concatenate([p.seconds[stage] for p in parts if stage in p.seconds])
@@ -113,10 +113,10 @@ def report_numbers(parts: Sequence[PartResults], facts: RunFacts) -> dict[str, A
         "classes": [{"name": c.name, "color": list(c.color)} for c in label_set.classes],
         "total": {
             "frames": sum(part.frames for part in parts),
-            "labelled_frames": tally.frames,
+            "labelled_frames": accumulator.frames,
             "class_share": {n: int(p) / total for n, p in zip(names, pixels, strict=True)},
-            "scores": tally.scores(label_set),
-            "confusion": tally.confusion.counts.tolist() if tally.frames else None,
+            "scores": accumulator.report(label_set.classes) if accumulator.frames else None,
+            "confusion": accumulator.confusion.tolist() if accumulator.frames else None,
             "latency_ms": _latency(whole),
             "latency_histogram": histogram(whole) if len(whole) else None,
             "stages_ms": {
@@ -144,13 +144,13 @@ def versions() -> dict[str, str]:
 
 
 def _part_numbers(part: PartResults) -> dict[str, Any]:
-    tally = Tally(len(part.label_set.classes))
-    tally.merge(part.counts)
+    accumulator = ScoreAccumulator(len(part.label_set.classes))
+    accumulator.merge(part.counts)
     return {
         "name": part.name,
         "frames": part.frames,
-        "labelled_frames": tally.frames,
-        "scores": tally.scores(part.label_set),
+        "labelled_frames": accumulator.frames,
+        "scores": accumulator.report(part.label_set.classes) if accumulator.frames else None,
         "latency_ms": _latency(_whole(part.seconds)),
         "facts": part.facts,
         "notes": part.notes,

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+
+from camss_ros.atomic_files import replacing
+from camss_ros.images.image_files import encode_image
 
 
 class OutputMismatchError(ValueError):
@@ -81,22 +83,17 @@ def finish_results(
     return content
 
 
-def read_mask(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """The label image uint8 [H, W] of that shape; None where there is none."""
-    labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.exists() else None
-    if labels is None or labels.shape != shape or labels.dtype != np.uint8:
+def read_mask(path: Path, shape: tuple[int, ...] | None = None) -> np.ndarray | None:
+    """The image uint8 [H, W] of that shape, of any for None; None where there is none."""
+    mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.exists() else None
+    if mask is None or mask.ndim != 2 or mask.dtype != np.uint8:
         return None
-    return labels
+    return mask if shape in (None, mask.shape) else None
 
 
 def write_image(path: Path, image: np.ndarray) -> None:
     """Write uint8 [H, W] or [H, W, 3] RGB in the format of the suffix. Raises OSError."""
-    if image.ndim == 3:
-        image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    ok, data = cv2.imencode(path.suffix, image)
-    if not ok:
-        raise OSError(f"OpenCV can't encode '{path}'")
-    write_atomically(path, data.tobytes())
+    write_atomically(path, encode_image(image, path.suffix))
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
@@ -105,11 +102,9 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write the file under a temporary name, then rename it. Raises OSError."""
-    partial = path.with_name(f".{path.name}.partial")
+    """Write the file as a whole or not at all. Raises OSError."""
     try:
-        partial.write_bytes(data)
-        os.replace(partial, path)
+        with replacing(path) as partial:
+            partial.write_bytes(data)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(path)) from error

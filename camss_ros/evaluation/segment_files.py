@@ -26,6 +26,7 @@ from camss_ros.evaluation.result_folder import (
 from camss_ros.evaluation.statistics import FrameStatistics
 from camss_ros.images.drawing import overlay
 from camss_ros.images.frames import FrameSource, UnreadableInputError
+from camss_ros.images.label_mapping import mapping_onto_labels
 from camss_ros.images.video_writer import VideoWriter
 from camss_ros.inference.segmenter import Segmenter
 
@@ -52,7 +53,8 @@ def segment_files(
     if source.endless and limit is None:
         raise ValueError("this input has no end: say how many frames are wanted")
     resumed = begin_results(output / SUMMARY_FILE, settings, ("masks", "overlays"))
-    statistics = FrameStatistics(segmenter.classes)
+    comparable = mapping_onto_labels(segmenter.classes, source.label_set)
+    statistics = FrameStatistics(comparable.classes)
     reused = 0
     # Images of a folder need not follow each other in time: no video of them.
     is_clip = source.is_video or source.endless
@@ -77,7 +79,7 @@ def segment_files(
                 write_image(output / "overlays" / f"{frame.name}.jpg", picture)
                 write_image(output / "masks" / f"{frame.name}.png", labels)
                 statistics.add_timings(result.timings)
-            statistics.add_labels(labels, frame.label)
+            statistics.add_labels(comparable.apply(labels), frame.label)
             if video is not None:
                 video.write(overlay(frame.image, labels, segmenter.classes), frame.time)
             on_frame()
@@ -89,6 +91,7 @@ def segment_files(
         "skipped_files": [str(path) for path in source.skipped],
         "missing_frames": source.missing,
         "damage": list(source.damage),
+        "label_set": source.label_set.name if source.label_set else None,
         **statistics.report(),
     }
     return finish_results(output / SUMMARY_FILE, settings, summary)

@@ -6,7 +6,6 @@ import json
 from array import array
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
@@ -31,12 +30,7 @@ class TimingsFile:
         self._cut_torn_line()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
     def _cut_torn_line(self) -> None:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import PIL.Image
 
-from camss_ros.images.image_damage import JPEG_START, PNG_START, find_damage
+from camss_ros.images.image_files import JPEG_START, PNG_START, find_damage
 
 
 class RawImage(Protocol):

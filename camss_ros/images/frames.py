@@ -10,28 +10,31 @@ a label file that is wrong in any way raises DataError.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from camss_ros.git_lfs import is_lfs_pointer, why_unreadable
-from camss_ros.images.image_files import IMAGE_SUFFIXES, read_image, visible, why_no_image
+from camss_ros.images.image_files import (
+    IMAGE_SUFFIXES,
+    encode_image,
+    read_image,
+    visible,
+    why_no_image,
+)
 from camss_ros.images.label_class import LabelClass
 from camss_ros.images.label_files import LabelFiles
-from camss_ros.images.label_mapping import label_set_of
-from camss_ros.images.label_sets import (
-    LabelSet,
-    LabelSetError,
-    NoMappingError,
-    load_label_set,
-)
+from camss_ros.images.label_mapping import label_set_of, mapping_onto_labels
+from camss_ros.images.label_sets import LabelSet, LabelSetError, NoMappingError, load_label_set
 
 DEFAULT_FPS = 10.0  # for image files, which have no rate of their own
 
@@ -194,8 +197,18 @@ def open_frames(
 def open_frames_of_model(
     spec: str | Path, classes: Sequence[LabelClass], model: str
 ) -> FrameSource:
-    """As `open_frames`, with labels in the classes of the model of that name, or, with a warning,
-    without any where they can't be mapped onto them."""
+    """As `open_frames`, with labels that masks of the model of that name can be compared with.
+
+    They are in their own classes where the model's become those (`mapping_onto_labels`): it may
+    tell a car from a truck where they don't. Else they are in the model's, or, with a warning, left
+    out where they can't be mapped onto them.
+    """
+    try:
+        source = open_frames(spec, with_labels=True)
+        mapping_onto_labels(classes, source.label_set)
+        return source
+    except LabelSetError:  # nothing says what they are, or the model is the coarser one
+        pass
     try:
         return open_frames(spec, label_set_of(classes, model), with_labels=True)
     except NoMappingError as error:
@@ -265,3 +278,22 @@ def _natural_key(name: str) -> list[tuple[int, int, str]]:
     # ASCII digits only: int() refuses some that str.isdigit() accepts.
     parts = re.split(r"([0-9]+)", name)
     return [(0, int(p), p) if p[:1].isdigit() and p.isascii() else (1, 0, p) for p in parts]
+
+
+def save_frames(
+    source: FrameSource, folder: Path, count: int, on_frame: Callable[[], None] = lambda: None
+) -> None:
+    """Write the first `count` frames to `folder`/images/NAME.png, labels to `folder`/labels,
+    for `open_frames` to read.
+
+    `on_frame` is called after each. Raises OSError where that can't be done.
+    """
+    for frame in itertools.islice(source, count):
+        pictures = {"images": frame.image}
+        if frame.label is not None:
+            pictures["labels"] = frame.label
+        for part, picture in pictures.items():
+            path = folder / part / f"{frame.name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(encode_image(picture, ".png", cv2.IMWRITE_PNG_COMPRESSION, 1))
+        on_frame()

@@ -1,7 +1,9 @@
-"""Image files: which they are, and decoding them, with damaged ones told from whole ones."""
+"""Image files: which they are, decoding them, with damaged ones told from whole ones, encoding."""
 
 from __future__ import annotations
 
+import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +11,11 @@ import cv2
 import numpy as np
 
 from camss_ros.git_lfs import why_unreadable
-from camss_ros.images.image_damage import find_damage
+
+
+class DataError(ValueError):
+    """A data set is not laid out, or a file does not hold, what was expected; says which."""
+
 
 _SILENT = 0  # cv2.utils.logging.LOG_LEVEL_SILENT
 
@@ -49,6 +55,20 @@ def read_pixels(path: Path, flags: int) -> np.ndarray | None:
         return None
 
 
+def encode_image(image: np.ndarray, suffix: str, *flags: int) -> bytes:
+    """The file of uint8 [H, W] or [H, W, 3] RGB in the format of a suffix; `flags` are OpenCV's.
+
+    Raises ValueError where the format has no room for it.
+    """
+    if image.ndim == 3:
+        image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    ok, data = cv2.imencode(suffix, image, flags)
+    if not ok:
+        size = f"{image.shape[1]} x {image.shape[0]}"
+        raise ValueError(f"no {suffix} file can be made of an image of {size} pixels")
+    return data.tobytes()
+
+
 def silence_opencv() -> None:
     """Keep OpenCV from writing a line for each image that it cannot decode."""
     if hasattr(cv2, "setLogLevel"):  # before 4.13
@@ -64,3 +84,49 @@ def why_no_image(path: Path) -> str:
     except OSError as error:
         return f"can't read {path}: {error.strerror}"
     return f"{path} can't be read as an image: {why_unreadable(path, 'damaged or truncated?')}"
+
+
+# Decoders fill what is missing in a file with grey.
+JPEG_START = b"\xff\xd8"
+PNG_START = b"\x89PNG\r\n\x1a\n"
+# The bytes of a marker other than those that stand within compressed pixels.
+_MARKER = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]")
+_START_OF_IMAGE, _END_OF_IMAGE = 0xD8, 0xD9
+
+
+def find_damage(data: bytes) -> str:
+    """What is wrong with a JPEG or PNG, in a few words; "" where nothing is seen."""
+    if data.startswith(JPEG_START) and not _is_whole_jpeg(data):
+        return "the JPEG is truncated"
+    if data.startswith(PNG_START) and not _is_whole_png(data):
+        return "the PNG is damaged"
+    return ""
+
+
+def _is_whole_jpeg(data: bytes) -> bool:
+    """Whether its end marker comes: one of its own, not that of a thumbnail within a segment."""
+    place = len(JPEG_START)
+    while found := _MARKER.search(data, place):
+        place = found.end()
+        marker = data[place - 1]
+        if marker == _END_OF_IMAGE:
+            return True
+        if marker != _START_OF_IMAGE:  # all others have a length, which counts its own two bytes
+            place += max(2, int.from_bytes(data[place : place + 2], "big"))
+    return False
+
+
+def _is_whole_png(data: bytes) -> bool:
+    """Whether every chunk up to the last has its checksum: length, type, content, CRC-32."""
+    view = memoryview(data)
+    place = len(PNG_START)
+    while place + 12 <= len(view):
+        end = place + 8 + int.from_bytes(view[place : place + 4], "big")
+        if end + 4 > len(view):
+            return False
+        if zlib.crc32(view[place + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
+            return False
+        if view[place + 4 : place + 8] == b"IEND":
+            return True
+        place = end + 4
+    return False

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from camss_ros.git_lfs import why_unreadable
-from camss_ros.images.data_error import DataError
+from camss_ros.images.image_files import DataError
 from camss_ros.images.label_class import VOID
 from camss_ros.images.label_sets import LabelSet
 

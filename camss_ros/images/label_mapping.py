@@ -8,7 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from camss_ros.images.label_class import LabelClass
-from camss_ros.images.label_sets import LabelSet, LabelSetError, load_label_set
+from camss_ros.images.label_sets import (
+    LabelSet,
+    LabelSetError,
+    NoMappingError,
+    load_label_set,
+)
 from camss_ros.resources import config_directories
 
 
@@ -42,6 +47,25 @@ def map_classes(classes: Sequence[LabelClass], model: str, label_set: str) -> La
         return LabelMapping(tuple(classes))
     target = load_label_set(label_set)
     return LabelMapping(target.classes, label_set_of(classes, model).to(target))
+
+
+def mapping_onto_labels(classes: Sequence[LabelClass], labels: LabelSet | None) -> LabelMapping:
+    """How the `classes` of a model become those of the labels that its masks are compared with.
+
+    labels: None for the model's own classes.
+
+    Raises NoMappingError: there is no mapping, or no class of the model becomes one of the labels',
+    which would count as never found.
+    """
+    if labels is None:
+        return LabelMapping(tuple(classes))
+    table = label_set_of(classes, "the model").to(labels)
+    told = table[[label_class.id for label_class in classes]]
+    if unknown := [one.name for one in labels.classes if one.id not in told]:
+        raise NoMappingError(
+            f"the model has no classes for {', '.join(unknown)} of label set {labels.name}"
+        )
+    return LabelMapping(labels.classes, table)
 
 
 def label_set_of(classes: Sequence[LabelClass], model: str) -> LabelSet:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib.metadata
 import json
 import logging
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from camss_ros.extras import versions
 from camss_ros.inference.backends.base import Backend
 from camss_ros.inference.backends.open_backend import open_backend
 from camss_ros.inference.backends.open_runtime import open_runtime
@@ -107,7 +107,7 @@ class BackendChoice:
             "device": describe_processor(self.device),
             "threads": torch.get_num_threads(),
             "candidates": [str(each) for each in self.possible],
-            "versions": {name: _version(name) for name in _PACKAGES},
+            "versions": versions(*_PACKAGES),
         }
         return f"auto-{cache_key(facts)}.json"
 
@@ -212,10 +212,10 @@ def measure(
     seconds: dict[Candidate, float] = {}
     for candidate in possible:
         try:
-            backend = open_backend(candidate.backend, model, device, candidate.precision, size)
+            backend = open_backend(candidate.backend, model, device, candidate.precision)
             try:
-                backend.prepare(sampling)
-                labels, best = _time(backend, frame, sampling, turn)
+                backend.prepare(sampling, size)
+                labels, best = _time(backend, frame, sampling, size, turn)
             finally:
                 backend.close()
         except Exception as error:  # whatever a runtime raises
@@ -241,6 +241,7 @@ def _time(
     backend: Backend,
     frame: np.ndarray,
     sampling: SamplingOptions,
+    size: tuple[int, int],
     turn: Callable[[], AbstractContextManager[object]],
 ) -> tuple[np.ndarray, float]:
     best = float("inf")
@@ -248,7 +249,7 @@ def _time(
         generator = torch.Generator(backend.device).manual_seed(0)
         with turn():
             start = time.perf_counter()
-            [prediction] = backend.predict([frame], sampling, generator, lambda _: None)
+            [prediction] = backend.predict([frame], sampling, size, generator, lambda _: None)
             labels = prediction.probabilities[0].argmax(dim=0).cpu().numpy()  # waits for a GPU
             best = min(best, time.perf_counter() - start)
     return labels, best
@@ -273,13 +274,6 @@ def _installed(candidate: Candidate, device: torch.device) -> bool:
         _log.info("backend %s is left out: %s", candidate, error)
         return False
     return True
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _read_choice(name: str, possible: list[Candidate]) -> Candidate | None:

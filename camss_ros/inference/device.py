@@ -65,11 +65,15 @@ def describe_processor(device: torch.device) -> str:
     """Model of the processor that `device` is, for what depends on it, such as measured times."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
+    # "model name" on x86, "CPU part" on Arm; `flags` tells virtual processors of one name apart
+    facts = cpu_facts("model name", "CPU part", "flags", "Features")
+    return " ".join([platform.machine(), *sorted(set(facts))])
+
+
+def cpu_facts(*names: str) -> list[str]:
+    """What Linux says about the processors under these names, one after the other."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        lines = []
-    # "model name" on x86, "CPU part" on Arm; `flags` tells virtual processors of one name apart
-    wanted = ("model name", "CPU part", "flags", "Features")
-    facts = {line.partition(":")[2].strip() for line in lines if line.startswith(wanted)}
-    return " ".join([platform.machine(), *sorted(facts)])
+        return []
+    return [line.partition(":")[2].strip() for line in lines if line.startswith(names)]

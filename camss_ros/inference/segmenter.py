@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from camss_ros.images.label_class import LabelClass
-from camss_ros.inference.backends.base import Backend, Carry
+from camss_ros.inference.backends.base import Backend
 from camss_ros.inference.backends.open_backend import open_backend
 from camss_ros.inference.clip import Clip
 from camss_ros.inference.device import select_device
@@ -22,6 +22,7 @@ from camss_ros.inference.network_size import can_resize, checked_size
 from camss_ros.inference.stage_clock import StageClock
 from camss_ros.model.checkpoint import CONFIG_FILE, find_model, read_config
 from camss_ros.model.schedule import SamplingOptions
+from camss_ros.model.warm_start import FrameState
 from camss_ros.seeds import check_seed
 
 if TYPE_CHECKING:
@@ -72,6 +73,9 @@ class FrameRequest:
             the one before.
         stream: what the frame is from, such as a camera: a warm start begins from the last frame
             of the same stream.
+        network_size: working (height, width) for this frame, multiples of 16; by default the
+            segmenter's `input_size`. Another one needs `can_resize`.
+        sampling: by default the segmenter's.
     """
 
     image: np.ndarray
@@ -79,22 +83,23 @@ class FrameRequest:
     uncertainty: bool = False
     stamp: float | None = None
     stream: Hashable = 0
+    network_size: tuple[int, int] | None = None
+    sampling: SamplingOptions | None = None
 
 
 class Segmenter:
     """Segments frames with one model on one device.
 
-    Frames run at the model's working size; results come back at the frame's size. The same frame
-    with the same options gives the same result, whatever was segmented before; but not where
-    `sampling.warm_start_time` is above 0: a frame then begins from the latents of the one before
-    of its stream, unless it is no continuation of it (`clip.py` says when). Not thread-safe, but
-    for `sampling` and `working_size`, which may be set from another thread and count from the next
-    frame on.
+    Frames run at the model's working size, unless a request asks for another; results come back at
+    the frame's size. The same frame with the same options gives the same result, whatever was
+    segmented before; but not where `warm_start_time` of its sampling is above 0: a frame then
+    begins from the latents of the one before of its stream, unless it is no continuation of it
+    (`clip.py` says when). Not thread-safe.
 
     Attributes:
         input_size: working (height, width) that it is made for: `network_size` or the model's own.
-        working_size: the one in use, multiples of 16. Another one needs `can_resize`.
         can_resize: the model works at other sizes too.
+        sampling: of the frames that do not ask for another.
         unmeasured: with backend "auto", what `measure` has left to be measured; else None.
 
     Args:
@@ -138,8 +143,9 @@ class Segmenter:
         config = read_config(directory / CONFIG_FILE)
         self.model_name = config.name
         self.classes: tuple[LabelClass, ...] = config.label_set
-        self.input_size = self.working_size = checked_size(config, network_size)
+        self.input_size = checked_size(config, network_size)
         self.can_resize = can_resize(config)
+        self._config = config
         if backend == "auto":
             from camss_ros.inference.auto import BackendChoice
 
@@ -151,9 +157,7 @@ class Segmenter:
                 self.unmeasured, chosen = choice, choice.possible[0]
             chosen = chosen or choice.measure()
             backend, precision = chosen.backend, chosen.precision
-        opened = open_backend(
-            backend, directory, self.device, precision, self.input_size, calibration
-        )
+        opened = open_backend(backend, directory, self.device, precision, calibration)
         self.backend, self.dtype = opened.name, opened.dtype
         self._backend: Backend | None = opened
         self._generator = torch.Generator(self.device)
@@ -195,7 +199,9 @@ class Segmenter:
             A result for each frame, in their order.
 
         Raises:
-            ValueError: not such an image, or two frames of a stream with a warm start.
+            ValueError: not such an image, a network size that the model cannot work at, frames
+                that differ in network size or sampling, or two frames of a stream with a warm
+                start.
             SegmentationCancelled: `cancelled` said true.
             RuntimeError: the segmenter is closed.
         """
@@ -205,34 +211,56 @@ class Segmenter:
         ]
         for request in requests:
             check_image(request.image)
-        sampling = self.sampling
-        self._open_backend().size = self.working_size
+        size, sampling = self._setting(requests)
+        states = None
         if sampling.warm_start_time:
-            return self._run(requests, sampling, self._begin(requests, sampling), cancelled)
-        self.begin_clip()
-        return self._run(requests, sampling, None, cancelled)
+            states = self._begin(requests, sampling, size)
+        else:
+            self.begin_clip()
+        return self._run(requests, sampling, size, states, cancelled)
 
-    def _begin(self, requests: Sequence[FrameRequest], sampling: SamplingOptions) -> list[Carry]:
+    def _setting(self, requests: Sequence[FrameRequest]) -> tuple[tuple[int, int], SamplingOptions]:
+        """Network size and sampling of a batch."""
+        settings = {
+            (request.network_size or self.input_size, request.sampling or self.sampling)
+            for request in requests
+        }
+        if len(settings) > 1:
+            raise ValueError("the frames of a batch must have the same network size and sampling")
+        ((size, sampling),) = settings
+        self._check_size(size)
+        return size, sampling
+
+    def _check_size(self, size: tuple[int, int]) -> None:
+        if size != self.input_size:
+            checked_size(self._config, size)
+
+    def _begin(
+        self,
+        requests: Sequence[FrameRequest],
+        sampling: SamplingOptions,
+        size: tuple[int, int],
+    ) -> list[FrameState | None]:
         """What each frame may begin from."""
         if len({request.stream for request in requests}) < len(requests):
             raise ValueError(
                 "with a warm start, the frames of a batch must be of different streams"
             )
-        kind = sampling.samples, self._open_backend().size
-        return [Carry(self._clip(r.stream).begin(r.image, r.stamp, kind)) for r in requests]
+        kind = sampling.samples, size
+        return [self._clip(r.stream).begin(r.image, r.stamp, kind) for r in requests]
 
     def _run(
         self,
         requests: Sequence[FrameRequest],
         sampling: SamplingOptions,
-        carries: Sequence[Carry] | None,
+        size: tuple[int, int],
+        states: Sequence[FrameState | None] | None,
         cancelled: Callable[[], bool] | None,
     ) -> list[Segmentation]:
         """One pass of the backend."""
         backend = self._open_backend()
         self._generator.manual_seed(self._seed)
         clock = StageClock(self.device)
-        continued = [carry.state is not None for carry in carries or []] or [False] * len(requests)
 
         def stage_done(name: str) -> None:
             clock.mark(name)
@@ -240,14 +268,19 @@ class Segmenter:
                 raise SegmentationCancelled
 
         predictions = backend.predict(
-            [request.image for request in requests], sampling, self._generator, stage_done, carries
+            [request.image for request in requests],
+            sampling,
+            size,
+            self._generator,
+            stage_done,
+            states,
         )
         on_device = []
         for request, each in zip(requests, predictions, strict=True):
-            size = request.output_size or (request.image.shape[0], request.image.shape[1])
-            entropy = to_uncertainty(each.probabilities, size) if request.uncertainty else None
+            wanted = request.output_size or (request.image.shape[0], request.image.shape[1])
+            entropy = to_uncertainty(each.probabilities, wanted) if request.uncertainty else None
             void_last = each.probabilities.shape[1] > len(self.classes)
-            labels = to_labels(each.probabilities, size, void_last, winners=each.winners)
+            labels = to_labels(each.probabilities, wanted, void_last, winners=each.winners)
             on_device.append((labels, entropy))
         # only here is the device waited for
         outputs = [
@@ -255,12 +288,15 @@ class Segmenter:
             for labels, entropy in on_device
         ]
         clock.mark("postprocess")
-        for request, carry in zip(requests, carries or [], strict=False):
-            self._clip(request.stream).keep(carry.state)
+        if states is not None:
+            for request, each in zip(requests, predictions, strict=True):
+                self._clip(request.stream).keep(each.state)
         timings, steps = clock.seconds(), backend.steps(sampling)
         return [
-            Segmentation(labels[0], labels[1], timings, steps, entropy, warm)
-            for (labels, entropy), warm in zip(outputs, continued, strict=True)
+            Segmentation(labels[0], labels[1], timings, steps, entropy, state is not None)
+            for (labels, entropy), state in zip(
+                outputs, states or [None] * len(outputs), strict=True
+            )
         ]
 
     def _clip(self, stream: Hashable) -> Clip:
@@ -278,7 +314,7 @@ class Segmenter:
             batch: the most frames that will be segmented together.
         """
         self._batch = batch
-        self.prepare(self.sampling, self.working_size)
+        self.prepare(self.sampling, self.input_size)
         self.segment(np.full((height, width, 3), 127, np.uint8))
         self.begin_clip()
 
@@ -289,11 +325,8 @@ class Segmenter:
         Raises ValueError where the model has another size only, ExportError where a graph cannot be
         built.
         """
-        if size != self.input_size and not self.can_resize:
-            raise ValueError(f"model {self.model_name} works at {self.input_size} only, not {size}")
-        backend = self._open_backend()
-        backend.size = size
-        backend.prepare(sampling, self._batch)
+        self._check_size(size)
+        self._open_backend().prepare(sampling, size, self._batch)
 
     def is_prepared(self, sampling: SamplingOptions, size: tuple[int, int]) -> bool:
         """Whether a frame with these at once takes no longer than it always does."""

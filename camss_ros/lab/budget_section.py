@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from camss_ros.evaluation.accumulator import ScoreAccumulator
 from camss_ros.evaluation.evaluate import EveryNth, LabeledFrames, class_table
-from camss_ros.evaluation.metrics import ConfusionMatrix
 from camss_ros.evaluation.result_folder import write_image
 from camss_ros.images.label_class import LabelClass
 from camss_ros.images.label_sets import LabelSet
@@ -52,10 +52,10 @@ class _Pictures:
     ) -> float:
         """Of label images with the model's classes; raises as `class_table`."""
         table = class_table(model, label_set)
-        matrix = ConfusionMatrix(len(label_set.classes))
+        accumulator = ScoreAccumulator(len(label_set.classes))
         for name, labels in results:
-            matrix.add(self._labels[name], table[labels])
-        return matrix.scores().miou
+            accumulator.add(self._labels[name], table[labels])
+        return accumulator.scores().miou
 
 
 def measure_budgets(

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 
 from camss_ros.evaluation.result_folder import write_image
+from camss_ros.images.message_fields import image_fields
 from camss_ros.street.synthetic import SyntheticStreet
 
 ENCODING = "bgr8"  # the usual one of a camera, which has to be converted
-
-
-@dataclass
-class CameraImage:
-    """The fields of sensor_msgs/Image."""
-
-    height: int
-    width: int
-    encoding: str
-    is_bigendian: int
-    step: int
-    data: bytes
 
 
 def street_frames(size: tuple[int, int], count: int) -> list[np.ndarray]:
@@ -34,15 +24,10 @@ def street_frames(size: tuple[int, int], count: int) -> list[np.ndarray]:
     return [cv2.resize(frame, size[::-1], interpolation=cv2.INTER_LINEAR) for frame in frames]
 
 
-def camera_images(frames: list[np.ndarray]) -> list[CameraImage]:
-    """The frames as messages in `ENCODING`."""
-    return [
-        CameraImage(
-            frame.shape[0], frame.shape[1], ENCODING, 0, 3 * frame.shape[1],
-            cv2.cvtColor(frame, cv2.COLOR_RGB2BGR).tobytes(),
-        )
-        for frame in frames
-    ]  # fmt: skip
+def camera_images(frames: Iterable[np.ndarray]) -> list[SimpleNamespace]:
+    """The frames as messages in `ENCODING`, with all fields of sensor_msgs/Image but a header."""
+    pixels = [cv2.cvtColor(frame, cv2.COLOR_RGB2BGR) for frame in frames]
+    return [SimpleNamespace(**image_fields(x, ENCODING), data=x.tobytes()) for x in pixels]
 
 
 def write_street(folder: Path, size: tuple[int, int], count: int) -> None:

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from camss_ros.evaluation.boundary import DILATION_RATIO
+from camss_ros.evaluation.formats import percent
 from camss_ros.evaluation.result_folder import write_atomically
 from camss_ros.images.label_sets import LabelSet
-from camss_ros.lab.figure import new_figure, save_figure
 from camss_ros.lab.mask_autoencoders import COMMITMENT_WEIGHT, KL_WEIGHT, Builder, variants
-from camss_ros.lab.page import command_block, markdown_table, paragraph
+from camss_ros.lab.page import command_block, markdown_table, new_figure, paragraph, save_figure
 from camss_ros.lab.result_rows import ResultRows
 from camss_ros.lab.train_masks import (
     THIN_CLASSES,
@@ -138,17 +138,13 @@ def _page(
     config: MaskAutoencoderConfig,
 ) -> str:
     columns = {**_COLUMNS, **_CODE_COLUMNS}
-
-    def percent(value: float | None) -> str:
-        return "-" if value is None else f"{100 * value:.1f} %"
-
     table = markdown_table(
         ["variant", *columns, f"mIoU lost against {_REFERENCE}"],
         [
             [
                 name,
                 *(_cell(runs, key) for key in columns.values()),
-                percent(loss_against(rows, name)),
+                percent(loss_against(rows, name), " %"),
             ]
             for name, runs in rows.items()
         ],
@@ -164,7 +160,7 @@ def _page(
     thin = ", ".join(name for name in names if name in THIN_CLASSES) or "none in this label set"
     data = settings["data"]
     losses = {name: loss_against(rows, name) for name in rows if name.startswith("VQ")}
-    told = "; ".join(f"{name.split(',')[0]} {percent(loss)}" for name, loss in losses.items())
+    told = "; ".join(f"{name.split(',')[0]} {percent(loss, ' %')}" for name, loss in losses.items())
     seeds = len(rows[_REFERENCE])
     method = paragraph(f"""
         Each variant is trained from scratch on the {data["train_frames"]} label images of
@@ -182,8 +178,8 @@ def _page(
     outcome = paragraph(f"""
         The paper (arXiv 2503.15617) says that masks lose 8 % in a quantised autoencoder. Here, at
         this size and after so many steps, the share of the mIoU of "{_REFERENCE}" that is lost is:
-        {told}. The palette loses {percent(loss_against(rows, "KL, palette RGB"))}. A negative share
-        is a gain.""")
+        {told}. The palette loses
+        {percent(loss_against(rows, "KL, palette RGB"), " %")}. A negative share is a gain.""")
     return f"""# Label images through autoencoders: KL against VQ, one-hot against palette
 
 {command_block(command)}

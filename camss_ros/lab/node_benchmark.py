@@ -31,18 +31,16 @@ from camss_ros.lab.node_speed import (
     SentImages,
     measure_node,
 )
-from camss_ros.nodes.deferred_signals import DeferredSignals
-from camss_ros.nodes.harness.child_process import ChildProcess
+from camss_ros.nodes.harness.child_process import ChildProcess, isolate, start_still_camera
 from camss_ros.nodes.harness.demo import wait_until_active
-from camss_ros.nodes.harness.demo_environment import isolate
 from camss_ros.nodes.harness.segmenter_listener import (
-    LATCHED,
+    DeferredSignals,
     SegmenterListener,
     nanoseconds,
     pixels_of,
     sampling_of,
 )
-from camss_ros.nodes.harness.still_camera import start_still_camera
+from camss_ros.nodes.qos import LATCHED_HISTORY
 
 _PICTURES = 8
 
@@ -172,7 +170,9 @@ class _Listener(SegmenterListener):
         self._labels: dict[int, np.ndarray] = {}
         self._arrivals: dict[int, int] = {}
         self._statuses: dict[int, Any] = {}
-        self.node.create_subscription(Header, "source_frame", self._on_source_frame, LATCHED)
+        self.node.create_subscription(
+            Header, "source_frame", self._on_source_frame, LATCHED_HISTORY
+        )
 
     def begin(self, keep_labels: bool) -> Counts:
         """Forget what was before; returns the segmenter's counts."""

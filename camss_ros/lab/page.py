@@ -1,11 +1,17 @@
-"""Parts of the Markdown page that a study writes."""
+"""Parts of the Markdown page that a study writes, and its plots."""
 
 from __future__ import annotations
 
-import shlex
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from camss_ros.evaluation.result_folder import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -18,11 +24,6 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def paragraph(text: str) -> str:
     """The text in lines of up to 100 characters, however it was broken."""
     return textwrap.fill(" ".join(text.split()), 100, break_on_hyphens=False)
-
-
-def number(value: float | None, decimals: int = 3) -> str:
-    """A score; a dash where there is none."""
-    return "-" if value is None else f"{value:.{decimals}f}"
 
 
 def p50_p95(times: Mapping[str, float] | None) -> str:
@@ -40,21 +41,15 @@ def command_block(command: str) -> str:
     return f"<!-- not run: it has written this page, which takes long -->\n```sh\n{command}\n```"
 
 
-def command_line(*words: str, **options: object) -> str:
-    """`camss-ros WORDS --option value ...` as a shell reads it; options that are None are left out,
-    of those that are True the name is all.
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of that size in inches, drawn without a display."""
+    from matplotlib.figure import Figure
 
-    Paths outside the working directory are shown by their last part alone: where somebody keeps
-    data is nothing for a page that others read.
-    """
-    parts = ["camss-ros", *words]
-    for name, value in options.items():
-        if value is not None:
-            parts += [f"--{name.replace('_', '-')}", *([] if value is True else [_shown(value)])]
-    return shlex.join(parts)
+    return Figure(figsize=(width, height), layout="constrained")
 
 
-def _shown(value: object) -> str:
-    if isinstance(value, Path) and (value.is_absolute() or ".." in value.parts):
-        return f"PATH/{value.name}"
-    return str(value)
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write the figure as a whole or not at all. Raises OSError."""
+    picture = BytesIO()
+    figure.savefig(picture, format="png", dpi=120)
+    write_atomically(path, picture.getvalue())

@@ -7,7 +7,6 @@ rPC = mPC / P (Michaelis et al., arXiv 1907.07484); the retention of a corruptio
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from camss_ros.evaluation.evaluate import FrameSegmenter, class_table, evaluate
+from camss_ros.evaluation.metrics import json_number
 from camss_ros.evaluation.result_folder import write_json
 from camss_ros.images.label_sets import LabelSet
 from camss_ros.lab.conditions import CLEAN, Condition
@@ -66,10 +66,10 @@ def _score(segmenter: FrameSegmenter, condition: Condition, label_set: LabelSet)
         "group": condition.group,
         "corruption": condition.corruption,
         "level": condition.level,
-        "value": None if math.isnan(condition.value) else condition.value,
+        "value": json_number(condition.value),
         "setting": condition.setting,
         "frames": result.frames,
-        **{name: None if math.isnan(value) else value for name, value in values.items()},
+        **{name: json_number(value) for name, value in values.items()},
     }
 
 

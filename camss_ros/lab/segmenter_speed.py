@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,12 @@ import torch
 from camss_ros.evaluation.statistics import milliseconds
 from camss_ros.images.encodings import image_to_rgb
 from camss_ros.inference.segmenter import Segmenter
+from camss_ros.inference.stage_clock import StageClock
 from camss_ros.lab.frames import ENCODING, camera_images, street_frames
 from camss_ros.lab.machine import describe_machine, load_average
-from camss_ros.lab.matmul_peak import matmul_peak
-from camss_ros.lab.memory import peak_memory, reset_peak
 from camss_ros.model.config import CamSegConfig
 from camss_ros.model.flops import count_macs
+from camss_ros.resident_memory import resident_bytes
 
 _PICTURES = 8
 _WARM_UP = 5  # frames
@@ -58,7 +59,7 @@ def time_frames(
     A frame ends with the download of its labels, which waits for a GPU, so that the host's clock
     tells the whole of it; the stages within are told by events on the GPU.
     """
-    images = camera_images(list(frames))
+    images = camera_images(frames)
     stages: defaultdict[str, list[float]] = defaultdict(list)
     whole = []
     for index in range(count):
@@ -144,3 +145,44 @@ def _work(
             for stage, count in operations.items()
         },
     }
+
+
+def reset_peak(device: torch.device) -> None:
+    """From now on peaks are those of what follows."""
+    # 5: the highest resident size becomes the present one (man 5 proc)
+    Path("/proc/self/clear_refs").write_text("5")
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory(device: torch.device) -> dict[str, float]:
+    """`resident_mb` of the process and, on a GPU, `cuda_mb` of PyTorch's tensors there."""
+    peaks = {"resident_mb": resident_bytes(peak=True) / 1e6}
+    if device.type == "cuda":
+        peaks["cuda_mb"] = torch.cuda.max_memory_allocated(device) / 1e6
+    return peaks
+
+
+_PRODUCTS = 10
+_WARM_UP_PRODUCTS = 2
+
+
+@torch.inference_mode()
+def matmul_peak(device: torch.device, dtype: torch.dtype, side: int | None = None) -> float:
+    """Floating-point operations a second of the fastest of a few square products.
+
+    Args:
+        side: of the matrices; by default large enough to be bound by computing.
+    """
+    side = side or (8192 if device.type == "cuda" else 2048)
+    left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    product = torch.empty(side, side, device=device, dtype=dtype)
+    seconds = []
+    for _ in range(_WARM_UP_PRODUCTS + _PRODUCTS):
+        clock = StageClock(device)
+        torch.mm(left, right, out=product)
+        clock.mark("matmul")
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds.append(clock.seconds()["matmul"])
+    return 2 * side**3 / min(seconds[_WARM_UP_PRODUCTS:])

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from camss_ros.evaluation.formats import number
 from camss_ros.inference.network_size import can_resize, nearest_size
 from camss_ros.lab.node_section import measure_node
 from camss_ros.lab.node_speed import SIZES, Parameters
-from camss_ros.lab.page import markdown_table, number, p50_p95, paragraph
+from camss_ros.lab.page import markdown_table, p50_p95, paragraph
 from camss_ros.lab.score_section import score as score_of
 from camss_ros.lab.speed_section import LabelledData, Progress, Section, SpeedSettings
 from camss_ros.model.checkpoint import CONFIG_FILE, find_model, read_config

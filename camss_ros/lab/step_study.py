@@ -15,11 +15,17 @@ from typing import Any
 from camss_ros.evaluation.boundary import DILATION_RATIO
 from camss_ros.evaluation.calibration import BINS
 from camss_ros.evaluation.evaluate import LabeledFrames, evaluate, evaluation_report
+from camss_ros.evaluation.formats import number
 from camss_ros.evaluation.result_folder import write_atomically
 from camss_ros.images.label_sets import LabelSet
 from camss_ros.inference.segmenter import Segmenter
-from camss_ros.lab.figure import new_figure, save_figure
-from camss_ros.lab.page import command_block, markdown_table, number, paragraph
+from camss_ros.lab.page import (
+    command_block,
+    markdown_table,
+    new_figure,
+    paragraph,
+    save_figure,
+)
 from camss_ros.lab.result_rows import ResultRows
 from camss_ros.model.schedule import SamplingOptions
 

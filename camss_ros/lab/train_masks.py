@@ -11,10 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from camss_ros.datasets.augmentation import AugmentationOptions
-from camss_ros.datasets.random_geometry import random_view
-from camss_ros.evaluation.boundary import BoundaryIoU
-from camss_ros.evaluation.metrics import ConfusionMatrix
+from camss_ros.datasets.augmentation import AugmentationOptions, random_view
+from camss_ros.evaluation.accumulator import ScoreAccumulator
 from camss_ros.images.label_sets import LabelSet
 from camss_ros.lab.mask_autoencoders import Builder, StudiedAutoencoder
 from camss_ros.model.vector_quantizer import perplexity
@@ -103,8 +101,7 @@ def score_variant(
         set has), `pixel_accuracy`, `per_class_iou`; of quantised latents also `codes_used`, the
         share of the codebook, and `perplexity`, else null.
     """
-    classes = len(label_set.classes)
-    confusion, boundary = ConfusionMatrix(classes), BoundaryIoU(classes)
+    accumulator = ScoreAccumulator(len(label_set.classes), boundary=True)
     device = next(model.parameters()).device
     usage = torch.zeros(model.codebook_size or 0, dtype=torch.int64)
     for label in labels:
@@ -112,20 +109,18 @@ def score_variant(
         truth = np.ascontiguousarray(label[:height, :width])
         result = model.reconstruct(torch.from_numpy(truth)[None].long().to(device))
         predicted = result.labels[0].to(torch.uint8).cpu().numpy()
-        confusion.add(truth, predicted)
-        boundary.add(truth, predicted)
+        accumulator.add(truth, predicted)
         if result.codes is not None:
             usage += torch.bincount(result.codes.flatten().cpu(), minlength=len(usage))
-    scores = confusion.scores()
-    names = [label_class.name for label_class in label_set.classes]
-    per_class = dict(zip(names, map(_number, scores.per_class_iou.tolist()), strict=True))
+    scores = accumulator.report(label_set.classes)
+    per_class = scores["per_class_iou"]
     thin = [value for name in THIN_CLASSES if (value := per_class.get(name)) is not None]
     quantized = len(usage) > 0
     return {
-        "miou": _number(scores.miou),
-        "boundary_iou": _number(boundary.scores().mean),
+        "miou": scores["miou"],
+        "boundary_iou": scores["boundary_iou"],
         "thin_iou": float(np.mean(thin)) if thin else None,
-        "pixel_accuracy": _number(scores.pixel_accuracy),
+        "pixel_accuracy": scores["pixel_accuracy"],
         "per_class_iou": per_class,
         "codes_used": float((usage > 0).float().mean()) if quantized else None,
         "perplexity": perplexity(usage) if quantized else None,
@@ -145,7 +140,3 @@ def _crops(
     return torch.from_numpy(
         np.stack([random_view(label, label, options, rng)[1] for label in chosen])
     ).long()
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value

@@ -30,11 +30,14 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from camss_ros.lab.frames import write_street
-from camss_ros.nodes.harness.child_process import ChildFailedError
-from camss_ros.nodes.harness.demo_environment import isolate, large_images
-from camss_ros.nodes.harness.segmenter_listener import LATCHED, nanoseconds
-from camss_ros.nodes.harness.still_camera import start_still_camera
-from camss_ros.nodes.qos import PROFILES
+from camss_ros.nodes.harness.child_process import (
+    ChildFailedError,
+    isolate,
+    large_images,
+    start_still_camera,
+)
+from camss_ros.nodes.harness.segmenter_listener import nanoseconds
+from camss_ros.nodes.qos import LATCHED_HISTORY, PROFILES
 
 SIZES = ((360, 480), (1080, 1920))
 RATES = (10.0, 30.0)  # Hz
@@ -99,7 +102,9 @@ class _Subscriber:
         self.latencies: list[float] = []
         self._node = rclpy.create_node("transport_benchmark")
         self._node.create_subscription(Image, "image", self._on_image, PROFILES["sensor_data"])
-        self._node.create_subscription(Header, "source_frame", self._on_source_frame, LATCHED)
+        self._node.create_subscription(
+            Header, "source_frame", self._on_source_frame, LATCHED_HISTORY
+        )
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)
 

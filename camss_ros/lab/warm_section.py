@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from camss_ros.evaluation.evaluate import LabeledFrames
+from camss_ros.evaluation.formats import number
 from camss_ros.images.label_sets import LabelSet
 from camss_ros.inference.segmenter import Segmenter
-from camss_ros.lab.page import markdown_table, number, paragraph, verdict
+from camss_ros.lab.page import markdown_table, paragraph, verdict
 from camss_ros.lab.speed_section import LabelledData, Progress, Section, SpeedSettings
 from camss_ros.lab.warm_start import WarmRow, score_clip, warm_rows
 

@@ -12,13 +12,24 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from camss_ros.evaluation.evaluate import LabeledFrames, evaluate, evaluation_report
+from camss_ros.evaluation.evaluate import (
+    EvaluatedFrame,
+    LabeledFrames,
+    evaluate,
+    evaluation_report,
+)
+from camss_ros.evaluation.formats import number
 from camss_ros.evaluation.result_folder import write_atomically
 from camss_ros.images.label_sets import LabelSet
 from camss_ros.inference.clip import MAX_GAP, SCENE_CHANGE
-from camss_ros.inference.segmenter import Segmentation, Segmenter
-from camss_ros.lab.figure import new_figure, save_figure
-from camss_ros.lab.page import command_block, markdown_table, number, paragraph
+from camss_ros.inference.segmenter import Segmenter
+from camss_ros.lab.page import (
+    command_block,
+    markdown_table,
+    new_figure,
+    paragraph,
+    save_figure,
+)
 from camss_ros.lab.result_rows import ResultRows
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.model.warm_start import TOKEN_CHANGE
@@ -77,14 +88,10 @@ def study_warm_start(
     """Score every row on the clip and write the page to `output`, going on where it stopped.
 
     Args:
-        segmenter: whose `sampling` is set row by row.
+        segmenter, settings, command, progress: as of `step_study.study_steps`.
         clip: frames in the order of time.
         output: of the page, a name that ends in .md.
-        settings: what the scores depend on beside the rows, JSON-able. Its `model` has `name`,
-            `sha256` and `dtype`, its `data` has `name`, `split` and `frames`; the page says them.
-        command: as the page shows it.
         steps, start_times: of the rows.
-        progress: told the frames done and their number, over all rows.
 
     Raises ValueError where model and data have different classes or the frames differ in size,
     OutputMismatchError where `output` has the results of other settings beside it, OSError where
@@ -114,9 +121,9 @@ def score_clip(
     continued the one before. Sets the segmenter's `sampling`. Raises as `evaluate`."""
     warm_frames = 0
 
-    def count(_name: str, _image: Any, _label: Any, result: Segmentation) -> None:
+    def count(frame: EvaluatedFrame) -> None:
         nonlocal warm_frames
-        warm_frames += result.warm
+        warm_frames += frame.result.warm
 
     segmenter.sampling = sampling
     segmenter.begin_clip()

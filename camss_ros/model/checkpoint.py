@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
+from camss_ros.atomic_files import replacing
 from camss_ros.git_lfs import is_lfs_pointer, why_unreadable
 from camss_ros.model.autoencoder import MaskAutoencoderConfig
 from camss_ros.model.camseg import CamSeg
@@ -20,6 +21,7 @@ from camss_ros.model.twin import Twin
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 BUNDLED = Path(__file__).parent.parent / "weights"
+_ENCODER = ("mask_autoencoder.encoder.", "mask_autoencoder.quantizer.")
 _CONFIGS = {"camseg": CamSegConfig, "twin": TwinConfig}  # by "type" in the file
 _LISTED = 5  # tensors of each kind of problem
 
@@ -44,16 +46,8 @@ def save_pretrained(
     Raises:
         ModelError: it cannot be written; what was there before stays.
     """
-    config = model.config
-    left_out: tuple[str, ...] = ()
-    if (
-        inference_only
-        and isinstance(config, CamSegConfig)
-        and isinstance(config.mask_autoencoder, MaskAutoencoderConfig)
-    ):
-        decoder_only = dataclasses.replace(config.mask_autoencoder, has_encoder=False)
-        config = dataclasses.replace(config, mask_autoencoder=decoder_only)
-        left_out = ("mask_autoencoder.encoder.", "mask_autoencoder.quantizer.")
+    config = _without_encoder(model.config) if inference_only else model.config
+    left_out = _ENCODER if config != model.config else ()
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     parameters = {name for name, _ in model.named_parameters()}
@@ -64,43 +58,46 @@ def save_pretrained(
     }
     kind = next(name for name, each in _CONFIGS.items() if isinstance(config, each))
     text = json.dumps({"type": kind, **dataclasses.asdict(config)}, indent=2) + "\n"
-    partial = {name: directory / f".{name}.partial" for name in (WEIGHTS_FILE, CONFIG_FILE)}
     try:
-        save_file(state, str(partial[WEIGHTS_FILE]), metadata={"format": "pt"})
-        partial[CONFIG_FILE].write_text(text)
-        for name, path in partial.items():  # the config last: it makes the directory a model
-            path.replace(directory / name)
+        # the config takes its place last: it makes the directory a model
+        with replacing(directory / CONFIG_FILE) as config_file:
+            config_file.write_text(text)
+            with replacing(directory / WEIGHTS_FILE) as weights_file:
+                save_file(state, str(weights_file), metadata={"format": "pt"})
     except (OSError, SafetensorError) as error:
-        for path in partial.values():
-            path.unlink(missing_ok=True)
         raise ModelError(f"the model cannot be written to {directory}: {error}") from error
 
 
-def load_pretrained(model: str | Path) -> CamSeg:
+def load_pretrained(model: str | Path, inference_only: bool = False) -> CamSeg:
     """Load a `CamSeg`; see `load_network`.
 
     Raises:
         ModelError: as there, or it is the discriminative twin of one.
     """
-    network = load_network(model)
+    network = load_network(model, inference_only)
     if isinstance(network, Twin):
         raise ModelError(f"{model} is a discriminative twin, not a CamSeg model")
     return network
 
 
-def load_network(model: str | Path) -> CamSeg | Twin:
+def load_network(model: str | Path, inference_only: bool = False) -> CamSeg | Twin:
     """Load a model in float32 on the CPU, in evaluation mode.
 
     Args:
         model: name of a bundled model, directory, or Hugging Face Hub id (`user/name`).
+        inference_only: pass over what `save_pretrained` leaves out with it.
 
     Raises:
         ModelError: not found (with the places looked at), or not readable.
     """
     directory = find_model(model)
-    config = read_config(directory / CONFIG_FILE)
+    stored = read_config(directory / CONFIG_FILE)
+    config = _without_encoder(stored) if inference_only else stored
+    passed_over = _ENCODER if config != stored else ()
     try:
-        state = load_file(str(directory / WEIGHTS_FILE))
+        with safe_open(directory / WEIGHTS_FILE, "pt") as file:
+            names = [name for name in file.keys() if not name.startswith(passed_over)]  # noqa: SIM118
+            state = {name: file.get_tensor(name) for name in names}
     except (OSError, SafetensorError) as error:
         path = directory / WEIGHTS_FILE
         raise ModelError(f"{path} cannot be read: {why_unreadable(path, error)}") from error
@@ -113,12 +110,23 @@ def load_network(model: str | Path) -> CamSeg | Twin:
     return network.eval().requires_grad_(False)
 
 
+def _without_encoder(config: CamSegConfig | TwinConfig) -> CamSegConfig | TwinConfig:
+    """The configuration of the same model without the encoder of its label images, if it has one
+    of its own: that of colours encodes the image as well."""
+    if isinstance(config, TwinConfig) or not isinstance(
+        config.mask_autoencoder, MaskAutoencoderConfig
+    ):
+        return config
+    decoder_only = dataclasses.replace(config.mask_autoencoder, has_encoder=False)
+    return dataclasses.replace(config, mask_autoencoder=decoder_only)
+
+
 def load_camseg(model: str | Path) -> CamSeg:
     """The model in float32 on the CPU, ready for inference alone. Graphs are of these, of no twin.
 
     Raises ModelError where it cannot be read or is a twin.
     """
-    network = load_pretrained(model)
+    network = load_pretrained(model, inference_only=True)
     fold_batch_norms(network)
     return network
 

@@ -1,4 +1,8 @@
-"""Dataclasses from JSON or YAML, with everything that does not fit named by its path."""
+"""Dataclasses from JSON or YAML, with everything that does not fit named by its path.
+
+pydantic would do, but has other messages, wants its configuration on every dataclass, and is one
+more dependency of a ROS installation; so are dacite and cattrs.
+"""
 
 import dataclasses
 import types

@@ -121,6 +121,15 @@ class Block(nn.Module):
         return x + self.mlp(self.norm2(x))
 
 
+def _initialize(transformer: nn.Module, *tables: nn.Parameter) -> None:
+    for table in tables:
+        nn.init.normal_(table, std=0.02)
+    for module in transformer.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            nn.init.zeros_(module.bias)
+
+
 class PairedTransformer(nn.Module):
     """Transformer over sums of the image token and the mask token of one place.
 
@@ -150,14 +159,7 @@ class PairedTransformer(nn.Module):
         self.embed_norm = nn.LayerNorm(width, eps=_EPS)
         self.blocks = nn.ModuleList(Block(width, heads, mlp_ratio) for _ in range(depth))
         self.norm = nn.LayerNorm(width, eps=_EPS)
-        self._initialize()
-
-    def _initialize(self) -> None:
-        nn.init.normal_(self.mask_token, std=0.02)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
+        _initialize(self, self.mask_token)
 
     def forward(
         self,
@@ -232,20 +234,13 @@ class ConcatTransformer(nn.Module):
         self.decoder_blocks = _blocks(decoder_depth, width, heads, mlp_ratio)
         self.decoder_norm = nn.LayerNorm(width, eps=_EPS)
         self.diffusion_pos_embed_learned = nn.Parameter(torch.zeros(table))
-        self._initialize()
-
-    def _initialize(self) -> None:
-        for table in (
+        _initialize(
+            self,
             self.mask_token,
             self.encoder_pos_embed_learned,
             self.decoder_pos_embed_learned,
             self.diffusion_pos_embed_learned,
-        ):
-            nn.init.normal_(table, std=0.02)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
+        )
 
     def forward(
         self,
@@ -255,19 +250,13 @@ class ConcatTransformer(nn.Module):
         known: Tensor | None = None,
         known_count: int | None = None,
     ) -> Tensor:
-        """Condition of the denoiser for every mask token.
+        """Condition of the denoiser for every mask token, as of `PairedTransformer.forward`.
 
         Args:
-            image_tokens: [B, n, image_channels], row by row over `grid`.
-            grid: (height, width) in tokens; must be the transformer's own.
-            mask_tokens: [B, n, latent_channels] latents of the mask, read where `known`.
-            known: [B, n] bool, with equally many known tokens in every row; None (with
-                `mask_tokens` None) when no mask token is known.
+            grid: must be the transformer's own.
+            known: with equally many known tokens in every row.
             known_count: how many tokens of a row are known. Left out, they are counted, which
                 waits for the device.
-
-        Returns:
-            [B, n, width].
 
         Raises:
             ValueError: the grid is another, or rows have different numbers of known tokens.

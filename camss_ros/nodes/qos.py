@@ -15,9 +15,16 @@ PROFILES = {
     "default": QoSProfile(depth=10),
 }
 
-# For what changes rarely: a subscriber that joins late gets the last message.
-LATCHED = QoSProfile(
-    depth=1,
-    reliability=ReliabilityPolicy.RELIABLE,
-    durability=DurabilityPolicy.TRANSIENT_LOCAL,
-)
+
+def _latched(depth: int) -> QoSProfile:
+    return QoSProfile(
+        depth=depth,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL,
+    )
+
+
+# For what changes rarely: a subscriber that joins late gets the last message ...
+LATCHED = _latched(1)
+# ... and all that it can need to count, the names of the frames that were sent, for example.
+LATCHED_HISTORY = _latched(1000)

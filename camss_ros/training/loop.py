@@ -29,7 +29,7 @@ from rich.progress import (
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from camss_ros.images.data_error import DataError
+from camss_ros.images.image_files import DataError
 from camss_ros.training.config import LoopOptions
 from camss_ros.training.global_batch import synchronize_batch_norm
 from camss_ros.training.optimization import (

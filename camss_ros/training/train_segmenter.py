@@ -11,12 +11,11 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from camss_ros.images.data_error import DataError
+from camss_ros.images.image_files import DataError
 from camss_ros.model.autoencoder import MaskAutoencoder
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.checkpoint import save_pretrained
 from camss_ros.model.schedule import TRAIN_STEPS
-from camss_ros.training.backward import checkpoint_blocks, depthwise_in_float32
 from camss_ros.training.config import SegmenterConfig
 from camss_ros.training.decoded_loss import DecodedLoss
 from camss_ros.training.label_codes import LabelCodes, class_weights
@@ -24,7 +23,14 @@ from camss_ros.training.loop import Training, make_accelerator, train
 from camss_ros.training.samples import TrainingSamples, validation_scores
 from camss_ros.training.segmenter_losses import segmenter_losses
 from camss_ros.training.sources import TrainingData, open_training_data, synthetic_scenes
-from camss_ros.training.start import check_sources, freeze_stages, start_model, with_classes
+from camss_ros.training.start import (
+    check_sources,
+    checkpoint_blocks,
+    depthwise_in_float32,
+    freeze_stages,
+    start_model,
+    with_classes,
+)
 
 _AUTOENCODER = "mask_autoencoder."
 _DECODER = _AUTOENCODER + "decoder"
@@ -144,7 +150,7 @@ class SegmenterTraining(Training):
 
     def write(self, average: nn.Module, directory: Path) -> None:
         assert isinstance(average, CamSeg)
-        save_pretrained(average, directory, torch.float16, inference_only=True)
+        save_pretrained(average, directory, torch.float16)
 
     def is_external(self, name: str) -> bool:
         return name.startswith(_AUTOENCODER)

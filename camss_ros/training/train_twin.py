@@ -12,15 +12,18 @@ from torch import Tensor, nn
 from camss_ros.extras import MissingPackageError
 from camss_ros.model.checkpoint import ModelError, find_model, load_pretrained, save_pretrained
 from camss_ros.model.twin import Twin
-from camss_ros.training.backward import depthwise_in_float32
 from camss_ros.training.config import TwinTrainingConfig
 from camss_ros.training.decoded_loss import DecodedLoss
-from camss_ros.training.imagenet import load_imagenet
 from camss_ros.training.label_codes import class_weights
 from camss_ros.training.loop import Training, make_accelerator, train
 from camss_ros.training.samples import TrainingSamples, validation_scores
 from camss_ros.training.sources import TrainingData, open_training_data, synthetic_scenes
-from camss_ros.training.start import freeze_stages, with_classes
+from camss_ros.training.start import (
+    depthwise_in_float32,
+    freeze_stages,
+    load_imagenet,
+    with_classes,
+)
 
 _READS_LATENTS = ("transformer.mask_embed.", "decoder.decoder.stem.", "decoder.latent_")
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from camss_ros.cli import app
 from camss_ros.commands.checks import check_file, check_folder
-from camss_ros.commands.options import parse_size
+from camss_ros.commands.options import command_line, parse_size
 from camss_ros.commands.segmenter_options import NETWORK, _make_spec, segmenter_options
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.inference.spec import SegmenterSpec
@@ -161,6 +161,25 @@ def test_a_seed_of_64_bits_is_taken_in_python_and_training_too(places: Path) -> 
         code, output = run("train", "segmenter", *TRAIN, "--set", f"loop.seed={seed}")
         assert code == 1
         assert "loop: seed must be a whole number from 0" in output
+
+
+def test_a_command_line_shows_no_folders_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside = tmp_path / "of somebody" / "camvid"
+    words = [
+        "evaluate", "--root", str(outside), f"--report={outside}.html", "--model", "../tiny",
+        "--image", "/camera/image", "--output", "out/scores", "--root", "~/camvid",
+    ]  # fmt: skip
+    monkeypatch.setattr("sys.argv", ["camss-ros", *words])
+    shown = (
+        "camss-ros evaluate --root PATH/camvid --report=PATH/camvid.html --model PATH/tiny "
+        "--image /camera/image --output out/scores --root PATH/camvid"
+    )
+    assert command_line() == shown
+    assert command_line("study", "steps", root=outside, label_set=None, every=2, clip=True) == (
+        "camss-ros study steps --root PATH/camvid --every 2 --clip"
+    )
 
 
 def test_the_options_of_a_segmenter_become_its_spec() -> None:

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from camss_ros.datasets.augmentation import PAPER, AugmentationOptions, augment
-from camss_ros.datasets.random_photometry import random_photometry
+from camss_ros.datasets.augmentation import PAPER, AugmentationOptions, augment, random_photometry
 
 VOID = 255
 PLAIN = AugmentationOptions(size=(64, 64), recolour=0.0)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from camss_ros.datasets.datasets import DATA_SETS, find_data_set, open_data
-from camss_ros.images.data_error import DataError
+from camss_ros.images.image_files import DataError
 from camss_ros.images.label_sets import LabelSetError, load_label_set
 
 IDS = np.array([[7, 26, 0], [33, 23, 4]], np.uint8)  # Cityscapes' label ids: road, car, ...

@@ -5,10 +5,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from camss_ros.datasets.folder import DataError, LabeledFolder
+from camss_ros.datasets.datasets import SPLIT_FOLDERS
+from camss_ros.datasets.labeled_images import LabeledImages, complete
+from camss_ros.images.image_files import DataError
 from camss_ros.images.label_sets import load_label_set
 
 CAMVID = load_label_set("camvid11")
+
+
+def labeled_folder(root, split, label_set):
+    return LabeledImages(complete(SPLIT_FOLDERS.list(root, split)), [label_set])
 
 
 @pytest.fixture
@@ -32,7 +38,7 @@ def test_pairs_come_in_order_as_rgb_with_void_mapped(root):
     label = np.array([[0, 10, 11, 255]], np.uint8)
     write(root, "b", picture(1, 4), label)
     write(root, "a", picture(1, 4)[:, ::-1], label)
-    folder = LabeledFolder(root, "val", CAMVID)
+    folder = labeled_folder(root, "val", CAMVID)
     assert len(folder) == 2
     image, read, name = folder[1]
     assert name == "b"
@@ -47,25 +53,25 @@ def test_indexed_label_files_give_indices(root):
     indexed = Image.fromarray(np.full((4, 6), 9, np.uint8), mode="L").convert("P")
     indexed.putpalette([7, 8, 9] * 256)
     indexed.save(root / "val" / "labels" / "a.png")
-    assert (LabeledFolder(root, "val", CAMVID)[0][1] == 9).all()
+    assert (labeled_folder(root, "val", CAMVID)[0][1] == 9).all()
 
 
 @pytest.mark.parametrize("suffix", [".webp", ".jpg", ".JPEG"])
 def test_image_formats(root, suffix):
     write(root, "a", picture(), np.zeros((4, 6), np.uint8), suffix)
-    assert LabeledFolder(root, "val", CAMVID)[0][0].shape == (4, 6, 3)
+    assert labeled_folder(root, "val", CAMVID)[0][0].shape == (4, 6, 3)
 
 
 def test_missing_places_are_named(root):
     with pytest.raises(DataError, match=r"no data folder .*nowhere"):
-        LabeledFolder(root / "nowhere", "val", CAMVID)
+        labeled_folder(root / "nowhere", "val", CAMVID)
     with pytest.raises(DataError, match=r"no split 'test'.*/test.*splits val"):
-        LabeledFolder(root, "test", CAMVID)
+        labeled_folder(root, "test", CAMVID)
     with pytest.raises(DataError, match="no images"):
-        LabeledFolder(root, "val", CAMVID)
+        labeled_folder(root, "val", CAMVID)
     (root / "val" / "labels").rmdir()
     with pytest.raises(DataError, match=r"no folder .*labels"):
-        LabeledFolder(root, "val", CAMVID)
+        labeled_folder(root, "val", CAMVID)
 
 
 def test_lonely_files_are_named(root):
@@ -73,26 +79,26 @@ def test_lonely_files_are_named(root):
     write(root, "b", picture(), np.zeros((4, 6), np.uint8))
     (root / "val" / "labels" / "b.png").unlink()
     with pytest.raises(DataError, match=r"no label .*images/b\.png"):
-        LabeledFolder(root, "val", CAMVID)
+        labeled_folder(root, "val", CAMVID)
     (root / "val" / "images" / "b.png").unlink()
     (root / "val" / "images" / "a.png").rename(root / "val" / "images" / "c.png")
     with pytest.raises(DataError, match=r"no label .*c\.png"):
-        LabeledFolder(root, "val", CAMVID)
+        labeled_folder(root, "val", CAMVID)
 
 
 def test_bad_files_are_named(root):
     write(root, "a", picture(), np.full((4, 5), 3, np.uint8))
     with pytest.raises(DataError, match=r"6 x 4.*5 x 4"):
-        LabeledFolder(root, "val", CAMVID)[0]
+        labeled_folder(root, "val", CAMVID)[0]
     write(root, "a", picture(), np.full((4, 6), 77, np.uint8))
     with pytest.raises(DataError, match=r"a\.png has the values 77.*0 to 10, and 11 or 255"):
-        LabeledFolder(root, "val", CAMVID)[0]
+        labeled_folder(root, "val", CAMVID)[0]
     write(root, "a", picture(), picture())
     with pytest.raises(DataError, match=r"mode RGB"):
-        LabeledFolder(root, "val", CAMVID)[0]
+        labeled_folder(root, "val", CAMVID)[0]
     (root / "val" / "labels" / "a.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"labels/a\.png can't be read"):
-        LabeledFolder(root, "val", CAMVID)[0]
+        labeled_folder(root, "val", CAMVID)[0]
     (root / "val" / "images" / "a.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"images/a\.png can't be read"):
-        LabeledFolder(root, "val", CAMVID)[0]
+        labeled_folder(root, "val", CAMVID)[0]

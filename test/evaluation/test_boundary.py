@@ -6,13 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from camss_ros.evaluation.boundary import BoundaryIoU
+from camss_ros.evaluation.accumulator import ScoreAccumulator
+from camss_ros.evaluation.boundary import boundary_counts
+from camss_ros.images.label_sets import load_label_set
 
 
-def scores(truth, predicted, classes=2, ratio=0.02):
-    counted = BoundaryIoU(classes, ratio)
+def boundary_iou(truth, predicted, classes=2):
+    counted = ScoreAccumulator(classes, boundary=True)
     counted.add(truth, predicted)
-    return counted.scores()
+    return counted.boundary_iou()
 
 
 def test_by_hand():
@@ -22,9 +24,9 @@ def test_by_hand():
     predicted = truth.copy()
     truth[3:9, 3:9] = 1
     predicted[3:9, 4:10] = 1
-    result = scores(truth, predicted)
+    result = boundary_iou(truth, predicted)
     # top and bottom edges share 5 pixels each; the left and right edges share none
-    assert result.per_class[1] == pytest.approx(10 / 30)
+    assert result[1] == pytest.approx(10 / 30)
 
 
 def test_inside_of_a_class_does_not_count():
@@ -32,9 +34,9 @@ def test_inside_of_a_class_does_not_count():
     truth[:, 15:] = 1
     predicted = truth.copy()
     predicted[10:20, 4:8] = 255  # far from every contour of class 0 in the truth
-    result = scores(truth, predicted)
-    assert result.per_class[1] == 1
-    assert result.per_class[0] < 1  # but the hole in the prediction has a contour of its own
+    result = boundary_iou(truth, predicted)
+    assert result[1] == 1
+    assert result[0] < 1  # but the hole in the prediction has a contour of its own
 
 
 def test_void_is_no_contour_and_is_not_counted():
@@ -42,18 +44,38 @@ def test_void_is_no_contour_and_is_not_counted():
     truth[:, 10:20] = 255
     truth[:, 20:] = 1
     predicted = np.where(np.arange(30) < 15, 0, 1).astype(np.uint8)[None].repeat(9, axis=0)
-    counted = BoundaryIoU(2)
-    counted.add(truth, predicted)
-    np.testing.assert_array_equal(counted.scores().per_class, [1, 1])
     # d = 1: the sides at the image's border only
-    np.testing.assert_array_equal(counted.union, [9 + 2 * 9] * 2)
+    np.testing.assert_array_equal(boundary_counts(truth, predicted, 2), [[9 + 2 * 9] * 2] * 2)
 
 
 def test_class_that_does_not_occur_is_no_part_of_the_mean():
     labels = np.zeros((8, 8), np.uint8)
-    result = scores(labels, labels, classes=3)
-    assert result.mean == 1
-    assert np.isnan(result.per_class[1:]).all()
+    counted = ScoreAccumulator(3, boundary=True)
+    counted.add(labels, labels)
+    np.testing.assert_array_equal(counted.boundary_iou(), [1, np.nan, np.nan])
+    classes = load_label_set("camvid11").classes[:3]
+    assert counted.report(classes)["boundary_iou"] == 1
+
+
+def test_images_add_up_and_only_where_asked_for():
+    labels = np.zeros((8, 8), np.uint8)
+    other = np.ones_like(labels)
+    counted, plain = ScoreAccumulator(2, boundary=True), ScoreAccumulator(2)
+    for truth, predicted in ((labels, labels), (labels, other), (other, other), (other, other)):
+        counted.add(truth, predicted)
+        plain.add(truth, predicted)
+    np.testing.assert_allclose(counted.boundary_iou(), [1 / 2, 2 / 3])
+    assert np.isnan(plain.boundary_iou()).all()
+
+
+def test_first_and_last_class_that_there_may_be():
+    truth = np.zeros((12, 12), np.uint8)
+    truth[:, 6:] = 253
+    predicted = truth.copy()
+    predicted[:, 6:] = 255  # void: a contour of class 0 all the same
+    counts = boundary_counts(truth, predicted, 254)
+    assert counts[:, 0].tolist() == [2 * 12 + 2 * 4, 2 * 12 + 2 * 4]
+    assert counts[:, 253].tolist() == [0, 2 * 12 + 2 * 4]
 
 
 images = hnp.arrays(np.uint8, (9, 11), elements=st.sampled_from([0, 0, 0, 1, 1, 255]))
@@ -79,16 +101,7 @@ def test_against_distances(truth, predicted, ratio):
             if any(max(abs(y - v), abs(x - u)) <= distance for v, u in other)
         }
 
-    result = scores(truth, predicted, ratio=ratio)
+    intersection, union = boundary_counts(truth, predicted, 2, ratio)
     for class_id in range(2):
         one, other = region(truth, class_id), region(predicted, class_id)
-        if one | other:
-            expected = len(one & other) / len(one | other)
-            assert result.per_class[class_id] == pytest.approx(expected)
-        else:
-            assert np.isnan(result.per_class[class_id])
-
-
-def test_bad_input_is_named():
-    with pytest.raises(ValueError, match="predicted has the class id 7"):
-        scores(np.zeros((3, 3), np.uint8), np.full((3, 3), 7, np.uint8))
+        assert (intersection[class_id], union[class_id]) == (len(one & other), len(one | other))

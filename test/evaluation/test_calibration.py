@@ -8,18 +8,20 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torchmetrics.functional.classification import binary_calibration_error
 
-from camss_ros.evaluation.calibration import Calibration
+from camss_ros.evaluation import calibration
+from camss_ros.evaluation.accumulator import ScoreAccumulator
 
 
-def reliability(truth, predicted, confidence, bins=15):
-    counted = Calibration(3)
+def count(truth, predicted, confidence):
+    counted = ScoreAccumulator(3)
     counted.add(*(np.array([row], np.uint8) for row in (truth, predicted, confidence)))
-    return counted.reliability(bins)
+    return counted
 
 
 def test_by_hand():
     # Two bins. Lower: 51 and 102 (0.2, 0.4), one of them right. Upper: 204 (0.8) right, 255 wrong.
-    result = reliability([0, 1, 2, 0], [0, 2, 2, 1], [51, 102, 204, 255], bins=2)
+    counted = count([0, 1, 2, 0], [0, 2, 2, 1], [51, 102, 204, 255])
+    result = calibration.reliability(*np.array(counted.counts()["calibration"]), bins=2)
     assert result.pixels.tolist() == [2, 2]
     np.testing.assert_allclose(result.confidence, [0.3, 0.9])
     np.testing.assert_allclose(result.accuracy, [0.5, 0.5])
@@ -27,11 +29,11 @@ def test_by_hand():
 
 
 def test_void_does_not_count_and_empty_bins_are_nan():
-    result = reliability([0, 255], [0, 0], [255, 0])
+    result = count([0, 255], [0, 0], [255, 0]).reliability()
     assert result.pixels.tolist() == [0] * 14 + [1]
     assert np.isnan(result.accuracy[:14]).all()
     assert result.expected_calibration_error == 0
-    assert np.isnan(reliability([255], [0], [9]).expected_calibration_error)
+    assert np.isnan(count([255], [0], [9]).reliability().expected_calibration_error)
 
 
 @given(data=st.data())
@@ -42,7 +44,7 @@ def test_against_torchmetrics(data):
     # confidence of exactly 1 a bin of its own.
     level = st.integers(0, 254).filter(lambda value: value % 17)
     confidence = data.draw(hnp.arrays(np.uint8, truth.shape, elements=level))
-    counted = Calibration(3)
+    counted = ScoreAccumulator(3)
     counted.add(truth, predicted, confidence)
     known = truth != 255
     if not known.any():
@@ -60,6 +62,6 @@ def test_against_torchmetrics(data):
 def test_bad_confidence_is_named():
     labels = np.zeros((2, 3), np.uint8)
     with pytest.raises(ValueError, match="confidence is float64"):
-        Calibration(3).add(labels, labels, np.zeros((2, 3)))
+        ScoreAccumulator(3).add(labels, labels, np.zeros((2, 3)))
     with pytest.raises(ValueError, match=r"confidence is uint8 \(3, 2\)"):
-        Calibration(3).add(labels, labels, np.zeros((3, 2), np.uint8))
+        ScoreAccumulator(3).add(labels, labels, np.zeros((3, 2), np.uint8))

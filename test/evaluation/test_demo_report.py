@@ -11,9 +11,8 @@ from rich.console import Console
 
 from camss_ros.bags.recording import Counts, ReceivedMask, Recording, SentFrame
 from camss_ros.evaluation.demo_report import report_table, write_report
-from camss_ros.images.frames import open_frames
+from camss_ros.images.frames import open_frames, save_frames
 from camss_ros.images.label_sets import load_label_set
-from camss_ros.images.save_frames import save_frames
 
 CAMVID = load_label_set("camvid11")
 CLASSES = CAMVID.classes
@@ -79,6 +78,25 @@ def test_frames_times_and_scores_add_up(folder: Path, recording: Recording, tmp_
     Console(file=screen, width=100).print(report_table(report))
     for text in ("frames sent", "latency", "decode", "road", "mIoU", "lost on the way"):
         assert text in screen.getvalue()
+
+
+def test_a_model_of_finer_classes_is_scored_in_those_of_the_labels(
+    folder: Path, recording: Recording, tmp_path: Path
+) -> None:
+    fine = load_label_set("cityscapes19")
+    ids = {one.name: one.id for one in fine.classes}
+    names = ["sky", "wall", "pole", "road", "sidewalk", "terrain", "traffic light", "fence", "bus",
+             "person", "rider"]  # fmt: skip
+    table = np.array([ids[name] for name in names], np.uint8)
+    for stamp, mask in recording.masks.items():
+        recording.masks[stamp] = ReceivedMask(table[mask.labels], mask.arrival)
+    source = open_frames(folder, CAMVID, with_labels=True)
+    report = write_report(recording, source, fine.classes, tmp_path, {})
+    assert report["label_set"] == "camvid11"
+    assert list(report["class_share"]) == [one.name for one in CLASSES]
+    assert sum(report["class_share"].values()) == pytest.approx(1)
+    assert report["scores"]["miou"] == pytest.approx(1)
+    assert report["scores"]["per_class_iou"]["car"] == pytest.approx(1)
 
 
 def test_masks_of_unknown_stamps_are_told_apart(

@@ -63,7 +63,11 @@ def test_classes_correspond_by_name():
 def test_flicker_of_a_clip():
     frames = [frame([0, 3, 8], [0, 3, 8]), frame([0, 3, 3], [0, 3, 8])]
     result = evaluate(ColorSegmenter(), frames, CAMVID, clip=True)
-    assert result.flicker == pytest.approx(1 / 3)
+    assert result.accumulator.flicker() == pytest.approx(1 / 3)
+    frames.append(frame([0, 3], [0, 3]))
+    with pytest.raises(ValueError, match=r"\(1, 2\), the one before \(1, 3\): .* one size"):
+        evaluate(ColorSegmenter(), frames, CAMVID, clip=True)
+    assert evaluate(ColorSegmenter(), frames, CAMVID).frames == 3
 
 
 def test_other_classes_are_refused_with_their_names():
@@ -74,6 +78,17 @@ def test_other_classes_are_refused_with_their_names():
     ]
     with pytest.raises(ValueError, match=r"missing in the model: bicyclist; .* tram"):
         class_table(classes, CAMVID)
+
+
+def test_a_finer_model_is_scored_in_the_classes_of_the_data():
+    fine = load_label_set("cityscapes19")
+    table = class_table(fine.classes, CAMVID)
+    told = {one.name: CAMVID.classes[table[one.id]].name for one in fine.classes}
+    assert (told["rider"], told["truck"], told["wall"]) == ("bicyclist", "car", "building")
+    assert (table[len(fine.classes) :] == 255).all()
+    # Not the other way round: what CamVid does not tell apart would count as never found.
+    with pytest.raises(ValueError, match=r"missing in the model: .*terrain"):
+        class_table(CAMVID.classes, fine)
 
 
 def run(*arguments):

@@ -290,6 +290,24 @@ def test_a_bag_scores_exactly_as_its_folder(tmp_path: Path, model: Path) -> None
         assert totals[0][number] == totals[1][number], number
 
 
+def test_labels_of_other_classes_than_the_models_are_not_taken_for_them(tmp_path: Path) -> None:
+    fine = load_label_set("cityscapes19").classes
+    model = save_small_model(tmp_path / "model", label_set=fine)
+    bag = tmp_path / "bag"
+    assert run("make-bag", "synthetic", "--frames", 2, "--output", bag).exit_code == 0
+    arguments = ["evaluate-bag", bag, "--image", "/camera/image", "--labels", "/camera/label",
+                 "--model", model, "--device", "cpu", "--output", tmp_path / "out"]  # fmt: skip
+    result = run(*arguments)
+    assert result.exit_code == 1
+    assert "sky, building, pole" in result.output
+    assert "--label-set" in result.output
+    result = run(*arguments, "--label-set", "camvid11")
+    assert result.exit_code == 0, result.output
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert list(metrics["class_share"]) == [one.name for one in CAMVID.classes]
+    assert metrics["labelled_frames"] == 2
+
+
 def test_only_the_listed_frames_are_taken(tmp_path: Path, model: Path) -> None:
     bag = write_bag(tmp_path / "bag", images(6), labels(6))
     arguments = ["evaluate-bag", bag, "--image", "/cam/image", "--labels", "/cam/label",

@@ -3,17 +3,16 @@
 import itertools
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from camss_ros.evaluation.flicker import Flicker
+from camss_ros.evaluation.accumulator import ScoreAccumulator
 
 
 def flicker(*frames):
     """Of (truth, predicted) rows."""
-    counted = Flicker(3)
+    counted = ScoreAccumulator(3)
     for truth, predicted in frames:
         counted.add(np.array([truth], np.uint8), np.array([predicted], np.uint8))
     return counted
@@ -24,28 +23,28 @@ def test_by_hand():
     first = ([0, 1, 1, 255, 2], [0, 2, 1, 0, 2])
     second = ([0, 1, 2, 2, 255], [1, 2, 2, 1, 1])
     counted = flicker(first, second)
-    assert (counted.steady, counted.changed) == (2, 1)
-    assert counted.rate() == 0.5
+    assert counted.counts()["flicker"] == [2, 1]
+    assert counted.flicker() == 0.5
 
 
 def test_a_wrong_but_steady_prediction_does_not_flicker():
-    assert flicker(([0, 0], [1, 1]), ([0, 0], [1, 1])).rate() == 0
+    assert flicker(([0, 0], [1, 1]), ([0, 0], [1, 1])).flicker() == 0
 
 
 def test_only_neighbours_in_time_are_compared():
     counted = flicker(([0], [0]), ([0], [1]), ([0], [0]))
-    assert (counted.steady, counted.changed) == (2, 2)
+    assert counted.counts()["flicker"] == [2, 2]
 
 
 def test_one_frame_has_no_rate():
-    assert np.isnan(flicker(([0], [0])).rate())
+    assert np.isnan(flicker(([0], [0])).flicker())
 
 
 @given(data=st.data())
 def test_against_counting(data):
     ids = st.sampled_from([0, 1, 2, 255])
     clip = data.draw(hnp.arrays(np.uint8, (3, 2, 2, 4), elements=ids))
-    counted = Flicker(3)
+    counted = ScoreAccumulator(3)
     for truth, predicted in clip:
         counted.add(truth, predicted)
     steady = changed = 0
@@ -56,9 +55,16 @@ def test_against_counting(data):
             if t == nt != 255:
                 steady += 1
                 changed += p != np_
-    assert (counted.steady, counted.changed) == (steady, changed)
+    assert counted.counts()["flicker"] == [steady, changed]
 
 
-def test_frames_of_two_sizes_are_refused():
-    with pytest.raises(ValueError, match="expected frames of one size"):
-        flicker(([0], [0]), ([0, 0], [0, 0]))
+def test_a_clip_is_broken_on_request_by_another_size_and_by_a_frame_without_truth():
+    rows = [np.array([row], np.uint8) for row in ([0], [1])]
+    counted = flicker(([0], [0]), ([0, 0], [1, 1]), ([0], [0]))
+    counted.break_clip()
+    counted.add(rows[0], rows[1])
+    counted.add_unlabelled(rows[0])
+    counted.add(rows[0], rows[0])
+    assert counted.counts()["flicker"] == [0, 0]
+    counted.add(rows[0], rows[1])
+    assert counted.flicker() == 1

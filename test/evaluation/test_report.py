@@ -12,8 +12,9 @@ from small_model import save_small_model
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
+from camss_ros.evaluation.evaluate import evaluate
 from camss_ros.evaluation.frame_strips import FrameStrips, load_strips
-from camss_ros.evaluation.part_results import CollectedResults
+from camss_ros.evaluation.part_results import CollectedResults, PartResults
 from camss_ros.evaluation.report import RunFacts, write_report
 from camss_ros.evaluation.report_plots import POINTS, histogram, reduce_curve, retention_figure
 from camss_ros.evaluation.timings import TimingsFile, read_timings
@@ -38,21 +39,29 @@ class Page(HTMLParser):
         self.links += [v for k, v in attrs if k in ("src", "href", "xlink:href", "srcset") and v]
 
 
-def collected(count: int, name: str = "part") -> CollectedResults:
-    """Frames of which number i has i of 20 columns right."""
-    results = CollectedResults(name, CAMVID.classes, CAMVID)
-    for i in range(count):
-        truth = np.full((10, 20), 3, np.uint8)
-        labels = truth.copy()
-        labels[:, i:] = 5
-        confidence = np.full_like(labels, 200)
-        image = np.full((10, 20, 3), i, np.uint8)
-        results.add(f"frame{i}", image, truth, Segmentation(labels, confidence, {"total": i}, 1))
-    return results
+class OneSegmenter:
+    """Has the first columns of its only class right, as many as the frame's brightness says."""
+
+    classes = CAMVID.classes
+
+    def segment(self, image: np.ndarray) -> Segmentation:
+        right = int(image[0, 0, 0])
+        labels = np.full(image.shape[:2], 3, np.uint8)
+        labels[:, right:] = 5
+        return Segmentation(labels, np.full_like(labels, 200), {"total": right}, 1)
+
+
+def part_results(count: int, name: str = "part") -> PartResults:
+    """Of frames of which number i has i of 20 columns right."""
+    truth = np.full((10, 20), 3, np.uint8)
+    frames = [(np.full((10, 20, 3), i, np.uint8), truth, f"frame{i}") for i in range(count)]
+    collected = CollectedResults(name, CAMVID)
+    result = evaluate(OneSegmenter(), frames, CAMVID, on_frame=collected.add)
+    return collected.part(result.accumulator)
 
 
 def test_the_page_is_whole_and_needs_nothing_else(tmp_path: Path) -> None:
-    numbers = write_report(tmp_path / "r.html", [collected(12).part(clip=True)], FACTS)
+    numbers = write_report(tmp_path / "r.html", [part_results(12)], FACTS)
     text = (tmp_path / "r.html").read_text()
     page = Page(text)
     assert page.links
@@ -67,7 +76,7 @@ def test_the_page_is_whole_and_needs_nothing_else(tmp_path: Path) -> None:
 
 
 def test_numbers_of_parts_add_up(tmp_path: Path) -> None:
-    parts = [collected(n, f"part{n}").part(clip=False) for n in (3, 5)]
+    parts = [part_results(n, f"part{n}") for n in (3, 5)]
     numbers = write_report(tmp_path / "r.html", parts, FACTS)
     total = numbers["total"]
     right = sum(range(3)) + sum(range(5))

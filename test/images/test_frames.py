@@ -14,10 +14,11 @@ from label_png import write_png
 
 from camss_ros.datasets.labeled_images import LabeledImages
 from camss_ros.datasets.layouts import Listing, Sample
-from camss_ros.images.data_error import DataError
 from camss_ros.images.ffmpeg import av, file_url
 from camss_ros.images.frames import UnreadableInputError, open_frames, open_frames_of_model
+from camss_ros.images.image_files import DataError
 from camss_ros.images.label_class import LabelClass
+from camss_ros.images.label_mapping import mapping_onto_labels
 from camss_ros.images.label_sets import LabelSetError, load_label_set
 
 CAMVID = load_label_set("camvid11")
@@ -294,6 +295,30 @@ def test_labels_that_have_no_mapping_onto_the_model_are_left_out(
     (labelled / "label_set.yaml").write_text("classes: [{id: 0, name: one, color: [1, 1, 1]}]")
     write_png(labelled / "labels" / "a.png", 0 * LABEL, 8)
     assert (next(iter(open_frames_of_model(labelled, other, "small"))).label == 0).all()
+
+
+def test_labels_that_are_coarser_than_the_model_stay_as_they_are(labelled: Path) -> None:
+    fine = load_label_set("cityscapes19")
+    (labelled / "label_set.yaml").write_text(
+        "classes: [{id: 0, name: way, color: [9, 9, 9]}, {id: 1, name: rest, color: [0, 0, 1]}]\n"
+        "sources: {cityscapes19: {road: way, building: rest, car: rest}}\n"
+    )
+    write_png(labelled / "labels" / "a.png", LABEL % 2, 8)
+    source = open_frames_of_model(labelled, fine.classes, "small")
+    assert np.array_equal(next(iter(source)).label, LABEL % 2)
+    mapping = mapping_onto_labels(fine.classes, source.label_set)
+    assert [one.name for one in mapping.classes] == ["way", "rest"]
+    assert mapping.apply(np.array([0, 13, 1, 255], np.uint8)).tolist() == [0, 1, 255, 255]
+    # A class that no class of the model becomes would count as never found.
+    (labelled / "label_set.yaml").write_text(
+        "classes: [{id: 0, name: way, color: [9, 9, 9]}, {id: 1, name: rest, color: [0, 0, 1]}]\n"
+        "mappings: {cityscapes19: {way: road, rest: null}}\n"
+        "sources: {cityscapes19: {road: way}}\n"
+    )
+    source = open_frames_of_model(labelled, fine.classes, "small")
+    assert np.array_equal(next(iter(source)).label, np.where(LABEL % 2, 255, 0))
+    assert source.label_set == fine
+    assert open_frames_of_model("synthetic", fine.classes, "small").label_set == CAMVID
 
 
 @pytest.mark.parametrize(

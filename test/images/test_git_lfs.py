@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from camss_ros.bags.bag import Bag, BagError
-from camss_ros.images.data_error import DataError
 from camss_ros.images.frames import UnreadableInputError, open_frames
+from camss_ros.images.image_files import DataError
 from camss_ros.images.label_files import read_ids
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.model.checkpoint import ModelError, load_pretrained

@@ -12,7 +12,7 @@ import torch
 from camss_ros.inference.backends import graph_backend
 from camss_ros.inference.backends.base import BackendUnavailableError
 from camss_ros.inference.graphs.export import ExportError
-from camss_ros.inference.segmenter import SegmentationCancelled, Segmenter
+from camss_ros.inference.segmenter import FrameRequest, SegmentationCancelled, Segmenter
 from camss_ros.model.checkpoint import save_pretrained
 from camss_ros.model.schedule import SamplingOptions
 
@@ -120,16 +120,15 @@ def test_a_damaged_file_in_the_cache_is_made_again(open_segmenter, caplog):
 def test_prepared_options_and_sizes_are_graphs_at_once(open_segmenter, backend):
     segmenter, eager = open_segmenter(backend=backend), open_segmenter()
     segmenter.warm_up(40, 56)
-    other = SamplingOptions(steps=1), (32, 32)
+    other = sampling, size = SamplingOptions(steps=1), (32, 32)
     assert segmenter.is_prepared(segmenter.sampling, segmenter.input_size)
     assert not segmenter.is_prepared(*other)
     segmenter.prepare(*other)
     assert segmenter.is_prepared(*other)
-    for each in (segmenter, eager):
-        each.sampling, each.working_size = other
-    result = segmenter.segment(frame())
+    request = FrameRequest(frame(), sampling=sampling, network_size=size)
+    (result,), (expected,) = (each.segment_batch([request]) for each in (segmenter, eager))
     assert "network" in result.timings
-    assert agreement(result, eager.segment(frame())) > 0.999
+    assert agreement(result, expected) > 0.999
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])

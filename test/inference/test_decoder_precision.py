@@ -54,7 +54,7 @@ def latents_of(network):
 def test_what_fits_stays_in_half_precision(official, caplog):
     network = copy.deepcopy(official)
     with caplog.at_level(logging.INFO):
-        TorchBackend(network, network.config.input_size, CPU, HALF)
+        TorchBackend(network, CPU, HALF)
     assert set(stage_dtypes(network).values()) == {HALF}
     assert not any(each._forward_pre_hooks for each in network.modules())
     assert not any(each._forward_hooks for each in network.modules())
@@ -70,7 +70,7 @@ def test_what_overflows_is_computed_in_a_wider_type(official, caplog):
     plain = copy.deepcopy(network).to(HALF)
     assert not plain.mask_autoencoder.images.decode(latents).isfinite().all()
 
-    TorchBackend(network, network.config.input_size, CPU, HALF)
+    TorchBackend(network, CPU, HALF)
     dtypes = stage_dtypes(network)
     wide = {name for name, dtype in dtypes.items() if dtype != HALF}
     # the block itself and those that its stream goes on through
@@ -89,7 +89,7 @@ def test_a_gpu_without_bfloat16_falls_back_to_float32(official, monkeypatch):
     network = grown(official, 1e7)
     latents = latents_of(network)
     expected = network.mask_autoencoder.images.decode(latents)
-    TorchBackend(network, network.config.input_size, CPU, HALF)
+    TorchBackend(network, CPU, HALF)
     assert stage_dtypes(network)["up_blocks.0"] == torch.float32
     actual = network.mask_autoencoder.images.decode(latents)
     torch.testing.assert_close(actual.float(), expected, atol=0.02, rtol=0.02)
@@ -114,6 +114,6 @@ def test_what_is_not_finite_in_float32_either_is_named(official):
 
 def test_other_precisions_are_not_measured(official):
     network = grown(official, 1e7)
-    TorchBackend(network, network.config.input_size, CPU, torch.float32)
+    TorchBackend(network, CPU, torch.float32)
     assert set(stage_dtypes(network).values()) == {torch.float32}
     assert not any(each._forward_pre_hooks for each in network.modules())

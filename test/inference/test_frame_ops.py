@@ -1,12 +1,15 @@
 """Labels at the output size."""
 
+import math
+
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
 from camss_ros.images.label_class import VOID
-from camss_ros.inference.frame_ops import to_labels
+from camss_ros.inference.frame_ops import to_labels, to_uncertainty
 
 
 def smooth(classes: int, height: int, width: int, seed: int) -> torch.Tensor:
@@ -53,3 +56,12 @@ def test_the_last_class_may_be_void():
     assert labels.tolist() == [[VOID, 0, 0]]
     labels, _ = to_labels(probabilities.softmax(dim=1), (2, 6), void_last=True)
     assert set(labels.flatten().tolist()) == {VOID, 0}
+
+
+@pytest.mark.parametrize("classes", [1, 2, 3, 19])
+def test_uncertainty_is_a_share_of_the_entropy_of_all_classes(classes):
+    for likely in range(1, classes + 1):  # equally likely ones
+        probabilities = torch.zeros(1, classes, 2, 3)
+        probabilities[:, :likely] = 1 / likely
+        share = math.log(likely) / math.log(classes) if classes > 1 else 0.0
+        assert to_uncertainty(probabilities, (4, 6)).unique().tolist() == [round(255 * share)]

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from camss_ros.cli import app
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference.network_size import STRIDE, can_resize, checked_size
-from camss_ros.inference.segmenter import Segmenter
+from camss_ros.inference.segmenter import FrameRequest, Segmenter
 from camss_ros.model.config import CamSegConfig, ConcatTransformerConfig
 
 OWN = CamSegConfig("small", load_label_set("camvid11").classes, input_size=(32, 48))
@@ -55,15 +55,22 @@ def model(tmp_path_factory):
 def test_a_segmenter_runs_at_the_size_asked_for(model):
     image = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8)
     small = Segmenter(model, device="cpu", network_size=(32, 48))
-    assert small.input_size == small.working_size == (32, 48)
+    assert small.input_size == (32, 48)
     other = Segmenter(model, device="cpu")
     own = other.segment(image)
-    other.working_size = (32, 48)
+    (asked,) = other.segment_batch([FrameRequest(image, network_size=(32, 48))])
     result = small.segment(image)
-    assert np.array_equal(result.confidence, other.segment(image).confidence)
+    assert np.array_equal(result.confidence, asked.confidence)
+    assert np.array_equal(own.confidence, other.segment(image).confidence)
     assert not np.array_equal(result.confidence, own.confidence)
     with pytest.raises(ValueError, match="multiples of 16, such as 48 x 32"):
         Segmenter(model, device="cpu", network_size=(30, 50))
+    for refused in (
+        lambda: other.segment_batch([FrameRequest(image, network_size=(30, 50))]),
+        lambda: other.prepare(other.sampling, (30, 50)),
+    ):
+        with pytest.raises(ValueError, match="multiples of 16, such as 48 x 32"):
+            refused()
 
 
 def run(*arguments):

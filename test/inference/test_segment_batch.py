@@ -1,6 +1,7 @@
 """Frames in a batch get what they get alone."""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -91,6 +92,21 @@ def test_every_frame_has_its_own_size_and_wishes(segmenter):
     assert second.uncertainty is None
     alone = segmenter.segment(FRAMES[0], (20, 28), uncertainty=True)
     assert np.abs(first.uncertainty.astype(int) - alone.uncertainty).max() <= 1
+
+
+def test_a_request_brings_its_sampling_and_network_size(segmenter):
+    segmenter.sampling = SamplingOptions()
+    before = segmenter.segment(FRAMES[0])
+    sampling, size = SamplingOptions(steps=1, temperature=1.0), (32, 32)
+    request = FrameRequest(FRAMES[0], sampling=sampling, network_size=size)
+    (result,) = segmenter.segment_batch([request])
+    assert (result.steps, before.steps) == (1, SamplingOptions().steps)
+    assert not np.array_equal(result.confidence, before.confidence)
+    assert segmenter.sampling == SamplingOptions()
+    assert_same(segmenter.segment(FRAMES[0]), before)  # nothing of it stays
+    for other in (replace(request, network_size=None), replace(request, sampling=None)):
+        with pytest.raises(ValueError, match="the same network size and sampling"):
+            segmenter.segment_batch([request, other])
 
 
 def test_each_stream_has_a_warm_start_of_its_own(segmenter):

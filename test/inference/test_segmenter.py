@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from camss_ros.inference.device import select_device, select_dtype
-from camss_ros.inference.segmenter import SegmentationCancelled, Segmenter
+from camss_ros.inference.segmenter import FrameRequest, SegmentationCancelled, Segmenter
 from camss_ros.model.checkpoint import load_pretrained, save_pretrained
 from camss_ros.model.schedule import SamplingOptions
 
@@ -67,9 +67,9 @@ def test_another_working_size_is_the_networks_and_leaves_the_output_alone(
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
     probabilities = network.generate(pixels, network.plan(segmenter.sampling))[0]
     whole = segmenter.segment(image)
-    segmenter.working_size = (16, 32)
-    result, other = segmenter.segment(image), segmenter.segment(frame())
-    segmenter.working_size = segmenter.input_size
+    result, other = segmenter.segment_batch(
+        [FrameRequest(each, network_size=(16, 32)) for each in (image, frame())]
+    )
     assert np.array_equal(result.labels, probabilities.argmax(dim=0).numpy())
     assert other.labels.shape == (40, 56)
     assert np.array_equal(segmenter.segment(image).confidence, whole.confidence)

@@ -12,12 +12,11 @@ from typer.testing import CliRunner
 from camss_ros.cli import app
 from camss_ros.images.encodings import image_to_rgb
 from camss_ros.inference.segmenter import Segmenter
-from camss_ros.lab import versus_official
+from camss_ros.lab import official_section
 from camss_ros.lab.frames import camera_images, street_frames
-from camss_ros.lab.matmul_peak import matmul_peak
-from camss_ros.lab.memory import peak_memory, reset_peak
+from camss_ros.lab.official_section import compare_with_official
 from camss_ros.lab.random_weights import random_config, random_weights
-from camss_ros.lab.versus_official import compare_with_official
+from camss_ros.lab.segmenter_speed import matmul_peak, peak_memory, reset_peak
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.checkpoint import ModelError, load_pretrained, save_pretrained, weights_hash
 from camss_ros.model.config import ConcatTransformerConfig, DenoiserConfig
@@ -89,7 +88,7 @@ def test_command_measures_stages_memory_and_work(model, tmp_path):
 
 
 def test_command_compares_with_the_official_procedure(official_model, tmp_path, monkeypatch):
-    official, command = compare_with_official, "camss_ros.lab.versus_official"
+    official, command = compare_with_official, "camss_ros.lab.official_section"
 
     def with_few_steps(*arguments, **options):
         return official(*arguments, **options, steps=5)
@@ -114,19 +113,19 @@ def test_command_compares_with_the_official_procedure(official_model, tmp_path, 
 def test_both_sides_take_turns(official_model, monkeypatch):
     calls = []
 
-    class Official(versus_official.OfficialProcedure):
+    class Official(official_section.OfficialProcedure):
         def segment(self, image, noise=None):
             calls.append("official")
             return super().segment(image, noise)
 
-    timed = versus_official.time_frames
+    timed = official_section.time_frames
 
     def ours(*arguments):
         calls.append("ours")
         return timed(*arguments)
 
-    monkeypatch.setattr(versus_official, "OfficialProcedure", Official)
-    monkeypatch.setattr(versus_official, "time_frames", ours)
+    monkeypatch.setattr(official_section, "OfficialProcedure", Official)
+    monkeypatch.setattr(official_section, "time_frames", ours)
     segmenter = Segmenter(official_model, device="cpu", precision="fp32")
     turned = []
     compare_with_official(segmenter, official_model, 3, lambda: turned.append(1), steps=2)

@@ -14,8 +14,8 @@ from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference.segmenter import Segmentation
 from camss_ros.lab.conditions import Condition, data_conditions
 from camss_ros.lab.corruptions import CORRUPTIONS
-from camss_ros.lab.official_curves import CURVES, LOWEST
 from camss_ros.lab.robustness import score_conditions, summarize
+from camss_ros.lab.robustness_page import CURVES, LOWEST
 
 CAMVID = load_label_set("camvid11")
 NAN = float("nan")

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from camss_ros.cli import app
 from camss_ros.datasets.datasets import open_data
+from camss_ros.evaluation.accumulator import ScoreAccumulator
 from camss_ros.evaluation.evaluate import evaluate
-from camss_ros.evaluation.metrics import ConfusionMatrix
 from camss_ros.evaluation.result_folder import OutputMismatchError
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference.segmenter import Segmenter
@@ -28,7 +28,7 @@ from camss_ros.lab.node_speed import SIZES, measure_node
 from camss_ros.lab.size_section import show_sizes
 from camss_ros.lab.speed_section import LabelledData, Section, SpeedSettings
 from camss_ros.lab.speed_study import SECTIONS, study_speed
-from camss_ros.lab.steady import measure_steadiness
+from camss_ros.lab.steady_section import measure_steadiness
 from camss_ros.lab.warm_section import START_TIMES, show_warm_start
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.checkpoint import save_pretrained, weights_hash
@@ -145,10 +145,10 @@ def test_every_section_is_measured_and_shown(settings, root, tmp_path, simulated
 
     budgets = rows["budget, camvid val"]["runs"]
     assert [run["budget_ms"] for run in budgets.values()] == [50, 50]
-    matrix = ConfusionMatrix(11)
+    counted = ScoreAccumulator(11)
     for index in range(2):
-        matrix.add(open_data("camvid", root, "val")[index][1], np.zeros((48, 64), np.uint8))
-    assert budgets["with room"]["kept"]["miou"] == pytest.approx(matrix.scores().miou)
+        counted.add(open_data("camvid", root, "val")[index][1], np.zeros((48, 64), np.uint8))
+    assert budgets["with room"]["kept"]["miou"] == pytest.approx(counted.scores().miou)
     assert "| steps 2, samples 1, torch | none | 7.0 | 0.0 % | 100.0 / 100.0 |" in page
 
     warm = rows["warm start, camvid val"]["rows"]
@@ -160,7 +160,7 @@ def test_every_section_is_measured_and_shown(settings, root, tmp_path, simulated
         alone.begin_clip()
         expected = evaluate(alone, open_data("camvid", root, "val"), CAMVID, clip=True)
         assert warm[key]["miou"] == pytest.approx(expected.scores.miou)
-        assert warm[key]["flicker"] == pytest.approx(expected.flicker)
+        assert warm[key]["flicker"] == pytest.approx(expected.accumulator.flicker())
     assert [each["warm_frames"] for each in warm.values()] == [0, 0, *[1] * len(START_TIMES)]
 
     scores = rows["scores, camvid val"]

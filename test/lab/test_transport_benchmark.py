@@ -15,7 +15,7 @@ from sensor_msgs.msg import Image
 
 from camss_ros.evaluation.result_folder import write_image
 from camss_ros.lab.transport_benchmark import Trial, row, send
-from camss_ros.nodes.harness.demo_environment import isolate
+from camss_ros.nodes.harness.child_process import isolate
 from camss_ros.nodes.qos import PROFILES
 
 

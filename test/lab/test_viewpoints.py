@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from camss_ros.lab.viewpoints import VIEWPOINTS, ViewpointFrames, view_shift
+from camss_ros.lab.conditions import VIEWPOINTS, ViewpointFrames, view_shift
 from camss_ros.street.synthetic import SyntheticStreet, ViewShift
 
 SKY, ROAD = 0, 3

@@ -6,7 +6,7 @@ import torch
 from camss_ros.model.backbone import EfficientNetLite0, FusedTokenizer
 from camss_ros.model.camseg import CamSeg
 from camss_ros.street.synthetic import SyntheticStreet
-from camss_ros.training.imagenet import load_imagenet
+from camss_ros.training.start import load_imagenet
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (48, 80), (352, 480)])

@@ -9,11 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from camss_ros.inference.backends.base import Carry
+from camss_ros.inference.backends.open_backend import open_backend
 from camss_ros.inference.backends.torch_backend import TorchBackend
 from camss_ros.inference.frame_ops import resize_frame, to_labels
 from camss_ros.model.camseg import CamSeg
-from camss_ros.model.checkpoint import ModelError, load_pretrained, save_pretrained
+from camss_ros.model.checkpoint import ModelError, load_camseg, load_pretrained, save_pretrained
 from camss_ros.model.schedule import SamplingOptions
 
 
@@ -119,6 +119,23 @@ def test_a_model_saved_for_inference_segments_and_does_not_train(tiny_model, tmp
         loaded.mask_autoencoder.encode(torch.zeros(1, 32, 48, dtype=torch.long))
 
 
+def test_the_encoder_of_the_masks_stays_on_disk_where_a_model_is_loaded_to_segment(
+    tiny_model, tmp_path
+):
+    save_pretrained(tiny_model, tmp_path / "whole")
+    save_pretrained(tiny_model, tmp_path / "decoder", inference_only=True)
+    loaded = load_pretrained(tmp_path / "whole", inference_only=True)
+    smaller = load_pretrained(tmp_path / "decoder")
+    assert loaded.config == smaller.config
+    assert loaded.mask_autoencoder.encoder is None
+    assert list(loaded.state_dict()) == list(smaller.state_dict())
+    backend = open_backend("torch", tmp_path / "whole", torch.device("cpu"), "fp32")
+    for network in (backend._network, load_camseg(tmp_path / "whole")):
+        assert network.mask_autoencoder.encoder is None
+    options = SamplingOptions(steps=2)
+    assert torch.equal(run(loaded, images(), options), run(tiny_model, images(), options))
+
+
 def test_a_model_that_is_not_there_says_where_it_was_looked_for(tmp_path):
     with pytest.raises(ModelError) as error:
         load_pretrained(tmp_path / "nowhere")
@@ -190,14 +207,16 @@ def test_a_warm_start_makes_no_tensor_on_another_device(tiny_config):
     with torch.device("meta"):
         model = CamSeg(replace(tiny_config, name="meta")).eval()
     meta, frame = torch.device("meta"), np.zeros((90, 120, 3), np.uint8)
-    backend = TorchBackend(model, (32, 48), meta, torch.float32)
+    backend = TorchBackend(model, meta, torch.float32)
     sampling = SamplingOptions(steps=2, samples=2, warm_start_time=300)
-    carries = [Carry(), Carry(backend.blank_state(2))]
+    size = (32, 48)
+    states = [None, backend.blank_state(2, size)]
     for _ in range(2):
         predictions = backend.predict(
-            [frame, frame], sampling, torch.Generator(), lambda _: None, carries
+            [frame, frame], sampling, size, torch.Generator(), lambda _: None, states
         )
-        for prediction, carry in zip(predictions, carries, strict=True):
+        states = [prediction.state for prediction in predictions]
+        for prediction in predictions:
             assert prediction.probabilities.shape == (1, 11, 32, 48)
-            assert [each.device for each in carry.state] == [meta, meta]
-            assert carry.state.latents.shape == (2, model.latent_channels, 2, 3)
+            assert [each.device for each in prediction.state] == [meta, meta]
+            assert prediction.state.latents.shape == (2, model.latent_channels, 2, 3)

@@ -28,12 +28,14 @@ from scripted_node import Running, ScriptedSegmenter
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from camss_ros.images.label_sets import load_label_set
+from camss_ros.inference.segmenter import DEFAULT_MODEL
+from camss_ros.model.checkpoint import CONFIG_FILE, find_model, read_config
 from camss_ros.nodes.qos import LATCHED
 from camss_ros.nodes.segmenter import outputs
 
 HEIGHT, WIDTH = 6, 8
 QUEUE = 10
-CAMVID = load_label_set("camvid11").classes
+CLASSES = read_config(find_model(DEFAULT_MODEL) / CONFIG_FILE).label_set
 
 
 class PaintedSegmenter(ScriptedSegmenter):
@@ -49,7 +51,7 @@ class PaintedSegmenter(ScriptedSegmenter):
 @pytest.fixture(autouse=True)
 def painted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scripted_node, "ScriptedSegmenter", PaintedSegmenter)
-    monkeypatch.setattr(scripted_node, "CLASSES", CAMVID)
+    monkeypatch.setattr(scripted_node, "CLASSES", CLASSES)
 
 
 @pytest.fixture
@@ -95,8 +97,8 @@ class ExactTime:
 
 
 def painted_image(number: int) -> tuple[Image, np.ndarray]:
-    """An image and its labels, uint8 [6, 8] ids of camvid11."""
-    labels = np.random.default_rng(number).integers(0, len(CAMVID), (HEIGHT, WIDTH), np.uint8)
+    """An image and its labels, uint8 [6, 8] ids of the bundled model's classes."""
+    labels = np.random.default_rng(number).integers(0, len(CLASSES), (HEIGHT, WIDTH), np.uint8)
     image = rgb_image(number, HEIGHT, WIDTH)
     pixels = np.repeat(labels[..., None], 3, axis=2)
     image.data = array.array("B", pixels.tobytes())
@@ -170,7 +172,7 @@ def test_the_costmap_layer_of_nav2_finds_the_class_of_every_point(
         wait_until(lambda number=number: len(sets.sets) == number, f"set {number}")
         mask, confidence, points = sets.sets[-1].values()
         assert mask.header == message.header
-        assert costs(mask, confidence, points, names) == [CAMVID[i].name for i in labels.flat]
+        assert costs(mask, confidence, points, names) == [CLASSES[i].name for i in labels.flat]
 
 
 @pytest.mark.usefixtures("label_info")
@@ -201,7 +203,7 @@ def test_names_come_before_the_first_mask_and_to_those_who_come_late(
     assert arrived[0] == "segmentation/label_info"
     peer.listen(DiagnosticStatus, "segmentation/label_info", LATCHED)
     late = peer.wait_for("segmentation/label_info")
-    assert [entry.key for entry in late.values] == [c.name for c in CAMVID]
+    assert [entry.key for entry in late.values] == [c.name for c in CLASSES]
 
 
 def nav2_parameters() -> dict[str, Any]:
@@ -237,7 +239,7 @@ def test_the_documented_parameters_of_nav2_are_the_layers_and_name_every_class_o
     assert set(source) <= SOURCE | set(source["class_types"])
     assert all(set(source[kind]) <= CLASS_TYPE for kind in source["class_types"])
     named = [name for kind in source["class_types"] for name in source[kind]["classes"]]
-    assert sorted(named) == sorted(c.name for c in CAMVID)
+    assert sorted(named) == sorted(c.name for c in CLASSES)
 
 
 def tile_class(pixels: Sequence[int], max_costs: dict[int, int]) -> int | None:
@@ -252,7 +254,7 @@ def tile_class(pixels: Sequence[int], max_costs: dict[int, int]) -> int | None:
 def test_an_ignored_pixel_does_not_keep_the_road_out_of_its_tile() -> None:
     source = nav2_parameters()["camera"]
     assert source["use_cost_selection"]
-    ids = {c.name: c.id for c in CAMVID}
+    ids = {c.name: c.id for c in CLASSES}
     max_costs = {
         ids[name]: source[kind]["max_cost"]
         for kind in source["class_types"]
@@ -307,8 +309,8 @@ def test_nvblox_gets_what_moves_as_nonzero_with_its_camera(
     assert (mask.height, mask.width) == (camera.height, camera.width)
     assert (mask.height, mask.width) == (colour.height, colour.width)
     assert list(camera.k) == list(calibration().k)
-    moves = {"car", "pedestrian", "bicyclist"}
-    expected = [CAMVID[i].name in moves for i in labels.flat]
+    moves = {"person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"}
+    expected = [CLASSES[i].name in moves for i in labels.flat]
     assert [value != 0 for value in mask.data] == expected
     assert any(expected)
     assert not all(expected)
@@ -356,11 +358,13 @@ def test_autoware_decodes_the_runs_to_the_mask(start: Callable[..., Running]) ->
     names = [c.name for c in load_label_set("autoware16").classes]
     # As the label set file has it; BIKE, ROAD, ... in upper case are Autoware's parameters.
     mapped = {
-        "sky": "sky", "building": "building", "pole": "obstacle", "road": "road",
-        "pavement": "sidewalk", "tree": "vegetation", "sign": "traffic_sign", "fence": "obstacle",
-        "car": "vehicle", "pedestrian": "person", "bicyclist": "bike",
+        "road": "road", "sidewalk": "sidewalk", "building": "building", "wall": "wall",
+        "fence": "obstacle", "pole": "obstacle", "traffic light": "traffic_light",
+        "traffic sign": "traffic_sign", "vegetation": "vegetation", "terrain": "vegetation",
+        "sky": "sky", "person": "person", "rider": "bike", "car": "vehicle", "truck": "vehicle",
+        "bus": "vehicle", "train": "vehicle", "motorcycle": "bike", "bicycle": "bike",
     }  # fmt: skip
-    expected = [mapped[CAMVID[i].name] for i in labels.flat]
+    expected = [mapped[CLASSES[i].name] for i in labels.flat]
     assert [names[i] for i in decoded.flat] == expected
 
 

@@ -46,7 +46,7 @@ def test_an_impossible_budget_ends_at_the_least_setting_and_says_so_once(
         last = send(rgb_image(next(numbers)))
     assert (last.steps, last.samples) == (1, 1)
     assert (last.network_width, last.network_height) == (16, 16)
-    assert (running.segmenter.sampling.steps, running.segmenter.working_size) == (1, (16, 16))
+    assert (running.segmenter.sampling.steps, running.segmenter.network_size) == (1, (16, 16))
     assert last.over_budget
     reported = peer.wait_for(
         "/diagnostics", lambda m: "latency_budget_ms" in m.status[0].message
@@ -63,24 +63,6 @@ def test_an_impossible_budget_ends_at_the_least_setting_and_says_so_once(
     log = capfd.readouterr().err
     assert log.count("latency budget of 5 ms is missed") == 1
     assert log.count("for the latency budget of 5 ms: steps 1, samples 1, 16 x 16") == 1
-
-
-def test_a_budget_that_is_kept_changes_nothing(start: Callable[..., Running]) -> None:
-    running = start(steps=4, latency_budget_ms=60000.0)
-    send = connected(running)
-    for number in range(1, 6):
-        last = send(rgb_image(number))
-    assert (last.steps, last.network_width, last.over_budget) == (4, 24, False)
-
-
-def test_only_settings_that_need_no_building_are_chosen(start: Callable[..., Running]) -> None:
-    running = start(steps=4, latency_budget_ms=5.0)
-    send = connected(running)
-    running.segmenter.is_prepared = lambda sampling, size: sampling.steps in (4, 2)
-    running.segmenter.delay = 0.02
-    for number in range(1, 10):
-        last = send(rgb_image(number))
-    assert (last.steps, last.over_budget) == (2, True)
 
 
 def test_stamps_are_given_for_the_warm_start_alone(start: Callable[..., Running]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -58,7 +59,9 @@ def test_the_street_comes_back_segmented(model: Path, tmp_path: Path) -> None:
 
 
 def test_a_segmenter_that_does_not_get_ready_is_quoted(model: Path, tmp_path: Path) -> None:
-    demo = start("--model", model, "--output", tmp_path, "--device", "cuda:99", "--frames", 1)
+    damaged = Path(shutil.copytree(model, tmp_path / "damaged"))
+    (damaged / "model.safetensors").write_bytes(b"damaged")
+    demo = start("--model", damaged, "--output", tmp_path, "--device", "cpu", "--frames", 1)
     output, _ = demo.communicate(timeout=TIMEOUT)
     assert demo.returncode == 1
     assert "did not get ready" in output

@@ -28,7 +28,7 @@ from std_srvs.srv import Trigger
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.checkpoint import save_pretrained
 from camss_ros.model.config import CamSegConfig
-from camss_ros.nodes.segmenter.image_bridge import to_image_message
+from camss_ros.nodes.messages import to_image_message
 
 WARN_NO_IMAGE = 1.0  # s
 

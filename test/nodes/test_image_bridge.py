@@ -22,7 +22,7 @@ from camss_ros.images.encodings import (
     image_to_rgb,
 )
 from camss_ros.images.image_files import read_image
-from camss_ros.nodes.segmenter.image_bridge import to_image_message
+from camss_ros.nodes.messages import to_image_message
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 

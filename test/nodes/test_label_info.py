@@ -6,7 +6,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 from std_msgs.msg import Header
 
-from camss_ros.nodes.segmenter.label_info import label_info_message, label_info_type
+from camss_ros.nodes.messages import label_info_message, label_info_type
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,17 @@ from camss_ros.images.label_mapping import map_classes
 from camss_ros.images.label_sets import LabelSetError, load_label_set
 from camss_ros.inference.frame_ops import to_labels, to_uncertainty
 from camss_ros.inference.memory import is_out_of_memory
-from camss_ros.nodes.segmenter.health import ERROR, WARN, Observation, assess
-from camss_ros.nodes.segmenter.image_bridge import to_png_message, to_runs_message
+from camss_ros.nodes.messages import to_png_message, to_runs_message
+from camss_ros.nodes.segmenter.camera_info import scale_camera_info
+from camss_ros.nodes.segmenter.diagnostics import FrameCounter
+from camss_ros.nodes.segmenter.health import (
+    ERROR,
+    PLAUSIBLE_AGE,
+    WARN,
+    Observation,
+    assess,
+    latency,
+)
 from camss_ros.nodes.segmenter.parameters import SPECS
 
 
@@ -118,6 +128,41 @@ def test_thresholds_decide_on_the_level(
     assert text in message
 
 
+def test_rejected_and_failed_images_are_unusable() -> None:
+    counter = FrameCounter()
+    for count in (counter.received, counter.segmented, counter.dropped, counter.failed):
+        count()
+    assert counter.snapshot().unusable == 1
+    counter.rejected("encoding")
+    counter.rejected("size")
+    assert counter.snapshot().unusable == 3
+
+
+@pytest.mark.parametrize(
+    ("age", "is_plausible"),
+    [(0.0, True), (2.0, True), (-1e-9, False), (-3.0, False), (PLAUSIBLE_AGE, False)],
+)
+def test_latency_is_since_the_stamp_unless_that_is_of_another_clock(
+    age: float, is_plausible: bool
+) -> None:
+    now, arrival = 1_700_000_000_000_000_000, time.monotonic() - 5.0
+    seconds = latency(now, now - round(age * 1e9), arrival)
+    assert seconds == pytest.approx(age if is_plausible else 5.0, abs=1.0)
+
+
+def test_the_calibration_is_scaled_in_each_direction_by_itself() -> None:
+    info = CameraInfo(height=40, width=100)
+    info.k = [40.0, 0.0, 50.0, 0.0, 44.0, 20.0, 0.0, 0.0, 1.0]
+    info.p = [40.0, 0.0, 50.0, -8.0, 0.0, 44.0, 20.0, 4.0, 0.0, 0.0, 1.0, 0.0]
+    info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height = 20, 8, 60, 24
+    scaled = scale_camera_info(info, (40, 100), (10, 50), Header())
+    assert (scaled.height, scaled.width) == (10, 50)
+    assert list(scaled.k) == [20.0, 0.0, 25.0, 0.0, 11.0, 5.0, 0.0, 0.0, 1.0]
+    assert list(scaled.p) == [20.0, 0.0, 25.0, -4.0, 0.0, 11.0, 5.0, 1.0, 0.0, 0.0, 1.0, 0.0]
+    roi = scaled.roi
+    assert (roi.x_offset, roi.y_offset, roi.width, roi.height) == (10, 2, 30, 6)
+
+
 def test_what_is_no_lack_of_memory_is_not_taken_for_it() -> None:
     assert is_out_of_memory(torch.cuda.OutOfMemoryError("CUDA out of memory"))
     assert not is_out_of_memory(RuntimeError("shapes differ"))
@@ -132,6 +177,12 @@ def test_outputs_have_the_size_that_is_asked_for(start: Callable[..., Running]) 
     for topic, value in zip(topics, (255, 9), strict=True):  # the confidence is 200 of 255
         output = running.peer.wait_for_stamp(topic, rgb_image(1))
         assert (output.height, output.width, output.step) == (8, 12, 12)
+        assert set(output.data) == {value}
+    # a class that is just as probable as asked for stays
+    for number, threshold, value in ((2, 200 / 255, 2), (3, 200.5 / 255, 255)):
+        assert running.peer.set_parameter("ignore_below_confidence", threshold).successful
+        image.publish(rgb_image(number))
+        output = running.peer.wait_for_stamp("segmentation/mask", rgb_image(number))
         assert set(output.data) == {value}
 
 
@@ -191,29 +242,3 @@ def test_it_can_be_disabled_and_enabled(node: Running) -> None:
     node.connect(node.image)
     node.image.publish(rgb_image(3))
     node.peer.wait_for_stamp("segmentation/mask", rgb_image(3))
-
-
-def test_out_of_memory_is_answered_with_less_and_survived(node: Running) -> None:
-    segmenter, tried = node.segmenter, []
-    real = segmenter.segment
-
-    def segment(image: np.ndarray, size: tuple[int, int], **options: Any) -> Any:
-        tried.append((segmenter.sampling.samples, size))
-        if size != segmenter.input_size or segmenter.error:
-            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
-        return real(image, size, **options)
-
-    segmenter.segment = segment
-    assert node.peer.set_parameter("samples", 4).successful
-    node.image.publish(rgb_image(1))
-    mask = node.peer.wait_for_stamp("segmentation/mask", rgb_image(1))
-    assert (mask.height, mask.width) == (32, 48)
-    assert tried == [(4, (32, 48)), (1, (32, 48)), (1, (16, 24))]
-    assert segmenter.released == 2
-    segmenter.error = RuntimeError()
-    node.image.publish(rgb_image(2))
-    wait_until(lambda: node.node._memory.exhausted, "the ERROR state")
-    segmenter.error = None
-    node.image.publish(rgb_image(3))
-    node.peer.wait_for_stamp("segmentation/mask", rgb_image(3))
-    assert not node.node._memory.exhausted

@@ -14,6 +14,7 @@ from ros_peer import rgb_image, wait_until
 from scripted_node import Running
 
 from camss_ros.model.schedule import SamplingOptions
+from camss_ros.nodes.messages import label_info_type
 from camss_ros.nodes.qos import LATCHED, PROFILES
 from camss_ros.nodes.segmenter.interfaces import (
     PUBLISHED,
@@ -24,7 +25,6 @@ from camss_ros.nodes.segmenter.interfaces import (
     SUBSCRIBED,
     Endpoint,
 )
-from camss_ros.nodes.segmenter.label_info import label_info_type
 from camss_ros.nodes.segmenter.parameters import SPECS, Change, ParameterSpec
 from camss_ros.nodes.segmenter.reference import PAGES
 

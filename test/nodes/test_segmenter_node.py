@@ -98,10 +98,15 @@ def test_a_model_that_cannot_be_loaded_leaves_the_node_unconfigured(
 def test_a_failing_image_is_counted_and_the_next_one_segmented(
     node: Running, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    node.peer.listen(DiagnosticArray, "/diagnostics")
     node.segmenter.error = RuntimeError("no convergence")
     for number in (1, 2):
         node.image.publish(rgb_image(number))
         status(node.peer, lambda s, number=number: s.failed == number)
+    told = node.peer.wait_for(
+        "/diagnostics", lambda m: "images could not be segmented" in m.status[0].message
+    )
+    assert told.status[0].level == b"\x02"  # all of that second
     node.segmenter.error = None
     node.image.publish(rgb_image(3))
     node.peer.wait_for_stamp("segmentation/mask", rgb_image(3))

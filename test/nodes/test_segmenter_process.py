@@ -17,8 +17,8 @@ from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 
 from camss_ros.model.camseg import CamSeg
+from camss_ros.nodes.messages import label_info_type
 from camss_ros.nodes.qos import LATCHED
-from camss_ros.nodes.segmenter.label_info import label_info_type
 
 
 @pytest.fixture(scope="module")

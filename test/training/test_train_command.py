@@ -83,9 +83,11 @@ def test_two_commands_make_a_model(root, tmp_path):
         segmenter = Segmenter(tmp_path / "s" / name, device="cpu")
         assert segmenter.segment(np.zeros((50, 70, 3), np.uint8)).labels.shape == (50, 70)
     # what a run wrote can be started from, as a model and as a checkpoint
-    for source in (tmp_path / "s" / "last", tmp_path / "s" / "checkpoint.pt"):
-        start = (f"start_from={source}", "loop.steps=1", "loop.batch=1", "decoder_rate=1")
-        run(segmenter_arguments(root, tmp_path / f"from_{source.name}", weights, *start))
+    # (a model has the encoder of the masks, a checkpoint leaves it to `autoencoder`)
+    for source, of_masks in (("last", "null"), ("last", weights), ("checkpoint.pt", weights)):
+        start = (f"start_from={tmp_path / 's' / source}", "loop.steps=1", "loop.batch=1")
+        output = tmp_path / f"from_{source}_{of_masks == weights}"
+        run(segmenter_arguments(root, output, of_masks, *start, "decoder_rate=1"))
 
 
 def test_what_is_wrong_is_named(root, autoencoder, tmp_path):
@@ -246,6 +248,20 @@ def test_the_recipe_for_three_data_sets_can_be_read():
     assert sum(source.share for source in config.data.sources) == pytest.approx(1)
     known = {one.name for one in load_label_set(config.data.label_set).classes}
     assert set(config.data.focus_classes) <= known
+
+
+def test_the_bundled_model_is_trained_further_without_an_autoencoder(root, tmp_path):
+    entries = (
+        "start_from=camss-tiny", "data.sources=[{name: camvid, size: [32, 48]}]",
+        "augmentation.size=[32,48]", "loop.steps=1", "loop.batch=1", *SHORT,
+    )  # fmt: skip
+    command = ["train", "segmenter", "--config", "camss_tiny_street", "--root", root]
+    command += ["--output", tmp_path, *(part for entry in entries for part in ("--set", entry))]
+    run(command)
+    bundled, further = (load_pretrained(one) for one in ("camss-tiny", tmp_path / "last"))
+    assert further.config.label_set == load_label_set("cityscapes19").classes
+    for name, value in bundled.mask_autoencoder.encoder.state_dict().items():
+        assert torch.equal(further.mask_autoencoder.encoder.state_dict()[name], value), name
 
 
 def test_the_official_recipe_runs_at_a_small_size(tmp_path):

@@ -6,14 +6,27 @@ import math
 import numpy as np
 import pytest
 import torch
+from small_model import save_small_model
 
 from camss_ros.datasets.augmentation import AugmentationOptions
 from camss_ros.images.label_class import LabelClass
 from camss_ros.model.autoencoder import MaskAutoencoder, MaskAutoencoderConfig
-from camss_ros.training.config import AutoencoderConfig, DataConfig, LoopOptions, SourceConfig
+from camss_ros.model.checkpoint import load_pretrained
+from camss_ros.training import segmenter_losses
+from camss_ros.training.config import (
+    AutoencoderConfig,
+    DataConfig,
+    LoopOptions,
+    SegmenterConfig,
+    SourceConfig,
+)
 from camss_ros.training.loop import Training, make_accelerator, train
 from camss_ros.training.masking import TruncatedNormalRatio
-from camss_ros.training.optimization import learning_rate, parameter_groups
+from camss_ros.training.optimization import (
+    ExponentialMovingAverage,
+    learning_rate,
+    parameter_groups,
+)
 from camss_ros.training.run_folder import (
     MetricsFile,
     TrainingError,
@@ -23,6 +36,7 @@ from camss_ros.training.run_folder import (
 from camss_ros.training.samples import TrainingSamples, validation_scores
 from camss_ros.training.sources import TrainingData, TrainingSource, ValidationSource
 from camss_ros.training.train_autoencoder import AutoencoderTraining
+from camss_ros.training.train_segmenter import SegmenterTraining
 
 CLASSES = tuple(LabelClass(index, f"class{index}", (0, 0, 0)) for index in range(11))
 DATA = DataConfig((SourceConfig("camvid"),))
@@ -212,6 +226,78 @@ def test_norms_biases_and_position_tables_do_not_decay():
     decayed = [p for group in groups if group["weight_decay"] for p in group["params"]]
     assert len(decayed) == 1
     assert decayed[0] is module.linear.weight
+
+
+def test_each_group_learns_at_its_own_rate(tmp_path):
+    class Slow(Broken):
+        def rate_of(self, name):
+            return 0.25 if name == "bias" else 1.0
+
+    training = Slow(bad_step=-1)
+    before = [p.detach().clone() for p in training.model.parameters()]
+    loop = options(1, warmup=0, weight_decay=0.0, learning_rate=0.01)
+    train(training, samples(2), tmp_path, loop, make_accelerator(loop))
+    # Adam's first step is as long as the rate, whatever the gradient
+    for old, new, rate in zip(before, training.model.parameters(), (0.01, 0.0025), strict=True):
+        torch.testing.assert_close((new - old).abs(), torch.full_like(old, rate))
+
+
+def test_backbone_and_decoder_of_the_segmenter_have_rates_of_their_own(tmp_path):
+    model = load_pretrained(save_small_model(tmp_path))
+    config = SegmenterConfig(DATA, options(1), model.config, backbone_rate=0.5, decoder_rate=0.125)
+    training = SegmenterTraining(model, config, data())
+    groups = parameter_groups(training.model, 0.0, training.rate_of)
+    rates = {id(p): group["rate"] for group in groups for p in group["params"]}
+    found = {name: rates[id(p)] for name, p in model.named_parameters() if p.requires_grad}
+    for name, rate in found.items():
+        expected = 0.125 if name.startswith("mask_autoencoder.decoder.") else 1.0
+        assert rate == (0.5 if name.startswith("tokenizer.backbone.") else expected), name
+    assert set(found.values()) == {0.125, 0.5, 1.0}
+
+
+def test_the_average_follows_the_first_steps_closely():
+    source = torch.nn.Linear(1, 1, bias=False)
+    source.weight.data.fill_(0.0)
+    average = ExponentialMovingAverage(source, decay=0.99)
+    slow = ExponentialMovingAverage(source, decay=0.1)
+    source.weight.data.fill_(1.0)
+    expected = 0.0
+    for kept in (2 / 11, 3 / 12, 4 / 13):
+        average.update(source)
+        slow.update(source)
+        expected = kept * expected + 1 - kept
+        assert average.module.weight.item() == pytest.approx(expected)
+    assert slow.module.weight.item() == pytest.approx(1 - 0.1**3)  # never above its own decay
+    average.updates = 100_000
+    average.module.weight.data.fill_(0.0)
+    average.update(source)
+    assert average.module.weight.item() == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("void_color", [None, (0, 0, 0)])
+def test_a_token_weighs_as_much_as_of_it_is_labelled(tmp_path, monkeypatch, void_color):
+    """Unless void is a class of the model; known tokens have no weight."""
+    model = load_pretrained(save_small_model(tmp_path))
+    model.config = dataclasses.replace(model.config, void_color=void_color)
+    labels = torch.zeros(1, 32, 48, dtype=torch.uint8)
+    labels[:, :16, :16] = 255
+    labels[:, :8, 16:32] = 255
+    known = torch.tensor([[False, False, False, False, False, True]])
+    batch = {
+        "images": torch.zeros(1, 3, 32, 48, dtype=torch.uint8),
+        "labels": labels,
+        "known": known,
+        "timesteps": torch.full((1, 2, 6), 500),
+        "noise": torch.zeros(1, 2, 6, 4),
+    }
+    errors = torch.tensor([[5.0, 7, 1, 2, 3, 11], [13, 17, 4, 6, 8, 19]])
+    monkeypatch.setattr(segmenter_losses, "diffusion_loss", lambda *_: errors.flatten())
+    only = segmenter_losses.SegmenterLossOptions(auxiliary_weight=0)
+    loss = segmenter_losses.segmenter_losses(model, batch, None, only)["loss"]
+    if void_color is None:
+        assert loss.item() == pytest.approx(((7 + 17) / 2 + 24) / 7)
+    else:
+        assert loss.item() == pytest.approx((5 + 13 + 7 + 17 + 24) / 10)
 
 
 def test_focused_samples_show_a_rare_class():

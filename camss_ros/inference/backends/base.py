@@ -24,18 +24,6 @@ class BackendUnavailableError(ValueError):
     """The backend cannot run here; the message says why and what to do."""
 
 
-@dataclass
-class Carry:
-    """What goes from a frame of a clip to the next: one for each frame of a batch.
-
-    Attributes:
-        state: what the frame may begin from, or None; afterwards what it leaves for the next, or
-            None if the network draws no latents.
-    """
-
-    state: FrameState | None = None
-
-
 @dataclass(frozen=True)
 class FramePrediction:
     """What the network says of a frame.
@@ -43,26 +31,28 @@ class FramePrediction:
     Attributes:
         probabilities: [1, classes, h, w] float32 at the working size.
         winners: of them, where the backend knows them already.
+        state: what the next frame of a clip may begin from; None without a warm start, or if the
+            network draws no latents.
     """
 
     probabilities: Tensor
     winners: Winners | None = None
+    state: FrameState | None = None
 
 
 class Backend(ABC):
     """Runs one model on one device in one precision.
 
-    A frame of a batch gets the same result as alone, up to the rounding of floats.
+    A frame of a batch gets the same result as alone, up to the rounding of floats. What is wanted
+    of it comes with each call; nothing of that is kept.
 
     Attributes:
         name: one of `BACKENDS`.
         device: where the probabilities are.
         dtype: of the network; latents are float32 always.
-        size: working (height, width), which may change between frames.
     """
 
     name: str
-    size: tuple[int, int]
     device: torch.device
     dtype: torch.dtype
 
@@ -71,28 +61,30 @@ class Backend(ABC):
         self,
         frames: Sequence[np.ndarray],
         sampling: SamplingOptions,
+        size: tuple[int, int],
         generator: torch.Generator,
         stage_done: StageDone,
-        carries: Sequence[Carry] | None = None,
+        states: Sequence[FrameState | None] | None = None,
     ) -> list[FramePrediction]:
         """Segment a batch of frames.
 
         Args:
             frames: B of them, each uint8 [H, W, 3] RGB of any size of its own.
+            size: working (height, width), multiples of 16.
             generator: of the noise, which is the same for every frame; on `device`.
             stage_done: told of preprocess and of what comes after it: tokens, transformer,
                 sampling and decode, or network where they are one.
-            carries: of the clip of each frame, where `sampling` has a warm start. A state must be
-                of as many samples and of the same working size.
+            states: where `sampling` has a warm start, what each frame may begin from, of as many
+                samples and of the same working size; None if it begins anew.
 
         Returns:
             One for each frame, valid until the next call.
         """
 
     @abstractmethod
-    def prepare(self, sampling: SamplingOptions, batch: int = 1) -> None:
-        """Do now, and wait for, all that makes the first frame with `sampling` slow, alone and
-        in batches of up to `batch` frames."""
+    def prepare(self, sampling: SamplingOptions, size: tuple[int, int], batch: int = 1) -> None:
+        """Do now, and wait for, all that makes the first frame with these slow, alone and in
+        batches of up to `batch` frames."""
 
     @abstractmethod
     def is_prepared(self, sampling: SamplingOptions, size: tuple[int, int]) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from camss_ros.inference.backends.base import Backend, Carry, FramePrediction, StageDone
+from camss_ros.inference.backends.base import Backend, FramePrediction, StageDone
 from camss_ros.inference.backends.runtime import Graph, Runtime
 from camss_ros.inference.backends.torch_backend import TorchBackend
 from camss_ros.inference.beside import Beside, BesideError
@@ -43,7 +43,6 @@ class GraphBackend(Backend):
     Args:
         runtime: what runs the graphs.
         model: directory of the model.
-        size: working (height, width) to begin with.
         fallback: the same network in PyTorch, on the same device.
         calibration: for a runtime in int8.
     """
@@ -52,7 +51,6 @@ class GraphBackend(Backend):
         self,
         runtime: Runtime,
         model: Path,
-        size: tuple[int, int],
         fallback: TorchBackend,
         calibration: CalibrationFrames | None = None,
     ) -> None:
@@ -60,7 +58,6 @@ class GraphBackend(Backend):
         self._runtime = runtime
         self._model = model
         self._hash = model_hash(model)
-        self.size = size
         self._fallback = fallback
         self._calibration = calibration
         self._graphs: dict[GraphSpec, Graph] = {}
@@ -75,64 +72,65 @@ class GraphBackend(Backend):
         self,
         frames: Sequence[np.ndarray],
         sampling: SamplingOptions,
+        size: tuple[int, int],
         generator: torch.Generator,
         stage_done: StageDone,
-        carries: Sequence[Carry] | None = None,
+        states: Sequence[FrameState | None] | None = None,
     ) -> list[FramePrediction]:
         """See `Backend`."""
-        graph = self._graph(sampling)
-        self._fallback.size = self.size
+        graph = self._graph(sampling, size)
         if graph is None:
-            return self._fallback.predict(frames, sampling, generator, stage_done, carries)
+            return self._fallback.predict(frames, sampling, size, generator, stage_done, states)
         predictions = []
         with torch.inference_mode():
-            noise = self._fallback.draw_noise(sampling, generator)
+            noise = self._fallback.draw_noise(sampling, size, generator)
             for place, frame in enumerate(frames):
-                inputs = {"frame": self._resized(frame)}
+                inputs = {"frame": self._resized(frame, size)}
                 if noise is not None:
                     inputs["noise"] = noise
                 if sampling.warm_start_time:
-                    state = carries[place].state if carries else None
-                    state = state or self._fallback.blank_state(sampling.samples)
+                    state = states[place] if states else None
+                    state = state or self._fallback.blank_state(sampling.samples, size)
                     inputs.update(state._asdict())
                 stage_done("preprocess")
                 outputs = graph(inputs)
                 if len(frames) > 1:
                     outputs = tuple(each.clone() for each in outputs)
                 probabilities, winners, likelihood, *left = outputs
-                if carries:
-                    carries[place].state = FrameState(*(each.clone() for each in left))
                 predictions.append(
-                    FramePrediction(probabilities[None], Winners(winners, likelihood))
+                    FramePrediction(
+                        probabilities[None],
+                        Winners(winners, likelihood),
+                        FrameState(*(each.clone() for each in left)) if left else None,
+                    )
                 )
                 stage_done("network")
         return predictions
 
-    def _resized(self, frame: np.ndarray) -> Tensor:
-        """uint8 [H, W, 3] -> uint8 [height, width, 3] at the working size."""
+    def _resized(self, frame: np.ndarray, size: tuple[int, int]) -> Tensor:
+        """uint8 [H, W, 3] -> uint8 [height, width, 3]."""
         pixels = torch.from_numpy(np.ascontiguousarray(frame)).to(self.device)
-        resized = resize_frame(pixels, self.size)[0].permute(1, 2, 0)
+        resized = resize_frame(pixels, size)[0].permute(1, 2, 0)
         if resized.dtype != torch.uint8:
             resized = resized.round_().to(torch.uint8)
         return resized.contiguous()
 
-    def prepare(self, sampling: SamplingOptions, batch: int = 1) -> None:
+    def prepare(self, sampling: SamplingOptions, size: tuple[int, int], batch: int = 1) -> None:
         """Build and load the graph and run it once; a batch needs nothing more.
 
         Raises:
             ExportError: it cannot be built.
         """
         if not _has_graph(sampling):
-            self._fallback.size = self.size
-            self._fallback.prepare(sampling, batch)
+            self._fallback.prepare(sampling, size, batch)
             return
-        spec = GraphSpec(self.size, sampling)
+        spec = GraphSpec(size, sampling)
         if self._building is not None:
             self._building.result()
         if spec not in self._graphs:
             self._keep(spec, self._load(spec, self._export_here))
-        grey = np.full((*self.size, 3), 127, np.uint8)
-        self.predict([grey], sampling, torch.Generator(self.device), lambda _: None)
+        grey = np.full((*size, 3), 127, np.uint8)
+        self.predict([grey], sampling, size, torch.Generator(self.device), lambda _: None)
 
     def is_prepared(self, sampling: SamplingOptions, size: tuple[int, int]) -> bool:
         """See `Backend`."""
@@ -148,16 +146,16 @@ class GraphBackend(Backend):
         self._graphs.clear()
         self._fallback.close()
 
-    def _graph(self, sampling: SamplingOptions) -> Graph | None:
+    def _graph(self, sampling: SamplingOptions, size: tuple[int, int]) -> Graph | None:
         """The graph for the options, or None while PyTorch has to do."""
         if not _has_graph(sampling):
             return None
-        spec = GraphSpec(self.size, sampling)
+        spec = GraphSpec(size, sampling)
         graph = self._graphs.get(spec)
         if graph is not None or spec in self._failed:
             return graph
         if not self._graphs:
-            self.prepare(sampling)
+            self.prepare(sampling, size)
             return self._graphs[spec]
         if self._building is None or self._building.done():
             _log.info(

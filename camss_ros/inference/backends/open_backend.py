@@ -21,14 +21,12 @@ def open_backend(
     model: Path,
     device: torch.device,
     precision: str,
-    size: tuple[int, int],
     calibration: CalibrationFrames | None = None,
 ) -> Backend:
     """A backend by name, other than "auto".
 
     Args:
         model: directory of the model.
-        size: working (height, width).
         calibration: what precision int8 takes the ranges of values from.
 
     Raises:
@@ -39,9 +37,9 @@ def open_backend(
     _check_name(name)
     if name in ("torch", "compile"):
         dtype = select_dtype(precision, device)
-        network = load_network(model)
+        network = load_network(model, inference_only=True)
         fold_batch_norms(network)
-        return TorchBackend(network, size, device, dtype, compiled=name == "compile")
+        return TorchBackend(network, device, dtype, compiled=name == "compile")
 
     runtime = open_runtime(name, device, precision)
     if runtime.dtype != torch.int8:
@@ -51,8 +49,8 @@ def open_backend(
             "precision int8 needs frames to calibrate on: pass the segmenter "
             "calibration=CalibrationScenes() of camss_ros.street.calibration_scenes, or your own"
         )
-    fallback = TorchBackend(load_camseg(model), size, device, runtime.float_dtype)
-    return GraphBackend(runtime, model, size, fallback, calibration)
+    fallback = TorchBackend(load_camseg(model), device, runtime.float_dtype)
+    return GraphBackend(runtime, model, fallback, calibration)
 
 
 def backend_dtype(name: str, device: torch.device, precision: str) -> torch.dtype:

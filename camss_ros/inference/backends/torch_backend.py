@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from camss_ros.inference.backends.base import Backend, Carry, FramePrediction, StageDone
+from camss_ros.inference.backends.base import Backend, FramePrediction, StageDone
 from camss_ros.inference.decoder_precision import cast_to_half
 from camss_ros.inference.frame_ops import resize_frame
 from camss_ros.model.camseg import CamSeg
@@ -33,13 +33,11 @@ class TorchBackend(Backend):
 
     Args:
         network: in evaluation mode; taken over, moved and cast.
-        size: working (height, width) to begin with.
     """
 
     def __init__(
         self,
         network: CamSeg | Twin,
-        size: tuple[int, int],
         device: torch.device,
         dtype: torch.dtype,
         compiled: bool = False,
@@ -50,7 +48,6 @@ class TorchBackend(Backend):
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._network: SegmentationNetwork = network
         self._camseg = network if isinstance(network, CamSeg) else None
-        self.size = size
         self._prepared: set[tuple[int, tuple[int, int]]] = set()
         self._plans: dict[SamplingOptions, Any] = {}
         self._denoiser = None if self._camseg is None else self._camseg.denoiser
@@ -63,40 +60,47 @@ class TorchBackend(Backend):
         self,
         frames: Sequence[np.ndarray],
         sampling: SamplingOptions,
+        size: tuple[int, int],
         generator: torch.Generator,
         stage_done: StageDone,
-        carries: Sequence[Carry] | None = None,
+        states: Sequence[FrameState | None] | None = None,
     ) -> list[FramePrediction]:
-        """See `Backend`. A twin draws no latents and carries none."""
+        """See `Backend`. A twin draws no latents and leaves none."""
         network, plan = self._network, self._plan(sampling)
         if self._cuda_graphs:
             torch.compiler.cudagraph_mark_step_begin()
-        pixels = torch.cat([self._resized(frame) for frame in frames])
+        pixels = torch.cat([self._resized(frame, size) for frame in frames])
         images = network.normalize(pixels).contiguous(memory_format=torch.channels_last)
         stage_done("preprocess")
         token_map = self._image_tokens(images)
         stage_done("tokens")
+        left: Sequence[FrameState | None] = [None] * len(frames)
         if sampling.iterations == 1:
             condition = self._condition(token_map)
             stage_done("transformer")
-            grid, before = token_map.shape[-2:], self._before(pixels, carries, sampling.samples)
+            grid, before = token_map.shape[-2:], self._before(pixels, states, sampling.samples)
             latents = network.draw_from(condition, grid, plan, generator, same_noise=True, **before)
-            self._keep(pixels, latents, carries)
+            if states and self._denoiser is not None:
+                left = self._states(pixels, latents)
         else:
             stage_done("transformer")
             latents = network.draw_latents(token_map, plan, generator, same_noise=True)
         stage_done("sampling")
         probabilities = network.average_samples(self._decode(latents), sampling.samples)
         stage_done("decode")
-        return [FramePrediction(each) for each in probabilities.split(1)]
+        return [
+            FramePrediction(each, state=state)
+            for each, state in zip(probabilities.split(1), left, strict=True)
+        ]
 
     def _before(
-        self, pixels: Tensor, carries: Sequence[Carry] | None, samples: int
+        self, pixels: Tensor, given: Sequence[FrameState | None] | None, samples: int
     ) -> dict[str, Tensor]:
         """Arguments of `draw_from`: what the frames may begin from, if any of them may."""
-        if not carries or all(carry.state is None for carry in carries):
+        if not given or all(state is None for state in given):
             return {}
-        states = [carry.state or self.blank_state(samples) for carry in carries]
+        height, width = pixels.shape[-2:]
+        states = [state or self.blank_state(samples, (height, width)) for state in given]
         pictures = torch.stack([state.picture for state in states])
         steady_tokens = self._latent_network.steady_tokens
         return {
@@ -104,13 +108,11 @@ class TorchBackend(Backend):
             "steady": steady_tokens(steady_tokens.picture(pixels), pictures),
         }
 
-    def _keep(self, pixels: Tensor, latents: Tensor, carries: Sequence[Carry] | None) -> None:
-        if self._camseg is None or not carries:
-            return
-        pictures = self._camseg.steady_tokens.picture(pixels)
-        by_frame = latents.unflatten(0, (-1, len(carries))).unbind(1)
-        for carry, drawn, picture in zip(carries, by_frame, pictures, strict=True):
-            carry.state = FrameState(drawn, picture)
+    def _states(self, pixels: Tensor, latents: Tensor) -> list[FrameState]:
+        """What each frame leaves for the next."""
+        pictures = self._latent_network.steady_tokens.picture(pixels)
+        by_frame = latents.unflatten(0, (-1, len(pixels))).unbind(1)
+        return [FrameState(*each) for each in zip(by_frame, pictures, strict=True)]
 
     @property
     def _latent_network(self) -> CamSeg:
@@ -118,23 +120,24 @@ class TorchBackend(Backend):
         assert self._camseg is not None
         return self._camseg
 
-    def blank_state(self, samples: int) -> FrameState:
-        """Of no frame, at the working size."""
+    def blank_state(self, samples: int, size: tuple[int, int]) -> FrameState:
+        """Of no frame, at the working (height, width)."""
         network = self._latent_network
-        return FrameState.blank(
-            samples, network.latent_channels, self.size, network.stride, self.device
-        )
+        return FrameState.blank(samples, network.latent_channels, size, network.stride, self.device)
 
-    def _resized(self, frame: np.ndarray) -> Tensor:
+    def _resized(self, frame: np.ndarray, size: tuple[int, int]) -> Tensor:
         pixels = torch.from_numpy(np.ascontiguousarray(frame)).to(self.device)
-        resized = resize_frame(pixels, self.size)
+        resized = resize_frame(pixels, size)
         # on a GPU float32 as soon as one is resized: a batch must be of one type
         return resized if self.device.type == "cpu" else resized.float()
 
-    def draw_noise(self, sampling: SamplingOptions, generator: torch.Generator) -> Tensor | None:
+    def draw_noise(
+        self, sampling: SamplingOptions, size: tuple[int, int], generator: torch.Generator
+    ) -> Tensor | None:
         """The noise of one frame, from the generator as `predict` takes it; see `Sampler`."""
         network = self._latent_network
-        tokens = (self.size[0] // network.stride) * (self.size[1] // network.stride)
+        stride = network.stride
+        tokens = (size[0] // stride) * (size[1] // stride)
         shape = (sampling.samples, tokens, network.latent_channels)
         return self._plan(sampling).draw_noise(shape, self.device, generator)
 
@@ -142,27 +145,27 @@ class TorchBackend(Backend):
         """Denoiser evaluations of a token that begins anew; none of a twin."""
         return self._plan(sampling).steps
 
-    def prepare(self, sampling: SamplingOptions, batch: int = 1) -> None:
+    def prepare(self, sampling: SamplingOptions, size: tuple[int, int], batch: int = 1) -> None:
         """Segment a grey frame, compiled also in batches of every size; see `Backend`."""
         try:
             for count in range(1, (batch if self.name == "compile" else 1) + 1):
-                self._run_once(sampling, count)
+                self._run_once(sampling, size, count)
         except Exception as error:  # compilers fail in many ways
             if self.name != "compile":
                 raise
             reason = str(error).strip().split("\n", 1)[0]
             _log.warning("torch.compile failed, the network runs eagerly: %s", reason)
             self._use_eager()
-            self._run_once(sampling, 1)
+            self._run_once(sampling, size, 1)
 
     def is_prepared(self, sampling: SamplingOptions, size: tuple[int, int]) -> bool:
         """See `Backend`. The number of steps compiles nothing anew; shapes do."""
         return self.name != "compile" or (sampling.samples, size) in self._prepared
 
-    def _run_once(self, sampling: SamplingOptions, count: int) -> None:
-        grey = [np.full((*self.size, 3), 127, np.uint8)] * count
-        self.predict(grey, sampling, torch.Generator(self.device), lambda _: None)
-        self._prepared.add((sampling.samples, self.size))
+    def _run_once(self, sampling: SamplingOptions, size: tuple[int, int], count: int) -> None:
+        grey = [np.full((*size, 3), 127, np.uint8)] * count
+        self.predict(grey, sampling, size, torch.Generator(self.device), lambda _: None)
+        self._prepared.add((sampling.samples, size))
 
     def _plan(self, sampling: SamplingOptions) -> Any:
         plan = self._plans.get(sampling)

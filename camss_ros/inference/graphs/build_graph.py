@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import os
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from camss_ros.extras import versions
 from camss_ros.inference.backends.open_runtime import open_runtime
 from camss_ros.inference.graphs.cache import cache_key, cached_file
 from camss_ros.inference.graphs.calibration import read_calibration
@@ -74,9 +74,9 @@ def cached_int8_graph(model: Path, digest: str, spec: GraphSpec, calibration: Pa
                 f"int8 changes this network too much: {result}; use precision bf16 or fp32"
             )
 
-    versions = {name: importlib.metadata.version(name) for name in ("torch", "openvino", "nncf")}
     facts = {
-        "model": digest, "spec": spec.facts(), "calibration": calibration.name, **versions,
+        "model": digest, "spec": spec.facts(), "calibration": calibration.name,
+        **versions("torch", "openvino", "nncf"),
     }  # fmt: skip
     return cached_file(f"int8-{cache_key(facts)}.zip", quantize_to)
 

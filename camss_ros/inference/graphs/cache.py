@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from camss_ros.atomic_files import replacing
 from camss_ros.source_hash import source_hash
 
 # Of the built graphs; those not used for longest go first.
@@ -40,7 +41,8 @@ def cache_key(facts: Mapping[str, Any]) -> str:
 def _code_hash() -> str:
     """Of all that may be traced into a graph, so that no old one outlives an edit."""
     package = Path(__file__).parents[2]
-    return source_hash(package / "model", package / "inference")
+    rooms = (package / name for name in ("images", "model", "inference"))
+    return source_hash(*rooms, *sorted(package.glob("*.py")))
 
 
 def cached_file(name: str, make: Callable[[Path], None]) -> Path:
@@ -61,19 +63,11 @@ def cached_file(name: str, make: Callable[[Path], None]) -> Path:
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a new file beside `path`, and put it in its place when it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f"{_TEMPORARY}{os.getpid()}-"
-    handle, name = tempfile.mkstemp(prefix=prefix, suffix=path.suffix, dir=path.parent)
-    temporary = Path(name)
+    temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{uuid.uuid4().hex}{path.suffix}")
     _unfinished.add(temporary)
-    os.close(handle)
     try:
-        write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        with replacing(path, temporary, durable=True):
+            write(temporary)
     finally:
         _unfinished.discard(temporary)
 

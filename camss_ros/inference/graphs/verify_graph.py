@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from camss_ros.inference.backends.base import Carry
 from camss_ros.inference.backends.runtime import Graph
 from camss_ros.inference.backends.torch_backend import TorchBackend
 from camss_ros.inference.frame_ops import Winners, resize_frame, to_labels
@@ -71,22 +70,25 @@ def verify_graph(
         frames: uint8 [H, W, 3] RGB each, at least one.
     """
     output_size = spec.output_size or spec.size
-    backend = TorchBackend(network, spec.size, torch.device("cpu"), torch.float32)
+    backend = TorchBackend(network, torch.device("cpu"), torch.float32)
     void_last = network.config.void_color is not None
     equal = error = count = 0.0
     number = 0
     for number, frame in enumerate(frames, start=1):
         resized = resize_frame(torch.from_numpy(frame), spec.size)[0].permute(1, 2, 0)
         inputs = {"frame": resized.contiguous()}
-        noise = backend.draw_noise(sampling, torch.Generator().manual_seed(number))
+        noise = backend.draw_noise(sampling, spec.size, torch.Generator().manual_seed(number))
         if noise is not None:
             inputs["noise"] = noise
-        carry, state = Carry(), backend.blank_state(sampling.samples)
+        expected_state, state = None, backend.blank_state(sampling.samples, spec.size)
         for _ in range(2 if sampling.warm_start_time else 1):
             if sampling.warm_start_time:
                 inputs.update(state._asdict())
             generator = torch.Generator().manual_seed(number)
-            [prediction] = backend.predict([frame], sampling, generator, lambda _: None, [carry])
+            [prediction] = backend.predict(
+                [frame], sampling, spec.size, generator, lambda _: None, [expected_state]
+            )
+            expected_state = prediction.state
             expected = to_labels(prediction.probabilities, output_size, void_last)
             outputs = dict(zip(spec.outputs, graph(inputs), strict=True))
             if sampling.warm_start_time:

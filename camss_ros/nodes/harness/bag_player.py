@@ -6,7 +6,6 @@ asked for; in `segmentation/mask`, `segmentation/confidence` and `segmentation/s
 
 from __future__ import annotations
 
-import array
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -21,14 +20,15 @@ from std_msgs.msg import Header
 from camss_ros.bags.bag import Bag, BagError, BagMessage
 from camss_ros.bags.bag_types import IMAGE, fits_header
 from camss_ros.bags.recording import Counts
-from camss_ros.nodes.deferred_signals import DeferredSignals
 from camss_ros.nodes.harness.segmenter_listener import (
     RELIABLE,
+    DeferredSignals,
     SegmenterListener,
     nanoseconds,
     pixels_of,
     sampling_of,
 )
+from camss_ros.nodes.messages import to_array
 
 _WAIT = 30.0  # s for the segmenter to be found
 # Each side learns of the other at its own time, and what is sent in between is lost.
@@ -223,8 +223,7 @@ def ros_message(bag: Bag, message: BagMessage, stamp: int) -> Image | Compressed
     _check_time(stamp)
     content = bag.decode(message)
     header = Header(stamp=_time(stamp), frame_id=content.header.frame_id)
-    data = array.array("B")  # rclpy checks bytes one by one, an array it takes as it is
-    data.frombytes(np.ascontiguousarray(content.data).data.cast("B"))
+    data = to_array(np.ascontiguousarray(content.data).data.cast("B"))
     if message.type == IMAGE:
         return Image(
             header=header, height=content.height, width=content.width, encoding=content.encoding,

@@ -1,16 +1,22 @@
-"""A ROS node as a process of its own, whose end is noticed and explained."""
+"""ROS nodes as processes of their own, whose end is noticed and explained, and what isolates them.
+
+The environment of a demo: its own domain, this machine only, room for large images.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import random
 import signal
+import socket
 import subprocess
 import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
+
+from camss_ros.resources import config_file
 
 _STOP_TIME = 5.0  # s from SIGINT to SIGKILL
 _LAST_LINES = 20
@@ -84,10 +90,62 @@ class ChildProcess:
     def __enter__(self) -> ChildProcess:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+# With higher domains the ports reach those that Linux hands out by itself.
+_DOMAINS = range(1, 102)
+
+
+def isolate() -> dict[str, str]:
+    """Environment variables for the processes of one demo. Raises OSError where no domain is free,
+    FileNotFoundError where the package's configuration is not installed."""
+    environment = {
+        **large_images(),
+        "ROS_DOMAIN_ID": str(_free_domain()),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "ROS_STATIC_PEERS": "",
+    }
+    if os.environ.get("ROS_DISTRO") == "humble":
+        environment["ROS_LOCALHOST_ONLY"] = "1"
+    return environment
+
+
+def large_images() -> dict[str, str]:
+    """The environment variable with which Fast DDS does not lose large images on one machine.
+    Raises FileNotFoundError where the package's configuration is not installed."""
+    # Later releases know the old names, and warn about them.
+    old = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
+    variable = f"{'FASTRTPS' if old else 'FASTDDS'}_DEFAULT_PROFILES_FILE"
+    return {variable: str(config_file("dds/fastdds_large_images.xml"))}
+
+
+def _free_domain() -> int:
+    """A ROS domain in which no participant of this machine lives."""
+    for domain in random.sample(_DOMAINS, len(_DOMAINS)):
+        # RTPS: the first participant of a domain listens here.
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(("", 7400 + 250 * domain + 10))
+            except OSError:
+                continue
+        return domain
+    raise OSError("every ROS domain from 1 to 101 is in use on this machine")
+
+
+def start_still_camera(
+    folder: Path, rate: float, count: int, environment: Mapping[str, str], log: Path
+) -> ChildProcess:
+    """Send `count` images of a folder, round and round from memory, once somebody listens.
+
+    Args:
+        rate: Hz.
+        environment: of the process, beside that of this one.
+        log: file for its output.
+    """
+    parameters: dict[str, str | int | float | bool] = {
+        "path": str(folder), "rate": float(rate), "frames": count, "loop": True, "preload": True,
+        "wait_for_subscriber": True,
+    }  # fmt: skip
+    return ChildProcess("camss_ros.nodes.harness.video_publisher", parameters, environment, log)

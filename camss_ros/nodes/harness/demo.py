@@ -19,16 +19,15 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from camss_ros.bags.recording import ReceivedMask, Recording, SentFrame
-from camss_ros.nodes.deferred_signals import DeferredSignals
-from camss_ros.nodes.harness.child_process import ChildProcess
-from camss_ros.nodes.harness.demo_environment import isolate
+from camss_ros.nodes.harness.child_process import ChildProcess, isolate
 from camss_ros.nodes.harness.segmenter_listener import (
-    LATCHED,
+    DeferredSignals,
     SegmenterListener,
     nanoseconds,
     pixels_of,
     sampling_of,
 )
+from camss_ros.nodes.qos import LATCHED_HISTORY
 from camss_ros.nodes.segmenter.diagnostics import MEASURING
 
 # Loading a large model from a slow disk takes a while.
@@ -148,7 +147,9 @@ class _Listener(SegmenterListener):
     def __init__(self, signals: DeferredSignals) -> None:
         super().__init__("demo", signals)
         self.recording = Recording()
-        self.node.create_subscription(Header, "source_frame", self._on_source_frame, LATCHED)
+        self.node.create_subscription(
+            Header, "source_frame", self._on_source_frame, LATCHED_HISTORY
+        )
 
     def __enter__(self) -> _Listener:
         return self

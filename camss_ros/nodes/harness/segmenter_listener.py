@@ -1,9 +1,12 @@
-"""A node beside the segmenter that takes its masks and its status off the topics."""
+"""A node beside the segmenter that takes its masks and its status off the topics, and stops between
+two messages."""
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Sequence
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -12,13 +15,45 @@ from builtin_interfaces.msg import Time
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 
 from camss_ros.bags.recording import Counts
 from camss_ros.extras import require_node
-from camss_ros.nodes.deferred_signals import DeferredSignals
+from camss_ros.nodes.qos import LATCHED_HISTORY
+
+_NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
+
+class DeferredSignals:
+    """While it is entered, signals wait for `check()`; main thread only.
+
+    An exception from a signal handler could otherwise fall between the start of a process and the
+    `with` block that ends it, and leave the process behind.
+    """
+
+    def __init__(self) -> None:
+        self._caught: int | None = None
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt after SIGINT, SystemExit after SIGTERM."""
+        if self._caught == signal.SIGINT:
+            raise KeyboardInterrupt
+        if self._caught is not None:
+            raise SystemExit(128 + self._caught)
+
+    def _catch(self, number: int, frame: FrameType | None) -> None:
+        self._caught = number
+
+    def __enter__(self) -> DeferredSignals:
+        self._before = {number: signal.signal(number, self._catch) for number in _NUMBERS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
 
 # From the last image to the last mask.
 _DRAIN_TIME = 60.0  # s
@@ -34,7 +69,6 @@ _STAGES = (
 )
 
 RELIABLE = QoSProfile(depth=1000)
-LATCHED = QoSProfile(depth=1000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class SegmenterListener:
@@ -68,7 +102,7 @@ class SegmenterListener:
         self._executor.add_node(self.node)
         subscribe = self.node.create_subscription
         self.masks = subscribe(Image, "segmentation/mask", self.on_mask, RELIABLE)
-        subscribe(SegmenterStatus, "segmentation/status", self._on_status, LATCHED)
+        subscribe(SegmenterStatus, "segmentation/status", self._on_status, LATCHED_HISTORY)
 
     def on_mask(self, message: Image) -> None:
         """A label image came."""

@@ -12,7 +12,6 @@ Node `video_publisher`; topics, relative to its namespace, all with the stamp of
 
 from __future__ import annotations
 
-import array
 import itertools
 import signal
 import sys
@@ -20,35 +19,22 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import cv2
-import numpy as np
 import rclpy
 import rclpy.logging
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.qos import (
-    DurabilityPolicy,
-    HistoryPolicy,
-    QoSProfile,
-    ReliabilityPolicy,
-    qos_profile_sensor_data,
-)
+from rclpy.qos import qos_profile_sensor_data
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from camss_ros.images.frames import FrameSource, open_frames
-from camss_ros.images.pinhole import pinhole
+from camss_ros.images.message_fields import pinhole
+from camss_ros.nodes.messages import to_image_message, to_jpeg_message
+from camss_ros.nodes.qos import LATCHED_HISTORY
 from camss_ros.nodes.start_up import START_ERRORS, GivenParameters, start_problem
 
-# A late subscriber to source_frame still learns of this many frames.
-_SOURCE_FRAME_QOS = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST,
-    depth=1000,
-    reliability=ReliabilityPolicy.RELIABLE,
-    durability=DurabilityPolicy.TRANSIENT_LOCAL,
-)
 # A subscriber learns of this publisher a little later than the publisher of the subscriber, and
 # what is sent in between is lost.
 _MATCHING_S = 0.5
@@ -108,7 +94,7 @@ class VideoPublisher(GivenParameters):
             else self.create_publisher(Image, "image", qos_profile_sensor_data)
         )
         self._infos = self.create_publisher(CameraInfo, "camera_info", qos_profile_sensor_data)
-        self._names = self.create_publisher(Header, "source_frame", _SOURCE_FRAME_QOS)
+        self._names = self.create_publisher(Header, "source_frame", LATCHED_HISTORY)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self)
         height, width = self._source.size
@@ -165,8 +151,12 @@ class VideoPublisher(GivenParameters):
                 if not self._rate and frame.time is not None and before is not None:
                     pause = frame.time - before
                 before = frame.time
-                make = _compressed_image if self._compressed else _raw_image
-                message = make(Header(frame_id=self._frame_id), frame.image)
+                header = Header(frame_id=self._frame_id)
+                message = (
+                    to_jpeg_message(frame.image, _JPEG_QUALITY, header)
+                    if self._compressed
+                    else to_image_message(frame.image, "rgb8", header)
+                )
                 yield frame.name, (frame.image.shape[0], frame.image.shape[1]), pause, message
             if empty or not again:  # every file has become unreadable, or the end
                 return
@@ -196,25 +186,6 @@ class VideoPublisher(GivenParameters):
         elif bounds:
             descriptor.integer_range = [IntegerRange(from_value=bounds[0], to_value=bounds[1])]
         return self.declare_parameter(name, default, descriptor).value
-
-
-def _raw_image(header: Header, image: np.ndarray) -> Image:
-    height, width = image.shape[:2]
-    data = array.array("B")  # rclpy checks bytes one by one, an array it takes as it is
-    data.frombytes(np.ascontiguousarray(image).data.cast("B"))
-    return Image(
-        header=header, height=height, width=width, encoding="rgb8", step=3 * width, data=data
-    )
-
-
-def _compressed_image(header: Header, image: np.ndarray) -> CompressedImage:
-    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    ok, jpeg = cv2.imencode(".jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))
-    if not ok:
-        raise ValueError(f"no JPEG can be made of an image of {image.shape[1]} x {image.shape[0]}")
-    data = array.array("B")
-    data.frombytes(jpeg.tobytes())
-    return CompressedImage(header=header, format="jpeg", data=data)
 
 
 def main(args: list[str] | None = None) -> int:

@@ -5,32 +5,30 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
 
 from camss_ros.images.encodings import ImageRejectedError, check_image
+from camss_ros.images.label_mapping import LabelMapping
 from camss_ros.nodes.qos import PROFILES
 from camss_ros.nodes.segmenter.diagnostics import FrameCounter, FrameCounts, diagnostic_status
-from camss_ros.nodes.segmenter.health import LatencyWindow, Observation, assess
+from camss_ros.nodes.segmenter.frame import Arrival, SegmentedFrame
+from camss_ros.nodes.segmenter.health import LatencyWindow, Observation, assess, latency
 from camss_ros.nodes.segmenter.input_monitor import explain_silence
 from camss_ros.nodes.segmenter.outputs import Outputs
 from camss_ros.nodes.segmenter.parameters import NodeParameters
 
+if TYPE_CHECKING:
+    from camss_ros.inference.segmenter import FrameRequest
+
 _SILENCE = 1.0  # s without an image after which publishers that do not match are looked for
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """An image as it came. `time`: of `time.monotonic()`."""
-
-    message: Image | CompressedImage
-    time: float
 
 
 class Camera:
@@ -166,6 +164,48 @@ class Camera:
         self.counter.failed()
         self.warn("failed", f"segmentation failed: {reason}")
 
+    def request(self, image: np.ndarray, header: Header) -> FrameRequest:
+        """See `FrameSource`."""
+        from camss_ros.inference.segmenter import FrameRequest  # imports torch
+
+        assert self.outputs is not None
+        stamp = header.stamp
+        stamped = self._parameters["warm_start_time"] and (stamp.sec or stamp.nanosec)
+        return FrameRequest(
+            image,
+            self.outputs.output_size((image.shape[0], image.shape[1])),
+            # Not computed unless somebody listens.
+            uncertainty=self.outputs.is_heard("uncertainty"),
+            stamp=stamp.sec + 1e-9 * stamp.nanosec if stamped else None,
+            stream=self.name,
+        )
+
+    def publish(self, segmented: SegmentedFrame, mapping: LabelMapping) -> np.ndarray:
+        """See `FrameSource`."""
+        assert self.outputs is not None
+        frame = segmented.frame
+        height, width = frame.request.image.shape[:2]
+        return self.outputs.publish(
+            mapping, segmented.result, frame.arrival.header, self.info, (height, width)
+        )
+
+    def publish_report(
+        self,
+        segmented: SegmentedFrame,
+        labels: np.ndarray,
+        mapping: LabelMapping,
+        status: Mapping[str, Any],
+    ) -> None:
+        """See `FrameSource`: the status and the pictures."""
+        assert self.outputs is not None
+        frame, header = segmented.frame, segmented.frame.arrival.header
+        stamp = header.stamp.sec * 10**9 + header.stamp.nanosec
+        now = self._node.get_clock().now().nanoseconds
+        seconds = latency(now, stamp, frame.arrival.time)
+        self.latencies.add(seconds)
+        self.publish_status(header=header, latency=seconds, **status)
+        self.outputs.publish_pictures(frame.request.image, labels, mapping, header)
+
     # --- Reports --------------------------------------------------------------------------------
 
     def update_status(self, **news: Any) -> None:
@@ -235,10 +275,7 @@ class Camera:
             period=max(now - self._reported_at, 1e-3),
             received=counts.received - previous.received,
             segmented=counts.segmented - previous.segmented,
-            unusable=counts.rejected.total()
-            + counts.failed
-            - previous.rejected.total()
-            - previous.failed,
+            unusable=counts.unusable - previous.unusable,
             latency=self.latencies.percentile(95),
             silence=silence,
             silence_reason=reason,

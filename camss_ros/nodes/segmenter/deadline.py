@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from camss_ros.nodes.segmenter.parameters import NodeParameters
-
 if TYPE_CHECKING:
     from camss_ros.inference.latency_budget import LatencyBudget, Setting
     from camss_ros.inference.segmenter import Segmenter
+    from camss_ros.model.schedule import SamplingOptions
+    from camss_ros.nodes.segmenter.parameters import ParameterValues
 
 
 class Deadline:
@@ -21,7 +21,7 @@ class Deadline:
 
     def __init__(
         self,
-        parameters: NodeParameters,
+        parameters: ParameterValues,
         tell: Callable[[str], object],
         warn: Callable[[str], object],
     ) -> None:
@@ -36,6 +36,11 @@ class Deadline:
         return float(self._parameters["latency_budget_ms"]) / 1e3
 
     @property
+    def asked(self) -> SamplingOptions:
+        """The sampling that the parameters ask for."""
+        return self._parameters.sampling()
+
+    @property
     def exhausted(self) -> bool:
         """Even the least setting is over the budget."""
         return self._controller is not None and self._controller.exhausted
@@ -47,17 +52,15 @@ class Deadline:
                 if not segmenter.is_prepared(setting.sampling, setting.size):
                     segmenter.prepare(setting.sampling, setting.size)
 
-    def apply(self, segmenter: Segmenter) -> None:
-        """Set the segmenter's sampling and working size for the next frame."""
+    def choose(self, segmenter: Segmenter) -> Setting:
+        """Sampling and network size of the next frame."""
+        from camss_ros.inference.latency_budget import LatencyBudget, Setting  # imports torch
+
         budget = self.budget
         if not budget:
             self._controller = self._chosen = None
-            segmenter.sampling = self._parameters.sampling()
-            segmenter.working_size = segmenter.input_size
-            return
+            return Setting(self.asked, segmenter.input_size)
         if self._controller is None:
-            from camss_ros.inference.latency_budget import LatencyBudget  # imports torch
-
             self._controller = LatencyBudget()
         settings = self._settings(segmenter)
         ready = [each for each in settings if segmenter.is_prepared(each.sampling, each.size)]
@@ -65,7 +68,7 @@ class Deadline:
         if self._chosen not in (None, setting):
             self._tell(f"for the latency budget of {budget * 1e3:g} ms: {setting}")
         self._chosen = setting
-        segmenter.sampling, segmenter.working_size = setting.sampling, setting.size
+        return setting
 
     def observe(self, seconds: float, timings: Mapping[str, float]) -> None:
         """A frame took so long, its stages `timings`."""
@@ -83,4 +86,4 @@ class Deadline:
         from camss_ros.inference.latency_budget import ladder
 
         smaller = self._parameters["allow_smaller_size"] and segmenter.can_resize
-        return ladder(self._parameters.sampling(), segmenter.input_size, smaller)
+        return ladder(self.asked, segmenter.input_size, smaller)

@@ -26,6 +26,11 @@ class FrameCounts:
     failed: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def unusable(self) -> int:
+        """Images that were received and could not be segmented."""
+        return self.rejected.total() + self.failed
+
 
 class FrameCounter:
     """Counts from the executor and the inference thread. Thread-safe."""

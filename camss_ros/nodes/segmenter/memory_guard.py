@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from camss_ros.inference.latency_budget import Setting
+
 _MEASURES = (
     "",
     "one camera at a time",
@@ -39,6 +45,12 @@ class MemoryGuard:
     def succeeded(self) -> None:
         """A frame fitted."""
         self.exhausted = False
+
+    def limit(self, setting: Setting) -> Setting:
+        """The setting with one sample, where there is no memory for more."""
+        if not self.one_sample:
+            return setting
+        return replace(setting, sampling=replace(setting.sampling, samples=1))
 
     @property
     def one_frame(self) -> bool:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from camss_ros.images.label_mapping import LabelMapping, map_classes
-from camss_ros.nodes.segmenter.parameters import ParameterValues
 
 if TYPE_CHECKING:
     from camss_ros.inference.segmenter import Segmenter
+    from camss_ros.nodes.segmenter.parameters import ParameterValues
 
 _CANCEL_POLL = 0.05  # s
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.lifecycle import LifecycleNode
@@ -15,10 +13,15 @@ from std_msgs.msg import Header
 
 from camss_ros.images.label_class import VOID
 from camss_ros.images.label_mapping import LabelMapping
+from camss_ros.nodes.messages import (
+    label_info_message,
+    label_info_type,
+    to_image_message,
+    to_png_message,
+    to_runs_message,
+)
 from camss_ros.nodes.qos import LATCHED, PROFILES
 from camss_ros.nodes.segmenter.camera_info import belongs_to, scale_camera_info
-from camss_ros.nodes.segmenter.image_bridge import to_image_message, to_png_message, to_runs_message
-from camss_ros.nodes.segmenter.label_info import label_info_message, label_info_type
 from camss_ros.nodes.segmenter.parameters import NodeParameters
 
 if TYPE_CHECKING:
@@ -158,17 +161,3 @@ class Outputs:
     def destroy(self) -> None:
         for publisher in self._publishers.values():
             self._node.destroy_lifecycle_publisher(publisher)
-
-
-def enlarge(result: Segmentation, size: tuple[int, int]) -> Segmentation:
-    """The result at (height, width), by the nearest pixel."""
-
-    def enlarged(pixels: np.ndarray) -> np.ndarray:
-        return cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_NEAREST)
-
-    return replace(
-        result,
-        labels=enlarged(result.labels),
-        confidence=enlarged(result.confidence),
-        uncertainty=None if result.uncertainty is None else enlarged(result.uncertainty),
-    )

@@ -1,9 +1,29 @@
-"""Messages of Python's logging in the log of a node."""
+"""The log of a node: what Python's logging says, and warnings that would come with every image."""
 
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
+
+WARNING_PERIOD = 10.0  # s, for each kind of warning
+
+
+class SeldomWarnings:
+    """Gives warnings to a node's logger, those of one kind now and then only.
+
+    rclpy throttles by line of code, which would let one kind of fault hide another.
+    """
+
+    def __init__(self, logger: Any) -> None:
+        self._logger = logger
+        self._warned: dict[str, float] = {}
+
+    def __call__(self, kind: str, message: str) -> None:
+        now = time.monotonic()
+        if now - self._warned.get(kind, -WARNING_PERIOD) >= WARNING_PERIOD:
+            self._warned[kind] = now
+            self._logger.warning(message)
 
 
 class _NodeHandler(logging.Handler):

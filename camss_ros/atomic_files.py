@@ -1,0 +1,41 @@
+"""Files that are whole or as they were: written under another name, then renamed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path, partial: Path | None = None, durable: bool = False) -> Iterator[Path]:
+    """Where to write the new content of `path`, which takes its place at the end of the block.
+
+    After an exception `path` is as it was and what was written is gone. Raises OSError.
+
+    Args:
+        path: of the file.
+        partial: the other name, in the same folder; by default a hidden one.
+        durable: wait until it is on the disk: a power failure leaves it whole, too.
+    """
+    partial = partial or path.with_name(f".{path.name}.partial")
+    try:
+        yield partial
+        if durable:
+            sync(partial)
+        os.replace(partial, path)
+        if durable:
+            sync(path.parent)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,73 @@
+"""What the nodes publish as ROS messages; images come back by `images/encodings.py`."""
+
+from __future__ import annotations
+
+import array
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from camss_ros.images.image_files import encode_image
+from camss_ros.images.message_fields import encode_runs, fill_label_info, image_fields
+
+if TYPE_CHECKING:
+    from camss_ros.images.label_class import LabelClass
+
+
+def to_image_message(pixels: np.ndarray, encoding: str, header: Header) -> Image:
+    """uint8 [H, W] or [H, W, C] -> sensor_msgs/Image without padding; `step` = W * C."""
+    data = to_array(np.ascontiguousarray(pixels).data)
+    return Image(header=header, data=data, **image_fields(pixels, encoding))
+
+
+def to_jpeg_message(image: np.ndarray, quality: int, header: Header) -> CompressedImage:
+    """uint8 [H, W, 3] RGB -> sensor_msgs/CompressedImage; `quality` 1 to 100. Raises ValueError
+    for an image that is too large."""
+    jpeg = encode_image(image, ".jpg", cv2.IMWRITE_JPEG_QUALITY, quality)
+    return CompressedImage(header=header, format="jpeg", data=to_array(jpeg))
+
+
+def to_runs_message(labels: np.ndarray, header: Header) -> Image:
+    """uint8 [H, W] -> sensor_msgs/Image as Autoware's semantic segmentation publishes it.
+
+    Labelled mono8 with the size of the image, but the data are runs (`encode_runs`).
+    """
+    message = to_image_message(labels[:0], "mono8", header)
+    message.height, message.width = labels.shape
+    message.step = labels.shape[1]
+    message.data = to_array(encode_runs(labels))
+    return message
+
+
+def to_png_message(labels: np.ndarray, header: Header) -> CompressedImage:
+    """uint8 [H, W] -> sensor_msgs/CompressedImage without loss, as image_transport writes mono8."""
+    png = encode_image(labels, ".png", cv2.IMWRITE_PNG_COMPRESSION, 1)
+    return CompressedImage(header=header, format="mono8; png compressed ", data=to_array(png))
+
+
+def to_array(buffer: bytes | memoryview) -> array.array:
+    """The data of a message: rclpy takes an array without looking at each of its elements, unlike
+    bytes or a list."""
+    data = array.array("B")
+    data.frombytes(buffer)
+    return data
+
+
+def label_info_type() -> type | None:
+    """vision_msgs/LabelInfo, or None where vision_msgs is not installed (it has no wheel)."""
+    try:
+        from vision_msgs.msg import LabelInfo
+    except ImportError:
+        return None
+    return LabelInfo
+
+
+def label_info_message(classes: Sequence[LabelClass], header: Header, threshold: float) -> Any:
+    """vision_msgs/LabelInfo; see `fill_label_info`."""
+    from vision_msgs.msg import LabelInfo, VisionClass
+
+    return fill_label_info(LabelInfo, VisionClass, classes, header, threshold)

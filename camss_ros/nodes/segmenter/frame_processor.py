@@ -1,0 +1,255 @@
+"""From the newest images of the cameras to their label images; knows neither topics nor rclpy."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from camss_ros.images.encodings import ImageRejectedError
+from camss_ros.images.label_mapping import LabelMapping
+from camss_ros.nodes.segmenter.deadline import Deadline
+from camss_ros.nodes.segmenter.frame import (
+    Arrival,
+    Frame,
+    FrameFailure,
+    FrameSource,
+    SegmentedFrame,
+)
+from camss_ros.nodes.segmenter.image_conversion import ImageConverter
+from camss_ros.nodes.segmenter.memory_guard import MemoryGuard
+from camss_ros.nodes.segmenter.model_reloader import ModelReloader
+
+if TYPE_CHECKING:
+    from camss_ros.inference.latency_budget import Setting
+    from camss_ros.inference.segmenter import Segmentation, Segmenter
+
+STAGES = ("preprocess", "tokens", "transformer", "sampling", "decode", "network", "postprocess")
+
+
+class FrameProcessor:
+    """Segments the images that wait, together where that works, and has each camera publish its
+    result.
+
+    Every image is counted once: as rejected, failed or segmented. One that fails, or a lack of
+    memory, costs the others time only.
+
+    Attributes:
+        converter: makes RGB of messages; may be replaced between two images.
+        used: sampling and network size of the last frame; None before the first one.
+
+    Args:
+        models: where the model in use is.
+        deadline: chooses network size and sampling.
+        memory: says what to do without.
+        warn: `warn(kind, text)` is called with what the log should say now and then.
+    """
+
+    def __init__(
+        self,
+        models: ModelReloader,
+        deadline: Deadline,
+        memory: MemoryGuard,
+        warn: Callable[[str, str], None],
+    ) -> None:
+        self._models, self._deadline, self._memory, self._warn = models, deadline, memory, warn
+        self.converter = ImageConverter()
+        self.used: Setting | None = None
+
+    def reset(self) -> None:
+        """Begin as the parameters ask: with all samples, and nothing told of frames before."""
+        self._memory.reset()
+        self.used = None
+
+    def process(self, arrivals: dict[FrameSource, Arrival], cancelled: Callable[[], bool]) -> None:
+        """Segment and publish; for `InferenceWorker`.
+
+        Each image is taken from `arrivals` as soon as it is counted. Where `cancelled()` turns
+        true the rest are left.
+        """
+        frames = self._decode(arrivals)
+        if not frames:
+            return
+        slowest, timings = 0.0, None
+        with self._models.in_use(cancelled) as model:
+            try:
+                results = self._segment(model.segmenter, frames, cancelled)
+            except Exception as error:  # such as a device that is gone
+                results = [FrameFailure(frame, _reason(error)) for frame in frames]
+            if cancelled():
+                return
+            for each in results:
+                if isinstance(each, FrameFailure):
+                    self._fail(arrivals, each.frame.source, each.reason)
+                    continue
+                seconds = self._publish(arrivals, each, model.mapping)
+                if seconds > slowest:
+                    slowest, timings = seconds, each.result.timings
+        if timings is not None:
+            self._deadline.observe(slowest, timings)
+
+    def failed(self, sources: Sequence[FrameSource], error: Exception) -> None:
+        """Something else than a frame failed, with images of `sources` in work; for
+        `InferenceWorker`."""
+        for source in sources:
+            source.fail(_reason(error))
+        if not sources:
+            self._warn("after", f"after the masks were published: {_reason(error)}")
+
+    def _decode(self, arrivals: dict[FrameSource, Arrival]) -> list[Frame]:
+        frames = []
+        for source, arrival in list(arrivals.items()):
+            try:
+                begun = time.perf_counter()
+                image = self.converter.to_rgb(arrival.message)
+                convert = time.perf_counter() - begun
+                frames.append(
+                    Frame(source, arrival, source.request(image, arrival.header), convert)
+                )
+            except ImageRejectedError as error:
+                if arrivals.pop(source, None) is not None:
+                    source.reject(error)
+            except Exception as error:  # one image must end neither the others nor the node
+                self._fail(arrivals, source, _reason(error))
+        return frames
+
+    def _fail(self, arrivals: dict[FrameSource, Arrival], source: FrameSource, reason: str) -> None:
+        # Not there: the worker has given up waiting for it, and has counted it.
+        if arrivals.pop(source, None) is not None:
+            source.fail(reason)
+
+    def _segment(
+        self, segmenter: Segmenter, frames: Sequence[Frame], cancelled: Callable[[], bool]
+    ) -> Sequence[SegmentedFrame | FrameFailure]:
+        """The result of each frame: together where that works, otherwise each alone."""
+        from camss_ros.inference.memory import is_out_of_memory
+
+        if len(frames) > 1 and not self._memory.one_frame:
+            try:
+                return self._attempt(segmenter, frames, cancelled)
+            except Exception as error:
+                if cancelled():
+                    return [FrameFailure(frame, _reason(error)) for frame in frames]
+                if is_out_of_memory(error):
+                    self._memory.reduce(len(frames))
+                    self._warn_of_memory()
+                else:
+                    reason = _reason(error)
+                    self._warn("batch", f"images failed together, each runs alone: {reason}")
+            # Only here, without the exception, is the memory of the failed attempt free.
+            segmenter.release_memory()
+        return [self._segment_alone(segmenter, frame, cancelled) for frame in frames]
+
+    def _segment_alone(
+        self, segmenter: Segmenter, frame: Frame, cancelled: Callable[[], bool]
+    ) -> SegmentedFrame | FrameFailure:
+        """Segment; where memory runs out, again with less, until there is nothing left to save."""
+        from camss_ros.inference.memory import is_out_of_memory
+
+        while True:
+            try:
+                (segmented,) = self._attempt(segmenter, [frame], cancelled)
+            except Exception as error:
+                if not is_out_of_memory(error) or not self._memory.reduce():
+                    return FrameFailure(frame, _reason(error))
+            else:
+                self._memory.succeeded()
+                return segmented
+            # Only here, without the exception, is the memory of the failed attempt free.
+            segmenter.release_memory()
+            self._warn_of_memory()
+
+    def _warn_of_memory(self) -> None:
+        self._warn("memory", f"out of memory, from now on: {self._memory.measure}")
+
+    def _attempt(
+        self, segmenter: Segmenter, frames: Sequence[Frame], cancelled: Callable[[], bool]
+    ) -> list[SegmentedFrame]:
+        """Segment frames together, within the latency budget and what memory there is."""
+        setting = self._memory.limit(self._deadline.choose(segmenter))
+        size = segmenter.input_size if self._memory.at_network_size else None
+        requests = [
+            replace(
+                frame.request,
+                network_size=setting.size,
+                sampling=setting.sampling,
+                output_size=size or frame.request.output_size,
+            )
+            for frame in frames
+        ]
+        results = segmenter.segment_batch(requests, cancelled=cancelled)
+        return [
+            SegmentedFrame(frame, setting, enlarged(result, frame.request.output_size))
+            for frame, result in zip(frames, results, strict=True)
+        ]
+
+    def _publish(
+        self,
+        arrivals: dict[FrameSource, Arrival],
+        segmented: SegmentedFrame,
+        mapping: LabelMapping,
+    ) -> float:
+        """Returns the seconds from the image's arrival until its mask was published; 0 where that
+        failed."""
+        frame, result = segmented.frame, segmented.result
+        begun = time.perf_counter()
+        try:
+            labels = frame.source.publish(segmented, mapping)
+        except Exception as error:
+            self._fail(arrivals, frame.source, _reason(error))
+            return 0.0
+        publish = time.perf_counter() - begun
+        if arrivals.pop(frame.source, None) is not None:
+            frame.source.counter.segmented()
+        seconds = time.monotonic() - frame.arrival.time
+        self.used = segmented.setting
+        network_height, network_width = segmented.setting.size
+        status = {
+            **self.status(),
+            **dict.fromkeys(STAGES, 0.0),  # backends differ in those that they tell apart
+            **result.timings,
+            "convert": frame.convert,
+            "publish": publish,
+            "latency_from_arrival": seconds,
+            "warm_start": result.warm,
+            "network_height": network_height,
+            "network_width": network_width,
+        }
+        try:
+            frame.source.publish_report(segmented, labels, mapping, status)
+        except Exception as error:
+            frame.source.warn("after", f"after the mask was published: {_reason(error)}")
+        return seconds
+
+    def status(self) -> dict[str, Any]:
+        """Fields of SegmenterStatus that are the same for every camera."""
+        sampling = self._deadline.asked if self.used is None else self.used.sampling
+        return {
+            **{name: getattr(sampling, name) for name in ("steps", "sampler", "samples")},
+            "latency_budget": self._deadline.budget,
+            "over_budget": self._deadline.exhausted,
+        }
+
+
+def enlarged(result: Segmentation, size: tuple[int, int] | None) -> Segmentation:
+    """The result at (height, width), by the nearest pixel where it is of another size."""
+    if size is None or result.labels.shape == size:
+        return result
+
+    def resized(pixels: np.ndarray) -> np.ndarray:
+        return cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_NEAREST)
+
+    return replace(
+        result,
+        labels=resized(result.labels),
+        confidence=resized(result.confidence),
+        uncertainty=None if result.uncertainty is None else resized(result.uncertainty),
+    )
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
