@@ -164,13 +164,8 @@ class ScoreAccumulator:
 
     def counts(self) -> dict[str, Any]:
         """What the scores are computed from, as JSON values."""
-        return {
-            "frames": self.frames,
-            "confusion": self.confusion.tolist(),
-            "boundary": self._boundary.tolist(),
-            "calibration": self._confidence.tolist(),
-            "flicker": self._flicker.tolist(),
-        }
+        sums = {name: own.tolist() for name, own in self._sums().items()}
+        return {"frames": self.frames, **sums}
 
     def merge(self, counts: dict[str, Any]) -> None:
         """Add the counts of another run. Raises ValueError where it has other classes."""
@@ -178,13 +173,16 @@ class ScoreAccumulator:
             raise ValueError(f"{len(counts['confusion'])} classes: expected {self.classes}")
         self.break_clip()
         self.frames += counts["frames"]
-        for own, name in (
-            (self.confusion, "confusion"),
-            (self._boundary, "boundary"),
-            (self._confidence, "calibration"),
-            (self._flicker, "flicker"),
-        ):
-            np.add(own, np.array(counts[name], np.int64), out=own)
+        for name, own in self._sums().items():
+            own += np.array(counts[name], np.int64)
+
+    def _sums(self) -> dict[str, np.ndarray]:
+        return {
+            "confusion": self.confusion,
+            "boundary": self._boundary,
+            "calibration": self._confidence,
+            "flicker": self._flicker,
+        }
 
     def _check_ids(self, name: str, pixels: np.ndarray) -> None:
         strange = pixels[self.classes : VOID].nonzero()[0]
