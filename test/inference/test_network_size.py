@@ -104,7 +104,9 @@ def test_the_commands_take_it_and_say_it(model, data, tmp_path):
         return json.loads((tmp_path / name).read_text())
 
     scores, summary = read("scores.json"), read("out/summary.json")
-    assert scores["model"]["network_size"] == summary["settings"]["network_size"] == [32, 48]
+    assert (
+        scores["model"]["network_size"] == summary["settings"]["model"]["network_size"] == [32, 48]
+    )
     assert read("speed.json")["working_size"] == [32, 48]
     assert summary["scores"]["miou"] == pytest.approx(scores["miou"])
 
