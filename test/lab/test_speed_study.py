@@ -152,7 +152,7 @@ def test_every_section_is_measured_and_shown(settings, root, tmp_path, simulated
     assert "| steps 2, samples 1, torch | none | 7.0 | 0.0 % | 100.0 / 100.0 |" in page
 
     warm = rows["warm start, camvid val"]["rows"]
-    alone = settings.segmenter("torch", "fp32")
+    alone = settings.segmenter(backend="torch", precision="fp32")
     for key, steps, time in (("steps=4 warm_start_time=0", 4, 0), (
         f"steps=1 warm_start_time={START_TIMES[0]}", 1, START_TIMES[0],
     )):  # fmt: skip
@@ -164,7 +164,7 @@ def test_every_section_is_measured_and_shown(settings, root, tmp_path, simulated
     assert [each["warm_frames"] for each in warm.values()] == [0, 0, *[1] * len(START_TIMES)]
 
     scores = rows["scores, camvid val"]
-    alone = settings.segmenter("torch", "fp32")
+    alone = settings.segmenter(backend="torch", precision="fp32")
     assert alone.sampling == SamplingOptions(steps=2)
     expected = evaluate(alone, open_data("camvid", root, "val"), CAMVID).scores.miou
     assert scores["reference"]["miou"] == scores["chosen"]["miou"] == pytest.approx(expected)
