@@ -175,7 +175,7 @@ def test_every_section_is_measured_and_shown(settings, root, tmp_path, simulated
     # of 64 x 96 in whole tokens: 85, 75 or 67, and 60 %
     assert [each["size"] for each in sizes["rows"]] == [[48, 80], [48, 64], [32, 64]]
     asked = [each[1].get("network_size") for each in simulated_node]
-    assert asked == [None, (80, 48), (64, 48), (64, 32)]
+    assert asked == [(0, 0), (80, 48), (64, 48), (64, 32)]
     alone = settings.segmenter(network_size=(48, 64))
     expected = evaluate(alone, open_data("camvid", root, "val"), CAMVID).scores.miou
     assert sizes["rows"][1]["miou"] == pytest.approx(expected)
