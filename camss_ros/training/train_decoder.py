@@ -33,6 +33,7 @@ def train_decoder(config: DecoderTrainingConfig, output: Path) -> CamSeg:
     """
     accelerator = make_accelerator(config.loop)
     network = load_pretrained(config.start_from)
+    _teacher(network)  # before the frames are read
     data = open_training_data(config.data)
     with_classes(network.config, data.classes)
     height, width = config.augmentation.size
@@ -53,6 +54,15 @@ def train_decoder(config: DecoderTrainingConfig, output: Path) -> CamSeg:
     average = train(training, samples, output, config.loop, accelerator, config.data.workers)
     assert isinstance(average, FastDecoder)
     return with_fast_decoder(network, average)
+
+
+def _teacher(network: CamSeg) -> PaletteAutoencoder:
+    if not isinstance(network.mask_autoencoder, PaletteAutoencoder):
+        raise ModelError(
+            f"start_from: the decoder of {network.config.name} gives class logits already; "
+            "only a model with the KL autoencoder of colour images gains by a fast one"
+        )
+    return network.mask_autoencoder
 
 
 def with_fast_decoder(network: CamSeg, decoder: FastDecoder) -> CamSeg:
@@ -82,22 +92,15 @@ class DecoderTraining(Training):
 
     def __init__(self, network: CamSeg, config: DecoderTrainingConfig, data: TrainingData) -> None:
         super().__init__()
-        autoencoder = network.mask_autoencoder
-        if not isinstance(autoencoder, PaletteAutoencoder):
-            raise ModelError(
-                f"start_from: the decoder of {network.config.name} gives class logits already; "
-                "only a model with the KL autoencoder of colour images gains by a fast one"
-            )
+        autoencoder = _teacher(network)
         torch.manual_seed(config.loop.seed)
         decoder = FastDecoder(
             config.decoder, network.latent_channels, len(autoencoder.colors), network.stride
         )
         self.model: FastDecoder = decoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.teacher = autoencoder.requires_grad_(False).eval()
-        self._network, self._validation = (
-            (network,),
-            data.validation,
-        )  # a tuple: no part of the module
+        self._network = (network,)  # a tuple: no part of the module
+        self._validation = data.validation
 
     def train(self, mode: bool = True) -> DecoderTraining:
         """Training mode, but for the teacher."""
