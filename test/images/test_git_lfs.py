@@ -30,6 +30,7 @@ def pointer(path: Path) -> Path:
 
 @pytest.mark.parametrize("name", ["bag.mcap", "bag.db3", "bag.bag", "bag"])
 def test_bags(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("rosbags")
     with pytest.raises(BagError, match=WHAT_TO_DO):
         Bag(pointer(tmp_path / name))
 
