@@ -165,7 +165,7 @@ class Camera:
         self.warn("failed", f"segmentation failed: {reason}")
 
     def request(self, image: np.ndarray, header: Header) -> FrameRequest:
-        """See `FrameSource`."""
+        """See `CameraInterface`."""
         from camss_ros.inference.segmenter import FrameRequest  # imports torch
 
         assert self.outputs is not None
@@ -181,7 +181,7 @@ class Camera:
         )
 
     def publish(self, segmented: SegmentedFrame, mapping: LabelMapping) -> np.ndarray:
-        """See `FrameSource`."""
+        """See `CameraInterface`."""
         assert self.outputs is not None
         frame = segmented.frame
         height, width = frame.request.image.shape[:2]
@@ -196,7 +196,7 @@ class Camera:
         mapping: LabelMapping,
         status: Mapping[str, Any],
     ) -> None:
-        """See `FrameSource`: the status and the pictures."""
+        """See `CameraInterface`: the status and the pictures."""
         assert self.outputs is not None
         frame, header = segmented.frame, segmented.frame.arrival.header
         stamp = header.stamp.sec * 10**9 + header.stamp.nanosec

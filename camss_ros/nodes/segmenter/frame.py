@@ -42,7 +42,7 @@ class Frame:
         convert: seconds that the conversion to RGB took.
     """
 
-    source: FrameSource
+    source: CameraInterface
     arrival: Arrival
     request: FrameRequest
     convert: float
@@ -69,7 +69,7 @@ class FrameFailure:
     reason: str
 
 
-class FrameSource(Protocol):
+class CameraInterface(Protocol):
     """A camera, as far as its frames are concerned."""
 
     @property

@@ -15,9 +15,9 @@ from camss_ros.images.label_mapping import LabelMapping
 from camss_ros.nodes.segmenter.deadline import Deadline
 from camss_ros.nodes.segmenter.frame import (
     Arrival,
+    CameraInterface,
     Frame,
     FrameFailure,
-    FrameSource,
     SegmentedFrame,
 )
 from camss_ros.nodes.segmenter.image_conversion import ImageConverter
@@ -65,7 +65,9 @@ class FrameProcessor:
         self._memory.reset()
         self.used = None
 
-    def process(self, arrivals: dict[FrameSource, Arrival], cancelled: Callable[[], bool]) -> None:
+    def process(
+        self, arrivals: dict[CameraInterface, Arrival], cancelled: Callable[[], bool]
+    ) -> None:
         """Segment and publish; for `InferenceWorker`.
 
         Each image is taken from `arrivals` as soon as it is counted. Where `cancelled()` turns
@@ -92,7 +94,7 @@ class FrameProcessor:
         if timings is not None:
             self._deadline.observe(slowest, timings)
 
-    def failed(self, sources: Sequence[FrameSource], error: Exception) -> None:
+    def failed(self, sources: Sequence[CameraInterface], error: Exception) -> None:
         """Something else than a frame failed, with images of `sources` in work; for
         `InferenceWorker`."""
         for source in sources:
@@ -100,7 +102,7 @@ class FrameProcessor:
         if not sources:
             self._warn("after", f"after the masks were published: {_reason(error)}")
 
-    def _decode(self, arrivals: dict[FrameSource, Arrival]) -> list[Frame]:
+    def _decode(self, arrivals: dict[CameraInterface, Arrival]) -> list[Frame]:
         frames = []
         for source, arrival in list(arrivals.items()):
             try:
@@ -117,7 +119,9 @@ class FrameProcessor:
                 self._fail(arrivals, source, _reason(error))
         return frames
 
-    def _fail(self, arrivals: dict[FrameSource, Arrival], source: FrameSource, reason: str) -> None:
+    def _fail(
+        self, arrivals: dict[CameraInterface, Arrival], source: CameraInterface, reason: str
+    ) -> None:
         # Not there: the worker has given up waiting for it, and has counted it.
         if arrivals.pop(source, None) is not None:
             source.fail(reason)
@@ -189,7 +193,7 @@ class FrameProcessor:
 
     def _publish(
         self,
-        arrivals: dict[FrameSource, Arrival],
+        arrivals: dict[CameraInterface, Arrival],
         segmented: SegmentedFrame,
         mapping: LabelMapping,
     ) -> float:

@@ -27,7 +27,7 @@ from camss_ros.images.image_files import silence_opencv
 from camss_ros.nodes.segmenter.backend_measurement import BackendMeasurement
 from camss_ros.nodes.segmenter.camera import Camera
 from camss_ros.nodes.segmenter.deadline import Deadline
-from camss_ros.nodes.segmenter.frame import Arrival, FrameSource
+from camss_ros.nodes.segmenter.frame import Arrival, CameraInterface
 from camss_ros.nodes.segmenter.frame_processor import FrameProcessor
 from camss_ros.nodes.segmenter.image_conversion import CvBridgeUnusableError, start_conversion
 from camss_ros.nodes.segmenter.inference_worker import InferenceWorker
@@ -86,7 +86,7 @@ class SegmenterNode(GivenParameters, LifecycleNode):
         self._state = "unconfigured"
         self._enabled = True
         self._reloading: int | None = None  # the ticket
-        self._worker: InferenceWorker[FrameSource, Arrival] | None = None
+        self._worker: InferenceWorker[CameraInterface, Arrival] | None = None
 
         warn = SeldomWarnings(log)
         self._deadline = Deadline(self.parameters, log.info, log.warning)
