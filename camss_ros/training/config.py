@@ -37,8 +37,8 @@ class SourceConfig:
         split: trained on; several are joined by "+", such as "train+val".
         validation_split: validated on; null for none.
         share: how often its frames are drawn, as a part of the sum of all shares.
-        size: (height, width) frames are resized to when read, images by area, labels by nearest
-            neighbour; null keeps theirs. Frames are validated at this size, too.
+        size: (height, width) frames are resized to when read (see `sources.resize_pair`); null
+            keeps theirs. Frames are validated at this size, too.
     """
 
     name: str

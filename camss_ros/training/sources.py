@@ -112,7 +112,11 @@ class PreparedPairs:
 
 
 def resize_pair(image: np.ndarray, label: np.ndarray, size: tuple[int, int]) -> Pair:
-    """Image by area, label by nearest neighbour, which makes no third class at a boundary."""
+    """Resize both to (height, width).
+
+    The image by area, or by cubic interpolation where a side grows; the label by nearest
+    neighbour, which makes no third class at a boundary.
+    """
     height, width = size
     # area averages where it makes smaller, and repeats pixels where it makes larger
     enlarges = height > image.shape[0] or width > image.shape[1]
