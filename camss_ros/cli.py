@@ -9,6 +9,7 @@ from camss_ros.commands.demo import demo
 from camss_ros.commands.evaluate import evaluate
 from camss_ros.commands.evaluate_bag import evaluate_bag
 from camss_ros.commands.export import export
+from camss_ros.commands.finetune import finetune
 from camss_ros.commands.info import info
 from camss_ros.commands.make_bag import make_bag
 from camss_ros.commands.replay import replay
@@ -47,6 +48,7 @@ app.command()(export)
 app.command()(benchmark)
 app.add_typer(data.app, name="data")
 app.add_typer(train.app, name="train")
+app.command()(finetune)
 app.add_typer(study.app, name="study")
 app.add_typer(convert.app, name="convert")
 app.command("verify-parity")(verify_parity)

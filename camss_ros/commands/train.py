@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -79,20 +78,16 @@ def _run(
     root: Path | None,
 ) -> None:
     from camss_ros.model.checkpoint import ModelError
-    from camss_ros.training.config import config_text, load_config
-    from camss_ros.training.resume import CONFIG, check_resumable
-    from camss_ros.training.run_folder import TrainingError, write_atomically
+    from camss_ros.training.config import load_config
+    from camss_ros.training.resume import begin_run
+    from camss_ros.training.run_folder import TrainingError
 
     try:
         config = load_config(kind, path, overrides)
         if root is not None:
             data = dataclasses.replace(config.data, root=str(root))
             config = dataclasses.replace(config, data=data)
-        check_resumable(config, output)
-        output.mkdir(parents=True, exist_ok=True)
-        if os.environ.get("RANK", "0") == "0":
-            text = config_text(config).encode()
-            write_atomically(output / CONFIG, lambda file: file.write(text))
+        begin_run(config, output)
         train(config, output)
     except (ValueError, ModelError, TrainingError, OSError) as error:
         fail(error)

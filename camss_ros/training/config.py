@@ -109,6 +109,8 @@ class LoopOptions:
         minutes: time of the run, over all its resumptions, after which it ends if it has not done
             its steps; null for no limit. The schedule follows whichever is further on. The last
             validation comes on top.
+        patience: validations in a row without a better mIoU after which the run ends (early
+            stopping); null for never.
         batch: samples of a step, over all processes and accumulated micro-batches.
         learning_rate: its peak.
         schedule: after the warm-up: "cosine" down to 2 % of the peak, or "constant".
@@ -128,6 +130,7 @@ class LoopOptions:
     batch: int
     learning_rate: float
     minutes: float | None = None
+    patience: int | None = None
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup: int = 100
     weight_decay: float = 0.02
@@ -152,6 +155,8 @@ class LoopOptions:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
         if self.minutes is not None and not self.minutes > 0:
             raise ValueError(f"minutes must be above 0, not {self.minutes}")
+        if self.patience is not None:
+            _at_least("patience", self.patience, 1)
         _between("ema_decay", self.ema_decay, 0, 1)
 
 
@@ -164,6 +169,8 @@ class AutoencoderConfig:
         model: size of the autoencoder.
         augmentation: of the labels; photometry does not matter.
         kl_weight: of the KL divergence of one latent place against the mean cross-entropy.
+        start_from: model (directory, bundled name, Hub id) whose mask autoencoder, of the same
+            size and number of classes, the run starts from; null for a fresh start.
     """
 
     data: DataConfig
@@ -171,6 +178,7 @@ class AutoencoderConfig:
     model: MaskAutoencoderConfig = MaskAutoencoderConfig()
     augmentation: AugmentationOptions = AugmentationOptions(size=(256, 256), recolour=0.0)
     kl_weight: float = 1e-4
+    start_from: str | None = None
 
 
 @dataclass(frozen=True)

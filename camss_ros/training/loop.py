@@ -180,6 +180,7 @@ class _Run:
         self.checkpoint = output / CHECKPOINT
         self.best = -math.inf
         self.minutes = 0.0  # that the run has taken, over all its resumptions
+        self.stale = 0  # validations since the best one
         training.to(accelerator.device)
         self.average = ExponentialMovingAverage(training.model, options.ema_decay)
         named = training.model.named_parameters()
@@ -231,6 +232,7 @@ class _Run:
                 "--output, or remove it to start anew"
             ) from error
         self.best, self.minutes = state["best"], state["minutes"]
+        self.stale = state.get("stale", 0)
         return state["step"]
 
     def _save(self, done: int) -> None:
@@ -246,6 +248,7 @@ class _Run:
             "scaler": None if scaler is None else scaler.state_dict(),
             "best": self.best,
             "minutes": self.minutes,
+            "stale": self.stale,
             "step": done,
         }
         save_checkpoint(state, self.checkpoint)
@@ -273,7 +276,7 @@ class _Run:
     def steps(self, first: int, batches: Iterator[dict[str, Tensor] | Exception]) -> None:
         """Do the steps from `first` on."""
         options, earlier, started = self.options, self.minutes, time.monotonic()
-        if self._out_of_time():
+        if self._out_of_time() or self._out_of_patience():
             return
         with self._progress() as progress:
             task = progress.add_task("", total=options.steps, completed=first, text="")
@@ -293,7 +296,8 @@ class _Run:
                         self._report(self.metrics, "training", done, values)
                 if evaluates:
                     self._validate(done)
-                if saves:
+                    ends = ends or self._out_of_patience()
+                if saves or ends:
                     self._save(done)
                 progress.update(task, advance=1)
                 if ends:
@@ -301,6 +305,9 @@ class _Run:
 
     def _out_of_time(self) -> bool:
         return self.options.minutes is not None and self.minutes >= self.options.minutes
+
+    def _out_of_patience(self) -> bool:
+        return self.options.patience is not None and self.stale >= self.options.patience
 
     def _agreed(self, minutes: float) -> float:
         """The time of the main process, by which all go where the schedule follows it."""
@@ -371,6 +378,7 @@ class _Run:
                 replace_files(
                     self.output / name, lambda it: self.training.write(self.average.module, it)
                 )
+        self.stale = 0 if scores[SCORE] > self.best else self.stale + 1
         self.best = max(self.best, scores[SCORE])
 
     def _progress(self) -> Progress:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
-from camss_ros.training.config import Config, ConfigError, load_config
+from camss_ros.training.config import Config, ConfigError, config_text, load_config
 from camss_ros.training.loop import CHECKPOINT
-from camss_ros.training.run_folder import TrainingError
+from camss_ros.training.run_folder import TrainingError, write_atomically
 
 CONFIG = "config.yaml"
 
@@ -25,6 +26,19 @@ CHANGEABLE = frozenset(
         "loop.evaluate_every",
     )
 )
+
+
+def begin_run(config: Config, output: Path) -> None:
+    """Make `output`, if it is not there, and note the configuration in it.
+
+    Raises:
+        TrainingError: it holds a run of another configuration, or can't be written.
+    """
+    check_resumable(config, output)
+    output.mkdir(parents=True, exist_ok=True)
+    if os.environ.get("RANK", "0") == "0":
+        text = config_text(config).encode()
+        write_atomically(output / CONFIG, lambda file: file.write(text))
 
 
 def check_resumable(config: Config, output: Path) -> None:

@@ -12,6 +12,7 @@ from torch.utils.data import ConcatDataset
 
 from camss_ros.images.label_class import VOID
 from camss_ros.model.autoencoder import MaskAutoencoder
+from camss_ros.model.checkpoint import check_shapes, find_model, load_pretrained
 from camss_ros.training.config import AutoencoderConfig
 from camss_ros.training.global_batch import global_sum
 from camss_ros.training.label_codes import class_weights
@@ -35,11 +36,14 @@ def train_autoencoder(config: AutoencoderConfig, output: Path) -> MaskAutoencode
 
     Raises:
         DataError, LabelSetError, TrainingError: see `loop.train`.
+        ModelError: the model to start from can't be read, or its autoencoder is another one.
     """
     accelerator = make_accelerator(config.loop)
     data = open_training_data(config.data)
     torch.manual_seed(config.loop.seed)
     model = MaskAutoencoder(len(data.classes), config.model)
+    if config.start_from is not None:
+        _start_from(model, config.start_from)
     height, width = config.augmentation.size
     shape = (config.model.latent_channels, height // model.stride, width // model.stride)
 
@@ -55,6 +59,16 @@ def train_autoencoder(config: AutoencoderConfig, output: Path) -> MaskAutoencode
     average = train(training, samples, output, config.loop, accelerator, config.data.workers)
     assert isinstance(average, MaskAutoencoder)
     return average
+
+
+def _start_from(model: MaskAutoencoder, source: str) -> None:
+    state = load_pretrained(source).mask_autoencoder.state_dict()
+    expected, found = (
+        {name: tuple(value.shape) for name, value in each.items()}
+        for each in (model.state_dict(), state)
+    )
+    check_shapes(expected, found, find_model(source))
+    model.load_state_dict(state)
 
 
 class AutoencoderTraining(Training):

@@ -1,0 +1,80 @@
+"""`camss-ros finetune`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+import typer
+
+from camss_ros.commands.checks import check_folder
+from camss_ros.commands.options import fail, need
+from camss_ros.commands.train import OUTPUT, OVERRIDES, PACKAGES
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def finetune(
+    data: Path = typer.Option(
+        ..., help="Folder with train/ and val/, images/ and labels/ in each, and label_set.yaml."
+    ),
+    output: Path = OUTPUT,
+    model: str = typer.Option(
+        "camss-tiny", help="Bundled name, directory or Hub id to start from."
+    ),
+    original: Optional[Path] = typer.Option(
+        None, help="Folder of the data that the model was trained on, mixed in against forgetting."
+    ),
+    minutes: float = typer.Option(40.0, min=0.01, help="Time of the training, at most."),
+    overrides: Optional[list[str]] = OVERRIDES,
+) -> None:
+    """Train a model further on own labelled images; the same command goes on where it stopped.
+
+    With the classes of the model it starts from all of its weights. With others a mask autoencoder
+    is trained first; classes that label_set.yaml maps onto the model's start from those.
+    """
+    need(*PACKAGES)
+    from rich.console import Console
+
+    from camss_ros.model.checkpoint import ModelError
+    from camss_ros.training.finetune import FinetuneOptions
+    from camss_ros.training.finetune import finetune as train
+    from camss_ros.training.run_folder import TrainingError
+
+    console = Console()
+    options = FinetuneOptions(data, output, model, minutes, original, tuple(overrides or ()))
+    try:
+        check_folder(output)
+        with console.status("") as status:
+            status.stop()  # the training shows its own progress
+
+            def scoring(what: str) -> None:
+                status.update(f"scoring: {what}")
+                status.start()
+
+            scores = train(options, scoring)
+    except (ValueError, ModelError, TrainingError, OSError) as error:
+        fail(error)
+    for name, each in scores.items():
+        console.print(_table(name, each))
+    console.print(f"wrote {output / 'best'}", highlight=False)
+
+
+def _table(name: str, scores: dict[str, Any]) -> Table:
+    from rich.table import Table
+
+    from camss_ros.evaluation.formats import percent
+
+    table = Table("IoU %", title=f"{name}, {scores['frames']} frames")
+    for column in ("before", "after"):
+        table.add_column(column, justify="right")
+    before, after = (scores[when] or {} for when in ("before", "after"))
+    for label_class in (before or after).get("per_class_iou", {}):
+        cells = (
+            percent(each.get("per_class_iou", {}).get(label_class)) for each in (before, after)
+        )
+        table.add_row(label_class, *cells)
+    table.add_section()
+    table.add_row("mean", percent(before.get("miou")), percent(after.get("miou")))
+    return table

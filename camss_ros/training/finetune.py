@@ -1,0 +1,265 @@
+"""Train a model further on own labelled images, from a data set of layout `folder` to a model.
+
+output/                the run of the segmenter: config.yaml, checkpoint.pt, last/, best/, ...
+output/masks/          with other classes: the run of the mask autoencoder, from masks/start/
+output/start/          with other classes: the model that the segmenter began from
+output/finetune.json   scores before and after
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from camss_ros.datasets.datasets import open_data
+from camss_ros.datasets.labeled_images import LabeledImages
+from camss_ros.evaluation.evaluate import EveryNth, class_table, evaluate
+from camss_ros.evaluation.result_folder import write_json
+from camss_ros.images.image_files import DataError
+from camss_ros.images.label_mapping import label_set_of
+from camss_ros.images.label_sets import LabelSet, LabelSetError
+from camss_ros.inference.segmenter import Segmenter
+from camss_ros.model.autoencoder import MaskAutoencoder
+from camss_ros.model.checkpoint import (
+    CONFIG_FILE,
+    find_model,
+    load_pretrained,
+    read_config,
+    save_pretrained,
+)
+from camss_ros.resources import config_file
+from camss_ros.training.config import AutoencoderConfig, Config, SegmenterConfig, load_config
+from camss_ros.training.other_classes import class_origins, with_other_classes
+from camss_ros.training.resume import begin_run
+from camss_ros.training.run_folder import TrainingError
+from camss_ros.training.train_autoencoder import AUTOENCODER_FILE, train_autoencoder
+from camss_ros.training.train_segmenter import train_segmenter
+
+SCORES_FILE = "finetune.json"
+_MASKS = "masks."  # overrides of the mask autoencoder's training begin with it
+_MASKS_TIME = 0.2  # share of the minutes that it gets
+_ORIGINAL_SHARE = 0.3  # of the samples, where the original data are mixed in
+_VALIDATED = 40  # frames of a validation, at most twice as many
+_SCORED = 100  # frames of each data set that are scored before and after, at most twice as many
+
+
+@dataclass(frozen=True)
+class FinetuneOptions:
+    """What is trained, and on what.
+
+    Attributes:
+        data: folder of layout `folder` with the splits train and val.
+        output: folder of the run.
+        model: bundled name, directory or Hub id of the model to begin with.
+        minutes: time of the training, over all resumptions.
+        original: folder of the data sets of `config/train/camss_tiny_street.yaml`, those of them
+            that are there are mixed in; None for none.
+        overrides: "dotted.path=value" of the configuration; those of the mask autoencoder's
+            begin with "masks.".
+    """
+
+    data: Path
+    output: Path
+    model: str
+    minutes: float
+    original: Path | None = None
+    overrides: tuple[str, ...] = ()
+
+
+def finetune(options: FinetuneOptions, scoring: Callable[[str], None]) -> dict[str, Any]:
+    """Train, going on where a killed run stopped; the scores, as JSON values.
+
+    Args:
+        options: see there.
+        scoring: told what is scored.
+
+    Returns:
+        By data set, the user's own first: frames, and for `before` and `after` `miou` and
+        `per_class_iou`, None where the model does not know the classes of the data.
+
+    Raises:
+        DataError, LabelSetError: the data are not what was expected, with the file named.
+        ModelError: the model can't be read, or can't be given other classes.
+        TrainingError: see `loop.train`; or several processes.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise TrainingError("finetune runs in one process; `train segmenter` takes several")
+    held_out = open_data("folder", options.data, "val")
+    model = find_model(options.model)
+    sources = _sources(options)
+    label_set, same = _classes(held_out.label_set, options)
+    start, minutes = options.model, options.minutes
+    data = {
+        "data.root": str(options.data.absolute()),
+        "data.sources": [dataclasses.asdict(source) for source in sources],
+        "data.label_set": label_set,
+        "data.validation_every": max(1, len(held_out) // _VALIDATED),
+    }
+    if not same:
+        begun = _other_classes(options, model, held_out.label_set, data)
+        start, minutes = str(begun), minutes * (1 - _MASKS_TIME)
+    config = _config(
+        SegmenterConfig,
+        "finetune",
+        {
+            **data,
+            "model": _network(model, options.output.absolute().name),
+            "augmentation.size": _window(model),
+            "loop.minutes": minutes,
+            "start_from": start,
+        },
+        [each for each in options.overrides if not each.startswith(_MASKS)],
+    )
+    begin_run(config, options.output)
+    train_segmenter(config, options.output)
+    scores = _scores(options, held_out, scoring)
+    write_json(options.output / SCORES_FILE, scores)
+    return scores
+
+
+def _sources(options: FinetuneOptions) -> list[Any]:
+    """The own data and, where they are asked for, the original ones, of which none is validated on.
+
+    Frames are resized to what the network sees, as they will be when it segments.
+    """
+    street = load_config(SegmenterConfig, config_file("train/camss_tiny_street.yaml")).data
+    own = dataclasses.replace(
+        street.sources[0],
+        name="folder",
+        root=".",
+        share=1.0,
+        size=_input_size(find_model(options.model)),
+    )
+    if options.original is None:
+        return [own]
+    found = [each for each in street.sources if (options.original / each.root).is_dir()]
+    if not found:
+        folders = ", ".join(each.root for each in street.sources)
+        raise DataError(f"none of {folders} is in {options.original} (docs/datasets.md)")
+    total = sum(each.share for each in found)
+    return [
+        dataclasses.replace(own, share=1 - _ORIGINAL_SHARE),
+        *(
+            dataclasses.replace(
+                each,
+                root=str((options.original / each.root).absolute()),
+                share=_ORIGINAL_SHARE * each.share / total,
+                validation_split=None,
+            )
+            for each in found
+        ),
+    ]
+
+
+def _classes(own: LabelSet, options: FinetuneOptions) -> tuple[str, bool]:
+    """Label set to train in, by name or file, and whether its classes are those of the model."""
+    model = read_config(find_model(options.model) / CONFIG_FILE).label_set
+    names = [label_class.name for label_class in model]
+    file = options.data / "label_set.yaml"
+    if {label_class.name for label_class in own.classes} != set(names):
+        return str(file.absolute()), False
+    known = label_set_of(model, "")
+    if known.name:
+        return known.name, True
+    if [label_class.name for label_class in own.classes] != names:
+        raise LabelSetError(
+            f"label set {file} has the classes of {options.model} in another order: expected "
+            f"{', '.join(names)}"
+        )
+    return str(file.absolute()), True
+
+
+def _other_classes(
+    options: FinetuneOptions, model: Path, own: LabelSet, data: dict[str, Any]
+) -> Path:
+    """Train a mask autoencoder of the own classes; the model to begin with, which has it."""
+    masks, begun = options.output / "masks", options.output / "start"
+    earlier = load_pretrained(model)
+    origins = class_origins(own, label_set_of(earlier.config.label_set, earlier.config.name))
+    other = with_other_classes(earlier, own.classes, origins)
+    height, width = _window(model)
+    config = _config(
+        AutoencoderConfig,
+        "camss_tiny_autoencoder",
+        {
+            **data,
+            "model": dataclasses.asdict(other.config.mask_autoencoder),
+            "augmentation.size": [min(176, height), min(176, width)],
+            "loop.steps": 600,
+            "loop.minutes": options.minutes * _MASKS_TIME,
+            "loop.learning_rate": 1e-3,
+            "loop.evaluate_every": 150,
+            "start_from": str(masks / "start"),
+        },
+        [each.removeprefix(_MASKS) for each in options.overrides if each.startswith(_MASKS)],
+    )
+    begin_run(config, masks)
+    save_pretrained(other, masks / "start")
+    train_autoencoder(config, masks)
+    assert isinstance(other.mask_autoencoder, MaskAutoencoder)
+    state = torch.load(masks / "last" / AUTOENCODER_FILE, map_location="cpu", weights_only=True)
+    other.mask_autoencoder.load_state_dict(state)
+    save_pretrained(other, begun)
+    return begun
+
+
+def _config(
+    kind: type[Config], name: str, entries: dict[str, Any], overrides: Sequence[str]
+) -> Config:
+    # JSON is YAML
+    given = [f"{entry}={json.dumps(value)}" for entry, value in entries.items()]
+    return load_config(kind, config_file(f"train/{name}.yaml"), [*given, *overrides])
+
+
+def _input_size(model: Path) -> tuple[int, int]:
+    return read_config(model / CONFIG_FILE).input_size
+
+
+def _window(model: Path) -> tuple[int, int]:
+    """(height, width) of the windows to train on: most of what the network sees."""
+    height, width = _input_size(model)
+    return 16 * max(1, round(0.85 * height / 16)), 16 * max(1, round(0.75 * width / 16))
+
+
+def _network(model: Path, name: str) -> dict[str, Any]:
+    """The model's configuration under another name, with the data's classes."""
+    config = read_config(model / CONFIG_FILE)
+    return {**dataclasses.asdict(config), "name": name, "label_set": []}
+
+
+def _scores(
+    options: FinetuneOptions, held_out: LabeledImages, scoring: Callable[[str], None]
+) -> dict[str, Any]:
+    """What the model to begin with and the best one score; see `finetune`."""
+    frames = {"own": held_out}
+    for source in _sources(options)[1:]:
+        try:
+            frames[Path(source.root).name] = open_data(source.name, source.root, "val")
+        except DataError:  # a training split alone
+            continue
+    scores: dict[str, Any] = {name: {} for name in frames}
+    for when, model in (("before", options.model), ("after", options.output / "best")):
+        segmenter = Segmenter(model)
+        for name, images in frames.items():
+            scoring(f"{name}, {when}")
+            every = EveryNth(images, max(1, len(images) // _SCORED))
+            scores[name]["frames"] = len(every)
+            scores[name][when] = _score(segmenter, every, images.label_set)
+        segmenter.close()
+    return scores
+
+
+def _score(segmenter: Segmenter, frames: EveryNth, label_set: LabelSet) -> dict[str, Any] | None:
+    try:
+        class_table(segmenter.classes, label_set)
+    except ValueError:  # the model does not know these classes
+        return None
+    report = evaluate(segmenter, frames, label_set).accumulator.report(label_set.classes)
+    return {key: report[key] for key in ("miou", "per_class_iou")}

@@ -1,0 +1,176 @@
+"""`camss-ros finetune`: from own labelled images and a model to a better model."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from small_model import save_small_model
+from training_run import write_camvid
+from typer.testing import CliRunner
+
+from camss_ros.cli import app
+from camss_ros.images.label_class import LabelClass
+from camss_ros.images.label_sets import LabelSet, load_label_set
+from camss_ros.inference.segmenter import Segmenter
+from camss_ros.model.checkpoint import load_pretrained
+from camss_ros.training.other_classes import class_origins, with_other_classes
+from camss_ros.training.run_folder import read_metrics
+
+SHORT = ("loop.precision=fp32", "loop.steps=4", "loop.evaluate_every=1", "loop.batch=2")
+MASKS = tuple(f"masks.{entry}" for entry in SHORT)
+CLASSES = ("sky", "tree", "bicyclist")
+
+
+@pytest.fixture(autouse=True)
+def on_the_cpu(monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """A model with the classes of CamVid."""
+    classes = load_label_set("camvid11").classes
+    return save_small_model(tmp_path_factory.mktemp("start"), label_set=classes)
+
+
+@pytest.fixture
+def data(tmp_path):
+    root = write_camvid(tmp_path / "own")
+    (root / "label_set.yaml").write_text(label_set_text("own", load_label_set("camvid11").classes))
+    return root
+
+
+def label_set_text(name, classes, more=""):
+    rows = "".join(
+        f"  - {{id: {i}, name: {it.name}, color: {list(it.color)}}}\n"
+        for i, it in enumerate(classes)
+    )
+    return f"name: {name}\nclasses:\n{rows}{more}"
+
+
+def finetune(data, output, model, *overrides, code=0, options=()):
+    arguments = ["finetune", "--data", data, "--output", output, "--model", model, *options]
+    arguments += [part for entry in (*SHORT, *overrides) for part in ("--set", entry)]
+    result = CliRunner().invoke(app, [str(one) for one in arguments])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_with_the_same_classes_it_starts_from_the_model_and_tells_before_and_after(
+    data, start, tmp_path
+):
+    output = tmp_path / "run"
+    printed = finetune(data, output, start, "loop.learning_rate=1e-3")
+    assert "before" in printed
+    assert "after" in printed
+    scores = json.loads((output / "finetune.json").read_text())
+    assert list(scores) == ["own"]
+    assert scores["own"]["frames"] == 4
+    assert set(scores["own"]["before"]["per_class_iou"]) == {
+        one.name for one in load_label_set("camvid11").classes
+    }
+    segmenter = Segmenter(output / "best", device="cpu")
+    assert segmenter.model_name == "run"
+    assert segmenter.input_size == (64, 96)
+    was, now = (load_pretrained(each).state_dict() for each in (start, output / "best"))
+    kept = "tokenizer.backbone.stem.conv.weight"  # an early stage
+    torch.testing.assert_close(now[kept], was[kept], rtol=1e-3, atol=1e-3)
+    learnt = next(name for name in was if name.startswith("denoiser") and was[name].ndim > 1)
+    assert not torch.equal(now[learnt], was[learnt].half().float())
+    # the same command has nothing left to do
+    rows = read_metrics(output / "metrics.csv")
+    finetune(data, output, start, "loop.learning_rate=1e-3")
+    assert read_metrics(output / "metrics.csv") == rows
+
+
+def test_it_ends_when_the_validation_drive_gets_no_better(data, start, tmp_path):
+    # nothing is learnt, so that the first validation is the best
+    still = ("loop.learning_rate=1e-12", "loop.patience=2", "loop.steps=50", "decoder_rate=0")
+    finetune(data, tmp_path / "run", start, *still)
+    assert [row["step"] for row in read_metrics(tmp_path / "run" / "validation.csv")] == [1, 2, 3]
+    assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["step"] == 3
+    finetune(data, tmp_path / "run", start, *still)
+    assert len(read_metrics(tmp_path / "run" / "validation.csv")) == 3
+
+
+def test_with_other_classes_a_mask_autoencoder_comes_first(start, tmp_path):
+    data = write_camvid(tmp_path / "own")
+    classes = [LabelClass(i, name, (9 * i, 90, 9)) for i, name in enumerate(CLASSES)]
+    more = "void: {file_values: [5, 10, 255]}\nmappings: {camvid11: {sky: sky, tree: tree, "
+    more += "bicyclist: bicyclist}}\n"
+    (data / "label_set.yaml").write_text(label_set_text("own", classes, more))
+    finetune(data, tmp_path / "run", start, *MASKS)
+    assert (tmp_path / "run" / "masks" / "last" / "autoencoder.pt").is_file()
+    segmenter = Segmenter(tmp_path / "run" / "best", device="cpu")
+    assert [one.name for one in segmenter.classes] == list(CLASSES)
+    assert segmenter.segment(np.zeros((50, 70, 3), np.uint8)).labels.max() < 3
+    scores = json.loads((tmp_path / "run" / "finetune.json").read_text())
+    assert scores["own"]["after"]["miou"] is not None
+
+
+def test_the_original_data_are_mixed_in(data, start, tmp_path):
+    write_camvid(tmp_path / "original" / "camvid")
+    output = tmp_path / "run"
+    printed = finetune(
+        data, output, start, "loop.steps=1", options=["--original", tmp_path / "original"]
+    )
+    assert "camvid, 4 frames" in printed
+    scores = json.loads((output / "finetune.json").read_text())
+    assert list(scores) == ["own", "camvid"]
+    config = (output / "config.yaml").read_text()
+    assert "share: 0.7" in config
+    assert "share: 0.3" in config
+    assert "none of cityscapes256" in finetune(
+        data, tmp_path / "o", start, options=["--original", tmp_path], code=1
+    ).replace("\n", "")
+
+
+def test_what_is_wrong_is_named(data, start, tmp_path):
+    (data / "label_set.yaml").unlink()
+    message = finetune(data, tmp_path / "o", start, code=1)
+    assert "label_set.yaml" in message
+    assert "no data folder" in finetune(tmp_path / "none", tmp_path / "o", start, code=1)
+
+
+def test_classes_begin_as_those_that_they_are_made_of(start):
+    earlier = load_label_set("camvid11")
+    model = load_pretrained(start)
+    own = LabelSet(
+        "own",
+        tuple(LabelClass(i, name, (i, i, i)) for i, name in enumerate(("ground", "tram", "sky"))),
+        candidates={"camvid11": {"ground": ("road", "pavement"), "tram": (), "sky": ("sky",)}},
+    )
+    origins = class_origins(own, earlier)
+    assert origins == [(3, 4), (), (0,)]
+    other = with_other_classes(model, own.classes, origins)
+    # what was sky alone gives the same latents, and the same logits of sky
+    labels = torch.zeros(1, 32, 48, dtype=torch.long)
+    torch.testing.assert_close(
+        other.mask_autoencoder.encode(labels + 2), model.mask_autoencoder.encode(labels)
+    )
+    latents = torch.randn(1, 4, 2, 3, generator=torch.Generator().manual_seed(0))
+    was, now = (each.mask_autoencoder.decode(latents) for each in (model, other))
+    torch.testing.assert_close(now[:, 2], was[:, 0])
+    torch.testing.assert_close(now[:, 0], was[:, 3:5].mean(dim=1))
+    torch.testing.assert_close(now[:, 1], was.mean(dim=1))
+
+
+def test_without_a_mapping_classes_of_one_name_are_one():
+    names = ("tram", "road")
+    own = LabelSet("own", tuple(LabelClass(i, n, (0, 0, i)) for i, n in enumerate(names)))
+    assert class_origins(own, load_label_set("cityscapes19")) == [(), (0,)]
+
+
+def test_a_mapping_onto_the_own_classes_does_as_well():
+    own, earlier = load_label_set("autoware16"), load_label_set("cityscapes19")
+    of_name = dict(zip((one.name for one in own.classes), class_origins(own, earlier), strict=True))
+    assert [earlier.classes[i].name for i in of_name["vehicle"]] == [
+        "car",
+        "truck",
+        "bus",
+        "train",
+    ]
+    assert of_name["road"] == (0,)
+    assert of_name["unknown"] == ()
