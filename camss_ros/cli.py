@@ -5,6 +5,7 @@ import typer
 from camss_ros import __version__
 from camss_ros.commands import convert, data, study, train
 from camss_ros.commands.benchmark import benchmark
+from camss_ros.commands.compare import compare
 from camss_ros.commands.demo import demo
 from camss_ros.commands.evaluate import evaluate
 from camss_ros.commands.evaluate_bag import evaluate_bag
@@ -39,6 +40,7 @@ def _camss_ros(
 app.command()(segment)
 app.command()(evaluate)
 app.command("evaluate-bag")(evaluate_bag)
+app.command()(compare)
 app.command()(replay)
 app.command("make-bag")(make_bag)
 app.command()(robustness)

@@ -60,7 +60,7 @@ class EvaluatedFrame:
         label: uint8 [H, W], the truth.
         predicted: uint8 [H, W], the result's labels as class ids of the data set.
         result: of the segmenter.
-        scores: of this frame alone.
+        confusion: of this frame alone, as `ScoreAccumulator.confusion`.
     """
 
     name: str
@@ -68,7 +68,12 @@ class EvaluatedFrame:
     label: np.ndarray
     predicted: np.ndarray
     result: Segmentation
-    scores: Scores
+    confusion: np.ndarray
+
+    @property
+    def scores(self) -> Scores:
+        """Of this frame alone."""
+        return confusion_scores(self.confusion)
 
 
 @dataclass(frozen=True)
@@ -126,27 +131,50 @@ def evaluate(
     is called with the number of frames done, `on_frame` with each of them. Raises ValueError where
     model and data have different classes, and where the frames of a clip differ in size.
     """
-    table = class_table(segmenter.classes, label_set)
-    accumulator = ScoreAccumulator(len(label_set.classes), boundary=True)
-    size: tuple[int, ...] | None = None
-    seconds = 0.0
+    scorer = FrameScorer(segmenter, label_set, clip=clip)
     for index in range(len(frames)):
-        image, label, name = frames[index]
-        if not clip:
-            accumulator.break_clip()
-        elif label.shape != (size := size or label.shape):
-            raise ValueError(
-                f"a frame of the clip is {label.shape}, the one before {size}: expected frames of "
-                "one size"
-            )
-        result = segmenter.segment(image)
-        seconds += result.timings["total"]
-        predicted = table[result.labels]
-        own = accumulator.add(label, predicted, result.confidence)
+        frame = scorer.score(*frames[index])
         if on_frame is not None:
-            on_frame(EvaluatedFrame(name, image, label, predicted, result, confusion_scores(own)))
+            on_frame(frame)
         progress(index + 1)
-    return Evaluation(accumulator, seconds / max(len(frames), 1))
+    return scorer.evaluation()
+
+
+class FrameScorer:
+    """Segments labelled frames, one after the other, and compares each with its label.
+
+    Arguments and errors as of `evaluate`.
+    """
+
+    def __init__(
+        self, segmenter: FrameSegmenter, label_set: LabelSet, *, clip: bool = False
+    ) -> None:
+        self._segmenter, self._clip = segmenter, clip
+        self._table = class_table(segmenter.classes, label_set)
+        self._accumulator = ScoreAccumulator(len(label_set.classes), boundary=True)
+        self._size: tuple[int, ...] | None = None
+        self._seconds = 0.0
+
+    def score(self, image: np.ndarray, label: np.ndarray, name: str) -> EvaluatedFrame:
+        """The next frame: uint8 [H, W, 3] and uint8 [H, W]."""
+        if not self._clip:
+            self._accumulator.break_clip()
+        elif label.shape != (self._size or label.shape):
+            raise ValueError(
+                f"a frame of the clip is {label.shape}, the one before {self._size}: expected "
+                "frames of one size"
+            )
+        self._size = label.shape
+        result = self._segmenter.segment(image)
+        self._seconds += result.timings["total"]
+        predicted = self._table[result.labels]
+        own = self._accumulator.add(label, predicted, result.confidence)
+        return EvaluatedFrame(name, image, label, predicted, result, own)
+
+    def evaluation(self) -> Evaluation:
+        """Result over all frames so far."""
+        frames = self._accumulator.frames
+        return Evaluation(self._accumulator, self._seconds / max(frames, 1))
 
 
 def evaluation_report(evaluation: Evaluation, label_set: LabelSet) -> dict[str, Any]:

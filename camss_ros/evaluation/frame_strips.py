@@ -5,9 +5,10 @@ They are made while a run passes by, so that no frame has to be read again, and 
 
 from __future__ import annotations
 
+import base64
 import bisect
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,13 +32,24 @@ class Strip:
 
     Attributes:
         name: of the frame.
-        score: what it was chosen by, 0 to 1.
+        score: what it was chosen by.
         tiles: the content of an image file by its name, such as "label.png"; in order.
     """
 
     name: str
     score: float
     tiles: dict[str, bytes]
+
+    def pictures(self) -> list[dict[str, str]]:
+        """`title` and `uri` of each tile, for a page that needs no other file."""
+        kinds = {".jpg": "image/jpeg", ".png": "image/png"}
+        return [
+            {
+                "title": Path(tile).stem,
+                "uri": f"data:{kinds[Path(tile).suffix]};base64,{base64.b64encode(data).decode()}",
+            }
+            for tile, data in self.tiles.items()
+        ]
 
 
 class FrameStrips:
@@ -62,11 +74,25 @@ class FrameStrips:
         confidence: np.ndarray,
     ) -> None:
         """One frame: `image` uint8 [H, W, 3] RGB, all others uint8 [H, W]; `label` is the truth."""
+
+        def tiles() -> dict[str, bytes]:
+            truth = {} if label is None else {"label.png": colored_tile(label, self._classes)}
+            return {
+                "image.jpg": image_tile(image),
+                **truth,
+                "prediction.png": colored_tile(labels, self._classes),
+                "confidence.jpg": _heat_tile(confidence),
+            }
+
+        self.keep(name, score, tiles)
+
+    def keep(self, name: str, score: float, tiles: Callable[[], dict[str, bytes]]) -> None:
+        """One frame; its tiles are made if it is among the worst or the best so far."""
         low = len(self._lowest) < self._count or score < self._lowest[-1].score
         high = len(self._highest) < self._count or score > self._highest[-1].score
         if not low and not high:
             return
-        strip = Strip(name, score, self._tiles(image, label, labels, confidence))
+        strip = Strip(name, score, tiles())
         if low:
             bisect.insort_right(self._lowest, strip, key=lambda s: s.score)
             del self._lowest[self._count :]
@@ -87,24 +113,21 @@ class FrameStrips:
         """Write the strips to `folder`, made if missing, in place of those that are there."""
         save_strips(folder, self.worst, self.best)
 
-    def _tiles(
-        self,
-        image: np.ndarray,
-        label: np.ndarray | None,
-        labels: np.ndarray,
-        confidence: np.ndarray,
-    ) -> dict[str, bytes]:
-        tiles = {"image.jpg": encode_image(_shrink(image, cv2.INTER_AREA), ".jpg")}
-        if label is not None:
-            tiles["label.png"] = self._colored(label)
-        tiles["prediction.png"] = self._colored(labels)
-        small = _shrink(confidence, cv2.INTER_AREA)
-        heat = cv2.cvtColor(cv2.applyColorMap(small, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)
-        tiles["confidence.jpg"] = encode_image(heat, ".jpg")
-        return tiles
 
-    def _colored(self, labels: np.ndarray) -> bytes:
-        return encode_image(colorize(_shrink(labels, cv2.INTER_NEAREST), self._classes), ".png")
+def image_tile(image: np.ndarray) -> bytes:
+    """JPEG of a frame, uint8 [H, W, 3] RGB."""
+    return encode_image(_shrink(image, cv2.INTER_AREA), ".jpg")
+
+
+def colored_tile(labels: np.ndarray, classes: Sequence[LabelClass]) -> bytes:
+    """PNG of a label image, uint8 [H, W], in the colours of its classes."""
+    return encode_image(colorize(_shrink(labels, cv2.INTER_NEAREST), classes), ".png")
+
+
+def _heat_tile(confidence: np.ndarray) -> bytes:
+    small = _shrink(confidence, cv2.INTER_AREA)
+    heat = cv2.cvtColor(cv2.applyColorMap(small, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)
+    return encode_image(heat, ".jpg")
 
 
 def save_strips(folder: Path, worst: Sequence[Strip], best: Sequence[Strip]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -198,14 +197,6 @@ def _subtitle(parts: Sequence[PartResults], facts: RunFacts) -> str:
 
 
 def _render(numbers: dict[str, Any], parts: Sequence[PartResults]) -> str:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-    )
     total, latency = numbers["total"], numbers["total"]["latency_ms"]
     by_score = "mIoU" if total["scores"] else "mean confidence"
     worst, best = (
@@ -217,7 +208,8 @@ def _render(numbers: dict[str, Any], parts: Sequence[PartResults]) -> str:
     ]
     if len(notes) > _NOTES:
         notes[_NOTES:] = [f"and {len(notes) - _NOTES} more; all of them are in the JSON file"]
-    return environment.get_template("report.html.j2").render(
+    return render_page(
+        "report.html.j2",
         report=numbers,
         cards=_cards(numbers, parts),
         columns=_COLUMNS,
@@ -293,15 +285,21 @@ def _matrix(numbers: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _strip(part: PartResults, strip: Strip, by_score: str, with_part: bool) -> dict[str, Any]:
-    kinds = {".jpg": "image/jpeg", ".png": "image/png"}
     name = f"{part.name}, {strip.name}" if with_part else strip.name
     return {
         "caption": f"{name}: {by_score} {100 * strip.score:.1f} %",
-        "tiles": [
-            {
-                "title": Path(tile).stem,
-                "uri": f"data:{kinds[Path(tile).suffix]};base64,{base64.b64encode(data).decode()}",
-            }
-            for tile, data in strip.tiles.items()
-        ],
+        "tiles": strip.pictures(),
     }
+
+
+def render_page(template: str, **values: Any) -> str:
+    """A page from a file in `templates/`."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    )
+    return environment.get_template(template).render(**values)

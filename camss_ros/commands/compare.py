@@ -1,0 +1,200 @@
+"""`camss-ros compare`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+import typer
+
+from camss_ros.commands.checks import check_file
+from camss_ros.commands.options import LABEL_SET, command_line, fail, need
+from camss_ros.commands.segmenter_options import SAMPLING, segmenter_options
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from camss_ros.evaluation.compare import Comparison, LabelledFrame
+    from camss_ros.images.label_sets import LabelSet
+    from camss_ros.inference.segmenter import Segmenter
+    from camss_ros.inference.spec import SegmenterSpec
+
+_ROUGH = 10  # blocks below which an interval is told to be rough
+
+
+@segmenter_options("device", "precision", "backend", "network_size", *SAMPLING, "start")
+def compare(
+    first: str = typer.Argument(..., metavar="MODEL_A", help="Bundled name, directory or Hub id."),
+    second: str = typer.Argument(..., metavar="MODEL_B", help="What may take its place."),
+    output: Path = typer.Option(..., help="Page to write (.html); its numbers go to .json."),
+    data: Optional[str] = typer.Option(
+        None, "--data", help="Data set, as of `evaluate` (docs/datasets.md)."
+    ),
+    root: Optional[Path] = typer.Option(None, "--root", help="Its folder."),
+    split: str = typer.Option("val", help="Split of the data set."),
+    bag: Optional[Path] = typer.Option(None, "--bag", help="Instead: a bag with label images."),
+    image: Optional[str] = typer.Option(None, metavar="TOPIC", help="Images of the bag."),
+    labels: Optional[str] = typer.Option(None, metavar="TOPIC", help="Label images of the bag."),
+    label_set: Optional[str] = LABEL_SET,
+    clip: bool = typer.Option(False, "--clip", help="The frames are one clip: measure flicker."),
+    conditions: Optional[Path] = typer.Option(
+        None,
+        metavar="FILE",
+        help="Scores by condition as well: a CSV file with a column `frame` and one for each "
+        "condition, or the pick.json of `pick`.",
+    ),
+    block: int = typer.Option(
+        10, min=1, help="Neighbouring frames that are drawn together for an interval."
+    ),
+    require: Optional[str] = typer.Option(
+        None,
+        metavar="LIMITS",
+        help='Least differences, such as "miou>=-0.005, person>=-0.01"; else the exit code is 2.',
+    ),
+    *,
+    spec: SegmenterSpec,
+) -> None:
+    """Two models on the same labelled frames: what the second one gains and loses, and how surely.
+
+    Every score comes with the 95 % interval of its difference, by a paired bootstrap over blocks of
+    neighbouring frames. `--require` looks at the differences themselves.
+    """
+    import dataclasses
+
+    need("jinja2")
+    from rich.console import Console
+
+    from camss_ros.evaluation.compare import compare as run
+    from camss_ros.evaluation.compare import comparison_report, score_names
+    from camss_ros.evaluation.conditions import read_conditions
+    from camss_ros.evaluation.paired import check_names, parse_requirements, unmet
+    from camss_ros.evaluation.report import render_page, versions
+    from camss_ros.evaluation.result_folder import write_atomically, write_json
+    from camss_ros.model.checkpoint import ModelError
+    from camss_ros.street.calibration_scenes import CalibrationScenes
+
+    console = Console()
+    try:
+        check_file(output, ".html")
+        limits = parse_requirements(require) if require else {}
+        found_conditions = None if conditions is None else read_conditions(conditions)
+        specs = [dataclasses.replace(spec, model=model) for model in (first, second)]
+        segmenters = specs[0].open(CalibrationScenes()), specs[1].open(CalibrationScenes())
+        with _frames(segmenters, data, root, split, bag, image, labels, label_set) as opened:
+            frames, known, total = opened
+            check_names(limits, score_names(known.classes))
+            for segmenter in segmenters:
+                segmenter.warm_up(*segmenter.input_size)
+            with _bar(console) as bar:
+                task = bar.add_task("comparing", total=total)
+                comparison = run(
+                    segmenters, frames, known, block=block, clip=clip or bag is not None,
+                    conditions=found_conditions, progress=lambda: bar.advance(task),
+                )  # fmt: skip
+        failed = unmet(limits, comparison.differences)
+        report = {
+            **comparison_report(comparison),
+            "models": [
+                {**each.describe()["model"], "device": str(segmenter.device)}
+                for each, segmenter in zip(specs, segmenters, strict=True)
+            ],
+            "sampling": spec.describe()["sampling"],
+            "block": block,
+            "rough": comparison.frames < _ROUGH * block,
+            "required": require,
+            "unmet": failed,
+            "command": command_line(),
+            "versions": versions(),
+        }
+        page = render_page(
+            "compare.html.j2",
+            title=f"{second} against {first}",
+            report=report,
+            classes=comparison.classes,
+            frames=[
+                ("Frames on which the second is worse", _captioned(comparison.worse)),
+                ("Frames on which it is better", _captioned(comparison.better)),
+            ],
+        )
+        write_json(output.with_suffix(".json"), report)
+        write_atomically(output, page.encode())
+    except (ModelError, OSError, ValueError) as error:
+        fail(error)
+    console.print(_table(comparison))
+    console.print(f"wrote {output}", highlight=False)
+    if failed:
+        typer.echo(f"camss-ros: not met: {'; '.join(failed)}", err=True)
+        raise typer.Exit(2)
+
+
+@contextmanager
+def _frames(
+    segmenters: tuple[Segmenter, Segmenter],
+    data: str | None,
+    root: Path | None,
+    split: str,
+    bag: Path | None,
+    image: str | None,
+    labels: str | None,
+    label_set: str | None,
+) -> Iterator[tuple[Iterator[LabelledFrame], LabelSet, int]]:
+    """The labelled frames, the classes of their labels, and how many there are at most."""
+    if bag is None:
+        from camss_ros.datasets.datasets import open_data
+
+        if data is None or root is None or image or labels:
+            raise ValueError("--data goes with --root, and --bag with --image and --labels")
+        images = open_data(data, root, split, label_set)
+        yield (images[index] for index in range(len(images))), images.label_set, len(images)
+        return
+    from camss_ros.bags.bag import Bag
+    from camss_ros.bags.bag_frames import BagSelection
+    from camss_ros.evaluation.bag_run import ProgressOfRun
+    from camss_ros.evaluation.evaluate_bag import open_bag_frames
+    from camss_ros.images.label_sets import LabelSet, load_label_set
+
+    need("rosbags")
+    if data is not None or root is not None or image is None or labels is None:
+        raise ValueError("--bag goes with --image and --labels, and not with --data")
+    known = load_label_set(label_set) if label_set else None
+    with Bag(bag) as opened:
+        frames = open_bag_frames(
+            opened, BagSelection(image, labels), segmenters[0].classes, known, ProgressOfRun()
+        )
+        labelled = ((it.image, it.label, it.name) for it in frames if it.label is not None)
+        of_model = LabelSet("the model's", tuple(segmenters[0].classes))
+        yield labelled, known or of_model, frames.expected
+
+
+def _bar(console: Console) -> Any:
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console)
+
+
+def _captioned(strips: list[Any]) -> list[dict[str, Any]]:
+    return [
+        {"caption": f"{strip.name}: mIoU {100 * strip.score:+.1f} %", "tiles": strip.pictures()}
+        for strip in strips
+    ]
+
+
+def _table(comparison: Comparison) -> Table:
+    from rich.table import Table
+
+    from camss_ros.evaluation.formats import percent
+
+    table = Table("IoU %", title=f"{comparison.frames} frames")
+    for column in ("first", "second", "difference", "95 % interval"):
+        table.add_column(column, justify="right")
+    for name, it in comparison.differences.items():
+        table.add_row(
+            name,
+            *map(percent, (it.first, it.second, it.difference)),
+            f"{percent(it.low)} to {percent(it.high)}",
+        )
+    return table

@@ -1,0 +1,58 @@
+"""Under which conditions frames were taken: from a table, or from the pick.json of `pick`."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+Conditions = Mapping[str, Mapping[str, str]]
+"""By frame name: the value of each condition, such as {"camera": "/front/image"}."""
+
+_NAME = "frame"
+_HOURS = 6  # of a part of the day
+
+
+def read_conditions(path: Path) -> Conditions:
+    """The conditions of frames.
+
+    Args:
+        path: a CSV file with a column `frame` (the frame's name, with or without suffix) and one
+            for each condition; or a pick.json, whose conditions are drive, camera and, of frames
+            with a stamp, the part of the day in UTC.
+
+    Raises ValueError where it is neither, OSError.
+    """
+    try:
+        rows = _picked(path) if path.suffix == ".json" else _table(path)
+        return {Path(name).stem: conditions for name, conditions in rows}
+    except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+        raise ValueError(
+            f"'{path}': expected a CSV file with a column `{_NAME}` and one for each condition, or "
+            f"the pick.json of `camss-ros pick` ({error})"
+        ) from error
+
+
+def _table(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file, strict=True):
+            if None in row or None in row.values():
+                raise ValueError(f"{row.get(_NAME)} has more or fewer columns than the first line")
+            yield row.pop(_NAME), {name: value for name, value in row.items() if value}
+
+
+def _picked(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    for entry in json.loads(path.read_text(encoding="utf-8"))["frames"]:
+        conditions = {"drive": entry["drive"], "camera": entry["topic"], "day": _day(entry)}
+        yield entry["file"], {name: str(value) for name, value in conditions.items() if value}
+
+
+def _day(entry: Mapping[str, Any]) -> str | None:
+    if entry["stamp"] is None:
+        return None
+    hour = datetime.datetime.fromtimestamp(entry["stamp"] / 1e9, datetime.timezone.utc).hour
+    first = hour // _HOURS * _HOURS
+    return f"{first} to {first + _HOURS} h UTC"

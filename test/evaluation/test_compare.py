@@ -1,0 +1,223 @@
+"""`camss-ros compare`: what one model gains and loses against another."""
+
+import json
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from bag_files import images, labels, write_bag
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_model import save_small_model
+from typer.testing import CliRunner
+
+from camss_ros.cli import app
+from camss_ros.evaluation.compare import compare, comparison_report
+from camss_ros.evaluation.conditions import read_conditions
+from camss_ros.evaluation.evaluate import evaluate
+from camss_ros.evaluation.paired import PairedCounts, parse_requirements, unmet
+from camss_ros.images.label_sets import load_label_set
+from camss_ros.inference.segmenter import Segmentation
+
+CAMVID = load_label_set("camvid11")
+NAMES = [one.name for one in CAMVID.classes]
+ROAD, TREE = 3, 5
+
+
+class Painter:
+    """Says road, but tree for the last columns, as many as `wrong` says of the frame's number."""
+
+    classes = CAMVID.classes
+
+    def __init__(self, wrong, confidence=255):
+        self._wrong, self._confidence = wrong, confidence
+
+    def segment(self, image):
+        labels = np.full(image.shape[:2], ROAD, np.uint8)
+        if count := self._wrong(int(image[0, 0, 0])):
+            labels[:, -count:] = TREE
+        confidence = np.full_like(labels, self._confidence)
+        return Segmentation(labels, confidence, {"total": 0.01}, 1)
+
+
+def drive(count):
+    truth = np.full((4, 20), ROAD, np.uint8)
+    return [(np.full((4, 20, 3), i, np.uint8), truth, f"frame{i}") for i in range(count)]
+
+
+def two(wrong_first, wrong_second, count=40, **options):
+    painters = Painter(wrong_first), Painter(wrong_second, 128)
+    options = {"block": 5, **options}
+    return compare(painters, drive(count), CAMVID, **options)
+
+
+def test_the_scores_are_those_of_evaluate_and_the_frames_are_paired():
+    found = two(lambda i: 2 + i % 3, lambda i: 1 + i % 3)
+    for wrong, side in ((lambda i: 2 + i % 3, "first"), (lambda i: 1 + i % 3, "second")):
+        expected = evaluate(Painter(wrong), drive(40), CAMVID).scores
+        assert getattr(found.differences["miou"], side) == pytest.approx(expected.miou)
+        assert getattr(found.differences["road"], side) == expected.per_class_iou[ROAD]
+        accuracy = found.differences["pixel_accuracy"]
+        assert getattr(accuracy, side) == pytest.approx(expected.pixel_accuracy)
+    # the same gain in each frame is sure, whatever the frames are
+    road = found.differences["road"]
+    assert road.difference == pytest.approx(1 / 20)
+    assert (road.low, road.high) == pytest.approx((1 / 20, 1 / 20))
+    assert np.isnan(found.differences["sky"].difference)
+
+
+def test_what_blocks_of_frames_gain_and_lose_is_unsure():
+    rng = np.random.default_rng(0)
+    of_block = rng.integers(0, 8, 40)  # neighbours resemble each other
+    found = two(lambda i: 4, lambda i: int(of_block[i // 5]), count=200)
+    road = found.differences["road"]
+    assert road.low < road.difference < road.high
+    alone = two(lambda i: 4, lambda i: int(of_block[i // 5]), count=200, block=1)
+    narrow = alone.differences["road"]
+    # blocks know that 200 frames are 40 independent ones: about sqrt(5) times as wide
+    assert 1.7 < (road.high - road.low) / (narrow.high - narrow.low) < 2.8
+
+
+def test_an_interval_covers_the_difference_nearly_as_often_as_it_says():
+    rng = np.random.default_rng(1)
+    covered = 0
+    for _ in range(100):
+        counts = PairedCounts()
+        for right in rng.binomial(100, 0.5, size=(60, 2)):
+            counts.add(*(np.array([[n, 100 - n, 0], [0, 0, 0]]) for n in right.tolist()))
+        found = counts.differences(["a", "b"], 1, resamples=300)["pixel_accuracy"]
+        covered += found.low <= 0 <= found.high
+    assert 85 <= covered <= 99
+
+
+def test_frames_and_conditions_tell_where(tmp_path):
+    table = tmp_path / "conditions.csv"
+    rows = [
+        f"frame{i}.png,{'night' if i >= 30 else 'day'},{'' if i else 'fast'}" for i in range(40)
+    ]
+    table.write_text("\n".join(["frame,light,speed", *rows]) + "\n")
+    found = two(
+        lambda i: 2, lambda i: 6 if i >= 30 else 0, conditions=read_conditions(table), clip=True
+    )
+    assert {name: of[0] for name, of in found.by_condition["light"].items()} == {
+        "day": 30,
+        "night": 10,
+    }
+    assert found.by_condition["light"]["night"][1]["road"].difference == pytest.approx(-4 / 20)
+    assert found.by_condition["speed"]["fast"][0] == 1
+    assert {strip.name for strip in found.worse} <= {f"frame{i}" for i in range(30, 40)}
+    assert {strip.name for strip in found.better} <= {f"frame{i}" for i in range(30)}
+    assert list(found.worse[0].tiles) == ["image.jpg", "label.png", "first.png", "second.png"]
+    assert found.flicker[0] == 0
+    assert found.flicker[1] > 0
+    assert found.calibration_error[1] > found.calibration_error[0]
+    json.dumps(comparison_report(found), allow_nan=False)
+
+
+def test_conditions_of_picked_frames(tmp_path):
+    file = tmp_path / "pick.json"
+    stamp = 1_700_000_000_000_000_000  # 22:13 UTC
+    frames = [
+        {"file": "a_1.png", "topic": "/front/image", "stamp": stamp, "drive": "a"},
+        {"file": "b.png", "topic": None, "stamp": None, "drive": "b"},
+    ]
+    file.write_text(json.dumps({"frames": frames}))
+    assert read_conditions(file) == {
+        "a_1": {"drive": "a", "camera": "/front/image", "day": "18 to 24 h UTC"},
+        "b": {"drive": "b"},
+    }
+
+
+@settings(max_examples=50)
+@given(st.text())
+def test_what_is_no_table_of_conditions_is_refused(text):
+    for suffix in (".csv", ".json"):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"conditions{suffix}"
+            path.write_text(text, encoding="utf-8")
+            try:
+                found, told = read_conditions(path), str(path)
+            except ValueError as error:
+                found, told = {}, str(error)
+            assert str(path) in told
+            assert all(isinstance(one, dict) for one in found.values())
+
+
+def test_requirements():
+    limits = parse_requirements("miou>=-0.005, traffic light >= 1e-2,road>=-0.1")
+    assert limits == {"miou": -0.005, "traffic light": 0.01, "road": -0.1}
+    found = two(lambda i: 2, lambda i: 4).differences
+    assert unmet({"road": -0.2, "miou": -0.2}, found) == []
+    assert unmet({"road": -0.05}, found) == ["road: -0.1000, at least -0.05 wanted"]
+    assert "occurs in no frame" in unmet({"sky": -0.5}, found)[0]
+    for text in ("miou", "miou>=", ">=1", "miou>=x", "", "miou<=3", "a>=1.2.3"):
+        with pytest.raises(ValueError, match="is no requirement"):
+            parse_requirements(text)
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["compare", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    root = tmp_path_factory.mktemp("own")
+    rng = np.random.default_rng(0)
+    for folder in ("images", "labels"):
+        (root / "val" / folder).mkdir(parents=True)
+    for number in range(3):
+        cv2.imwrite(
+            str(root / "val" / "images" / f"{number}.png"),
+            rng.integers(0, 256, (64, 96, 3), np.uint8),
+        )
+        cv2.imwrite(
+            str(root / "val" / "labels" / f"{number}.png"),
+            rng.integers(0, 11, (64, 96)).astype(np.uint8),
+        )
+    return root
+
+
+def test_the_command_writes_a_page_and_its_exit_code_says_whether_it_will_do(own, tmp_path):
+    models = [
+        save_small_model(tmp_path / f"m{seed}", seed=seed, label_set=CAMVID.classes)
+        for seed in (0, 1)
+    ]
+    page = tmp_path / "page.html"
+    arguments = (*models, "--data", "camvid", "--root", own, "--output", page)
+    result = run(*arguments, "--require", "miou>=-1")
+    assert result.exit_code == 0, result.output
+    numbers = json.loads(page.with_suffix(".json").read_text())
+    assert numbers["frames"] == 3
+    assert [one["source"] for one in numbers["models"]] == [str(one) for one in models]
+    text = page.read_text()
+    assert "bicyclist" in text
+    assert "the intervals are rough" in text
+    assert "Met: miou" in text
+    refused = run(*arguments, "--require", "miou>=0.9, sky>=-1")
+    assert refused.exit_code == 2
+    assert "miou" in refused.output
+    assert "sky" not in refused.output.split("not met")[1]
+    for wrong in (
+        ("--require", "tram>=0"),
+        ("--bag", own),
+        ("--conditions", tmp_path / "none.csv"),
+    ):
+        result = run(*arguments, *wrong)
+        assert result.exit_code == 1
+        assert wrong[0] in result.output or "tram" in result.output or "none.csv" in result.output
+
+
+def test_a_bag_with_labels_is_a_clip(tmp_path):
+    model = save_small_model(tmp_path / "m", label_set=CAMVID.classes)
+    bag = write_bag(tmp_path / "drive", images(3), labels(3))
+    page = tmp_path / "page.html"
+    topics = ("--image", "/cam/image", "--labels", "/cam/label")
+    result = run(model, model, "--bag", bag, *topics, "--output", page)
+    assert result.exit_code == 0, result.output
+    numbers = json.loads(page.with_suffix(".json").read_text())
+    assert numbers["frames"] == 3
+    assert numbers["scores"]["miou"]["difference"] == 0
+    assert numbers["flicker"][0] is not None
+    assert run(model, model, "--bag", bag, "--image", "/cam/image", "--output", page).exit_code == 1
