@@ -11,6 +11,7 @@ from camss_ros.commands.evaluate import evaluate
 from camss_ros.commands.evaluate_bag import evaluate_bag
 from camss_ros.commands.export import export
 from camss_ros.commands.finetune import finetune
+from camss_ros.commands.guard import guard
 from camss_ros.commands.info import info
 from camss_ros.commands.make_bag import make_bag
 from camss_ros.commands.replay import replay
@@ -41,6 +42,7 @@ app.command()(segment)
 app.command()(evaluate)
 app.command("evaluate-bag")(evaluate_bag)
 app.command()(compare)
+app.command()(guard)
 app.command()(replay)
 app.command("make-bag")(make_bag)
 app.command()(robustness)

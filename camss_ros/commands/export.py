@@ -42,6 +42,11 @@ def export(
         metavar="PATH",
         help="Calibrate int8 on this video or image folder, not on synthetic scenes.",
     ),
+    guard: Optional[Path] = typer.Option(
+        None,
+        metavar="FILE",
+        help="Of `camss-ros guard`: write nothing where a class falls below its limit.",
+    ),
 ) -> None:
     """Write the network, from frame to label image, as one graph, and verify it against PyTorch.
 
@@ -56,9 +61,11 @@ def export(
     import torch
     from rich.console import Console
 
+    from camss_ros.evaluation.guard import check_guard
     from camss_ros.inference.backends.open_runtime import open_runtime
     from camss_ros.inference.device import select_device
     from camss_ros.inference.graphs.export import ExportError, GraphSpec, export_onnx, save_openvino
+    from camss_ros.inference.graphs.graph_segmenter import GraphSegmenter
     from camss_ros.inference.graphs.quantize import quantize
     from camss_ros.inference.graphs.verify_graph import verify_graph
     from camss_ros.inference.network_size import checked_size
@@ -118,6 +125,9 @@ def export(
                 )
             if not result.passed:
                 raise ExportError(f"the graph does not do what PyTorch does: {result}")
+            if guard is not None:
+                with console.status(f"scoring it on the frames of {guard}"):
+                    check_guard(guard, GraphSegmenter(network, graph_spec, spec.sampling, graph))
             for suffix in (".bin", output.suffix):  # the weights of an .xml before itself
                 if (part := written.with_suffix(suffix)).exists():
                     part.replace(output.with_suffix(suffix))

@@ -240,10 +240,19 @@ class SegmenterNode(GivenParameters, LifecycleNode):
         self._models.release()
 
     def _load(self, parameters: ParameterValues) -> LoadedModel:
-        return LoadedModel.load(self._segmenter_factory, parameters, self._prepare)
+        return LoadedModel.load(
+            self._segmenter_factory,
+            parameters,
+            lambda segmenter: self._prepare(segmenter, parameters["guard"]),
+        )
 
-    def _prepare(self, segmenter: Segmenter) -> None:
+    def _prepare(self, segmenter: Segmenter, guard: str) -> None:
         segmenter.warm_up(*WARM_UP_SIZE, batch=len(self.cameras))
+        if guard:
+            from camss_ros.evaluation.guard import check_guard
+
+            check_guard(guard, segmenter)
+            segmenter.begin_clip()
         self._deadline.prepare(segmenter)
 
     # --- Services -------------------------------------------------------------------------------

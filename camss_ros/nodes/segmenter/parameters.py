@@ -152,6 +152,13 @@ SPECS = (
         check=network_size_problem,
     ),
     ParameterSpec(
+        "guard",
+        "",
+        "File of `camss-ros guard`: a model or graph that falls below the IoU of a class on its "
+        "frames is not loaded, and the one in use stays. Empty: none.",
+        Change.RELOAD,
+    ),
+    ParameterSpec(
         "seed",
         0,
         "Seed of the sampling noise: the same image gives the same labels.",

@@ -1,0 +1,58 @@
+"""`camss-ros guard`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Optional
+
+import typer
+
+from camss_ros.commands.checks import check_file
+from camss_ros.commands.options import DATA, LABEL_SET, ROOT, fail
+from camss_ros.commands.segmenter_options import NETWORK, SAMPLING, segmenter_options
+
+if TYPE_CHECKING:
+    from camss_ros.inference.spec import SegmenterSpec
+
+
+@segmenter_options(*NETWORK, *SAMPLING)
+def guard(
+    output: Path = typer.Option(..., help="File to write (.yaml)."),
+    data: str = DATA,
+    root: Path = ROOT,
+    split: str = typer.Option("val", help="Split of the data set."),
+    label_set: Optional[str] = LABEL_SET,
+    every: int = typer.Option(1, min=1, help="Take every n-th frame."),
+    margin: float = typer.Option(0.03, min=0, max=1, help="That the IoU of a class may fall."),
+    *,
+    spec: SegmenterSpec,
+) -> None:
+    """Write a guard: frames, and the IoU of each class on them that no model may fall below.
+
+    The node's parameter `guard` and `export --guard` name the file.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from camss_ros.evaluation.guard import make_guard
+    from camss_ros.model.checkpoint import ModelError
+    from camss_ros.street.calibration_scenes import CalibrationScenes
+
+    console = Console()
+    entries = {
+        "data": data, "root": str(root), "split": split, "label_set": label_set, "every": every
+    }  # fmt: skip
+    try:
+        check_file(output, ".yaml")
+        segmenter = spec.open(CalibrationScenes())
+        with Progress(console=console) as bar:
+            task = bar.add_task(f"{data} {split}")
+            limits = make_guard(
+                output, segmenter, entries, margin,
+                lambda done, total: bar.update(task, completed=done, total=total),
+            )  # fmt: skip
+    except (ModelError, OSError, ValueError) as error:
+        fail(error)
+    for name, limit in limits.items():
+        console.print(f"{limit:.4f}  {name}", highlight=False)
+    console.print(f"wrote {output}", highlight=False)

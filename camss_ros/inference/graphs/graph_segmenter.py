@@ -1,0 +1,51 @@
+"""An exported graph of labels as what segments frames, to be scored like any other."""
+
+from __future__ import annotations
+
+import time
+
+import cv2
+import numpy as np
+import torch
+
+from camss_ros.images.label_class import LabelClass
+from camss_ros.inference.backends.runtime import Graph
+from camss_ros.inference.backends.torch_backend import TorchBackend
+from camss_ros.inference.frame_ops import resize_frame
+from camss_ros.inference.graphs.export import GraphSpec
+from camss_ros.inference.segmenter import Segmentation
+from camss_ros.model.camseg import CamSeg
+from camss_ros.model.schedule import SamplingOptions
+
+
+class GraphSegmenter:
+    """Runs a graph of `export_onnx` with an output size and without a warm start.
+
+    Args:
+        network: that the graph was made of, which draws the noise.
+        spec: what it was made for.
+        sampling: with the temperature.
+        graph: on the CPU or a GPU.
+    """
+
+    def __init__(
+        self, network: CamSeg, spec: GraphSpec, sampling: SamplingOptions, graph: Graph
+    ) -> None:
+        self.classes: tuple[LabelClass, ...] = network.config.label_set
+        self._spec, self._sampling, self._graph = spec, sampling, graph
+        self._noise = TorchBackend(network, torch.device("cpu"), torch.float32).draw_noise
+
+    def segment(self, image: np.ndarray) -> Segmentation:
+        """Labels and confidence of uint8 [H, W, 3] RGB, at its size, by the nearest pixel."""
+        begun = time.perf_counter()
+        resized = resize_frame(torch.from_numpy(image), self._spec.size)[0].permute(1, 2, 0)
+        inputs = {"frame": resized.round().to(torch.uint8).contiguous()}
+        noise = self._noise(self._sampling, self._spec.size, torch.Generator().manual_seed(0))
+        if noise is not None:
+            inputs["noise"] = noise
+        labels, confidence = (
+            cv2.resize(output.cpu().numpy(), image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+            for output in self._graph(inputs)
+        )
+        timings = {"total": time.perf_counter() - begun}
+        return Segmentation(labels, confidence, timings, self._sampling.steps)
