@@ -3,7 +3,7 @@
 import typer
 
 from camss_ros import __version__
-from camss_ros.commands import convert, data, study, train
+from camss_ros.commands import convert, data, drift, study, train
 from camss_ros.commands.benchmark import benchmark
 from camss_ros.commands.compare import compare
 from camss_ros.commands.demo import demo
@@ -53,6 +53,7 @@ app.command()(benchmark)
 app.add_typer(data.app, name="data")
 app.add_typer(train.app, name="train")
 app.command()(finetune)
+app.add_typer(drift.app, name="drift")
 app.add_typer(study.app, name="study")
 app.add_typer(convert.app, name="convert")
 app.command("verify-parity")(verify_parity)

@@ -52,6 +52,7 @@ class ScriptedSegmenter:
         self.unmeasured: Any = None
         self.sampling: Any = None
         self.closed = False
+        self.drifted: Any = None  # of every frame
         self.error: Exception | None = None
         self.bad: Collection[int] = ()
         self.cancellable = True
@@ -107,6 +108,11 @@ class ScriptedSegmenter:
             steps=self.sampling.steps,
             uncertainty=np.full(size, 9, np.uint8) if uncertainty else None,
         )
+
+    def drift(self, image: np.ndarray, confidence: np.ndarray) -> Any:
+        if isinstance(self.drifted, Exception):
+            raise self.drifted
+        return self.drifted
 
     def is_prepared(self, sampling: Any, size: tuple[int, int]) -> bool:
         return True

@@ -15,6 +15,7 @@ from camss_ros.inference.backends.base import Backend
 from camss_ros.inference.backends.open_backend import open_backend
 from camss_ros.inference.clip import Clip
 from camss_ros.inference.device import select_device
+from camss_ros.inference.drift import Drift, load_reference
 from camss_ros.inference.frame_ops import to_labels, to_uncertainty
 from camss_ros.inference.graphs.calibration import CalibrationFrames
 from camss_ros.inference.memory import release_cached_memory
@@ -100,6 +101,7 @@ class Segmenter:
         input_size: working (height, width) that it is made for: `network_size` or the model's own.
         can_resize: the model works at other sizes too.
         sampling: of the frames that do not ask for another.
+        drift_reference: what the model was trained on; None where it does not say.
         unmeasured: with backend "auto", what `measure` has left to be measured; else None.
 
     Args:
@@ -146,6 +148,7 @@ class Segmenter:
         self.input_size = checked_size(config, network_size)
         self.can_resize = can_resize(config)
         self._config = config
+        self.drift_reference = load_reference(directory)
         if backend == "auto":
             from camss_ros.inference.auto import BackendChoice
 
@@ -307,6 +310,22 @@ class Segmenter:
         """
         check_image(image)
         return self._open_backend().pooled_tokens(image, self.input_size).cpu().numpy()
+
+    def drift(self, image: np.ndarray, confidence: np.ndarray) -> Drift | None:
+        """How a frame differs from those that the model was trained on; costs its image tokens.
+
+        Args:
+            image: uint8 [H, W, 3] RGB.
+            confidence: of its result, uint8 [H, W].
+
+        Returns None without a `drift_reference`. Raises as `pooled_tokens`.
+        """
+        reference = self.drift_reference
+        if reference is None:
+            return None
+        check_image(image)
+        tokens = self._open_backend().pooled_tokens(image, reference.size)
+        return reference.drift(tokens.cpu().numpy(), confidence)
 
     def _clip(self, stream: Hashable) -> Clip:
         return self._clips.setdefault(stream, Clip())

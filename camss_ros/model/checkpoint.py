@@ -20,6 +20,7 @@ from camss_ros.model.twin import Twin
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+DRIFT_FILE = "drift.safetensors"  # of `inference/drift.py`; a model need not have it
 BUNDLED = Path(__file__).parent.parent / "weights"
 _ENCODER = ("mask_autoencoder.encoder.", "mask_autoencoder.quantizer.")
 _CONFIGS = {"camseg": CamSegConfig, "twin": TwinConfig}  # by "type" in the file
@@ -147,7 +148,7 @@ def find_model(model: str | Path) -> Path:
         from huggingface_hub.utils import HfHubHTTPError, HFValidationError  # in every version
 
         try:
-            files = [CONFIG_FILE, WEIGHTS_FILE]
+            files = [CONFIG_FILE, WEIGHTS_FILE, DRIFT_FILE]
             return Path(snapshot_download(name, allow_patterns=files))
         except (OSError, HfHubHTTPError, HFValidationError, ValueError) as error:
             looked.append(f"the Hugging Face Hub ({str(error).splitlines()[0]})")

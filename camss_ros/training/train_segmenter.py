@@ -18,6 +18,7 @@ from camss_ros.model.checkpoint import save_pretrained
 from camss_ros.model.schedule import TRAIN_STEPS
 from camss_ros.training.config import SegmenterConfig
 from camss_ros.training.decoded_loss import DecodedLoss
+from camss_ros.training.drift import write_drift
 from camss_ros.training.label_codes import LabelCodes, class_weights
 from camss_ros.training.loop import Training, make_accelerator, train
 from camss_ros.training.samples import TrainingSamples, validation_scores
@@ -56,6 +57,8 @@ def train_segmenter(config: SegmenterConfig, output: Path) -> CamSeg:
     training = SegmenterTraining(model, config, data)
     average = train(training, samples, output, config.loop, accelerator, config.data.workers)
     assert isinstance(average, CamSeg)
+    if accelerator.is_main_process:
+        write_drift((output / "last", output / "best"), data)
     return average
 
 

@@ -20,6 +20,7 @@ from std_msgs.msg import Header
 
 from camss_ros.images.encodings import ImageRejectedError
 from camss_ros.images.label_mapping import LabelMapping
+from camss_ros.inference.drift import Drift
 from camss_ros.inference.segmenter import FrameRequest
 from camss_ros.nodes.segmenter.deadline import Deadline
 from camss_ros.nodes.segmenter.diagnostics import FrameCounter
@@ -129,6 +130,24 @@ def bench() -> Bench:
 def test_it_needs_no_rclpy() -> None:
     code = "import sys, camss_ros.nodes.segmenter.frame_processor; sys.exit('rclpy' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_one_image_a_second_of_each_camera_is_looked_at_for_drift(bench: Bench) -> None:
+    bench.segmenter.drifted = Drift(1.5, 0.25)
+    for _ in range(2):
+        bench.process(1, 2)
+    for source in (bench.front, bench.left):
+        first, second = source.reports
+        assert (first["token_distance"], first["unsure_share"]) == (1.5, 0.25)
+        assert "token_distance" not in second
+
+
+def test_a_look_that_fails_costs_nothing_but_itself(bench: Bench) -> None:
+    bench.segmenter.drifted = OUT_OF_MEMORY
+    bench.process(1)
+    assert bench.front.counts == (1, 0, 0)
+    assert "token_distance" not in bench.front.reports[0]
+    assert "drift is not told: OutOfMemoryError" in bench.front.log[0]
 
 
 def test_images_that_wait_are_segmented_together_each_as_is_wanted_of_it(bench: Bench) -> None:

@@ -117,6 +117,8 @@ def observation(**changes: Any) -> Observation:
         ({"over_budget": True}, {}, WARN, "latency_budget_ms"),
         ({"time_in_work": 31.0}, {}, ERROR, "in work for 31 s: the device hangs"),
         ({"memory_measure": "one sample a frame"}, {}, WARN, "one sample"),
+        ({"token_distance": 1.25, "unsure_share": 1.0}, {}, WARN, "image tokens 1.25 times"),
+        ({"token_distance": 1.9, "unsure_share": 2.1}, {"warn_drift": 2.0}, WARN, "unsure pixels"),
     ],
 )
 def test_thresholds_decide_on_the_level(

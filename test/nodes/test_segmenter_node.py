@@ -12,14 +12,17 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from ros_peer import rgb_image, wait_until
 from scripted_node import CLASSES, Running, status
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Float32
+from std_srvs.srv import Trigger
 
+from camss_ros.inference.drift import Drift
 from camss_ros.nodes.qos import LATCHED
+from camss_ros.nodes.segmenter import frame_processor
 
 
 def test_mask_and_confidence_have_the_header_of_their_image(node: Running) -> None:
@@ -286,6 +289,32 @@ def test_diagnostics_have_rates_latencies_steps_device_and_memory(node: Running)
     assert int(told["steps"]) == node.node.parameters.sampling().steps
     assert (told["device"], told["dropped"], told["image publishers"]) == ("cpu", "0", "1")
     assert int(told["memory (MB)"]) > 50
+
+
+def test_diagnostics_warn_of_images_unlike_those_of_the_training(
+    node: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frame_processor, "_LOOK_PERIOD", 0.0)
+    node.peer.listen(DiagnosticArray, "/diagnostics")
+    node.segmenter.drifted = Drift(3.0, 0.5)
+    for number in range(6):
+        node.image.publish(rgb_image(number))
+        status(node.peer, lambda s, done=number: s.segmented > done)
+    told = status(node.peer, lambda s: s.segmented == 6)
+    assert (told.token_distance, told.unsure_share) == (3.0, 0.5)
+    node.peer.wait_for(
+        "/diagnostics",
+        lambda m: (
+            m.status[0].level == DiagnosticStatus.WARN
+            and "distance of image tokens 3.00 times" in m.status[0].message
+            and ("drift: unsure share", "0.50") in [(v.key, v.value) for v in m.status[0].values]
+        ),
+    )
+    # another model, of which nothing is known yet
+    assert node.peer._call(Trigger, "segmenter/reload_model", Trigger.Request()).success
+    told = status(node.peer, lambda s: s.token_distance == 0)
+    assert told.unsure_share == 0
+    node.peer.wait_for("/diagnostics", lambda m: m.status[0].level == DiagnosticStatus.OK)
 
 
 def test_diagnostics_name_the_hardware(node: Running) -> None:

@@ -20,7 +20,7 @@ from camss_ros.images.label_mapping import LabelMapping
 from camss_ros.nodes.qos import PROFILES
 from camss_ros.nodes.segmenter.diagnostics import FrameCounter, FrameCounts, diagnostic_status
 from camss_ros.nodes.segmenter.frame import Arrival, SegmentedFrame
-from camss_ros.nodes.segmenter.health import LatencyWindow, Observation, assess, latency
+from camss_ros.nodes.segmenter.health import Observation, Window, assess, latency
 from camss_ros.nodes.segmenter.input_monitor import explain_silence
 from camss_ros.nodes.segmenter.outputs import Outputs
 from camss_ros.nodes.segmenter.parameters import NodeParameters
@@ -28,6 +28,7 @@ from camss_ros.nodes.segmenter.parameters import NodeParameters
 if TYPE_CHECKING:
     from camss_ros.inference.segmenter import FrameRequest
 
+_DRIFT_WINDOW, _LEAST_DRIFT = 10, 5  # images that tell of drift, at most and at least
 _SILENCE = 1.0  # s without an image after which publishers that do not match are looked for
 
 
@@ -57,7 +58,9 @@ class Camera:
         self.info: CameraInfo | None = None
         self._told: set[str] = set()
         self.counter = FrameCounter()
-        self.latencies = LatencyWindow()
+        self.latencies = Window()  # s
+        # of one image a second; see `inference/drift.py`
+        self.drift = {name: Window(_DRIFT_WINDOW) for name in ("token_distance", "unsure_share")}
         self.outputs: Outputs | None = None
         self._subscriptions: list[Any] = []
         self._status = status_type()
@@ -203,6 +206,9 @@ class Camera:
         now = self._node.get_clock().now().nanoseconds
         seconds = latency(now, stamp, frame.arrival.time)
         self.latencies.add(seconds)
+        for name, window in self.drift.items():
+            if name in status:
+                window.add(status[name])
         self.publish_status(header=header, latency=seconds, **status)
         self.outputs.publish_pictures(frame.request.image, labels, mapping, header)
 
@@ -232,6 +238,12 @@ class Camera:
         self._reported_at = self._last_image = time.monotonic()
         self._silent = self._mismatch_told = False
         self.latencies.clear()
+        self.forget_drift()
+
+    def forget_drift(self) -> None:
+        """What was told of images before says nothing of the next: another model, another place."""
+        for window in self.drift.values():
+            window.clear()
 
     def report(
         self, state: str, facts: dict[str, object], shared: dict[str, Any] | None
@@ -279,8 +291,12 @@ class Camera:
             latency=self.latencies.percentile(95),
             silence=silence,
             silence_reason=reason,
+            **self._drift(),
             **shared,
         )
+
+    def _drift(self) -> dict[str, float]:
+        return {name: window.percentile(50, _LEAST_DRIFT) for name, window in self.drift.items()}
 
     def _facts(self, counts: FrameCounts, now: float) -> dict[str, object]:
         period = max(now - self._reported_at, 1e-3)
@@ -290,6 +306,11 @@ class Camera:
             "latency p50 (s)": f"{self.latencies.percentile(50):.4f}",
             "latency p95 (s)": f"{self.latencies.percentile(95):.4f}",
             "time without an image (s)": f"{now - self._last_image:.1f}",
+            **{
+                f"drift: {name.replace('_', ' ')}": f"{value:.2f}"
+                for name, value in self._drift().items()
+                if not math.isnan(value)
+            },
         }
         if self._subscriptions:
             facts["image publishers"] = self._subscriptions[0].get_publisher_count()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
 from camss_ros.images.encodings import ImageRejectedError
-from camss_ros.images.label_mapping import LabelMapping
 from camss_ros.nodes.segmenter.deadline import Deadline
 from camss_ros.nodes.segmenter.frame import (
     Arrival,
@@ -22,12 +21,13 @@ from camss_ros.nodes.segmenter.frame import (
 )
 from camss_ros.nodes.segmenter.image_conversion import ImageConverter
 from camss_ros.nodes.segmenter.memory_guard import MemoryGuard
-from camss_ros.nodes.segmenter.model_reloader import ModelReloader
+from camss_ros.nodes.segmenter.model_reloader import LoadedModel, ModelReloader
 
 if TYPE_CHECKING:
     from camss_ros.inference.latency_budget import Setting
     from camss_ros.inference.segmenter import Segmentation, Segmenter
 
+_LOOK_PERIOD = 1.0  # s; a look costs the image tokens of a frame once more
 STAGES = ("preprocess", "tokens", "transformer", "sampling", "decode", "network", "postprocess")
 
 
@@ -59,6 +59,7 @@ class FrameProcessor:
         self._models, self._deadline, self._memory, self._warn = models, deadline, memory, warn
         self.converter = ImageConverter()
         self.used: Setting | None = None
+        self._next_look: dict[CameraInterface, float] = {}  # monotonic s, for drift
 
     def reset(self) -> None:
         """Begin as the parameters ask: with all samples, and nothing told of frames before."""
@@ -88,7 +89,7 @@ class FrameProcessor:
                 if isinstance(each, FrameFailure):
                     self._fail(arrivals, each.frame.source, each.reason)
                     continue
-                seconds = self._publish(arrivals, each, model.mapping)
+                seconds = self._publish(arrivals, each, model)
                 if seconds > slowest:
                     slowest, timings = seconds, each.result.timings
         if timings is not None:
@@ -195,14 +196,14 @@ class FrameProcessor:
         self,
         arrivals: dict[CameraInterface, Arrival],
         segmented: SegmentedFrame,
-        mapping: LabelMapping,
+        model: LoadedModel,
     ) -> float:
         """Returns the seconds from the image's arrival until its mask was published; 0 where that
         failed."""
         frame, result = segmented.frame, segmented.result
         begun = time.perf_counter()
         try:
-            labels = frame.source.publish(segmented, mapping)
+            labels = frame.source.publish(segmented, model.mapping)
         except Exception as error:
             self._fail(arrivals, frame.source, _reason(error))
             return 0.0
@@ -222,12 +223,26 @@ class FrameProcessor:
             "warm_start": result.warm,
             "network_height": network_height,
             "network_width": network_width,
+            **self._drift(segmented, model.segmenter),
         }
         try:
-            frame.source.publish_report(segmented, labels, mapping, status)
+            frame.source.publish_report(segmented, labels, model.mapping, status)
         except Exception as error:
             frame.source.warn("after", f"after the mask was published: {_reason(error)}")
         return seconds
+
+    def _drift(self, segmented: SegmentedFrame, segmenter: Segmenter) -> dict[str, float]:
+        """Of one image in a while of each camera, once its mask is out; else nothing."""
+        frame, now = segmented.frame, time.monotonic()
+        if now < self._next_look.get(frame.source, 0.0):
+            return {}
+        self._next_look[frame.source] = now + _LOOK_PERIOD
+        try:
+            found = segmenter.drift(frame.request.image, segmented.result.confidence)
+        except Exception as error:  # a lack of memory, a device that is gone
+            frame.source.warn("drift", f"drift is not told: {_reason(error)}")
+            return {}
+        return {} if found is None else asdict(found)
 
     def status(self) -> dict[str, Any]:
         """Fields of SegmenterStatus that are the same for every camera."""

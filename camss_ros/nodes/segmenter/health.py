@@ -39,6 +39,8 @@ class Observation:
         out_of_memory: the last frame failed for lack of memory.
         over_budget: the latency budget is missed with the least setting too.
         time_in_work: since the images in work were taken, s.
+        token_distance, unsure_share: median over the last images that were looked at, as of
+            `inference/drift.py`; nan without.
     """
 
     period: float
@@ -52,6 +54,8 @@ class Observation:
     out_of_memory: bool = False
     over_budget: bool = False
     time_in_work: float = 0.0
+    token_distance: float = math.nan
+    unsure_share: float = math.nan
 
 
 def assess(observed: Observation, limits: Limits) -> list[tuple[int, str]]:
@@ -83,6 +87,13 @@ def assess(observed: Observation, limits: Limits) -> list[tuple[int, str]]:
         level = ERROR if share >= limits["error_unusable"] else WARN
         if share >= limits["warn_unusable"]:
             found.append((level, f"{observed.unusable} images could not be segmented"))
+    for value, what in (
+        (observed.token_distance, "distance of image tokens"),
+        (observed.unsure_share, "share of unsure pixels"),
+    ):
+        if 0 < limits["warn_drift"] < value:
+            text = f"{what} {value:.2f} times the 99th percentile of the training frames"
+            found.append((WARN, f"images are unlike those trained on: {text}"))
     silence = f"no image for {observed.silence:.1f} s: {observed.silence_reason}"
     above("no_image", observed.silence, silence)
     above("latency", observed.latency, f"latency {observed.latency:.3f} s (p95)")
@@ -95,26 +106,30 @@ def assess(observed: Observation, limits: Limits) -> list[tuple[int, str]]:
     return found
 
 
-class LatencyWindow:
-    """Latencies of the last frames. Thread-safe."""
+class Window:
+    """The last values of something. Thread-safe.
 
-    def __init__(self) -> None:
+    Args:
+        size: how many are kept.
+    """
+
+    def __init__(self, size: int = _WINDOW) -> None:
         self._lock = threading.Lock()
-        self._seconds: deque[float] = deque(maxlen=_WINDOW)
+        self._values: deque[float] = deque(maxlen=size)
 
-    def add(self, seconds: float) -> None:
+    def add(self, value: float) -> None:
         with self._lock:
-            self._seconds.append(seconds)
+            self._values.append(value)
 
     def clear(self) -> None:
         with self._lock:
-            self._seconds.clear()
+            self._values.clear()
 
-    def percentile(self, percent: float) -> float:
-        """In s; nan without frames."""
+    def percentile(self, percent: float, least: int = 1) -> float:
+        """nan with less than `least` values."""
         with self._lock:
-            values = list(self._seconds)
-        return float(np.percentile(values, percent)) if values else math.nan
+            values = list(self._values)
+        return float(np.percentile(values, percent)) if len(values) >= least else math.nan
 
 
 def latency(now: int, stamp: int, arrival: float) -> float:

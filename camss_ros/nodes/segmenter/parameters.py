@@ -330,6 +330,14 @@ SPECS = (
         Change.ALWAYS,
         bounds=(0.0, 1.0),
     ),
+    ParameterSpec(
+        "warn_drift",
+        1.0,
+        "How unlike the training frames the images of the last seconds are (1: the 99th percentile "
+        "of those), for WARN in /diagnostics. 0: never.",
+        Change.ALWAYS,
+        bounds=(0.0, 1000.0),
+    ),
 )
 
 

@@ -42,10 +42,13 @@ class Reports:
         """Log a model that has just been loaded, and have the next status name it."""
         segmenter = model.segmenter
         for camera in self._cameras:
+            camera.forget_drift()
             camera.update_status(
                 model=segmenter.model_name,
                 device=str(segmenter.device),
                 backend=segmenter.backend,
+                token_distance=0.0,
+                unsure_share=0.0,
             )
         self._node.get_logger().info(
             f"{what}: model {segmenter.model_name} on {segmenter.device} by {segmenter.backend}, "

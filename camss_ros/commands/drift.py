@@ -1,0 +1,108 @@
+"""`camss-ros drift`: whether frames are like those that a model was trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+import typer
+
+from camss_ros.commands.options import DEVICE, fail, need, tell_missing
+from camss_ros.commands.train import CONFIG, DATA_ROOT, OVERRIDES, PACKAGES
+
+if TYPE_CHECKING:
+    from camss_ros.inference.drift import Drift
+
+MODEL = typer.Option("camss-tiny", help="Bundled name, directory or Hub id.")
+
+app = typer.Typer(
+    help="Whether frames are like those that a model was trained on.", no_args_is_help=True
+)
+
+
+@app.command()
+def learn(
+    model: str = MODEL,
+    config: Path = CONFIG,
+    root: Optional[Path] = DATA_ROOT,
+    overrides: Optional[list[str]] = OVERRIDES,
+) -> None:
+    """Look at the training frames of a model, and write what they are like beside its weights.
+
+    `train segmenter` and `finetune` do so at their end. The configuration is that of the training:
+    its data.sources are looked at, each as often as its share says.
+    """
+    need(*PACKAGES)
+    import dataclasses
+
+    from camss_ros.inference.drift import save_reference
+    from camss_ros.model.checkpoint import DRIFT_FILE, ModelError, find_model
+    from camss_ros.training.config import SegmenterConfig, load_config
+    from camss_ros.training.drift import reference_of
+    from camss_ros.training.sources import open_training_data
+
+    try:
+        directory = find_model(model)
+        # the others are not looked at
+        data = load_config(
+            SegmenterConfig, config, ["data.in_memory=false", *(overrides or [])]
+        ).data
+        if root is not None:
+            data = dataclasses.replace(data, root=str(root))
+        reference = reference_of(directory, open_training_data(data, candidates=True))
+        save_reference(reference, directory)
+    except (ValueError, ModelError, OSError) as error:
+        fail(error)
+    typer.echo(f"wrote {directory / DRIFT_FILE}")
+
+
+@app.command()
+def check(
+    sources: list[str] = typer.Argument(
+        ..., metavar="SOURCE...", help="Videos, folders of images or images.", show_default=False
+    ),
+    model: str = MODEL,
+    every: int = typer.Option(1, min=1, help="Take every n-th frame."),
+    device: str = DEVICE,
+) -> None:
+    """How many frames are unlike those that the model was trained on."""
+    from rich.console import Console
+    from rich.progress import track
+    from rich.table import Table
+
+    from camss_ros.images.frames import open_frames
+    from camss_ros.inference.segmenter import Segmenter
+    from camss_ros.model.checkpoint import DRIFT_FILE, ModelError
+
+    console = Console()
+    table = Table(
+        "source", "frames", "token distance", "unsure pixels", title="beyond the limit, %"
+    )
+    try:
+        segmenter = Segmenter(model, device=device)
+        if segmenter.drift_reference is None:
+            raise ValueError(
+                f"{model} has no {DRIFT_FILE} of use: `camss-ros drift learn` makes it"
+            )
+        for source in sources:
+            frames = open_frames(source)
+            seen = []
+            for index, frame in enumerate(track(frames, source, frames.length, console=console)):
+                if index % every == 0:
+                    result = segmenter.segment(frame.image)
+                    seen.append(segmenter.drift(frame.image, result.confidence))
+            tell_missing(frames)
+            table.add_row(*_row(source, seen))
+    except (ValueError, ModelError, OSError) as error:
+        fail(error)
+    console.print(table)
+
+
+def _row(source: str, seen: list[Drift | None]) -> list[str]:
+    from camss_ros.evaluation.formats import percent
+
+    def beyond(name: str) -> str:
+        values: list[Any] = [getattr(each, name) for each in seen]
+        return percent(sum(value > 1 for value in values) / len(values)) if values else "-"
+
+    return [source, str(len(seen)), beyond("token_distance"), beyond("unsure_share")]
