@@ -299,6 +299,15 @@ class Segmenter:
             )
         ]
 
+    def pooled_tokens(self, image: np.ndarray) -> np.ndarray:
+        """What the network sees in an image, uint8 [H, W, 3] RGB, as a whole: its image tokens at
+        `input_size`, averaged over their places, float32 [C].
+
+        Raises ValueError where it is no such image, RuntimeError where the segmenter is closed.
+        """
+        check_image(image)
+        return self._open_backend().pooled_tokens(image, self.input_size).cpu().numpy()
+
     def _clip(self, stream: Hashable) -> Clip:
         return self._clips.setdefault(stream, Clip())
 

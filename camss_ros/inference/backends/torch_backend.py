@@ -93,6 +93,13 @@ class TorchBackend(Backend):
             for each, state in zip(probabilities.split(1), left, strict=True)
         ]
 
+    @torch.inference_mode()
+    def pooled_tokens(self, frame: np.ndarray, size: tuple[int, int]) -> Tensor:
+        """See `Backend`."""
+        image = self._network.normalize(self._resized(frame, size))
+        tokens = self._image_tokens(image.contiguous(memory_format=torch.channels_last))
+        return tokens[0].float().mean(dim=(1, 2))
+
     def _before(
         self, pixels: Tensor, given: Sequence[FrameState | None] | None, samples: int
     ) -> dict[str, Tensor]:
