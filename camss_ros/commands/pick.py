@@ -80,11 +80,12 @@ def pick(
         begin_results(output / PICK_FILE, settings, FOLDERS)
         save_label_set(labels, output / "label_set.yaml")
         segmenter = spec.open(CalibrationScenes())
-        lengths = [drive.length for drive in drives]
+        lengths = [drive.length for drive in drives if drive.length is not None]
+        total = sum(lengths) if len(lengths) == len(drives) else None
         with Progress(
             *Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn()
         ) as bar:
-            reading = bar.add_task("looking", total=None if None in lengths else sum(lengths))
+            reading = bar.add_task("looking", total=total)
             candidates = score_candidates(
                 drives, FrameScorer(segmenter), interval, output / CANDIDATES_FILE,
                 lambda: bar.advance(reading),

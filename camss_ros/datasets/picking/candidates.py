@@ -130,7 +130,9 @@ def _kept(path: Path) -> tuple[list[Candidate], bool]:
         whole = 0
         for line in content:
             try:
-                entry = json.loads(line) if line.endswith(b"\n") else None
+                entry = json.loads(line)
+                if not line.endswith(b"\n"):
+                    break
                 if entry == _END:
                     return found, True
                 tokens = np.frombuffer(base64.b64decode(entry.pop("tokens")), np.float16)

@@ -58,7 +58,8 @@ def select(
     nearest = np.full(len(candidates), np.inf)
     count = min(count, len(candidates))
     drawn = round(count * random_share)
-    at_random, by_worth = [], []
+    at_random: list[Pick] = []
+    by_worth: list[Pick] = []
     for index in np.random.default_rng(seed).choice(len(candidates), drawn, replace=False).tolist():
         at_random.append(Pick(index, "random", *_numbers(uncertainty, nearest, index)))
         nearest = np.minimum(nearest, distances.to(index))
