@@ -14,6 +14,7 @@ from camss_ros.commands.finetune import finetune
 from camss_ros.commands.guard import guard
 from camss_ros.commands.info import info
 from camss_ros.commands.make_bag import make_bag
+from camss_ros.commands.pick import pick
 from camss_ros.commands.replay import replay
 from camss_ros.commands.robustness import robustness
 from camss_ros.commands.segment import segment
@@ -45,6 +46,7 @@ app.command()(compare)
 app.command()(guard)
 app.command()(replay)
 app.command("make-bag")(make_bag)
+app.command()(pick)
 app.command()(robustness)
 app.command()(demo)
 app.command()(info)
