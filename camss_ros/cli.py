@@ -3,7 +3,7 @@
 import typer
 
 from camss_ros import __version__
-from camss_ros.commands import convert, data, drift, study, train
+from camss_ros.commands import convert, data, drift, study, study_own_data, train
 from camss_ros.commands.benchmark import benchmark
 from camss_ros.commands.compare import compare
 from camss_ros.commands.demo import demo
@@ -56,6 +56,8 @@ app.add_typer(data.app, name="data")
 app.add_typer(train.app, name="train")
 app.command()(finetune)
 app.add_typer(drift.app, name="drift")
+study.app.command("own-data")(study_own_data.own_data)
+study.app.command("drift")(study_own_data.drift)
 app.add_typer(study.app, name="study")
 app.add_typer(convert.app, name="convert")
 app.command("verify-parity")(verify_parity)

@@ -44,7 +44,7 @@ def compare(
         None,
         metavar="FILE",
         help="Scores by condition as well: a CSV file with a column `frame` and one for each "
-        "condition, or the pick.json of `pick`.",
+        "condition, or the import.json of `data import`.",
     ),
     block: int = typer.Option(
         10, min=1, help="Neighbouring frames that are drawn together for an interval."

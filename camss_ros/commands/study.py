@@ -55,7 +55,7 @@ def steps(
 
     command = command_line(
         "study", "steps", data=data, root=root, split=split, label_set=label_set,
-        every=None if every == 1 else every, model=_shown_model(spec),
+        every=None if every == 1 else every, model=shown_model(spec),
         seed=spec.seed or None, output=output,
     )  # fmt: skip
     try:
@@ -71,7 +71,7 @@ def steps(
                 "every": every,
                 "frames": len(frames),
             },
-            "model": _model_of(spec),
+            "model": model_of(spec),
             "seed": spec.seed,
         }
         with Progress() as bar:
@@ -110,7 +110,7 @@ def warm_start(
         fail(f"can't write {output}: expected a file whose name ends in .md")
     command = command_line(
         "study", "warm-start", data=data, root=root, split=split, label_set=label_set,
-        model=_shown_model(spec), output=output,
+        model=shown_model(spec), output=output,
     )  # fmt: skip
     try:
         check_folder(output.parent)
@@ -123,7 +123,7 @@ def warm_start(
                 "label_set": clip.label_set.name,
                 "frames": len(clip),
             },
-            "model": _model_of(spec),
+            "model": model_of(spec),
         }
         with Progress() as bar:
             task = bar.add_task("frames of all rows", total=None)
@@ -136,13 +136,13 @@ def warm_start(
     typer.echo(f"wrote {output}")
 
 
-def _model_of(spec: SegmenterSpec) -> dict[str, str]:
+def model_of(spec: SegmenterSpec) -> dict[str, str]:
     """What scores depend on of a model, as JSON values."""
     model = spec.describe()["model"]
     return {key: model[key] for key in ("name", "sha256", "dtype")}
 
 
-def _shown_model(spec: SegmenterSpec) -> Path | str:
+def shown_model(spec: SegmenterSpec) -> Path | str:
     """For `command_line`, which shows no more than the last part of a path."""
     name = str(spec.model)
     return Path(name) if "/" in name else name
@@ -262,7 +262,7 @@ def speed(
     command = command_line(
         "study", "speed", data=data, root=root, split=None if data is None else split,
         clip=clip or None,
-        model=_shown_model(spec),
+        model=shown_model(spec),
         steps=None if spec.sampling == SamplingOptions() else spec.sampling.steps,
         device=None if spec.device == "auto" else spec.device,
         precision=None if spec.precision == "auto" else spec.precision,

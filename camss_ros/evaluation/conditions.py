@@ -1,4 +1,4 @@
-"""Under which conditions frames were taken: from a table, or from the pick.json of `pick`."""
+"""Under which conditions frames were taken: from a table, or from what `pick` noted of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import datetime
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 Conditions = Mapping[str, Mapping[str, str]]
 """By frame name: the value of each condition, such as {"camera": "/front/image"}."""
@@ -21,18 +20,19 @@ def read_conditions(path: Path) -> Conditions:
 
     Args:
         path: a CSV file with a column `frame` (the frame's name, with or without suffix) and one
-            for each condition; or a pick.json, whose conditions are drive, camera and, of frames
-            with a stamp, the part of the day in UTC.
+            for each condition; or the pick.json of `pick` or the import.json of `data import`,
+            whose conditions are drive, camera and, of frames with a stamp, the part of the day in
+            UTC.
 
     Raises ValueError where it is neither, OSError.
     """
     try:
         rows = _picked(path) if path.suffix == ".json" else _table(path)
         return {Path(name).stem: conditions for name, conditions in rows}
-    except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, csv.Error) as error:
         raise ValueError(
             f"'{path}': expected a CSV file with a column `{_NAME}` and one for each condition, or "
-            f"the pick.json of `camss-ros pick` ({error})"
+            f"the pick.json of `camss-ros pick` or the import.json of `data import` ({error})"
         ) from error
 
 
@@ -45,14 +45,20 @@ def _table(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _picked(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    for entry in json.loads(path.read_text(encoding="utf-8"))["frames"]:
-        conditions = {"drive": entry["drive"], "camera": entry["topic"], "day": _day(entry)}
-        yield entry["file"], {name: str(value) for name, value in conditions.items() if value}
+    frames = json.loads(path.read_text(encoding="utf-8"))["frames"]
+    named = frames.items() if isinstance(frames, dict) else ((it["file"], it) for it in frames)
+    for name, entry in named:
+        conditions = {
+            "drive": entry["drive"],
+            "camera": entry.get("topic"),
+            "day": _day(entry.get("stamp")),
+        }
+        yield name, {name: str(value) for name, value in conditions.items() if value}
 
 
-def _day(entry: Mapping[str, Any]) -> str | None:
-    if entry["stamp"] is None:
+def _day(stamp: int | None) -> str | None:
+    if stamp is None:
         return None
-    hour = datetime.datetime.fromtimestamp(entry["stamp"] / 1e9, datetime.timezone.utc).hour
+    hour = datetime.datetime.fromtimestamp(stamp / 1e9, datetime.timezone.utc).hour
     first = hour // _HOURS * _HOURS
     return f"{first} to {first + _HOURS} h UTC"

@@ -19,7 +19,7 @@ from camss_ros.inference.segmenter import Segmenter
 from camss_ros.model.checkpoint import DRIFT_FILE, weights_hash
 from camss_ros.training.sources import Pairs, TrainingData, TrainingSource
 
-_FRAMES = 400  # at most, of all sources together
+_FRAMES = 300  # at most, of all sources together
 
 
 def write_drift(models: tuple[Path, ...], data: TrainingData) -> None:

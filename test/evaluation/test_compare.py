@@ -128,6 +128,10 @@ def test_conditions_of_picked_frames(tmp_path):
         "a_1": {"drive": "a", "camera": "/front/image", "day": "18 to 24 h UTC"},
         "b": {"drive": "b"},
     }
+    imported = tmp_path / "import.json"  # of labels, of which one was not picked
+    entries = {Path(it["file"]).stem: it for it in frames[:1]} | {"b": {"drive": "b"}}
+    imported.write_text(json.dumps({"frames": entries}))
+    assert read_conditions(imported) == read_conditions(file)
 
 
 @settings(max_examples=50)

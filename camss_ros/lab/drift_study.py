@@ -1,0 +1,173 @@
+"""How often drift is told: of frames like those of the training, and of others.
+
+output       the page
+output.json  every row, stored as it comes: a stopped study goes on
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from camss_ros.evaluation.evaluate import EvaluatedFrame, EveryNth, LabeledFrames, evaluate
+from camss_ros.evaluation.formats import number, percent
+from camss_ros.evaluation.metrics import json_number
+from camss_ros.evaluation.result_folder import write_atomically
+from camss_ros.images.label_sets import LabelSet
+from camss_ros.inference.drift import DriftReference, learn_reference, unsure_share
+from camss_ros.inference.segmenter import Segmenter
+from camss_ros.lab.conditions import CorruptedFrames
+from camss_ros.lab.corruptions import CORRUPTIONS
+from camss_ros.lab.page import command_block, markdown_table, paragraph
+from camss_ros.lab.result_rows import ResultRows
+
+_LEARNT = 300  # training frames, at most
+_CORRUPTIONS = ("night", "fog_visibility")
+
+
+@dataclass(frozen=True)
+class DriftRow:
+    """Frames of one kind, with the classes of their labels."""
+
+    name: str
+    frames: LabeledFrames
+    label_set: LabelSet
+
+
+def drift_rows(held_out: DriftRow, others: Sequence[DriftRow]) -> list[DriftRow]:
+    """The frames held out, they by night and in fog at every level, and other data."""
+    rows = [held_out]
+    for name in _CORRUPTIONS:
+        corruption = CORRUPTIONS[name]
+        rows += [
+            DriftRow(
+                f"{held_out.name}, {name.partition('_')[0]}: {setting}",
+                CorruptedFrames(held_out.frames, corruption, level, seed=0),
+                held_out.label_set,
+            )
+            for level, setting in enumerate(corruption.settings, 1)
+        ]
+    return [*rows, *others]
+
+
+def study_drift(
+    segmenter: Segmenter,
+    training: LabeledFrames,
+    rows: Sequence[DriftRow],
+    output: Path,
+    settings: dict[str, Any],
+    command: str,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Learn what `training` is like, hold every row against it, and write the page to `output`.
+
+    Args:
+        segmenter: with the model.
+        training: frames that count as those of the training.
+        rows: what is held against them.
+        output: of the page, a name that ends in .md.
+        settings, command: of the page; `settings` are what the rows depend on.
+        progress: told the frames done and their number.
+
+    Raises ValueError as `learn_reference` and `evaluate`, OutputMismatchError where `output` has
+    the rows of other settings beside it, OSError.
+    """
+    results = ResultRows(output.with_suffix(".json"), settings)
+    learnt = EveryNth(training, max(1, len(training) // _LEARNT))
+    missing = [row for row in rows if row.name not in results]
+    total, done = len(learnt) + sum(len(row.frames) for row in missing), 0
+
+    def look(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return segmenter.pooled_tokens(image), segmenter.segment(image).confidence
+
+    def images() -> Iterator[np.ndarray]:
+        nonlocal done
+        for index in range(len(learnt)):
+            yield learnt[index][0]
+            done += 1
+            progress(done, total)
+
+    if missing:
+        reference = learn_reference([images()], look, segmenter.input_size)
+    for row in missing:
+        before = done
+        found = _held_against(
+            reference, segmenter, row, lambda seen, at=before: progress(at + seen, total)
+        )
+        results.add(row.name, found)
+        done = before + len(row.frames)
+    results.finish()
+    write_atomically(output, _page(rows, results, settings, len(learnt), command).encode())
+
+
+def _held_against(
+    reference: DriftReference,
+    segmenter: Segmenter,
+    row: DriftRow,
+    progress: Callable[[int], None],
+) -> dict[str, Any]:
+    distances, shares = [], []
+
+    def on_frame(frame: EvaluatedFrame) -> None:
+        found = reference.tokens.distance(segmenter.pooled_tokens(frame.image))
+        distances.append(found / reference.distance_limit)
+        shares.append(unsure_share(frame.result.confidence) / reference.unsure_limit)
+
+    scored = evaluate(segmenter, row.frames, row.label_set, on_frame=on_frame, progress=progress)
+    far, unsure = np.array(distances) > 1, np.array(shares) > 1
+    return {
+        "frames": len(distances),
+        "token_distance": float(far.mean()),
+        "unsure_share": float(unsure.mean()),
+        "either": float((far | unsure).mean()),
+        "median_distance": float(np.median(distances)),
+        "median_unsure": float(np.median(shares)),
+        "miou": json_number(scored.scores.miou),
+    }
+
+
+def _page(
+    rows: Sequence[DriftRow],
+    results: ResultRows,
+    settings: dict[str, Any],
+    learnt: int,
+    command: str,
+) -> str:
+    model, data = settings["model"], settings["data"]
+
+    def line(row: DriftRow) -> list[str]:
+        found = results[row.name]
+        return [
+            row.name,
+            str(found["frames"]),
+            *(percent(found[key]) for key in ("token_distance", "unsure_share", "either")),
+            *(number(found[key], 2) for key in ("median_distance", "median_unsure")),
+            percent(found["miou"]),
+        ]
+
+    table = markdown_table(
+        [
+            "frames", "number", "beyond by tokens, %", "by unsure pixels, %", "by either, %",
+            "median distance", "median unsure", "mIoU, %",
+        ],
+        map(line, rows),
+    )  # fmt: skip
+    method = paragraph(f"""
+        Model `{model["name"]}` (weights sha256 `{model["sha256"]}`, computed in {model["dtype"]}).
+        {learnt} frames of {data["name"]} train count as those of the training: distance and unsure
+        pixels are told in units of their 99th percentile, so that of frames of the same kind one in
+        a hundred is beyond each. The node warns where the median of the last ten images, one a
+        second, is beyond 1. Night and fog are those of [robustness.md](../robustness.md). The mIoU
+        says whether a warning would have been right: it is that of the row, in the classes of its
+        labels.""")
+    return f"""# Drift
+
+{command_block(command)}
+
+{method}
+
+{table}"""

@@ -1,0 +1,248 @@
+"""What labelled frames of an own drive are worth, and what picking them is worth.
+
+A drive of a data set plays the own one: its first two thirds are what one may label, the last third
+is what the models are scored on. Models: the one at the start, and that fine-tuned on frames at
+random and on picked ones, as many of each.
+
+output       the page
+output.json  every row, stored as it comes: a stopped study goes on
+output_runs/ the data and the runs
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from camss_ros.datasets.datasets import open_data
+from camss_ros.datasets.labeled_images import LabeledImages
+from camss_ros.datasets.layouts import Sample
+from camss_ros.datasets.picking.candidates import CANDIDATES_FILE, score_candidates
+from camss_ros.datasets.picking.drives import open_drives
+from camss_ros.datasets.picking.frame_scores import FrameScorer
+from camss_ros.datasets.picking.selection import select
+from camss_ros.evaluation.evaluate import evaluate
+from camss_ros.evaluation.formats import percent
+from camss_ros.evaluation.metrics import json_number
+from camss_ros.evaluation.result_folder import write_atomically, write_image
+from camss_ros.images.image_files import DataError
+from camss_ros.images.label_sets import LabelSet, save_label_set
+from camss_ros.inference.segmenter import Segmenter
+from camss_ros.lab.page import command_block, markdown_table, paragraph
+from camss_ros.lab.result_rows import ResultRows
+from camss_ros.training.finetune import FinetuneOptions, finetune
+
+ARMS = ("random", "picked")
+_START = "none"
+_POOL = 2 / 3  # of the drive
+_GAP = 2  # frames between what may be labelled and what is scored
+_RANDOM_SHARE = 0.2  # of the picked frames, as of `camss-ros pick`
+_HELD_OUT = 0.2  # of the labelled frames: the validation of `finetune`
+
+
+def drive_samples(images: Sequence[LabeledImages], drive: str) -> list[tuple[LabeledImages, int]]:
+    """The frames of all splits whose names begin with `drive`, in the order of the names.
+
+    Raises DataError where there are too few.
+    """
+    found: list[tuple[Sample, LabeledImages, int]] = [
+        (sample, split, index)
+        for split in images
+        for index, sample in enumerate(split.samples)
+        if sample.name.startswith(drive)
+    ]
+    if len(found) < 15:
+        raise DataError(f"{len(found)} frames have names that begin with {drive!r}: expected 15")
+    return [(split, index) for _, split, index in sorted(found, key=lambda it: it[0].name)]
+
+
+def study_own_data(
+    model: str,
+    data: str,
+    root: Path,
+    drive: str,
+    count: int,
+    seeds: int,
+    options: tuple[str, ...],
+    minutes: float,
+    output: Path,
+    settings: dict[str, Any],
+    command: str,
+    stage: Callable[[str], None] = lambda text: None,
+) -> None:
+    """Fine-tune and score every row, and write the page to `output`, going on where it stopped.
+
+    Args:
+        model: at the start; one that has not seen the drive.
+        data, root: the data set.
+        drive: how the names of its frames begin.
+        count: frames to label.
+        seeds: runs of each kind.
+        options, minutes: overrides and time of each run; see `FinetuneOptions`.
+        output: of the page, a name that ends in .md.
+        settings, command: of the page; `settings` are what the rows depend on.
+        stage: told what is done.
+
+    Raises as `finetune`, and OutputMismatchError where `output` has the rows of other settings
+    beside it.
+    """
+    results = ResultRows(output.with_suffix(".json"), settings)
+    runs = output.with_name(f"{output.stem}_runs")
+    splits = [
+        open_data(data, root, split)
+        for split in ("train", "val", "test")
+        if (root / split).is_dir()
+    ]
+    label_set = splits[0].label_set
+    frames = drive_samples(splits, drive)
+    end = round(_POOL * len(frames))
+    pool, scored = frames[: end - _GAP], frames[end:]
+    if count >= len(pool):
+        raise DataError(f"{len(pool)} frames of {drive} may be labelled: {count} are no choice")
+    rows = [(_START, 0), *((arm, seed) for seed in range(seeds) for arm in ARMS)]
+    for arm, seed in rows:
+        key = f"{arm} {seed}"
+        if key in results:
+            continue
+        stage(key)
+        trained: str | Path = model
+        if arm != _START:
+            chosen = _choose(arm, seed, pool, count, model, runs)
+            folder, run = runs / f"{arm}_{seed}_data", runs / f"{arm}_{seed}"
+            _write(sorted(chosen), pool, label_set, folder)
+            given = (*options, f"loop.seed={seed}", f"masks.loop.seed={seed}")
+            finetune(FinetuneOptions(folder, run, model, minutes, None, given), stage)
+            trained = run / "best"
+        stage(f"scoring {key}")
+        results.add(key, _score(trained, scored, label_set))
+    results.finish()
+    page = _page(results, seeds, len(pool), len(scored), label_set, settings, command)
+    write_atomically(output, page.encode())
+
+
+def _choose(
+    arm: str,
+    seed: int,
+    pool: Sequence[tuple[LabeledImages, int]],
+    count: int,
+    model: str,
+    runs: Path,
+) -> list[int]:
+    """Indices into the pool."""
+    if arm == "random":
+        rng = np.random.default_rng(seed)
+        return rng.choice(len(pool), count, replace=False).tolist()
+    images = runs / "pool"
+    images.mkdir(parents=True, exist_ok=True)
+    for index, (split, place) in enumerate(pool):
+        path = images / f"{index:05d}.png"
+        if not path.exists():
+            write_image(path, split[place][0])
+    segmenter = Segmenter(model)
+    candidates = score_candidates(
+        open_drives([images], ()), FrameScorer(segmenter), 0.0, runs / CANDIDATES_FILE
+    )
+    segmenter.close()
+    picks = select(candidates, count, _RANDOM_SHARE, seed)
+    return [candidates[pick.index].number for pick in picks]
+
+
+def _write(
+    chosen: Sequence[int],
+    pool: Sequence[tuple[LabeledImages, int]],
+    label_set: LabelSet,
+    folder: Path,
+) -> None:
+    """A data set of layout `folder`, whose validation is the end of the drive."""
+    shutil.rmtree(folder, ignore_errors=True)
+    held_out = max(1, round(_HELD_OUT * len(chosen)))
+    for place, index in enumerate(chosen):
+        split, number = pool[index]
+        image, label, _ = split[number]
+        part = folder / ("val" if place >= len(chosen) - held_out else "train")
+        for kind, pixels in (("images", image), ("labels", label)):
+            (part / kind).mkdir(parents=True, exist_ok=True)
+            write_image(part / kind / f"{index:05d}.png", pixels)
+    save_label_set(label_set, folder / "label_set.yaml")
+
+
+class _Scored:
+    """`LabeledFrames` of the frames of several splits."""
+
+    def __init__(self, frames: Sequence[tuple[LabeledImages, int]]) -> None:
+        self._frames = frames
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, str]:
+        split, place = self._frames[index]
+        return split[place]
+
+
+def _score(
+    model: str | Path, frames: Sequence[tuple[LabeledImages, int]], label_set: LabelSet
+) -> dict[str, Any]:
+    segmenter = Segmenter(model)
+    scores = evaluate(segmenter, _Scored(frames), label_set).scores
+    segmenter.close()
+    return {
+        "miou": json_number(scores.miou),
+        "per_class_iou": {
+            it.name: json_number(float(iou))
+            for it, iou in zip(label_set.classes, scores.per_class_iou, strict=True)
+        },
+    }
+
+
+def _page(
+    results: ResultRows,
+    seeds: int,
+    pool: int,
+    scored: int,
+    label_set: LabelSet,
+    settings: dict[str, Any],
+    command: str,
+) -> str:
+    names = [it.name for it in label_set.classes]
+    start = results[f"{_START} 0"]
+    lines = [[_START, percent(start["miou"]), *_classes([start], names)]]
+    means: dict[str, np.ndarray] = {}
+    for arm in ARMS:
+        of_arm = [results[f"{arm} {seed}"] for seed in range(seeds)]
+        means[arm] = np.array([row["miou"] for row in of_arm])
+        spread = f"{100 * means[arm].mean():.1f} ± {100 * means[arm].std(ddof=seeds > 1):.1f}"
+        lines.append([arm, spread, *_classes(of_arm, names)])
+    table = markdown_table(["labelled frames", "mIoU, %", *names], lines)
+    gains = 100 * (means["picked"] - means["random"])
+    data, model = settings["data"], settings["model"]
+    method = paragraph(f"""
+        Drive {data["drive"]} of {data["name"]}: {settings["count"]} of its first {pool} frames are
+        labelled, and the models are scored on its last {scored}. Each run is `camss-ros finetune`
+        from `{model["name"]}` (weights sha256 `{model["sha256"]}`) for {settings["minutes"]:g}
+        minutes at most, its validation the last fifth of the labelled frames; {seeds} seeds, mean
+        and standard deviation. Picked as by `camss-ros pick`, a fifth of them at random.""")
+    verdict = paragraph(f"""
+        **Picking against random frames: {gains.mean():+.1f} points of mIoU**, by seed
+        {", ".join(f"{gain:+.1f}" for gain in gains)}.""")
+    return f"""# Labelled frames of an own drive
+
+{command_block(command)}
+
+{method}
+
+{table}
+{verdict}
+"""
+
+
+def _classes(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> list[str]:
+    def mean(name: str) -> float | None:
+        values = [row["per_class_iou"][name] for row in rows]
+        return None if None in values else float(np.mean(values))
+
+    return [percent(mean(name)) for name in names]

@@ -1,0 +1,98 @@
+"""`camss-ros study own-data` and `study drift`, with small models and data."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from small_model import save_small_model
+from typer.testing import CliRunner
+
+from camss_ros.cli import app
+from camss_ros.images.label_sets import load_label_set, save_label_set
+from camss_ros.inference.drift import LEAST_FRAMES
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    classes = load_label_set("camvid11").classes
+    return save_small_model(tmp_path_factory.mktemp("model"), label_set=classes)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Frames of two drives, whose brightness tells the class."""
+    root = tmp_path_factory.mktemp("camvid")
+    rng = np.random.default_rng(0)
+    for split, count in (("train", LEAST_FRAMES), ("val", 4)):
+        for kind in ("images", "labels"):
+            (root / split / kind).mkdir(parents=True)
+        for number in range(count):
+            rows = rng.choice(np.array([0, 5, 10], np.uint8), (4, 1))
+            label = np.repeat(np.repeat(rows, 72, 1), 16, 0)
+            image = np.repeat((label * 23)[..., None], 3, 2)
+            name = f"{'dusk' if number % 8 else 'day'}_{split}_{number:02d}.png"
+            cv2.imwrite(str(root / split / "images" / name), image)
+            cv2.imwrite(str(root / split / "labels" / name), label)
+    save_label_set(load_label_set("camvid11"), root / "label_set.yaml")
+    return root
+
+
+def run(*arguments):
+    torch.set_num_threads(1)
+    return CliRunner().invoke(app, ["study", *map(str, arguments)])
+
+
+def test_picked_frames_are_held_against_those_at_random(model, root, tmp_path, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    page = tmp_path / "own_data.md"
+    short = ("loop.steps=1", "loop.batch=2", "loop.precision=fp32")
+    arguments = (
+        "own-data",
+        "--data",
+        "camvid",
+        "--root",
+        root,
+        "--drive",
+        "dusk",
+        "--output",
+        page,
+    )
+    arguments += ("--model", model, "--count", 5, "--seeds", 1)
+    arguments += tuple(part for each in short for part in ("--set", each))
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    rows = json.loads(page.with_suffix(".json").read_text())["rows"]
+    assert list(rows) == ["none 0", "random 0", "picked 0"]
+    assert all(0 <= row["miou"] <= 1 for row in rows.values())
+    text = page.read_text()
+    assert "Picking against random frames" in text
+    assert "its first 11 frames" in text
+    runs = tmp_path / "own_data_runs"
+    for arm in ("random", "picked"):
+        images = sorted(path.name for path in (runs / f"{arm}_0_data").glob("*/images/*.png"))
+        assert len(images) == 5
+    done = page.stat().st_mtime_ns
+    again = run(*arguments)
+    assert again.exit_code == 0
+    assert "picked 0" not in again.output
+    assert page.stat().st_mtime_ns > done
+    few = run(*arguments[:-4], "--count", 11, "--output", tmp_path / "other.md")
+    assert few.exit_code == 1
+    assert "11 are no choice" in few.output
+
+
+def test_drift_of_frames_like_those_of_the_training_and_of_others(model, root, tmp_path):
+    page = tmp_path / "drift.md"
+    other = f"folder:{root}"
+    arguments = ("drift", "--data", "camvid", "--root", root, "--output", page, "--model", model)
+    result = run(*arguments, "--every", 2, "--other", other)
+    assert result.exit_code == 0, result.output
+    rows = json.loads(page.with_suffix(".json").read_text())["rows"]
+    assert {"camvid val", f"{root.name} val"} < set(rows)
+    assert sum("night" in name for name in rows) == 5
+    assert sum("fog" in name for name in rows) == 5
+    assert all(row["frames"] == 2 for row in rows.values())
+    assert "| camvid val, fog: 25 m |" in page.read_text()
+    assert run(*arguments, "--other", "camvid").exit_code == 1
