@@ -120,7 +120,7 @@ PUBLISHED = (
         "segmentation/status",
         "camss_ros/msg/SegmenterStatus",
         "Every image, once a second, and at activation and deactivation: counts, latency, time of "
-        "every stage.",
+        "every stage, drift.",
         "latched",
     ),
     Endpoint(
@@ -140,7 +140,8 @@ SERVICES = (
     Endpoint(
         "~/reload_model",
         "std_srvs/srv/Trigger",
-        "Load the model of the parameters beside the one in use, which stays where that fails.",
+        "Load the model of the parameters beside the one in use, which stays where that fails or "
+        "the `guard` refuses it.",
     ),
 )
 
