@@ -85,7 +85,7 @@ def test_from_a_drive_to_a_model_in_the_running_node(
     page = tmp_path / "compared.html"
     run(
         "compare", start, better / "best", "--data", "folder", "--root", own, "--output", page,
-        "--conditions", own / "import.json", "--require", "miou>=0.05",
+        "--conditions", own / "import.json", "--require", "pixel_accuracy>=0.05, road>=0.05",
     )  # fmt: skip
     numbers = json.loads(page.with_suffix(".json").read_text())
     assert numbers["scores"]["pixel_accuracy"]["difference"] > 0.1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from camss_ros.evaluation.conditions import Conditions
@@ -82,7 +83,7 @@ def compare(
             each.append(result.timings["total"])
         change = second.scores.miou - first.scores.miou
         if change == change:  # NaN: nothing is labelled
-            strips.keep(name, change, lambda f=first, s=second: _tiles(f, s, label_set))
+            strips.keep(name, change, partial(_tiles, first, second, label_set))
         progress()
     if not len(counts):
         raise ValueError("there is not one labelled frame to compare the models on")

@@ -14,6 +14,7 @@ from camss_ros.evaluation.metrics import ratio
 MIOU, ACCURACY = "miou", "pixel_accuracy"
 RESAMPLES = 2000
 _LEVEL = 95.0  # % of an interval
+_LEAST_BLOCKS = 5
 _REQUIREMENT = re.compile(r"\s*(\S.*?)\s*>=\s*([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\s*")
 
 
@@ -64,14 +65,16 @@ class PairedCounts:
 
         Args:
             classes: names.
-            block: frames of one, at least 1.
+            block: frames of one, at least 1; a fifth of all frames at most, since one block of all
+                would always be the same.
             chosen: indices of the frames, in order; all by default.
             resamples: how often they are drawn.
         """
         indices = range(len(self)) if chosen is None else chosen
         frames = np.stack([self._frames[index] for index in indices])
         whole = _scores(frames.sum(axis=0, dtype=np.int64)[None])[0]
-        weights = _weights(len(frames), min(block, len(frames)), resamples)
+        block = min(block, max(1, len(frames) // _LEAST_BLOCKS))
+        weights = _weights(len(frames), block, resamples)
         sums = weights @ frames.reshape(len(frames), -1).astype(np.float64)
         drawn = _scores(sums.reshape(-1, *frames.shape[1:]))
         low, high = _interval(drawn[:, 1] - drawn[:, 0])

@@ -154,7 +154,7 @@ def learn_reference(
 def save_reference(reference: DriftReference, model: Path) -> None:
     """Write it into a model directory. Raises OSError."""
     tokens = reference.tokens
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "mean": tokens.mean.astype(np.float32),
         "components": np.ascontiguousarray(tokens.components, np.float16),
         "variances": tokens.variances.astype(np.float32),

@@ -6,7 +6,7 @@ output.json  every row, stored as it comes: a stopped study goes on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,25 +81,20 @@ def study_drift(
     missing = [row for row in rows if row.name not in results]
     total, done = len(learnt) + sum(len(row.frames) for row in missing), 0
 
+    def advance(_: object = None) -> None:
+        nonlocal done
+        done += 1
+        progress(done, total)
+
     def look(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        advance()
         return segmenter.pooled_tokens(image), segmenter.segment(image).confidence
 
-    def images() -> Iterator[np.ndarray]:
-        nonlocal done
-        for index in range(len(learnt)):
-            yield learnt[index][0]
-            done += 1
-            progress(done, total)
-
     if missing:
-        reference = learn_reference([images()], look, segmenter.input_size)
+        images = (learnt[index][0] for index in range(len(learnt)))
+        reference = learn_reference([images], look, segmenter.input_size)
     for row in missing:
-        before = done
-        found = _held_against(
-            reference, segmenter, row, lambda seen, at=before: progress(at + seen, total)
-        )
-        results.add(row.name, found)
-        done = before + len(row.frames)
+        results.add(row.name, _held_against(reference, segmenter, row, advance))
     results.finish()
     write_atomically(output, _page(rows, results, settings, len(learnt), command).encode())
 

@@ -214,7 +214,7 @@ def _config(
     kind: type[Config], name: str, entries: dict[str, Any], overrides: Sequence[str]
 ) -> Config:
     # JSON is YAML
-    given = [f"{entry}={json.dumps(value)}" for entry, value in entries.items()]
+    given: list[str] = [f"{entry}={json.dumps(value)}" for entry, value in entries.items()]
     return load_config(kind, config_file(f"train/{name}.yaml"), [*given, *overrides])
 
 

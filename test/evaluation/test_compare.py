@@ -80,6 +80,11 @@ def test_what_blocks_of_frames_gain_and_lose_is_unsure():
     assert 1.7 < (road.high - road.low) / (narrow.high - narrow.low) < 2.8
 
 
+def test_few_frames_are_not_taken_for_sure():
+    road = two(lambda i: 4, lambda i: i % 3, count=6, block=10).differences["road"]
+    assert road.low < road.difference < road.high
+
+
 def test_an_interval_covers_the_difference_nearly_as_often_as_it_says():
     rng = np.random.default_rng(1)
     covered = 0

@@ -291,12 +291,13 @@ class Camera:
             latency=self.latencies.percentile(95),
             silence=silence,
             silence_reason=reason,
-            **self._drift(),
+            token_distance=self._drift("token_distance"),
+            unsure_share=self._drift("unsure_share"),
             **shared,
         )
 
-    def _drift(self) -> dict[str, float]:
-        return {name: window.percentile(50, _LEAST_DRIFT) for name, window in self.drift.items()}
+    def _drift(self, name: str) -> float:
+        return self.drift[name].percentile(50, _LEAST_DRIFT)
 
     def _facts(self, counts: FrameCounts, now: float) -> dict[str, object]:
         period = max(now - self._reported_at, 1e-3)
@@ -308,8 +309,8 @@ class Camera:
             "time without an image (s)": f"{now - self._last_image:.1f}",
             **{
                 f"drift: {name.replace('_', ' ')}": f"{value:.2f}"
-                for name, value in self._drift().items()
-                if not math.isnan(value)
+                for name in self.drift
+                if not math.isnan(value := self._drift(name))
             },
         }
         if self._subscriptions:
