@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torchmetrics.functional.classification import binary_calibration_error
 
-from camss_ros.evaluation import calibration
 from camss_ros.evaluation.accumulator import ScoreAccumulator
+from camss_ros.evaluation.reliability import reliability
 
 
 def count(truth, predicted, confidence):
@@ -21,7 +21,7 @@ def count(truth, predicted, confidence):
 def test_by_hand():
     # Two bins. Lower: 51 and 102 (0.2, 0.4), one of them right. Upper: 204 (0.8) right, 255 wrong.
     counted = count([0, 1, 2, 0], [0, 2, 2, 1], [51, 102, 204, 255])
-    result = calibration.reliability(*np.array(counted.counts()["calibration"]), bins=2)
+    result = reliability(*np.array(counted.counts()["calibration"]), bins=2)
     assert result.pixels.tolist() == [2, 2]
     np.testing.assert_allclose(result.confidence, [0.3, 0.9])
     np.testing.assert_allclose(result.accuracy, [0.5, 0.5])
