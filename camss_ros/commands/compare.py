@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from camss_ros.evaluation.compare import Comparison, LabelledFrame
+    from camss_ros.evaluation.frame_thumbnails import Thumbnails
     from camss_ros.images.label_sets import LabelSet
     from camss_ros.inference.segmenter import Segmenter
     from camss_ros.inference.spec import SegmenterSpec
@@ -176,10 +177,10 @@ def _bar(console: Console) -> Any:
     return Progress(*columns, console=console)
 
 
-def _captioned(strips: list[Any]) -> list[dict[str, Any]]:
+def _captioned(chosen: list[Thumbnails]) -> list[dict[str, Any]]:
     return [
-        {"caption": f"{strip.name}: mIoU {100 * strip.score:+.1f} %", "tiles": strip.pictures()}
-        for strip in strips
+        {"caption": f"{each.name}: mIoU {100 * each.score:+.1f} %", "tiles": each.pictures()}
+        for each in chosen
     ]
 
 

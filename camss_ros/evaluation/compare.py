@@ -10,7 +10,12 @@ from typing import Any
 
 from camss_ros.evaluation.conditions import Conditions
 from camss_ros.evaluation.evaluate import EvaluatedFrame, FrameScorer, FrameSegmenter
-from camss_ros.evaluation.frame_strips import FrameStrips, Strip, colored_tile, image_tile
+from camss_ros.evaluation.frame_thumbnails import (
+    FrameThumbnails,
+    Thumbnails,
+    colored_tile,
+    image_tile,
+)
 from camss_ros.evaluation.metrics import json_number
 from camss_ros.evaluation.paired import ACCURACY, MIOU, Difference, PairedCounts
 from camss_ros.evaluation.statistics import milliseconds
@@ -43,8 +48,8 @@ class Comparison:
     flicker: tuple[float, float]
     calibration_error: tuple[float, float]
     milliseconds: tuple[dict[str, float], dict[str, float]]
-    worse: list[Strip]
-    better: list[Strip]
+    worse: list[Thumbnails]
+    better: list[Thumbnails]
 
 
 def compare(
@@ -71,7 +76,7 @@ def compare(
     Raises ValueError as `evaluate`, and where there is no frame.
     """
     scorers = [FrameScorer(each, label_set, clip=clip) for each in segmenters]
-    counts, strips = PairedCounts(), FrameStrips(label_set.classes)
+    counts, thumbnails = PairedCounts(), FrameThumbnails(label_set.classes)
     seconds: tuple[list[float], list[float]] = ([], [])
     groups: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     for image, label, name in frames:
@@ -83,7 +88,7 @@ def compare(
             each.append(result.timings["total"])
         change = second.scores.miou - first.scores.miou
         if change == change:  # NaN: nothing is labelled
-            strips.keep(name, change, partial(_tiles, first, second, label_set))
+            thumbnails.keep(name, change, partial(_tiles, first, second, label_set))
         progress()
     if not len(counts):
         raise ValueError("there is not one labelled frame to compare the models on")
@@ -103,8 +108,8 @@ def compare(
             of[1].reliability().expected_calibration_error,
         ),
         (milliseconds(seconds[0]), milliseconds(seconds[1])),
-        [strip for strip in strips.worst if strip.score < 0],
-        [strip for strip in strips.best if strip.score > 0],
+        [each for each in thumbnails.worst if each.score < 0],
+        [each for each in thumbnails.best if each.score > 0],
     )
 
 
@@ -127,8 +132,8 @@ def comparison_report(comparison: Comparison) -> dict[str, Any]:
         "flicker": pair(comparison.flicker),
         "expected_calibration_error": pair(comparison.calibration_error),
         "milliseconds": list(comparison.milliseconds),
-        "worse": {strip.name: strip.score for strip in comparison.worse},
-        "better": {strip.name: strip.score for strip in comparison.better},
+        "worse": {each.name: each.score for each in comparison.worse},
+        "better": {each.name: each.score for each in comparison.better},
     }
 
 

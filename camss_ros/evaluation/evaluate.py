@@ -158,7 +158,7 @@ class FrameScorer:
     def score(self, image: np.ndarray, label: np.ndarray, name: str) -> EvaluatedFrame:
         """The next frame: uint8 [H, W, 3] and uint8 [H, W]."""
         if not self._clip:
-            self._accumulator.break_clip()
+            self._accumulator.end_sequence()
         elif label.shape != (self._size or label.shape):
             raise ValueError(
                 f"a frame of the clip is {label.shape}, the one before {self._size}: expected "

@@ -112,8 +112,8 @@ def test_frames_and_conditions_tell_where(tmp_path):
     }
     assert found.by_condition["light"]["night"][1]["road"].difference == pytest.approx(-4 / 20)
     assert found.by_condition["speed"]["fast"][0] == 1
-    assert {strip.name for strip in found.worse} <= {f"frame{i}" for i in range(30, 40)}
-    assert {strip.name for strip in found.better} <= {f"frame{i}" for i in range(30)}
+    assert {each.name for each in found.worse} <= {f"frame{i}" for i in range(30, 40)}
+    assert {each.name for each in found.better} <= {f"frame{i}" for i in range(30)}
     assert list(found.worse[0].tiles) == ["image.jpg", "label.png", "first.png", "second.png"]
     assert found.flicker[0] == 0
     assert found.flicker[1] > 0
