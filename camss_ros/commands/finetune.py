@@ -26,7 +26,7 @@ def finetune(
     original: Optional[Path] = typer.Option(
         None, help="Folder of the data that the model was trained on, mixed in against forgetting."
     ),
-    minutes: float = typer.Option(40.0, min=0.01, help="Time of the training, at most."),
+    minutes: float = typer.Option(35.0, min=0.01, help="Time of the training, at most."),
     overrides: Optional[list[str]] = OVERRIDES,
 ) -> None:
     """Train a model further on own labelled images; the same command goes on where it stopped.

@@ -77,7 +77,7 @@ def own_data(
     output: Path = PAGE,
     count: int = typer.Option(40, min=5, help="Frames to label."),
     seeds: int = typer.Option(3, min=1, help="Runs of each kind."),
-    minutes: float = typer.Option(40.0, min=0.01, help="Of each run, at most."),
+    minutes: float = typer.Option(35.0, min=0.01, help="Of each run, at most."),
     overrides: Optional[list[str]] = OVERRIDES,
     *,
     spec: SegmenterSpec,
