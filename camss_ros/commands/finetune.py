@@ -46,14 +46,7 @@ def finetune(
     options = FinetuneOptions(data, output, model, minutes, original, tuple(overrides or ()))
     try:
         check_folder(output)
-        with console.status("") as status:
-            status.stop()  # the training shows its own progress
-
-            def scoring(what: str) -> None:
-                status.update(f"scoring: {what}")
-                status.start()
-
-            scores = train(options, scoring)
+        scores = train(options, lambda text: console.print(text, highlight=False))
     except (ValueError, ModelError, TrainingError, OSError) as error:
         fail(error)
     for name, each in scores.items():

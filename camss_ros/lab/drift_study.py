@@ -25,7 +25,7 @@ from camss_ros.lab.corruptions import CORRUPTIONS
 from camss_ros.lab.page import command_block, markdown_table, paragraph
 from camss_ros.lab.result_rows import ResultRows
 
-_LEARNT = 300  # training frames, at most
+_LEARNT = 300  # training frames, at most twice as many
 _CORRUPTIONS = ("night", "fog_visibility")
 
 

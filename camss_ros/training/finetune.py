@@ -24,7 +24,7 @@ from camss_ros.evaluation.evaluate import EveryNth, class_table, evaluate
 from camss_ros.evaluation.result_folder import write_json
 from camss_ros.images.image_files import DataError
 from camss_ros.images.label_mapping import label_set_of
-from camss_ros.images.label_sets import LabelSet, LabelSetError
+from camss_ros.images.label_sets import LabelSet, LabelSetError, NoMappingError, load_label_set
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.model.autoencoder import MaskAutoencoder
 from camss_ros.model.checkpoint import (
@@ -35,7 +35,13 @@ from camss_ros.model.checkpoint import (
     save_pretrained,
 )
 from camss_ros.resources import config_file
-from camss_ros.training.config import AutoencoderConfig, Config, SegmenterConfig, load_config
+from camss_ros.training.config import (
+    AutoencoderConfig,
+    Config,
+    SegmenterConfig,
+    SourceConfig,
+    load_config,
+)
 from camss_ros.training.other_classes import class_origins, with_other_classes
 from camss_ros.training.resume import begin_run
 from camss_ros.training.run_folder import TrainingError
@@ -73,12 +79,12 @@ class FinetuneOptions:
     overrides: tuple[str, ...] = ()
 
 
-def finetune(options: FinetuneOptions, scoring: Callable[[str], None]) -> dict[str, Any]:
+def finetune(options: FinetuneOptions, tell: Callable[[str], None]) -> dict[str, Any]:
     """Train, going on where a killed run stopped; the scores, as JSON values.
 
     Args:
         options: see there.
-        scoring: told what is scored.
+        tell: told what is done, and which of the original data are left out.
 
     Returns:
         By data set, the user's own first: frames, and for `before` and `after` `miou` and
@@ -93,8 +99,8 @@ def finetune(options: FinetuneOptions, scoring: Callable[[str], None]) -> dict[s
         raise TrainingError("finetune runs in one process; `train segmenter` takes several")
     held_out = open_data("folder", options.data, "val")
     model = find_model(options.model)
-    sources = _sources(options)
     label_set, same = _classes(held_out.label_set, options)
+    sources = _sources(options, load_label_set(label_set), tell)
     start, minutes = options.model, options.minutes
     data = {
         "data.root": str(options.data.absolute()),
@@ -119,42 +125,43 @@ def finetune(options: FinetuneOptions, scoring: Callable[[str], None]) -> dict[s
     )
     begin_run(config, options.output)
     train_segmenter(config, options.output)
-    scores = _scores(options, held_out, scoring)
+    scores = _scores(options, held_out, sources[1:], tell)
     write_json(options.output / SCORES_FILE, scores)
     return scores
 
 
-def _sources(options: FinetuneOptions) -> list[Any]:
+def _sources(
+    options: FinetuneOptions, target: LabelSet, tell: Callable[[str], None]
+) -> list[SourceConfig]:
     """The own data and, where they are asked for, the original ones, of which none is validated on.
 
     Frames are resized to what the network sees, as they will be when it segments.
     """
-    street = load_config(SegmenterConfig, config_file("train/camss_tiny_street.yaml")).data
-    own = dataclasses.replace(
-        street.sources[0],
-        name="folder",
-        root=".",
-        share=1.0,
-        size=_input_size(find_model(options.model)),
-    )
+    own = SourceConfig("folder", size=_input_size(find_model(options.model)))
     if options.original is None:
         return [own]
-    found = [each for each in street.sources if (options.original / each.root).is_dir()]
-    if not found:
-        folders = ", ".join(each.root for each in street.sources)
-        raise DataError(f"none of {folders} is in {options.original} (docs/datasets.md)")
-    total = sum(each.share for each in found)
+    street = load_config(SegmenterConfig, config_file("train/camss_tiny_street.yaml")).data
+    original = []
+    for source in street.sources:
+        root = (options.original / source.root).absolute()
+        if not root.is_dir():
+            continue
+        try:
+            open_data(source.name, root, source.split).label_set.candidates_in(target)
+        except NoMappingError as error:
+            tell(f"{source.root} is left out: {error}")
+            continue
+        original.append(dataclasses.replace(source, root=str(root), validation_split=None))
+    if not original:
+        folders = ", ".join(source.root for source in street.sources)
+        raise DataError(
+            f"{options.original}: none of {folders} (docs/datasets.md) is there, with labels that "
+            f"can be mapped onto those of {options.data}"
+        )
+    total = sum(source.share for source in original)
     return [
         dataclasses.replace(own, share=1 - _ORIGINAL_SHARE),
-        *(
-            dataclasses.replace(
-                each,
-                root=str((options.original / each.root).absolute()),
-                share=_ORIGINAL_SHARE * each.share / total,
-                validation_split=None,
-            )
-            for each in found
-        ),
+        *(dataclasses.replace(it, share=_ORIGINAL_SHARE * it.share / total) for it in original),
     ]
 
 
@@ -235,11 +242,14 @@ def _network(model: Path, name: str) -> dict[str, Any]:
 
 
 def _scores(
-    options: FinetuneOptions, held_out: LabeledImages, scoring: Callable[[str], None]
+    options: FinetuneOptions,
+    held_out: LabeledImages,
+    original: Sequence[SourceConfig],
+    tell: Callable[[str], None],
 ) -> dict[str, Any]:
     """What the model to begin with and the best one score; see `finetune`."""
     frames = {"own": held_out}
-    for source in _sources(options)[1:]:
+    for source in original:
         try:
             frames[Path(source.root).name] = open_data(source.name, source.root, "val")
         except DataError:  # a training split alone
@@ -248,7 +258,7 @@ def _scores(
     for when, model in (("before", options.model), ("after", options.output / "best")):
         segmenter = Segmenter(model)
         for name, images in frames.items():
-            scoring(f"{name}, {when}")
+            tell(f"scoring {name}, {when}")
             every = EveryNth(images, max(1, len(images) // _SCORED))
             scores[name]["frames"] = len(every)
             scores[name][when] = _score(segmenter, every, images.label_set)

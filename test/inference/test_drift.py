@@ -13,7 +13,7 @@ from camss_ros.inference.drift import (
     save_reference,
 )
 from camss_ros.inference.segmenter import Segmenter
-from camss_ros.model.checkpoint import load_pretrained, save_pretrained
+from camss_ros.model.checkpoint import BUNDLED, load_pretrained, save_pretrained
 
 CHANNELS = 40
 
@@ -99,3 +99,8 @@ def test_it_is_kept_beside_the_weights_and_of_no_use_to_others(tiny_model, tmp_p
     (tmp_path / DRIFT_FILE).write_bytes(b"\x00" * 9)
     assert load_reference(tmp_path) is None
     assert caplog.text.count("cannot be read") == 2
+
+
+def test_the_bundled_model_has_that_of_its_weights():
+    """Made by `camss-ros drift learn --model camss-tiny --config camss_tiny_street --root DATA`."""
+    assert load_reference(BUNDLED / "camss-tiny") is not None

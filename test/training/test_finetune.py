@@ -122,9 +122,24 @@ def test_the_original_data_are_mixed_in(data, start, tmp_path):
     config = (output / "config.yaml").read_text()
     assert "share: 0.7" in config
     assert "share: 0.3" in config
-    assert "none of cityscapes256" in finetune(
+    assert "none of cityscapes256, camvid, idd_lite" in finetune(
         data, tmp_path / "o", start, options=["--original", tmp_path], code=1
     ).replace("\n", "")
+
+
+def test_original_data_without_a_mapping_onto_other_classes_are_left_out(start, tmp_path):
+    original = tmp_path / "original"
+    write_camvid(original / "camvid")
+    write_camvid(original / "idd_lite")  # whose labels are not known to be any of the own classes
+    idd_lite = load_label_set("idd_lite")
+    (original / "idd_lite" / "label_set.yaml").write_text(label_set_text("idd", idd_lite.classes))
+    data = write_camvid(tmp_path / "own")
+    classes = [LabelClass(i, name, (9 * i, 90, 9)) for i, name in enumerate(CLASSES)]
+    more = "void: {file_values: [5, 10, 255]}\nsources: {camvid11: {sky: sky, tree: tree}}\n"
+    (data / "label_set.yaml").write_text(label_set_text("own", classes, more))
+    told = finetune(data, tmp_path / "o", start, *MASKS, options=["--original", original])
+    assert "idd_lite is left out: label set idd has no mapping onto own" in told.replace("\n", " ")
+    assert "camvid, 4 frames" in told
 
 
 def test_what_is_wrong_is_named(data, start, tmp_path):
