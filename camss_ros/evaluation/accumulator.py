@@ -141,25 +141,17 @@ class ScoreAccumulator:
             pairs = zip(classes, values.tolist(), strict=True)
             return {label_class.name: json_number(value) for label_class, value in pairs}
 
-        scores, boundary = self.scores(), self.boundary_iou()
+        boundary = self.boundary_iou()
+        values = {
+            **vars(self.scores()),
+            "boundary_iou": mean_known(boundary),
+            "per_class_boundary_iou": boundary,
+            "expected_calibration_error": self.reliability().expected_calibration_error,
+            "flicker": self.flicker(),
+        }
         return {
-            "miou": json_number(scores.miou),
-            "per_class_iou": by_class(scores.per_class_iou),
-            "precision_void_excluded": json_number(scores.precision_void_excluded),
-            "per_class_precision": by_class(scores.per_class_precision),
-            "per_class_recall": by_class(scores.per_class_recall),
-            "per_class_f1": by_class(scores.per_class_f1),
-            "mean_precision": json_number(scores.mean_precision),
-            "mean_recall": json_number(scores.mean_recall),
-            "mean_f1": json_number(scores.mean_f1),
-            "frequency_weighted_iou": json_number(scores.frequency_weighted_iou),
-            "pixel_accuracy": json_number(scores.pixel_accuracy),
-            "boundary_iou": json_number(mean_known(boundary)),
-            "per_class_boundary_iou": by_class(boundary),
-            "expected_calibration_error": json_number(
-                self.reliability().expected_calibration_error
-            ),
-            "flicker": json_number(self.flicker()),
+            name: by_class(value) if isinstance(value, np.ndarray) else json_number(value)
+            for name, value in values.items()
         }
 
     def counts(self) -> dict[str, Any]:

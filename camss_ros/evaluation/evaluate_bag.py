@@ -17,10 +17,10 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from camss_ros.atomic_files import replacing
 from camss_ros.bags.bag import Bag, BagError, Topic
@@ -49,8 +49,13 @@ TIMINGS_FILE = "timings.jsonl"
 THUMBNAILS = "strips"
 
 
-class Progress(Protocol):
-    """Is told how far a run is."""
+class RunProgress:
+    """Called as a run goes on; does nothing itself."""
+
+    @contextlib.contextmanager
+    def camera(self, topic: str) -> Iterator[None]:
+        """A camera is evaluated while the context lasts."""
+        yield
 
     def reading(self) -> None:
         """One more message was looked at."""
@@ -60,6 +65,9 @@ class Progress(Protocol):
 
     def segmented(self) -> None:
         """One more frame is done."""
+
+    def writing(self) -> None:
+        """One more message was written."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,7 @@ def evaluate_bag(
     output: Path,
     selection: BagSelection,
     settings: dict[str, Any],
-    progress: Progress,
+    progress: RunProgress,
     label_set: LabelSet | None = None,
     only: Container[int] | None = None,
 ) -> BagEvaluation:
@@ -141,7 +149,7 @@ def open_bag_frames(
     selection: BagSelection,
     classes: Sequence[LabelClass],
     label_set: LabelSet | None,
-    progress: Progress,
+    progress: RunProgress,
 ) -> BagFrames:
     """The selected frames, after a look at every stamp. Raises as `evaluate_bag`."""
     if label_set is None:

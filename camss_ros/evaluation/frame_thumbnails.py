@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -85,7 +86,17 @@ class FrameThumbnails:
 
     def save(self, folder: Path) -> None:
         """Write the thumbnails to `folder`, made if missing, in place of those that are there."""
-        save_thumbnails(folder, self.worst, self.best)
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.iterdir():
+            old.unlink()
+        index: dict[str, list[dict[str, object]]] = {"worst": [], "best": []}
+        for kind, thumbnails in (("worst", self.worst), ("best", self.best)):
+            for each in thumbnails:
+                for tile, data in each.tiles.items():
+                    write_atomically(folder / f"{each.name}.{tile}", data)
+                entry = {"name": each.name, "score": each.score, "tiles": list(each.tiles)}
+                index[kind].append(entry)
+        write_atomically(folder / _INDEX, json.dumps(index, indent=2).encode())
 
     def _tiles(
         self,
@@ -107,39 +118,16 @@ class FrameThumbnails:
         return encode_image(colorize(_shrink(labels, cv2.INTER_NEAREST), self._classes), ".png")
 
 
-def save_thumbnails(folder: Path, worst: Sequence[Thumbnails], best: Sequence[Thumbnails]) -> None:
-    """Write thumbnails for `load_thumbnails`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.iterdir():
-        old.unlink()
-    index: dict[str, list[dict[str, object]]] = {"worst": [], "best": []}
-    for kind, thumbnails in (("worst", worst), ("best", best)):
-        for each in thumbnails:
-            for tile, data in each.tiles.items():
-                write_atomically(folder / f"{each.name}.{tile}", data)
-            entry = {"name": each.name, "score": each.score, "tiles": list(each.tiles)}
-            index[kind].append(entry)
-    write_atomically(folder / _INDEX, json.dumps(index, indent=2).encode())
-
-
 def load_thumbnails(folder: Path) -> tuple[list[Thumbnails], list[Thumbnails]]:
     """The worst and the best thumbnails in `folder`. Raises OSError or ValueError."""
     index = json.loads((folder / _INDEX).read_text())
 
-    def thumbnails(kind: str) -> list[Thumbnails]:
-        return [
-            Thumbnails(
-                entry["name"],
-                entry["score"],
-                {
-                    tile: (folder / f"{entry['name']}.{tile}").read_bytes()
-                    for tile in entry["tiles"]
-                },
-            )
-            for entry in index[kind]
-        ]
+    def load(entry: dict[str, Any]) -> Thumbnails:
+        name = entry["name"]
+        tiles = {tile: (folder / f"{name}.{tile}").read_bytes() for tile in entry["tiles"]}
+        return Thumbnails(name, entry["score"], tiles)
 
-    return thumbnails("worst"), thumbnails("best")
+    return [load(entry) for entry in index["worst"]], [load(entry) for entry in index["best"]]
 
 
 def _shrink(picture: np.ndarray, interpolation: int) -> np.ndarray:

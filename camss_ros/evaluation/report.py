@@ -6,14 +6,15 @@ import base64
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 import camss_ros
 from camss_ros.evaluation.accumulator import ScoreAccumulator
+from camss_ros.evaluation.formats import CLASS_SCORES, WHOLE_SCORES
 from camss_ros.evaluation.frame_thumbnails import SHOWN, Thumbnails
 from camss_ros.evaluation.part_results import SERIES, PartResults
 from camss_ros.evaluation.report_plots import (
@@ -27,26 +28,12 @@ from camss_ros.evaluation.report_plots import (
 )
 from camss_ros.evaluation.result_folder import write_atomically, write_json
 from camss_ros.evaluation.statistics import milliseconds
+from camss_ros.extras import versions as package_versions
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _PLOTS = 12  # temporal plots, one a part
 _NOTES = 60
-_COLUMNS = (  # title, values by class, mean
-    ("IoU", "per_class_iou", "miou"),
-    ("boundary IoU", "per_class_boundary_iou", "boundary_iou"),
-    ("precision", "per_class_precision", "mean_precision"),
-    ("recall", "per_class_recall", "mean_recall"),
-    ("F1", "per_class_f1", "mean_f1"),
-)
-_CARDS = (
-    ("mIoU %", "miou"),
-    ("boundary IoU %", "boundary_iou"),
-    ("precision_void_excluded %", "precision_void_excluded"),
-    ("pixel accuracy %", "pixel_accuracy"),
-    ("frequency-weighted IoU %", "frequency_weighted_iou"),
-    ("expected calibration error %", "expected_calibration_error"),
-    ("flicker %", "flicker"),
-)
+_CARDS = {"mIoU": "miou", "boundary IoU": "boundary_iou", **WHOLE_SCORES}
 
 
 @dataclass(frozen=True)
@@ -134,13 +121,12 @@ def report_numbers(parts: Sequence[PartResults], metadata: RunMetadata) -> dict[
 
 def versions() -> dict[str, str]:
     """Of this package, of Python and of what the numbers depend on."""
-    found = {"camss_ros": camss_ros.__version__, "python": platform.python_version()}
-    for name in ("torch", "numpy", "opencv-python-headless", "rosbags"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:  # OpenCV of the distribution has another name
-            continue
-    return found
+    return {
+        "camss_ros": camss_ros.__version__,
+        "python": platform.python_version(),
+        "opencv": cv2.__version__,
+        **package_versions("torch", "numpy", "opencv-python-headless", "rosbags"),
+    }
 
 
 def _part_numbers(part: PartResults) -> dict[str, Any]:
@@ -220,7 +206,7 @@ def _render(numbers: dict[str, Any], parts: Sequence[PartResults]) -> str:
     return environment.get_template("report.html.j2").render(
         report=numbers,
         cards=_cards(numbers, parts),
-        columns=_COLUMNS,
+        columns=[(title, *keys) for title, keys in CLASS_SCORES.items()],
         matrix=_matrix(numbers),
         frames=[
             (f"Worst frames, by {by_score}", worst),
@@ -260,10 +246,10 @@ def _robustness(numbers: dict[str, Any] | None) -> list[dict[str, Any]]:
 def _cards(numbers: dict[str, Any], parts: Sequence[PartResults]) -> list[tuple[str, str]]:
     total, latency = numbers["total"], numbers["total"]["latency_ms"]
     cards = []
-    for title, key in _CARDS:
+    for title, key in _CARDS.items():
         value = total["scores"] and total["scores"][key]
         if value is not None:
-            cards.append((title, f"{100 * value:.1f}"))
+            cards.append((f"{title} %", f"{100 * value:.1f}"))
     cards += [("frames", str(total["frames"])), ("with labels", str(total["labelled_frames"]))]
     if latency:
         cards += [("latency p50, ms", f"{latency['p50']:.1f}"),

@@ -109,7 +109,7 @@ class CorruptedFrames:
 def data_conditions(frames: LabeledFrames, groups: tuple[str, ...], seed: int) -> list[Condition]:
     """The clean frames and every corruption of the groups at every level.
 
-    Raises RuntimeError where the package of ImageNet-C is asked for and missing.
+    Raises CamssError where the package of ImageNet-C is asked for and missing.
     """
     if "imagenet_c" in groups:
         load_package()  # now, not after hours

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from camss_ros.errors import CamssError
+
 _OWN_SEED = ("impulse_noise", "glass_blur")  # these do not draw from NumPy's global generator
 
 SETTINGS: Mapping[str, tuple[str, ...]] = {
@@ -65,11 +67,11 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
 
 
 def load_package() -> Callable[..., np.ndarray]:
-    """The package's function; raises RuntimeError, which says how to install it, without it."""
+    """The package's function; raises CamssError, which says how to install it, without it."""
     try:
         from imagecorruptions import corrupt
     except ImportError as error:
-        raise RuntimeError(
+        raise CamssError(
             "the ImageNet-C corruptions need a package that is installed without its "
             "dependencies, since they would replace opencv-python-headless: pip install "
             "'camss_ros[eval]' and pip install --no-deps imagecorruptions-imaug==1.1.5"
@@ -82,7 +84,7 @@ def imagenet_c(image: np.ndarray, kind: str, severity: int, rng: np.random.Gener
     """Corrupt an image uint8 [H, W, 3] RGB, at least 32 x 32; `kind` of `SETTINGS`, severity 1-5.
 
     Raises:
-        RuntimeError: the package is not installed.
+        CamssError: the package is not installed.
         ValueError: the image is too small.
     """
     corrupt = load_package()

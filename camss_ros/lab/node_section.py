@@ -5,37 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from camss_ros.lab.node_speed import SIZES, Parameters
+from camss_ros.lab.node_speed import SIZES
 from camss_ros.lab.page import markdown_table, p50_p95, paragraph, verdict
-from camss_ros.lab.speed_section import LabelledData, Progress, Section, SpeedSettings
+from camss_ros.lab.speed_section import Section, SpeedRun
 from camss_ros.model.checkpoint import find_model
 
 WANTED_HZ, WANTED_P95_MS, WANTED_OWN_MS = 25.0, 70.0, 5.0
 
 
-def _measure(
-    settings: SpeedSettings, data: LabelledData | None, progress: Progress
-) -> dict[str, Any]:
-    row = measure_node(settings, "node", SIZES, {}, progress)
-    if settings.has_int8():
-        int8 = measure_node(settings, "node in int8", SIZES[:1], {"precision": "int8"}, progress)
+def _measure(run: SpeedRun) -> dict[str, Any]:
+    row = measure_node(run, "node", SIZES)
+    if run.settings.has_int8():
+        int8 = measure_node(run, "node in int8", SIZES[:1], precision="int8")
         row["int8"] = int8["sizes"]
     return row
 
 
 def measure_node(
-    settings: SpeedSettings,
-    name: str,
-    sizes: Sequence[tuple[int, int]],
-    changed: Parameters,
-    progress: Progress,
+    run: SpeedRun, name: str, sizes: Sequence[tuple[int, int]], **changed: str | tuple[int, int]
 ) -> dict[str, Any]:
     """As `measure_node_sizes`, with some parameters changed."""
     from camss_ros.lab.node_benchmark import measure_node_sizes  # needs rclpy
 
     return measure_node_sizes(
-        find_model(settings.spec.model), {**settings.node_parameters(), **changed}, sizes,
-        settings.node, lambda size, trials: progress(f"{name} at {size}, trial {trials + 1}"),
+        find_model(run.settings.spec.model), {**run.settings.node_parameters(), **changed}, sizes,
+        run.settings.node,
+        lambda size, trials: run.progress(f"{name} at {size}, trial {trials + 1}"),
     )  # fmt: skip
 
 

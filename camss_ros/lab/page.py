@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,16 @@ from typing import TYPE_CHECKING
 from camss_ros.evaluation.result_folder import write_atomically
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+def write_page(path: Path, title: str, command: str, *parts: str) -> None:
+    """Write a page: its title, the command that made it, and its parts. Raises OSError."""
+    # a comment for the test of the pages, which runs their commands
+    block = f"<!-- not run: it has written this page, which takes long -->\n```sh\n{command}\n```"
+    text = "\n\n".join(part.strip("\n") for part in (f"# {title}", block, *parts))
+    write_atomically(path, f"{text}\n".encode())
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -36,9 +46,24 @@ def verdict(holds: bool) -> str:
     return "**holds**" if holds else "**does not hold**"
 
 
-def command_block(command: str) -> str:
-    """The command that a page was written by, and for the test of the pages why it is not run."""
-    return f"<!-- not run: it has written this page, which takes long -->\n```sh\n{command}\n```"
+@contextmanager
+def score_panels(
+    path: Path, scores: Sequence[str], x_label: str, columns: int, legend_title: str | None = None
+) -> Iterator[list[tuple[str, Axes]]]:
+    """A plot with a panel for each score, and a legend of so many columns that they share.
+
+    Written at the end of the block. Raises OSError.
+    """
+    figure = new_figure(10, 4.2)
+    panels = list(zip(scores, figure.subplots(1, len(scores)), strict=True))
+    yield panels
+    for score, axes in panels:
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(score)
+        axes.grid(alpha=0.3)
+    handles = panels[0][1].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=columns, title=legend_title)
+    save_figure(figure, path)
 
 
 def new_figure(width: float, height: float) -> Figure:

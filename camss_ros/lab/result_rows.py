@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from camss_ros.evaluation.result_folder import begin_results, write_json
-from camss_ros.model.schedule import SamplingOptions
 
 
 class ResultRows:
@@ -18,8 +16,9 @@ class ResultRows:
         path: JSON file, made with its folder if missing.
         settings: what the rows depend on, JSON-able.
 
-    Raises OutputMismatchError where `path` holds the rows of other settings, OSError where it
-    can't be written.
+    Raises:
+        OutputMismatchError: `path` holds the rows of other settings.
+        OSError: it can't be written.
     """
 
     def __init__(self, path: Path, settings: dict[str, Any]) -> None:
@@ -39,29 +38,6 @@ class ResultRows:
         """Store a finished row, JSON-able."""
         self._rows[key] = row
         self._write(complete=False)
-
-    def score_each(
-        self,
-        samplings: Mapping[str, SamplingOptions],
-        frames: int,
-        score: Callable[[SamplingOptions, Callable[[int], None]], dict[str, Any]],
-        progress: Callable[[int, int], None],
-    ) -> None:
-        """Add every row that is not there yet, and finish.
-
-        Args:
-            samplings: how the frames of each row are drawn, by its key.
-            frames: that a row is scored on.
-            score: makes a row; its second argument is to be told the frames done.
-            progress: told the frames done and their number, over all rows.
-        """
-        total = len(samplings) * frames
-        for index, (key, sampling) in enumerate(samplings.items()):
-            before = index * frames
-            if key not in self:
-                self.add(key, score(sampling, lambda done, at=before: progress(at + done, total)))  # type: ignore[misc]
-            progress(before + frames, total)
-        self.finish()
 
     def finish(self) -> None:
         """Note that all rows are there."""

@@ -5,48 +5,40 @@ from __future__ import annotations
 from typing import Any
 
 from camss_ros.evaluation.evaluate import evaluate
-from camss_ros.inference.segmenter import Segmenter
+from camss_ros.lab.machine import describe_segmenter
 from camss_ros.lab.page import markdown_table, paragraph, verdict
-from camss_ros.lab.speed_section import LabelledData, Progress, Section, SpeedSettings
+from camss_ros.lab.speed_section import Section, SpeedRun
 
 ALLOWED_MIOU_LOSS = 0.003
 
 
-def _measure(
-    settings: SpeedSettings, data: LabelledData | None, progress: Progress
-) -> dict[str, Any]:
-    assert data is not None
+def _measure(run: SpeedRun) -> dict[str, Any]:
+    data = run.labelled
     row = {
         "data": data.name,
         "frames": len(data.frames),
-        "steps": settings.spec.sampling.steps,
-        "reference": score(
-            "reference", settings.segmenter(backend="torch", precision="fp32"), data, progress
-        ),
-        "chosen": score("chosen", settings.segmenter(), data, progress),
+        "steps": run.settings.spec.sampling.steps,
+        "reference": score(run, "reference", backend="torch", precision="fp32"),
+        "chosen": score(run, "chosen"),
     }
-    if settings.has_int8():
-        row["int8"] = score(
-            "int8", settings.segmenter(backend="openvino", precision="int8"), data, progress
-        )
+    if run.settings.has_int8():
+        row["int8"] = score(run, "int8", backend="openvino", precision="int8")
     return row
 
 
-def score(
-    name: str, segmenter: Segmenter, data: LabelledData, progress: Progress
-) -> dict[str, Any]:
-    """Scores of a segmenter, which is closed."""
+def score(run: SpeedRun, name: str, **changed: Any) -> dict[str, Any]:
+    """Scores of the segmenter with some fields of its spec changed."""
+    segmenter, data = run.settings.segmenter(**changed), run.labelled
     total = len(data.frames)
     result = evaluate(
         segmenter,
         data.frames,
         data.label_set,
-        progress=lambda done: progress(f"scores, {name}: {done} of {total} frames"),
+        progress=lambda done: run.progress(f"scores, {name}: {done} of {total} frames"),
     )
     segmenter.close()
     return {
-        "backend": segmenter.backend,
-        "dtype": str(segmenter.dtype).removeprefix("torch."),
+        **describe_segmenter(segmenter),
         "miou": result.scores.miou,
         "pixel_accuracy": result.scores.pixel_accuracy,
     }

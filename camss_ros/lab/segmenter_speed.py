@@ -17,7 +17,7 @@ from camss_ros.images.encodings import image_to_rgb
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.inference.stage_clock import StageClock
 from camss_ros.lab.frames import ENCODING, camera_images, street_frames
-from camss_ros.lab.machine import describe_machine, load_average
+from camss_ros.lab.machine import describe_machine, describe_segmenter, load_average
 from camss_ros.model.config import CamSegConfig
 from camss_ros.model.flops import count_macs
 from camss_ros.resident_memory import resident_bytes
@@ -99,8 +99,7 @@ def measure_segmenter(
     stages = {stage: milliseconds(seconds) for stage, seconds in times.stages.items()}
     return {
         "model": segmenter.model_name,
-        "backend": segmenter.backend,
-        "dtype": str(segmenter.dtype).removeprefix("torch."),
+        **describe_segmenter(segmenter),
         "sampling": asdict(segmenter.sampling),
         "working_size": list(segmenter.input_size),
         "frame_size": list(frame_size),

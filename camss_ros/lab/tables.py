@@ -7,12 +7,14 @@ from typing import Any
 
 from rich.table import Table
 
+from camss_ros.evaluation.formats import result_table
+
 
 def speed_table(speed: Mapping[str, Any]) -> Table:
     """Of `measure_segmenter`."""
     height, width = speed["frame_size"]
     title = f"{speed['model']}, {speed['backend']} {speed['dtype']}, {width} x {height} frames"
-    table = _table("stage", "p50, ms", "p95, ms", "share of the matmul peak", title=title)
+    table = result_table("stage", "p50, ms", "p95, ms", "share of the matmul peak", title=title)
     shares = speed["share_of_matmul_peak"] or {}
     for stage, times in {**speed["stages_ms"], "whole": speed["whole_ms"]}.items():
         share = f"{100 * shares[stage]:.1f} %" if stage in shares else ""
@@ -34,7 +36,7 @@ def versus_table(comparison: Mapping[str, Any]) -> Table:
     official, ours = comparison["official"], comparison["ours"]
     height, width = comparison["size"]
     turns = comparison["turns"]
-    table = _table(
+    table = result_table(
         "", "p50, ms", "p95, ms", title=f"against the official procedure, {width} x {height}"
     )
     for stage, times in official["stages_ms"].items():
@@ -55,16 +57,9 @@ def versus_table(comparison: Mapping[str, Any]) -> Table:
     return table
 
 
-def _table(first: str, *columns: str, title: str) -> Table:
-    table = Table(first, title=title)
-    for column in columns:
-        table.add_column(column, justify="right")
-    return table
-
-
 def node_table(sizes: Mapping[str, Any]) -> Table:
     """Of `measure_node`, by size."""
-    table = _table("", "p50, ms", "p95, ms", title="through DDS, from the image's stamp")
+    table = result_table("", "p50, ms", "p95, ms", title="through DDS, from the image's stamp")
     for size, node in sizes.items():
         table.add_section()
         found = node["highest_rate"]

@@ -2,52 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from camss_ros.evaluation.evaluate import LabeledFrames
 from camss_ros.evaluation.formats import number
-from camss_ros.images.label_sets import LabelSet
-from camss_ros.inference.segmenter import Segmenter
+from camss_ros.lab.machine import describe_segmenter
 from camss_ros.lab.page import markdown_table, paragraph, verdict
-from camss_ros.lab.speed_section import LabelledData, Progress, Section, SpeedSettings
-from camss_ros.lab.warm_start import WarmRow, score_clip, warm_rows
+from camss_ros.lab.sampling_study import score_sampling
+from camss_ros.lab.speed_section import Section, SpeedRun
+from camss_ros.lab.warm_start import warm_rows
 
 # Lower ones drag old labels along, higher ones leave little of the frame before.
 START_TIMES = (700, 750, 800)
-_SCORES = ("miou", "flicker", "warm_frames")
 
 
-def _rows() -> list[WarmRow]:
-    """Cold with four steps, which is to be reached, and everything with one."""
-    return [*warm_rows((4,), ()), *warm_rows((1,), START_TIMES)]
-
-
-def measure_warm_start(
-    segmenter: Segmenter,
-    clip: LabeledFrames,
-    label_set: LabelSet,
-    progress: Callable[[str], None],
-) -> dict[str, Any]:
-    """mIoU and flicker of each row, as JSON values. Raises as `evaluate`."""
+def _measure(run: SpeedRun) -> dict[str, Any]:
+    """mIoU and flicker cold with four steps, which is to be reached, and of all else with one."""
+    data, segmenter = run.labelled, run.settings.segmenter(backend="torch")
     rows = {}
-    for row in _rows():
+    for row in (*warm_rows((4,), ()), *warm_rows((1,), START_TIMES)):
 
         def frame_done(done: int, key: str = row.key) -> None:
-            progress(f"warm start, {key}: {done} of {len(clip)} frames")
+            run.progress(f"warm start, {key}: {done} of {len(data.frames)} frames")
 
-        scores = score_clip(segmenter, row.sampling, clip, label_set, frame_done)
-        rows[row.key] = {
-            "name": row.name,
-            "steps": row.sampling.steps,
-            **{key: scores[key] for key in _SCORES},
-        }
-    dtype = str(segmenter.dtype).removeprefix("torch.")
-    return {"backend": segmenter.backend, "dtype": dtype, "frames": len(clip), "rows": rows}
+        scores = score_sampling(
+            segmenter, row.sampling, data.frames, data.label_set, clip=True, progress=frame_done
+        )
+        chosen = {key: scores[key] for key in ("miou", "flicker", "warm_frames")}
+        rows[row.key] = {"name": row.cells[0], "steps": row.sampling.steps, **chosen}
+    segmenter.close()
+    return {
+        "data": data.name,
+        **describe_segmenter(segmenter),
+        "frames": len(data.frames),
+        "rows": rows,
+    }
 
 
 def show_warm_start(row: Mapping[str, Any]) -> str:
-    """Markdown of what `measure_warm_start` returned, which a `data` is added to."""
+    """Markdown of what was measured."""
     four_cold, _, *warm = row["rows"].values()
     better = [each["name"] for each in warm if _is_better(each, four_cold)]
     table = markdown_table(
@@ -81,16 +74,6 @@ def _is_better(warm: Mapping[str, Any], cold: Mapping[str, Any]) -> bool:
     if None in (warm["miou"], cold["miou"], warm["flicker"], cold["flicker"]):
         return False
     return bool(warm["miou"] >= cold["miou"] and warm["flicker"] < cold["flicker"])
-
-
-def _measure(
-    settings: SpeedSettings, data: LabelledData | None, progress: Progress
-) -> dict[str, Any]:
-    assert data is not None
-    segmenter = settings.segmenter(backend="torch")
-    measured = measure_warm_start(segmenter, data.frames, data.label_set, progress)
-    segmenter.close()
-    return {"data": data.name, **measured}
 
 
 SECTION = Section(

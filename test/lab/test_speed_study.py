@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from small_model import save_small_model
-from test_kept_budget import SimulatedNode
+from test_budget_section import SimulatedNode
 from test_node_benchmark import SHORT, system_of
 from typer.testing import CliRunner
 
@@ -217,7 +217,7 @@ def test_a_stopped_study_goes_on_with_what_is_missing(settings, tmp_path, monkey
     calls = []
 
     def section(key, stops=False):
-        def measure(settings, data, progress):
+        def measure(run):
             calls.append(key)
             if stops:
                 raise KeyboardInterrupt
@@ -337,6 +337,7 @@ def test_command_writes_the_page_without_data(model, tmp_path, monkeypatch):
         "study", "speed", "--model", str(model), "--steps", "2", "--device", "cpu",
         "--precision", "fp32", "--backend", "torch", "--output", str(output),
     ]  # fmt: skip
+    monkeypatch.setattr("sys.argv", ["camss-ros", *arguments])
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert "left out for lack of --data: What speed costs" in result.output
