@@ -62,12 +62,9 @@ def export(
     from camss_ros.inference.graphs.quantize import quantize
     from camss_ros.inference.graphs.verify_graph import verify_graph
     from camss_ros.inference.network_size import checked_size
-    from camss_ros.model.checkpoint import (
-        CONFIG_FILE,
-        find_model,
-        load_camseg,
-        read_config,
-    )
+    from camss_ros.model.checkpoint import find_config, find_model, load_camseg
+    from camss_ros.street.calibration_scenes import COUNT, CalibrationScenes
+    from camss_ros.street.synthetic import random_scene
 
     console = Console()
     suffix = SUFFIXES.get(file_format)
@@ -79,12 +76,15 @@ def export(
     if file_format == "onnx" and spec.precision == "int8":
         raise ValueError("precision int8 is of --format openvino")
     directory = find_model(spec.model)
-    size = checked_size(read_config(directory / CONFIG_FILE), spec.network_size)
+    size = checked_size(find_config(directory), spec.network_size)
     result_size = size
     if output_size:
         result_size = parse_size("--output-size", output_size, str(spec.model))
     graph_spec = GraphSpec(size, spec.sampling, result_size)
-    pictures = _pictures(images, frames)
+    if images is None:
+        pictures = [random_scene(seed)[0] for seed in range(frames)]
+    else:
+        pictures = _frames_of(images, frames)
     require("onnx")
     if file_format == "onnx":
         runtime = open_runtime("onnxruntime", select_device("cpu"), "fp32")
@@ -93,7 +93,10 @@ def export(
     calibration = []
     if runtime.dtype == torch.int8:
         with console.status("taking the frames to calibrate on"):
-            calibration = _calibration(calibrate)
+            if calibrate is None:
+                calibration = list(CalibrationScenes())
+            else:
+                calibration = _frames_of(calibrate, COUNT, spread=True)
     network = load_camseg(directory)
     with tempfile.TemporaryDirectory(dir=output.absolute().parent) as folder:
         written = Path(folder) / output.name
@@ -120,33 +123,15 @@ def export(
     console.print(f"{result}\nwrote {output}", highlight=False)
 
 
-def _pictures(images: str | None, count: int) -> list[np.ndarray]:
+def _frames_of(source: str, count: int, spread: bool = False) -> list[np.ndarray]:
+    """The first frames of a video or image folder, or as many from everywhere in it."""
     from itertools import islice
 
     from camss_ros.images.frames import open_frames
-    from camss_ros.street.synthetic import random_scene
 
-    if images is None:
-        return [random_scene(seed)[0] for seed in range(count)]
-    pictures = [frame.image for frame in islice(open_frames(images), count)]
-    if not pictures:
-        raise ValueError(f"no image in {images}")
-    return pictures
-
-
-def _calibration(source: str | None) -> list[np.ndarray]:
-    """Frames from everywhere in `source`."""
-    from itertools import islice
-
-    from camss_ros.images.frames import open_frames
-    from camss_ros.street.calibration_scenes import COUNT, CalibrationScenes
-
-    if source is None:
-        return list(CalibrationScenes())
     opened = open_frames(source)
-    every = max(1, (opened.length or COUNT) // COUNT)
-    last = every * COUNT
-    frames = [frame.image for frame in islice(opened, 0, last, every)]
+    every = max(1, (opened.length or count) // count) if spread else 1
+    frames = [frame.image for frame in islice(opened, 0, every * count, every)]
     if not frames:
-        raise ValueError(f"no image to calibrate on in {source}")
+        raise ValueError(f"no image in {source}")
     return frames

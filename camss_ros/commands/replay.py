@@ -42,6 +42,7 @@ def replay(
     """Play a bag into a running segmenter over DDS; scores what it really did."""
     import dataclasses
     import os
+    from contextlib import closing
 
     require_node()
     require("rosbags", "jinja2", "matplotlib")
@@ -91,7 +92,7 @@ def replay(
             "model": model,
         }
         sending = bar.add_task("sending", total=frames.expected)
-        with ReplayRecorder(output, frames, settings) as recorder:
+        with closing(ReplayRecorder(output, frames, settings)) as recorder:
             played = play_bag(
                 frames, kind, recorder, rate=rate, clock=clock, namespace=namespace,
                 remaps=remap or (), on_frame=lambda: bar.advance(sending),

@@ -25,6 +25,7 @@ from camss_ros.extras import require, require_node
 
 if TYPE_CHECKING:
     from camss_ros.inference.spec import SegmenterSpec
+    from camss_ros.lab.sampling_study import SamplingStudy
 
 app = typer.Typer(
     help="Comparisons of many runs, as a page, a plot and JSON. The same command goes on where a "
@@ -80,7 +81,7 @@ def warm_start(
 
 
 def _study_sampling(
-    study: Callable[..., None],
+    run: Callable[[SamplingStudy], None],
     spec: SegmenterSpec,
     data: str,
     root: Path,
@@ -96,6 +97,7 @@ def _study_sampling(
 
     from camss_ros.datasets.datasets import open_data
     from camss_ros.evaluation.evaluate import EveryNth
+    from camss_ros.lab.sampling_study import SamplingStudy
 
     labelled = open_data(data, root, split, label_set)
     frames = EveryNth(labelled, every or 1)
@@ -114,10 +116,10 @@ def _study_sampling(
     }
     with Progress() as bar:
         task = bar.add_task("frames of all rows", total=None)
-        study(
+        run(SamplingStudy(
             segmenter, frames, labelled.label_set, page, settings, command_line(),
             progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )  # fmt: skip
+        ))  # fmt: skip
     typer.echo(f"wrote {page}")
 
 

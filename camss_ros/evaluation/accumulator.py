@@ -9,14 +9,15 @@ import numpy as np
 
 from camss_ros.evaluation.boundary import boundary_counts
 from camss_ros.evaluation.metrics import (
+    Reliability,
     Scores,
     confusion_scores,
     joint_counts,
     json_number,
     mean_known,
     ratio,
+    reliability,
 )
-from camss_ros.evaluation.reliability import Reliability, reliability
 from camss_ros.images.label_class import VOID, LabelClass
 
 

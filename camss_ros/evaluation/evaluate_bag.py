@@ -102,7 +102,7 @@ def evaluate_bag(
     frames = open_bag_frames(bag, selection, segmenter.classes, label_set, progress)
     begin_results(output / METRICS_FILE, settings, FOLDERS)
     kept = MaskFolder(output)
-    with TimingsFile(output / TIMINGS_FILE) as timings:
+    with contextlib.closing(TimingsFile(output / TIMINGS_FILE)) as timings:
 
         def predict(frame: BagFrame) -> Prediction | None:
             if only is not None and frame.stamp not in only:

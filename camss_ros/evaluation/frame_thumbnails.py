@@ -42,16 +42,12 @@ class Thumbnails:
 
 
 class FrameThumbnails:
-    """Thumbnails of the `count` frames with the lowest scores and of those with the highest.
-
-    `worst` begins with the lowest score, `best` with the highest; no frame is in both.
-    """
+    """Thumbnails of the `count` frames with the lowest scores and of those with the highest."""
 
     def __init__(self, classes: Sequence[LabelClass], count: int = SHOWN) -> None:
         self._classes = classes
         self._count = count
-        self._lowest: list[Thumbnails] = []  # ascending
-        self._highest: list[Thumbnails] = []  # descending
+        self._kept: list[Thumbnails] = []  # by score, ascending
 
     def add(
         self,
@@ -63,26 +59,22 @@ class FrameThumbnails:
         confidence: np.ndarray,
     ) -> None:
         """One frame: `image` uint8 [H, W, 3] RGB, all others uint8 [H, W]; `label` is the truth."""
-        low = len(self._lowest) < self._count or score < self._lowest[-1].score
-        high = len(self._highest) < self._count or score > self._highest[-1].score
-        if not low and not high:
+        kept, count = self._kept, self._count
+        if len(kept) == 2 * count and kept[count - 1].score <= score <= kept[count].score:
             return
         each = Thumbnails(name, score, self._tiles(image, label, labels, confidence))
-        if low:
-            bisect.insort_right(self._lowest, each, key=lambda s: s.score)
-            del self._lowest[self._count :]
-        if high:
-            bisect.insort_right(self._highest, each, key=lambda s: -s.score)
-            del self._highest[self._count :]
+        bisect.insort_right(kept, each, key=lambda thumbnails: thumbnails.score)
+        del kept[count:-count]
 
     @property
     def worst(self) -> list[Thumbnails]:
-        return list(self._lowest)
+        """Those with the lowest scores, the lowest first."""
+        return self._kept[: self._count]
 
     @property
     def best(self) -> list[Thumbnails]:
-        shown = {each.name for each in self._lowest}
-        return [each for each in self._highest if each.name not in shown]
+        """Those with the highest scores, the highest first; none of the worst."""
+        return self._kept[self._count :][::-1]
 
     def save(self, folder: Path) -> None:
         """Write the thumbnails to `folder`, made if missing, in place of those that are there."""

@@ -59,12 +59,9 @@ class ReplayRecorder:
         self._in_flight: dict[int, _SentImage] = {}  # by stamp
         self._timings = TimingsFile(output / TIMINGS_FILE)
 
-    def __enter__(self) -> ReplayRecorder:
-        self._timings.__enter__()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._timings.__exit__(*error)
+    def close(self) -> None:
+        """Nothing more comes back; `finish` may follow."""
+        self._timings.close()
 
     def knows(self, stamp: int) -> bool:
         """Whether an image with this stamp is under way, so that a second one could not be told

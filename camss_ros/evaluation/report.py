@@ -77,14 +77,10 @@ def report_numbers(parts: Sequence[PartResults], metadata: RunMetadata) -> dict[
         raise ValueError("there is nothing to report: not one part has results")
     label_set = parts[0].label_set
     names = [c.name for c in label_set.classes]
-    accumulator = ScoreAccumulator(len(names))
     for part in parts:
         if [c.name for c in part.label_set.classes] != names:
             raise ValueError(f"{part.name} has other classes than {parts[0].name}")
-        accumulator.merge(part.counts)
-    seconds: dict[str, np.ndarray] = {}
-    for stage in dict.fromkeys(stage for part in parts for stage in part.seconds):
-        seconds[stage] = np.concatenate([p.seconds[stage] for p in parts if stage in p.seconds])
+    sums, accumulator, seconds = _add_up(parts)
     pixels = np.sum([part.class_pixels for part in parts], axis=0)
     total = max(1, sum(part.pixels for part in parts))
     whole = _whole(seconds)
@@ -99,12 +95,9 @@ def report_numbers(parts: Sequence[PartResults], metadata: RunMetadata) -> dict[
         "failed": metadata.failed,
         "classes": [{"name": c.name, "color": list(c.color)} for c in label_set.classes],
         "total": {
-            "frames": sum(part.frames for part in parts),
-            "labelled_frames": accumulator.frames,
+            **sums,
             "class_share": {n: int(p) / total for n, p in zip(names, pixels, strict=True)},
-            "scores": accumulator.report(label_set.classes) if accumulator.frames else None,
             "confusion": accumulator.confusion.tolist() if accumulator.frames else None,
-            "latency_ms": _latency(whole),
             "latency_histogram": histogram(whole) if len(whole) else None,
             "stages_ms": {
                 stage: milliseconds(values.tolist()) for stage, values in seconds.items()
@@ -119,6 +112,31 @@ def report_numbers(parts: Sequence[PartResults], metadata: RunMetadata) -> dict[
     }
 
 
+def _add_up(
+    parts: Sequence[PartResults],
+) -> tuple[dict[str, Any], ScoreAccumulator, dict[str, np.ndarray]]:
+    """Numbers of all parts together, their counts, and the seconds of each stage."""
+    classes = parts[0].label_set.classes
+    accumulator = ScoreAccumulator(len(classes))
+    for part in parts:
+        accumulator.merge(part.counts)
+    seconds = {
+        stage: np.concatenate([p.seconds[stage] for p in parts if stage in p.seconds])
+        for stage in dict.fromkeys(stage for part in parts for stage in part.seconds)
+    }
+    whole = _whole(seconds)
+    latency = None
+    if len(whole):
+        latency = {**milliseconds(whole.tolist()), "max": float(whole.max() * 1e3)}
+    sums = {
+        "frames": sum(part.frames for part in parts),
+        "labelled_frames": accumulator.frames,
+        "scores": accumulator.report(classes) if accumulator.frames else None,
+        "latency_ms": latency,
+    }
+    return sums, accumulator, seconds
+
+
 def versions() -> dict[str, str]:
     """Of this package, of Python and of what the numbers depend on."""
     return {
@@ -130,14 +148,10 @@ def versions() -> dict[str, str]:
 
 
 def _part_numbers(part: PartResults) -> dict[str, Any]:
-    accumulator = ScoreAccumulator(len(part.label_set.classes))
-    accumulator.merge(part.counts)
+    sums, _, _ = _add_up([part])
     return {
         "name": part.name,
-        "frames": part.frames,
-        "labelled_frames": accumulator.frames,
-        "scores": accumulator.report(part.label_set.classes) if accumulator.frames else None,
-        "latency_ms": _latency(_whole(part.seconds)),
+        **sums,
         "facts": part.metadata,
         "notes": part.notes,
         "temporal": {
@@ -150,12 +164,6 @@ def _part_numbers(part: PartResults) -> dict[str, Any]:
 def _whole(seconds: dict[str, np.ndarray]) -> np.ndarray:
     """From the sending of an image to its mask where that was measured, else of the network."""
     return seconds.get("latency", seconds.get("total", np.empty(0)))
-
-
-def _latency(seconds: np.ndarray) -> dict[str, float] | None:
-    if not len(seconds):
-        return None
-    return {**milliseconds(seconds.tolist()), "max": float(seconds.max() * 1e3)}
 
 
 def _curves(part: PartResults) -> dict[str, tuple[np.ndarray, np.ndarray]]:

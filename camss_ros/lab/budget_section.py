@@ -19,8 +19,8 @@ from camss_ros.evaluation.statistics import milliseconds
 from camss_ros.images.label_class import LabelClass
 from camss_ros.images.label_sets import LabelSet
 from camss_ros.lab.node_speed import LatencySample, Parameters, latency_report
-from camss_ros.lab.page import markdown_table, p50_p95, paragraph, verdict
 from camss_ros.lab.speed_section import BudgetSettings, Section, SpeedRun
+from camss_ros.lab.study_output import markdown_table, p50_p95, paragraph, verdict
 from camss_ros.model.checkpoint import find_config, find_model
 
 if TYPE_CHECKING:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,15 @@ import numpy as np
 from camss_ros.evaluation.boundary import DILATION_RATIO
 from camss_ros.evaluation.formats import percent
 from camss_ros.images.label_sets import LabelSet
-from camss_ros.lab.mask_autoencoders import COMMITMENT_WEIGHT, KL_WEIGHT, Builder, variants
-from camss_ros.lab.page import markdown_table, new_figure, paragraph, save_figure, write_page
-from camss_ros.lab.result_rows import ResultRows
+from camss_ros.lab.mask_autoencoders import COMMITMENT_WEIGHT, KL_WEIGHT, variants
+from camss_ros.lab.study_output import (
+    ResultRows,
+    markdown_table,
+    new_figure,
+    paragraph,
+    save_figure,
+    write_page,
+)
 from camss_ros.lab.train_masks import (
     THIN_CLASSES,
     MaskTraining,
@@ -75,23 +83,18 @@ def study_kl_vs_vq(
     codes = LabelCodes(len(label_set.classes))
     weights = class_weights(code_shares(train, codes), codes)
 
-    def run(name: str, build: Builder, seed: int) -> None:
+    # Seed by seed, so that a stopped study has something to say about all variants.
+    for seed, (name, build) in product(range(seeds), builders.items()):
         key = run_key(name, seed)
         if key not in results:
             try:
                 model = train_variant(
-                    build, train, weights, label_set, training, seed,
-                    lambda done: progress(key, done),
-                )  # fmt: skip
+                    build, train, weights, label_set, training, seed, partial(progress, key)
+                )
             except StudyError as error:
                 raise StudyError(f"{name}: {error}; the finished runs are kept") from error
             results.add(key, score_variant(model, held_out, label_set))
         progress(key, training.steps)
-
-    # Seed by seed, so that a stopped study has something to say about all variants.
-    for seed in range(seeds):
-        for name, build in builders.items():
-            run(name, build, seed)
     results.finish()
     rows = {name: [results[run_key(name, seed)] for seed in range(seeds)] for name in builders}
     _plot(rows, output / "kl_vs_vq.png")

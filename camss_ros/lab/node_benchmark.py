@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -112,18 +113,14 @@ def node_under_test(segmenter: Parameters, logs: Path) -> Iterator[NodeUnderTest
         yield NodeUnderTest(listener, process, environment, logs)
 
 
+@dataclass(frozen=True)
 class NodeUnderTest:
     """A running segmenter, and what sends images to it."""
 
-    def __init__(
-        self,
-        listener: _Listener,
-        segmenter: ChildProcess,
-        environment: Mapping[str, str],
-        logs: Path,
-    ) -> None:
-        self._listener, self._segmenter = listener, segmenter
-        self._environment, self._logs = environment, logs
+    _listener: _Listener
+    _segmenter: ChildProcess
+    _environment: Mapping[str, str]
+    _logs: Path
 
     @property
     def segmenter(self) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from camss_ros.lab.node_speed import SIZES
-from camss_ros.lab.page import markdown_table, p50_p95, paragraph, verdict
 from camss_ros.lab.speed_section import Section, SpeedRun
+from camss_ros.lab.study_output import markdown_table, p50_p95, paragraph, verdict
 from camss_ros.model.checkpoint import find_model
 
 WANTED_HZ, WANTED_P95_MS, WANTED_OWN_MS = 25.0, 70.0, 5.0

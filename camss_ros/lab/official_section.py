@@ -14,10 +14,10 @@ from camss_ros.inference.segmenter import Segmenter
 from camss_ros.lab.frames import street_frames
 from camss_ros.lab.machine import describe_machine, describe_segmenter, load_average
 from camss_ros.lab.official_procedure import STEPS, OfficialProcedure
-from camss_ros.lab.page import markdown_table, paragraph, verdict
 from camss_ros.lab.random_weights import random_weights
 from camss_ros.lab.segmenter_speed import FrameTimes, time_frames
 from camss_ros.lab.speed_section import Section, SpeedRun
+from camss_ros.lab.study_output import markdown_table, paragraph, verdict
 from camss_ros.model.checkpoint import load_pretrained
 from camss_ros.model.schedule import SamplingOptions
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from camss_ros.evaluation.formats import percent
 from camss_ros.evaluation.report_plots import GROUP_TITLES, retention_figure
-from camss_ros.lab.page import markdown_table, paragraph, save_figure, write_page
+from camss_ros.lab.study_output import markdown_table, paragraph, save_figure, write_page
 
 # The official CAM-Seg, read off the figures of its paper (arXiv 2503.15617): AP, which is our
 # `precision_void_excluded`, on Cityscapes val, in percent. Another data set, in another resolution,

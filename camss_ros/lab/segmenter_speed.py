@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.benchmark import Timer
 
 from camss_ros.evaluation.statistics import milliseconds
 from camss_ros.images.encodings import image_to_rgb
 from camss_ros.inference.segmenter import Segmenter
-from camss_ros.inference.stage_clock import StageClock
 from camss_ros.lab.frames import ENCODING, camera_images, street_frames
 from camss_ros.lab.machine import describe_machine, describe_segmenter, load_average
 from camss_ros.model.config import CamSegConfig
@@ -176,12 +176,10 @@ def matmul_peak(device: torch.device, dtype: torch.dtype, side: int | None = Non
     side = side or (8192 if device.type == "cuda" else 2048)
     left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     product = torch.empty(side, side, device=device, dtype=dtype)
-    seconds = []
-    for _ in range(_WARM_UP_PRODUCTS + _PRODUCTS):
-        clock = StageClock(device)
-        torch.mm(left, right, out=product)
-        clock.mark("matmul")
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        seconds.append(clock.seconds()["matmul"])
-    return 2 * side**3 / min(seconds[_WARM_UP_PRODUCTS:])
+    timer = Timer(
+        "torch.mm(left, right, out=product)",
+        globals={"torch": torch, "left": left, "right": right, "product": product},
+        num_threads=torch.get_num_threads(),
+    )  # which waits for a GPU
+    timer.timeit(_WARM_UP_PRODUCTS)
+    return 2 * side**3 / min(timer.timeit(1).mean for _ in range(_PRODUCTS))

@@ -19,22 +19,20 @@ from camss_ros.lab import (
     node_section,
     official_section,
     score_section,
-    size_section,
     steady_section,
-    warm_section,
+    warm_start,
 )
 from camss_ros.lab.machine import describe_machine, load_average
-from camss_ros.lab.page import paragraph, write_page
-from camss_ros.lab.result_rows import ResultRows
 from camss_ros.lab.speed_section import LabelledData, Section, SpeedRun, SpeedSettings
+from camss_ros.lab.study_output import ResultRows, paragraph, write_page
 
 SECTIONS: tuple[Section, ...] = (
     official_section.SECTION,
     node_section.SECTION,
     budget_section.SECTION,
     score_section.SECTION,
-    size_section.SECTION,
-    warm_section.SECTION,
+    score_section.SIZE_SECTION,
+    warm_start.SECTION,
     steady_section.SECTION,
 )
 

@@ -11,9 +11,9 @@ import numpy as np
 from camss_ros.evaluation.statistics import milliseconds
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.lab.frames import street_frames
-from camss_ros.lab.page import markdown_table, p50_p95, paragraph, verdict
 from camss_ros.lab.segmenter_speed import time_frames
 from camss_ros.lab.speed_section import Section, SpeedRun
+from camss_ros.lab.study_output import markdown_table, p50_p95, paragraph, verdict
 from camss_ros.resident_memory import resident_bytes
 
 _PICTURES = 8

@@ -7,19 +7,14 @@ page.png    mIoU and calibration over the number of steps
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from camss_ros.evaluation.boundary import DILATION_RATIO
-from camss_ros.evaluation.evaluate import LabeledFrames
-from camss_ros.evaluation.reliability import BINS
-from camss_ros.images.label_sets import LabelSet
-from camss_ros.inference.segmenter import Segmenter
-from camss_ros.lab.page import paragraph, score_panels, write_page
-from camss_ros.lab.result_rows import ResultRows
-from camss_ros.lab.sampling_study import StudyRow, describe_scoring, score_rows, score_tables
+from camss_ros.evaluation.metrics import BINS
+from camss_ros.lab.sampling_study import SamplingStudy, StudyRow
+from camss_ros.lab.study_output import ResultRows, paragraph, score_panels, write_page
 from camss_ros.model.schedule import SamplingOptions
 
 STEPS = (1, 2, 4, 8, 25, 100)
@@ -73,40 +68,24 @@ def _row(cells: tuple[str, ...], s: SamplingOptions) -> StudyRow:
 
 
 def study_steps(
-    segmenter: Segmenter,
-    frames: LabeledFrames,
-    label_set: LabelSet,
-    page: Path,
-    settings: dict[str, Any],
-    command: str,
+    study: SamplingStudy,
     *,
     steps: Sequence[int] = STEPS,
     iterations: Sequence[int] = ITERATIONS,
-    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Score every row on `frames` and write the page, going on where an earlier run stopped.
+    """Score every row and write the page, going on where an earlier run stopped.
 
-    Args:
-        segmenter, page, settings, progress: as of `score_rows`; the settings have what
-            `describe_scoring` says.
-        command: as the page shows it.
-        steps, iterations: of the rows.
-
-    Raises as `score_rows`.
+    Raises as `SamplingStudy.score`.
     """
     by_steps, by_iterations = step_rows(steps), iteration_rows(iterations)
-    results = score_rows(
-        segmenter, [*by_steps, *by_iterations], frames, label_set, page, settings,
-        progress=progress,
-    )  # fmt: skip
-    plot = page.with_suffix(".png")
-    _plot(by_steps, results, plot)
-    scores, per_class = score_tables(["sampling", "steps"], by_steps, results, _COLUMNS, label_set)
-    iteration_scores, iteration_classes = score_tables(
-        ["iterations"], by_iterations, results, _COLUMNS, label_set
+    results = study.score([*by_steps, *by_iterations])
+    _plot(by_steps, results, study.plot)
+    scores, per_class = study.tables(["sampling", "steps"], by_steps, results, _COLUMNS)
+    iteration_scores, iteration_classes = study.tables(
+        ["iterations"], by_iterations, results, _COLUMNS
     )
     method = paragraph(f"""
-        {describe_scoring(settings)} Boundary IoU: dilation ratio {DILATION_RATIO}. ECE: expected
+        {study.describe()} Boundary IoU: dilation ratio {DILATION_RATIO}. ECE: expected
         calibration error of the confidence, {BINS} bins. `precision_void_excluded` is the paper's
         "AP", which does not see false negatives. All samplers start at timestep
         {by_steps[0].sampling.start}.""")
@@ -114,8 +93,8 @@ def study_steps(
         One-pass against iterative decoding, ddim from zero, {_STEPS_OF_ITERATION} steps an
         iteration, the surest tokens first:""")
     write_page(
-        page, "Sampling steps and samplers", command, method,
-        f"![mIoU and calibration over the number of steps]({plot.name})", scores,
+        study.page, "Sampling steps and samplers", study.command, method,
+        f"![mIoU and calibration over the number of steps]({study.plot.name})", scores,
         iterative, iteration_scores, "IoU of each class:", per_class, iteration_classes,
     )  # fmt: skip
 

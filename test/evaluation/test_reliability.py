@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 from torchmetrics.functional.classification import binary_calibration_error
 
 from camss_ros.evaluation.accumulator import ScoreAccumulator
-from camss_ros.evaluation.reliability import reliability
+from camss_ros.evaluation.metrics import reliability
 
 
 def count(truth, predicted, confidence):

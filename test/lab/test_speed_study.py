@@ -26,11 +26,11 @@ from camss_ros.inference.spec import SegmenterSpec
 from camss_ros.lab import node_benchmark, score_section, speed_section, speed_study
 from camss_ros.lab.machine import describe_machine
 from camss_ros.lab.node_speed import SIZES, measure_node
-from camss_ros.lab.size_section import show_sizes
+from camss_ros.lab.score_section import show_sizes
 from camss_ros.lab.speed_section import LabelledData, Section, SpeedSettings
 from camss_ros.lab.speed_study import SECTIONS, study_speed
 from camss_ros.lab.steady_section import measure_steadiness
-from camss_ros.lab.warm_section import START_TIMES, show_warm_start
+from camss_ros.lab.warm_start import SECTION_START_TIMES, show_warm_start
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.checkpoint import save_pretrained, weights_hash
 from camss_ros.model.config import ConcatTransformerConfig, DenoiserConfig
@@ -155,14 +155,18 @@ def test_every_section_is_measured_and_shown(settings, root, tmp_path, simulated
     warm = rows["warm start, camvid val"]["rows"]
     alone = settings.segmenter(backend="torch", precision="fp32")
     for key, steps, time in (("steps=4 warm_start_time=0", 4, 0), (
-        f"steps=1 warm_start_time={START_TIMES[0]}", 1, START_TIMES[0],
+        f"steps=1 warm_start_time={SECTION_START_TIMES[0]}", 1, SECTION_START_TIMES[0],
     )):  # fmt: skip
         alone.sampling = SamplingOptions(steps=steps, warm_start_time=time)
         alone.forget_last_frames()
         expected = evaluate(alone, open_data("camvid", root, "val"), CAMVID, clip=True)
         assert warm[key]["miou"] == pytest.approx(expected.scores.miou)
         assert warm[key]["flicker"] == pytest.approx(expected.accumulator.flicker())
-    assert [each["warm_frames"] for each in warm.values()] == [0, 0, *[1] * len(START_TIMES)]
+    assert [each["warm_frames"] for each in warm.values()] == [
+        0,
+        0,
+        *[1] * len(SECTION_START_TIMES),
+    ]
 
     scores = rows["scores, camvid val"]
     alone = settings.segmenter(backend="torch", precision="fp32")

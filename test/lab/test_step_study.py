@@ -14,6 +14,7 @@ from camss_ros.evaluation.evaluate import EveryNth, evaluate
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.lab import sampling_study, step_study
+from camss_ros.lab.sampling_study import SamplingStudy
 from camss_ros.lab.step_study import iteration_rows, step_rows, study_steps
 from camss_ros.model.checkpoint import weights_hash
 from camss_ros.model.schedule import SamplingOptions
@@ -66,10 +67,9 @@ def test_every_nth():
 
 def run_study(model, root, output, progress=lambda done, total: None):
     frames = EveryNth(open_data("camvid", root, "val"), 2)
-    study_steps(
-        segmenter(model), frames, CAMVID, output / "steps.md", SETTINGS, "camss-ros study steps",
-        steps=(1, 2), iterations=(1, 2), progress=progress,
-    )  # fmt: skip
+    page, command = output / "steps.md", "camss-ros study steps"
+    study = SamplingStudy(segmenter(model), frames, CAMVID, page, SETTINGS, command, progress)
+    study_steps(study, steps=(1, 2), iterations=(1, 2))
 
 
 def test_a_stopped_study_goes_on_with_what_is_missing(model, root, tmp_path, monkeypatch):
