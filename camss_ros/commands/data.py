@@ -40,12 +40,12 @@ def check(
     contents: dict[str, Contents] = {}
     problems: list[str] = []
     data_set = find_data_set(name)
-    for one in _splits(data_set, root, split):
-        listing = data_set.list(root, one)
+    for part in _splits(data_set, root, split):
+        listing = data_set.list(root, part)
         images = data_set.read(listing, root, label_set)
-        contents[one] = _read_all(images, one)
-        problems += [*listing.problems, *contents[one].problems]
-        console.print(_summary(one, len(images), listing.unlabelled, contents[one]))
+        contents[part] = _read_all(images, part)
+        problems += [*listing.problems, *contents[part].problems]
+        console.print(_summary(part, len(images), listing.unlabelled, contents[part]))
     console.print(_share_table(contents, images.label_set.classes))
     for problem in problems:
         typer.echo(problem, err=True)
@@ -83,14 +83,14 @@ def show(
     check_file(output, ".png")
     recipe = None if augmented is None else _augmentation(augmented)
     data_set = find_data_set(name)
-    for one in _splits(data_set, root, split):
-        listing = data_set.list(root, one)
+    for part in _splits(data_set, root, split):
+        listing = data_set.list(root, part)
         images = data_set.read(listing, root, label_set)
         unpaired = f", {len(listing.problems)} files unpaired" if listing.problems else ""
-        typer.echo(f"{one}: {len(images)} frames{unpaired}")
+        typer.echo(f"{part}: {len(images)} frames{unpaired}")
         for index in sample_evenly(len(images), frames):
             image, label, sample = images[index]
-            tiles.append((image, f"{one} {sample}"))
+            tiles.append((image, f"{part} {sample}"))
             tiles.append((colorize(label, images.label_set.classes), images.label_set.name))
             if recipe is not None:
                 view = augment(image, label, recipe, np.random.default_rng([seed, index]))
@@ -135,8 +135,9 @@ def _share_table(contents: Mapping[str, Contents], classes: tuple[LabelClass, ..
     from camss_ros.evaluation.formats import result_table
 
     table = result_table("class", *contents, title="share of the labelled pixels, %")
-    for one in classes:
-        table.add_row(one.name, *(f"{100 * c.share(one.id):.3f}" for c in contents.values()))
+    for label_class in classes:
+        shares = (f"{100 * c.share(label_class.id):.3f}" for c in contents.values())
+        table.add_row(label_class.name, *shares)
     table.add_section()
     void = (f"{100 * c.void_share():.3f}" for c in contents.values())
     table.add_row("without a class (of all)", *void)

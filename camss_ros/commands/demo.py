@@ -54,7 +54,7 @@ def demo(
     classes = config.label_set
     opened = open_frames_of_model(source, classes, config.name)
     if opened.label_set is not None and not opened.endless:
-        for _ in itertools.islice(opened, frames):  # tells of a bad label file beforehand
+        for _ in itertools.islice(opened, frames):  # a bad label file is reported now
             pass
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, Progress(console=console) as bar:

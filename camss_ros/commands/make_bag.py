@@ -5,7 +5,7 @@ from typing import Optional
 
 import typer
 
-from camss_ros.commands.options import counted_progress, fail, tell_missing
+from camss_ros.commands.options import counted_progress, fail, warn_of_missing
 from camss_ros.extras import require
 
 
@@ -56,4 +56,4 @@ def make_bag(
             on_frame=lambda: progress.advance(task),
         )  # fmt: skip
     typer.echo(f"{count} frames in '{output}'")
-    tell_missing(opened)
+    warn_of_missing(opened)

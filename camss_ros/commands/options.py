@@ -37,8 +37,8 @@ LABEL_SET = typer.Option(
 def command_line() -> str:
     """The command line of this process, as a shell reads it.
 
-    Paths outside the working directory are shown by their last part alone: where somebody keeps
-    data is nothing for a page that others read.
+    Of paths outside the working directory only the last part is in it: a page that others read
+    should not say where somebody keeps data.
     """
     return shlex.join(["camss-ros", *map(_without_folder, sys.argv[1:])])
 
@@ -95,7 +95,7 @@ def exit_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
-def tell_missing(source: FrameSource) -> None:
+def warn_of_missing(source: FrameSource) -> None:
     """Say on stderr how much of an input could not be read."""
     if source.skipped:
         typer.echo(f"{len(source.skipped)} files could not be read", err=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
-from camss_ros.commands.options import check_folder, counted_progress, tell_missing
+from camss_ros.commands.options import check_folder, counted_progress, warn_of_missing
 from camss_ros.commands.segmenter_options import DECODING, NETWORK, SAMPLING, segmenter_options
 
 if TYPE_CHECKING:
@@ -53,4 +53,4 @@ def segment(
             segmenter, opened, output, settings, frames, lambda: progress.advance(task)
         )
     typer.echo(f"{summary['frames']} frames in '{output}'")
-    tell_missing(opened)
+    warn_of_missing(opened)

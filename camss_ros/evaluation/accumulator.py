@@ -60,7 +60,7 @@ class ScoreAccumulator:
             confidence: uint8 [H, W], probability of the predicted class times 255.
 
         Returns:
-            The frame's own confusion matrix.
+            The confusion matrix of the frame alone.
 
         Raises ValueError for other types, shapes that differ and ids that are no class.
         """
@@ -79,9 +79,9 @@ class ScoreAccumulator:
         self._check_ids("truth", joint.sum(axis=1))
         self._check_ids("predicted", joint.sum(axis=0))
         known = joint[: self.classes]
-        own = np.column_stack([known[:, : self.classes], known[:, VOID]])
+        confusion = np.column_stack([known[:, : self.classes], known[:, VOID]])
         self.frames += 1
-        self.confusion += own
+        self.confusion += confusion
         self.predicted_pixels += joint.sum(axis=0)
         if self._count_boundary:
             self._boundary += boundary_counts(truth, predicted, self.classes)
@@ -96,7 +96,7 @@ class ScoreAccumulator:
             changed = steady & (predicted != old_predicted)
             self._flicker += np.count_nonzero(steady), np.count_nonzero(changed)
         self._previous = truth, predicted
-        return own
+        return confusion
 
     def add_unlabelled(self, predicted: np.ndarray) -> None:
         """Count the next frame, uint8 [H, W], whose truth is not known."""
@@ -157,7 +157,7 @@ class ScoreAccumulator:
 
     def counts(self) -> dict[str, Any]:
         """What the scores are computed from, as JSON values."""
-        sums = {name: own.tolist() for name, own in self._sums().items()}
+        sums = {name: array.tolist() for name, array in self._sums().items()}
         return {"frames": self.frames, **sums}
 
     def merge(self, counts: dict[str, Any]) -> None:
@@ -166,8 +166,8 @@ class ScoreAccumulator:
             raise ValueError(f"{len(counts['confusion'])} classes: expected {self.classes}")
         self.end_sequence()
         self.frames += counts["frames"]
-        for name, own in self._sums().items():
-            own += np.array(counts[name], np.int64)
+        for name, array in self._sums().items():
+            array += np.array(counts[name], np.int64)
 
     def _sums(self) -> dict[str, np.ndarray]:
         return {

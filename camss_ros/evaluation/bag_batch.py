@@ -133,7 +133,7 @@ def run_batch_on_ray(
     require("ray")
     import ray
 
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # sends nothing to its makers
     started = not ray.is_initialized()
     if started:
         options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}

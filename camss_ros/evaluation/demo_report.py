@@ -40,7 +40,7 @@ def write_report(
     if not pairs:
         raise ValueError("no mask has the stamp of a frame that was sent")
     rate = _rate(pairs)
-    shown = {pairs[i] for i in sample_evenly(len(pairs), _PICTURES)}
+    pictured = {pairs[i] for i in sample_evenly(len(pairs), _PICTURES)}
     comparable = mapping_onto_labels(classes, source.label_set)
     statistics = FrameStatistics(comparable.classes)
     tiles: list[tuple[np.ndarray, str]] = []
@@ -50,7 +50,7 @@ def write_report(
             picture = overlay(frame.image, mask.labels, classes)
             video.write(picture)
             statistics.add_labels(comparable.apply(mask.labels), frame.label)
-            if stamp in shown:
+            if stamp in pictured:
                 latency = (mask.arrival - stamp) / 1e6
                 tiles.append((picture, f"{frame.name}  {latency:.0f} ms"))
     write_image(output / "contact_sheet.png", contact_sheet(tiles, classes))

@@ -49,7 +49,7 @@ class FrameSegmenter(Protocol):
 
 @dataclass(frozen=True)
 class EvaluatedFrame:
-    """A frame and what became of it.
+    """A frame with its prediction and scores.
 
     Attributes:
         name: of the frame.
@@ -95,11 +95,12 @@ def class_table(model: Sequence[LabelClass], data: LabelSet) -> np.ndarray:
     Classes correspond by name, or by the mapping of the model's label set onto the data's. Raises
     ValueError that names the classes on one side only.
     """
-    own = [label_class for label_class in model if label_class.id != VOID]
+    classes = [label_class for label_class in model if label_class.id != VOID]
     try:
-        return mapping_onto_labels(own, data).apply(np.arange(256, dtype=np.uint8))
+        return mapping_onto_labels(classes, data).apply(np.arange(256, dtype=np.uint8))
     except NoMappingError as error:
-        names, known = ({each.name for each in one} for one in (data.classes, own))
+        names = {label_class.name for label_class in data.classes}
+        known = {label_class.name for label_class in classes}
         missing = ", ".join(sorted(names - known)) or "none"
         extra = ", ".join(sorted(known - names)) or "none"
         raise ValueError(
@@ -139,9 +140,10 @@ def evaluate(
         result = segmenter.segment(image)
         seconds += result.timings["total"]
         predicted = table[result.labels]
-        own = accumulator.add(label, predicted, result.confidence)
+        confusion = accumulator.add(label, predicted, result.confidence)
         if on_frame is not None:
-            on_frame(EvaluatedFrame(name, image, label, predicted, result, confusion_scores(own)))
+            scores = confusion_scores(confusion)
+            on_frame(EvaluatedFrame(name, image, label, predicted, result, scores))
         progress(index + 1)
     return Evaluation(accumulator, seconds / max(len(frames), 1))
 

@@ -1,4 +1,4 @@
-"""A bag in, masks, an overlay video and scores out.
+"""Evaluates the images of a bag: masks, an overlay video and scores.
 
     output/masks/NAME.png       class ids, 8 bit, one channel; NAME is number and stamp of the image
     output/confidence/NAME.png  probability of the class times 255
@@ -167,13 +167,14 @@ def open_bag_frames(
 def _check_numbering(bag: Bag, labels: str, classes: Sequence[LabelClass]) -> None:
     """Raise BagError where the LabelInfo beside a topic of labels has other classes."""
     topic = f"{labels.rpartition('/')[0]}/label_info"
-    said = None
-    with contextlib.suppress(BagError):  # nothing is said by what can't be read
+    named = None
+    with contextlib.suppress(BagError):  # a topic that can't be read names no classes
         for message in itertools.islice(bag.messages([Topic(topic, LABEL_INFO, 0)]), 1):
-            said = {one.class_id: one.class_name for one in bag.decode(message).class_map}
-    if said is not None and said != {one.id: one.name for one in classes}:
+            classes_of = bag.decode(message).class_map
+            named = {entry.class_id: entry.class_name for entry in classes_of}
+    if named is not None and named != {c.id: c.name for c in classes}:
         raise BagError(
-            f"'{bag.path}': by {topic} the labels on {labels} are of {', '.join(said.values())}, "
+            f"'{bag.path}': by {topic} the labels on {labels} are of {', '.join(named.values())}, "
             "other classes than the model's: give --label-set"
         )
 
@@ -186,7 +187,7 @@ def score_frames(
     output: Path,
     on_frame: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """Hold the predictions of the frames against their labels; returns what metrics.json says.
+    """Compare the predictions of the frames with their labels; returns what metrics.json says.
 
     `predict`: None for a frame without a prediction, which is left out. `classes`: the model's.
     Writes the overlay video, frames.jsonl and the thumbnails to `output`. Raises BagError where
@@ -225,8 +226,8 @@ def score_frames(
                 if frame.label is None:
                     accumulator.add_unlabelled(labels)
                 else:
-                    own = accumulator.add(frame.label, labels, found.confidence)
-                    scores = confusion_scores(own)
+                    confusion = accumulator.add(frame.label, labels, found.confidence)
+                    scores = confusion_scores(confusion)
                     line["miou"] = json_number(scores.miou)
                     line["pixel_accuracy"] = json_number(scores.pixel_accuracy)
                 score = line["miou"] if frames.labelled else line["confidence"]
@@ -236,7 +237,7 @@ def score_frames(
                     )
                 listing.write(json.dumps(line) + "\n")
                 on_frame()
-        except BagError as error:  # came up now only; what was segmented stays
+        except BagError as error:  # found only while reading; the results so far are kept
             bag.warnings.append(str(error))
         if read == 0:
             raise BagError(_nothing_read(frames))

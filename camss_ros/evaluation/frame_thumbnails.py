@@ -1,6 +1,6 @@
 """The frames that went worst and best, as small pictures: image, label, prediction, confidence.
 
-They are made while a run passes by, so that no frame has to be read again, and only a few are held.
+They are made during the run, so that no frame is read again; only a few are kept in memory.
 """
 
 from __future__ import annotations

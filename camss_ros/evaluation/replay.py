@@ -1,4 +1,4 @@
-"""What a running node made of a bag's images: the files and numbers of a replay.
+"""A replay: the masks that a running node returned for a bag's images, as files, and scores.
 
 The player hands over what it sent and what came back; the frames are scored afterwards, from the
 files, exactly as those of an offline evaluation are.
@@ -64,8 +64,8 @@ class ReplayRecorder:
         self._timings.close()
 
     def knows(self, stamp: int) -> bool:
-        """Whether an image with this stamp is under way, so that a second one could not be told
-        from it."""
+        """Whether an image with this stamp is under way, so that the two could not be
+        distinguished."""
         return stamp in self._in_flight
 
     def on_sent(self, number: int, stamp: int, now: int) -> None:

@@ -245,7 +245,9 @@ def _robustness(numbers: dict[str, Any] | None) -> list[dict[str, Any]]:
         {
             "title": GROUP_TITLES[group],
             "rows": list(of.items()),
-            "svg": svg(retention_figure({model: one["corruptions"] for model, one in of.items()})),
+            "svg": svg(
+                retention_figure({name: model["corruptions"] for name, model in of.items()})
+            ),
         }
         for group, of in numbers["groups"].items()
     ]

@@ -26,7 +26,7 @@ from camss_ros.model.checkpoint import find_config, find_model
 if TYPE_CHECKING:
     from camss_ros.lab.node_benchmark import NodeUnderTest
 
-# Much to give up, and nothing that has to be built for it.
+# Much that the node can reduce, and no graph that has to be built first.
 WITH_ROOM: Parameters = {"backend": "torch", "steps": 4, "samples": 4, "temperature": 1.0}
 _RUNS: Mapping[str, Parameters] = {"as it is": {}, "with room": WITH_ROOM}
 _LOAD = 0.7  # share of the time between two images that the slowest one of the trial may take

@@ -73,7 +73,7 @@ class Condition:
         corruption: its name, or "clean".
         level: from 1; 0 where clean.
         value: of the corruption's knob; NaN where clean.
-        setting: the same for people.
+        setting: the value as text, with its unit.
         frames: (image, label, name) by index.
     """
 

@@ -29,7 +29,7 @@ class Corruption:
         name: in the registry.
         group: "paper", "imagenet_c" or "weather".
         values: the knob at each level.
-        settings: each level for people, in units of the 0-255 scale, pixels or what is named.
+        settings: each level as text, in units of the 0-255 scale, pixels or what is named.
         change: (image uint8 [H, W, 3] RGB, value, generator) -> image.
     """
 

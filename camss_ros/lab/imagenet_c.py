@@ -8,7 +8,7 @@ import numpy as np
 
 from camss_ros.errors import CamssError
 
-_OWN_SEED = ("impulse_noise", "glass_blur")  # these do not draw from NumPy's global generator
+_TAKES_SEED = ("impulse_noise", "glass_blur")  # these do not draw from NumPy's global generator
 
 SETTINGS: Mapping[str, tuple[str, ...]] = {
     "gaussian_noise": ("sigma 20.4", "sigma 30.6", "sigma 45.9", "sigma 66.3", "sigma 96.9"),
@@ -92,11 +92,11 @@ def imagenet_c(image: np.ndarray, kind: str, severity: int, rng: np.random.Gener
         height, width = image.shape[:2]
         raise ValueError(f"an image of {width} x {height} is too small: expected at least 32 x 32")
     seed = int(rng.integers(2**32))
-    own = {"seed": seed} if kind in _OWN_SEED else {}
+    seeding = {"seed": seed} if kind in _TAKES_SEED else {}
     state = np.random.get_state()
     np.random.seed(seed)
     try:
-        result: np.ndarray = corrupt(image, severity, kind, **own)
+        result: np.ndarray = corrupt(image, severity, kind, **seeding)
     finally:
         np.random.set_state(state)
     return result

@@ -196,14 +196,14 @@ def _parts(
 def _plot(rows: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
     figure = new_figure(10, 4)
     axes = figure.subplots()
-    shown = [column for column in _COLUMNS if column != "pixel accuracy"]
+    plotted = [column for column in _COLUMNS if column != "pixel accuracy"]
     width = 0.8 / len(rows)
     for index, (name, runs) in enumerate(rows.items()):
-        summaries = [summarize(runs, _COLUMNS[column]) or (0.0, 0.0) for column in shown]
-        places = np.arange(len(shown)) + (index - (len(rows) - 1) / 2) * width
+        summaries = [summarize(runs, _COLUMNS[column]) or (0.0, 0.0) for column in plotted]
+        places = np.arange(len(plotted)) + (index - (len(rows) - 1) / 2) * width
         means, spreads = zip(*summaries, strict=True)
         axes.bar(places, means, width, yerr=spreads, capsize=3, label=name)
-    axes.set_xticks(range(len(shown)), shown)
+    axes.set_xticks(range(len(plotted)), plotted)
     axes.set_ylabel("held-out score")
     axes.grid(axis="y", alpha=0.3)
     figure.legend(loc="outside lower center", ncols=len(rows))

@@ -59,7 +59,7 @@ def measure_node_sizes(
         model: its directory.
         parameters: of the segmenter node; the model is the one above.
         sizes: (height, width) of the images.
-        on_trial: told the size and the number of trials done with it.
+        on_trial: called with the size and the number of trials done with it.
 
     Raises as `node_under_test`.
     """
@@ -155,7 +155,9 @@ class NodeUnderTest:
                     ended = time.monotonic()
             sent = listener.result()
             if len(sent.stamps) < count:  # drops would be counted wrong
-                raise publisher.failure(f"told of {len(sent.stamps)} of the {count} images it sent")
+                raise publisher.failure(
+                    f"reported {len(sent.stamps)} of the {count} images it sent"
+                )
         return sent
 
 
@@ -181,7 +183,7 @@ class _Listener(SegmenterListener):
         return self.counts
 
     def is_done(self, ended: float | None, before: Counts) -> bool:
-        """Whether every image has met its fate; `ended`: monotonic time of the last one."""
+        """Whether every image is answered, or nothing more comes; `ended`: time of the last one."""
         return self.settled(ended, len(self._arrivals), self.counts.segmented - before.segmented)
 
     def result(self) -> SentImages:

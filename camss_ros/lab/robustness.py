@@ -95,9 +95,9 @@ def summarize(rows: Rows, metric: str) -> dict[str, Any]:
         })  # fmt: skip
     for group in groups.values():
         for corruption in group["corruptions"].values():
-            corruption["mean"] = float(np.mean([it["score"] for it in corruption["levels"]]))
+            corruption["mean"] = float(np.mean([level["score"] for level in corruption["levels"]]))
             corruption["retention"] = _ratio(corruption["mean"], group["P"])
-        group["mPC"] = float(np.mean([it["mean"] for it in group["corruptions"].values()]))
+        group["mPC"] = float(np.mean([one["mean"] for one in group["corruptions"].values()]))
         group["rPC"] = _ratio(group["mPC"], group["P"])
     return {"metric": metric, "groups": groups}
 

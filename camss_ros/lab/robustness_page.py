@@ -85,11 +85,11 @@ def _group_table(corruptions: Mapping[str, Any]) -> list[str]:
     rows = []
     for name, first in next(iter(corruptions.values())).items():
         found = [of[name] for of in corruptions.values()]
-        means = (f"**{percent(it['mean'])}** ({percent(it['retention'])})" for it in found)
+        means = (f"**{percent(x['mean'])}** ({percent(x['retention'])})" for x in found)
         rows.append([f"**{name}**", "mean", *means])
         for index, level in enumerate(first["levels"]):
-            cells = (it["levels"][index] for it in found)
-            scores = (f"{percent(it['score'])} ({percent(it['retention'])})" for it in cells)
+            cells = (corruption["levels"][index] for corruption in found)
+            scores = (f"{percent(x['score'])} ({percent(x['retention'])})" for x in cells)
             rows.append(["", level["setting"], *scores])
     return [
         "mIoU, and in brackets the share of P that is kept, in percent.",

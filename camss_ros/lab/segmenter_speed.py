@@ -57,7 +57,7 @@ def time_frames(
     """Segment `count` times one of `frames`, uint8 [H, W, 3] RGB, as messages of a camera.
 
     A frame ends with the download of its labels, which waits for a GPU, so that the host's clock
-    tells the whole of it; the stages within are told by events on the GPU.
+    measures all of it; events on the GPU measure the stages within.
     """
     images = camera_images(frames)
     stages: defaultdict[str, list[float]] = defaultdict(list)
