@@ -21,6 +21,7 @@ from camss_ros.commands.options import (
     fail,
 )
 from camss_ros.commands.segmenter_options import segmenter_options
+from camss_ros.commands.study_cityscapes import cityscapes
 from camss_ros.extras import require, require_node
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ app = typer.Typer(
     "killed one stopped.",
     no_args_is_help=True,
 )
+
+app.command()(cityscapes)
 
 OUTPUT = typer.Option(..., help="Folder of page, plot and JSON.")
 

@@ -17,6 +17,7 @@ from camss_ros.evaluation.metrics import (
     mean_known,
     ratio,
     reliability,
+    wrong_pixel_auroc,
 )
 from camss_ros.images.label_class import VOID, LabelClass
 
@@ -148,6 +149,7 @@ class ScoreAccumulator:
             "boundary_iou": mean_known(boundary),
             "per_class_boundary_iou": boundary,
             "expected_calibration_error": self.reliability().expected_calibration_error,
+            "wrong_pixel_auroc": wrong_pixel_auroc(*self._confidence),
             "flicker": self.flicker(),
         }
         return {

@@ -42,6 +42,10 @@ class ResultRows:
     def __getitem__(self, key: str) -> dict[str, Any]:
         return self._rows[key]
 
+    def __iter__(self) -> Iterator[str]:
+        """The keys of the finished rows, in the order in which they came."""
+        return iter(self._rows)
+
     def add(self, key: str, row: dict[str, Any]) -> None:
         """Store a finished row, JSON-able."""
         self._rows[key] = row
