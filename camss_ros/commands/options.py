@@ -56,8 +56,9 @@ def _without_folder(word: str) -> str:
 def parse_size(option: str, text: str, model: str) -> tuple[int, int]:
     """(height, width) of the value "WIDTHxHEIGHT" of an option.
 
-    Raises ValueError for anything else, and for a size higher than wide where the model's own is
-    not: the order was HEIGHTxWIDTH once.
+    Raises:
+        ValueError: anything else, or a size higher than wide where the model's is not: the order
+            was HEIGHTxWIDTH once.
     """
     parts = text.lower().split("x")
     if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):

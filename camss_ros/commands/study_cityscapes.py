@@ -54,9 +54,7 @@ def cityscapes(
     models = {"model": spec} if twin_spec is None else {"model": spec, "twin": twin_spec}
     described = {role: each.describe()["model"] for role, each in models.items()}
     settings = {
-        "data": [
-            {"name": one.name, "size": list(one.size), "frames": len(one)} for one in sized
-        ],
+        "data": [{"name": one.name, "size": list(one.size), "frames": len(one)} for one in sized],
         "every": every,
         "models": {
             role: {key: of[key] for key in ("source", "sha256", "backend", "dtype")}

@@ -63,7 +63,8 @@ class ScoreAccumulator:
         Returns:
             The confusion matrix of the frame alone.
 
-        Raises ValueError for other types, shapes that differ and ids that are no class.
+        Raises:
+            ValueError: other types, shapes that differ, or ids that are no class.
         """
         for name, labels in (("truth", truth), ("predicted", predicted)):
             if labels.dtype != np.uint8:
@@ -163,7 +164,11 @@ class ScoreAccumulator:
         return {"frames": self.frames, **sums}
 
     def merge(self, counts: dict[str, Any]) -> None:
-        """Add the counts of another run. Raises ValueError where it has other classes."""
+        """Add the counts of another run.
+
+        Raises:
+            ValueError: it has other classes.
+        """
         if len(counts["confusion"]) != self.classes:
             raise ValueError(f"{len(counts['confusion'])} classes: expected {self.classes}")
         self.end_sequence()

@@ -31,9 +31,12 @@ def write_report(
 ) -> dict[str, Any]:
     """Write `overlay.mp4`, `contact_sheet.png` and `report.json` to `output`; returns the report.
 
-    `source`: the frames that were sent, by name; shares and scores are of its labels' classes.
-    `settings` are kept in the report. Raises ValueError where no mask belongs to a frame that was
-    sent.
+    Args:
+        source: the frames that were sent, by name; shares and scores are of its labels' classes.
+        settings: kept in the report.
+
+    Raises:
+        ValueError: no mask belongs to a frame that was sent.
     """
     stamps = {frame.name: frame.stamp for frame in recording.sent}
     pairs = [s for s in stamps.values() if s in recording.masks]

@@ -120,9 +120,13 @@ def evaluate(
 ) -> Evaluation:
     """Segments every frame and compares it with its label.
 
-    `clip`: the frames follow each other in time, so that their flicker means something. `progress`
-    is called with the number of frames done, `on_frame` with each of them. Raises ValueError where
-    model and data have different classes, and where the frames of a clip differ in size.
+    Args:
+        clip: the frames follow each other in time, so that their flicker means something.
+        progress: called with the number of frames done.
+        on_frame: called with each of them.
+
+    Raises:
+        ValueError: model and data have different classes, or the frames of a clip differ in size.
     """
     table = class_table(segmenter.classes, label_set)
     accumulator = ScoreAccumulator(len(label_set.classes), boundary=True)

@@ -91,13 +91,17 @@ def evaluate_bag(
 ) -> BagEvaluation:
     """Segment the selected frames of `bag` into `output`, made if missing, and score them.
 
-    `settings`: what the results depend on besides, JSON-able; kept in metrics.json. `label_set`: of
-    the label images; None: they are numbered as the model's classes, with 255 for void. `only`:
-    stamps, in ns; frames with others are left out.
+    Args:
+        settings: what the results depend on besides, JSON-able; kept in metrics.json.
+        label_set: of the label images; None: they are numbered as the model's classes, with 255
+            for void.
+        only: stamps, in ns; frames with others are left out.
 
-    Raises BagError where a topic is missing or not one frame can be read, OutputMismatchError where
-    `output` holds results of other settings, ValueError where model and label set have different
-    classes, OSError where `output` can't be written.
+    Raises:
+        BagError: a topic is missing, or not one frame can be read.
+        OutputMismatchError: `output` holds results of other settings.
+        ValueError: model and label set have different classes.
+        OSError: `output` can't be written.
     """
     frames = open_bag_frames(bag, selection, segmenter.classes, label_set, progress)
     begin_results(output / METRICS_FILE, settings, FOLDERS)
@@ -129,7 +133,9 @@ def evaluate_bag(
 def read_stamps_of(path: Path) -> frozenset[int]:
     """The stamps, in ns, of the frames that a frames.jsonl lists.
 
-    Raises OSError, ValueError where it is no such file.
+    Raises:
+        OSError: it can't be read.
+        ValueError: it is no such file.
     """
     stamps = set()
     with path.open() as lines:
@@ -189,9 +195,15 @@ def score_frames(
 ) -> dict[str, Any]:
     """Compare the predictions of the frames with their labels; returns what metrics.json says.
 
-    `predict`: None for a frame without a prediction, which is left out. `classes`: the model's.
-    Writes the overlay video, frames.jsonl and the thumbnails to `output`. Raises BagError where
-    nothing can be read, OSError.
+    Writes the overlay video, frames.jsonl and the thumbnails to `output`.
+
+    Args:
+        predict: returns None for a frame without a prediction, which is left out.
+        classes: the model's.
+
+    Raises:
+        BagError: nothing can be read.
+        OSError: `output` can't be written.
     """
     bag = frames.bag
     if label_set is None:

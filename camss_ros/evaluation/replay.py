@@ -40,10 +40,16 @@ class ReplayRecorder:
     """Writes the masks of a replay to `output` as they come; times are monotonic, in ns.
 
     What an earlier replay with the same settings left there is removed: a replay is a measurement
-    of its own. Raises OutputMismatchError where there are results of other settings, OSError.
+    of its own.
 
-    `sent`: images published. `masks`: that came back. `unknown`: masks of images that were not
-    sent by this replay.
+    Attributes:
+        sent: images published.
+        masks: that came back.
+        unknown: masks of images that were not sent by this replay.
+
+    Raises:
+        OutputMismatchError: there are results of other settings.
+        OSError: `output` can't be written.
     """
 
     def __init__(self, output: Path, frames: BagFrames, settings: dict[str, Any]) -> None:
@@ -118,8 +124,12 @@ class ReplayRecorder:
     ) -> dict[str, Any]:
         """Score the masks; returns what metrics.json says, with `live` on top.
 
-        `counts`: of the segmenter, over the replay. `rates`: of the playing. Raises as
-        `score_frames`, and ValueError where not one mask came back.
+        Args:
+            counts: of the segmenter, over the replay.
+            rates: of the playing.
+
+        Raises:
+            ValueError: not one mask came back; and as `score_frames`.
         """
         if not self.masks:
             raise ValueError(

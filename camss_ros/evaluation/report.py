@@ -62,8 +62,11 @@ class RunMetadata:
 def write_report(path: Path, parts: Sequence[PartResults], metadata: RunMetadata) -> dict[str, Any]:
     """Write the page to `path`, and its numbers beside it with the suffix .json; returns them.
 
-    Several parts (bags, cameras) are added up. Raises ValueError without a part or where the parts
-    have different classes, OSError.
+    Several parts (bags, cameras) are added up.
+
+    Raises:
+        ValueError: there is no part, or the parts have different classes.
+        OSError: a file can't be written.
     """
     numbers = report_numbers(parts, metadata)
     write_json(path.with_suffix(".json"), numbers)

@@ -95,8 +95,11 @@ def study_cityscapes(
     Returns:
         The files of the page.
 
-    Raises ValueError where model and data have different classes, OutputMismatchError where
-    `output` holds the results of other settings, ModelError, OSError.
+    Raises:
+        ValueError: model and data have different classes.
+        OutputMismatchError: `output` holds the results of other settings.
+        ModelError: a model can't be read.
+        OSError: `output` can't be written.
     """
     for one in data:
         for spec in specs.values():

@@ -4,7 +4,7 @@ synthetic street from cameras that are mounted otherwise, with exact labels."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -53,11 +53,6 @@ class ViewpointFrames:
 @lru_cache(maxsize=8)  # shared by all shifts
 def _street(seed: int) -> SyntheticStreet:
     return SyntheticStreet(seed)
-
-
-def view_shift(kind: str, value: float) -> ViewShift:
-    """The shift of one kind of `VIEWPOINTS`."""
-    return replace(ViewShift(), **{kind: value})
 
 
 GROUPS = ("paper", "paper_scaled", "imagenet_c", "weather", "viewpoint")
@@ -109,7 +104,8 @@ class CorruptedFrames:
 def data_conditions(frames: LabeledFrames, groups: tuple[str, ...], seed: int) -> list[Condition]:
     """The clean frames and every corruption of the groups at every level.
 
-    Raises CamssError where the package of ImageNet-C is asked for and missing.
+    Raises:
+        CamssError: the package of ImageNet-C is needed and missing.
     """
     if "imagenet_c" in groups:
         load_package()  # now, not after hours
@@ -134,6 +130,6 @@ def viewpoint_conditions(count: int) -> list[Condition]:
     for kind, values in VIEWPOINTS.items():
         for level, value in enumerate(values, 1):
             setting = f"{value:+g} {VIEWPOINT_UNITS[kind]}"
-            frames = ViewpointFrames(count, view_shift(kind, value))
+            frames = ViewpointFrames(count, ViewShift(**{kind: value}))
             conditions.append(Condition(group, kind, level, value, setting, frames))
     return conditions

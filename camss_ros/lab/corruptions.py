@@ -47,8 +47,10 @@ def corrupt(
 ) -> np.ndarray:
     """The image uint8 [H, W, 3] RGB at a level, 1 to the number of the corruption's values.
 
-    What is random follows from (seed, frame, corruption, level) alone. Raises ValueError for a
-    level that there is not.
+    What is random follows from (seed, frame, corruption, level) alone.
+
+    Raises:
+        ValueError: there is no such level.
     """
     if not 1 <= level <= len(corruption.values):
         raise ValueError(

@@ -19,12 +19,12 @@ import numpy as np
 
 from camss_ros.evaluation.boundary import DILATION_RATIO
 from camss_ros.evaluation.formats import percent
+from camss_ros.evaluation.report_plots import new_figure
 from camss_ros.images.label_sets import LabelSet
 from camss_ros.lab.mask_autoencoders import COMMITMENT_WEIGHT, KL_WEIGHT, variants
 from camss_ros.lab.study_output import (
     ResultRows,
     markdown_table,
-    new_figure,
     paragraph,
     save_figure,
     write_page,

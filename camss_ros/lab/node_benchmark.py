@@ -95,9 +95,11 @@ def node_under_test(segmenter: Parameters, logs: Path) -> Iterator[NodeUnderTest
         segmenter: parameters of the segmenter node.
         logs: an existing folder for the output of the processes.
 
-    Raises ChildFailedError when it does not get ready, MissingPackageError when the package's
-    messages have not been built, OSError when the nodes can't be isolated, KeyboardInterrupt and
-    SystemExit after SIGINT and SIGTERM.
+    Raises:
+        ChildFailedError: it does not get ready.
+        MissingPackageError: the package's messages have not been built.
+        OSError: the nodes can't be isolated.
+        KeyboardInterrupt, SystemExit: after SIGINT and SIGTERM.
     """
     environment = isolate()
     # The profile is for those that send large images.
@@ -136,9 +138,11 @@ class NodeUnderTest:
     def send(self, folder: Path, rate: float, count: int, keep_labels: bool = False) -> SentImages:
         """Send `count` images of a folder at `rate` Hz, and wait for what comes back.
 
-        `keep_labels`: of the masks, which takes memory. Pictures are named as files without suffix.
+        Args:
+            keep_labels: of the masks, which takes memory; by picture, a file name without suffix.
 
-        Raises ChildFailedError when a process fails or what was sent is not known.
+        Raises:
+            ChildFailedError: a process fails, or what was sent is not known.
         """
         listener = self._listener
         before = listener.begin(keep_labels)

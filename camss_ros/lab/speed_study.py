@@ -49,15 +49,17 @@ def study_speed(
 ) -> dict[str, str]:
     """Measure what is not there yet and write `output`.
 
-    Returns the titles that were left out, and what each of them lacks: "data" or "clip".
-
     Args:
         model: metadata of the model: `name`, `sha256`.
         command: as the page shows it.
         sections: by default `SECTIONS`.
 
-    Raises OutputMismatchError where `output` holds numbers of other settings or of another
-    machine, OSError where it can't be written, and what the measurements raise.
+    Returns:
+        The titles that were left out, and what each of them lacks: "data" or "clip".
+
+    Raises:
+        OutputMismatchError: `output` holds numbers of other settings or of another machine.
+        OSError: it can't be written; and what the measurements raise.
     """
     machine = describe_machine(select_device(settings.spec.device))
     metadata = {"model": model, "machine": machine, "settings": _json(settings)}

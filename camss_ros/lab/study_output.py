@@ -10,6 +10,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from camss_ros.evaluation.report_plots import new_figure
 from camss_ros.evaluation.result_folder import begin_results, write_atomically, write_json
 
 if TYPE_CHECKING:
@@ -108,13 +109,6 @@ def score_panels(
     handles = panels[0][1].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=columns, title=legend_title)
     save_figure(figure, path)
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of that size in inches, drawn without a display."""
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
 
 
 def save_figure(figure: Figure, path: Path) -> None:

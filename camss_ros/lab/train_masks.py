@@ -63,8 +63,13 @@ def train_variant(
 ) -> StudiedAutoencoder:
     """Train on random crops of `labels` (uint8 [H, W], 255 for void); in evaluation mode after.
 
-    The crops follow from seed and step alone, so that all variants see the same. `weights` are the
-    classes' in the loss. Raises StudyError where the loss is no number.
+    The crops follow from seed and step alone, so that all variants see the same.
+
+    Args:
+        weights: of the classes in the loss.
+
+    Raises:
+        StudyError: the loss is no number.
     """
     torch.manual_seed(seed)
     device = torch.device(training.device)
