@@ -25,9 +25,11 @@ from camss_ros.errors import CamssError
 class _Commands(TyperGroup):
     """Ends with the message alone where a command fails by what the user can mend."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:  # of `camss-ros ... | head`: ends quietly
+            raise
         except (OSError, ValueError, CamssError) as error:
             fail(error)
 
