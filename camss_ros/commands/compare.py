@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import typer
 
-from camss_ros.commands.checks import check_file
-from camss_ros.commands.options import LABEL_SET, command_line, fail, need
+from camss_ros.commands.options import (
+    LABEL_SET,
+    SPLIT,
+    check_file,
+    command_line,
+    counted_progress,
+)
 from camss_ros.commands.segmenter_options import SAMPLING, segmenter_options
+from camss_ros.extras import require
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
     from camss_ros.evaluation.compare import Comparison, LabelledFrame
@@ -35,7 +40,7 @@ def compare(
         None, "--data", help="Data set, as of `evaluate` (docs/datasets.md)."
     ),
     root: Optional[Path] = typer.Option(None, "--root", help="Its folder."),
-    split: str = typer.Option("val", help="Split of the data set."),
+    split: str = SPLIT,
     bag: Optional[Path] = typer.Option(None, "--bag", help="Instead: a bag with label images."),
     image: Optional[str] = typer.Option(None, metavar="TOPIC", help="Images of the bag."),
     labels: Optional[str] = typer.Option(None, metavar="TOPIC", help="Label images of the bag."),
@@ -50,8 +55,9 @@ def compare(
     block: int = typer.Option(
         10, min=1, help="Neighbouring frames that are drawn together for an interval."
     ),
-    require: Optional[str] = typer.Option(
+    required: Optional[str] = typer.Option(
         None,
+        "--require",
         metavar="LIMITS",
         help='Least differences, such as "miou>=-0.005, person>=-0.01"; else the exit code is 2.',
     ),
@@ -65,7 +71,7 @@ def compare(
     """
     import dataclasses
 
-    need("jinja2")
+    require("jinja2")
     from rich.console import Console
 
     from camss_ros.evaluation.compare import compare as run
@@ -74,56 +80,52 @@ def compare(
     from camss_ros.evaluation.paired import check_names, parse_requirements, unmet
     from camss_ros.evaluation.report import render_page, versions
     from camss_ros.evaluation.result_folder import write_atomically, write_json
-    from camss_ros.model.checkpoint import ModelError
     from camss_ros.street.calibration_scenes import CalibrationScenes
 
     console = Console()
-    try:
-        check_file(output, ".html")
-        limits = parse_requirements(require) if require else {}
-        found_conditions = None if conditions is None else read_conditions(conditions)
-        specs = [dataclasses.replace(spec, model=model) for model in (first, second)]
-        segmenters = specs[0].open(CalibrationScenes()), specs[1].open(CalibrationScenes())
-        with _frames(segmenters, data, root, split, bag, image, labels, label_set) as opened:
-            frames, known, total = opened
-            check_names(limits, score_names(known.classes))
-            for segmenter in segmenters:
-                segmenter.warm_up(*segmenter.input_size)
-            with _bar(console) as bar:
-                task = bar.add_task("comparing", total=total)
-                comparison = run(
-                    segmenters, frames, known, block=block, clip=clip or bag is not None,
-                    conditions=found_conditions, progress=lambda: bar.advance(task),
-                )  # fmt: skip
-        failed = unmet(limits, comparison.differences)
-        report = {
-            **comparison_report(comparison),
-            "models": [
-                {**each.describe()["model"], "device": str(segmenter.device)}
-                for each, segmenter in zip(specs, segmenters, strict=True)
-            ],
-            "sampling": spec.describe()["sampling"],
-            "block": block,
-            "rough": comparison.frames < _ROUGH * block,
-            "required": require,
-            "unmet": failed,
-            "command": command_line(),
-            "versions": versions(),
-        }
-        page = render_page(
-            "compare.html.j2",
-            title=f"{second} against {first}",
-            report=report,
-            classes=comparison.classes,
-            frames=[
-                ("Frames on which the second is worse", _captioned(comparison.worse)),
-                ("Frames on which it is better", _captioned(comparison.better)),
-            ],
-        )
-        write_json(output.with_suffix(".json"), report)
-        write_atomically(output, page.encode())
-    except (ModelError, OSError, ValueError) as error:
-        fail(error)
+    check_file(output, ".html")
+    limits = parse_requirements(required) if required else {}
+    found_conditions = None if conditions is None else read_conditions(conditions)
+    specs = [dataclasses.replace(spec, model=model) for model in (first, second)]
+    segmenters = specs[0].open(CalibrationScenes()), specs[1].open(CalibrationScenes())
+    with _frames(segmenters, data, root, split, bag, image, labels, label_set) as opened:
+        frames, known, total = opened
+        check_names(limits, score_names(known.classes))
+        for segmenter in segmenters:
+            segmenter.warm_up(*segmenter.input_size)
+        with counted_progress(console=console) as bar:
+            task = bar.add_task("comparing", total=total)
+            comparison = run(
+                segmenters, frames, known, block=block, clip=clip or bag is not None,
+                conditions=found_conditions, progress=lambda: bar.advance(task),
+            )  # fmt: skip
+    failed = unmet(limits, comparison.differences)
+    report = {
+        **comparison_report(comparison),
+        "models": [
+            {**each.describe()["model"], "device": str(segmenter.device)}
+            for each, segmenter in zip(specs, segmenters, strict=True)
+        ],
+        "sampling": spec.describe()["sampling"],
+        "block": block,
+        "rough": comparison.frames < _ROUGH * block,
+        "required": required,
+        "unmet": failed,
+        "command": command_line(),
+        "versions": versions(),
+    }
+    page = render_page(
+        "compare.html.j2",
+        title=f"{second} against {first}",
+        report=report,
+        classes=comparison.classes,
+        frames=[
+            ("Frames on which the second is worse", _captioned(comparison.worse)),
+            ("Frames on which it is better", _captioned(comparison.better)),
+        ],
+    )
+    write_json(output.with_suffix(".json"), report)
+    write_atomically(output, page.encode())
     console.print(_table(comparison))
     console.print(f"wrote {output}", highlight=False)
     if failed:
@@ -157,7 +159,7 @@ def _frames(
     from camss_ros.evaluation.evaluate_bag import open_bag_frames
     from camss_ros.images.label_sets import LabelSet, load_label_set
 
-    need("rosbags")
+    require("rosbags")
     if data is not None or root is not None or image is None or labels is None:
         raise ValueError("--bag goes with --image and --labels, and not with --data")
     known = load_label_set(label_set) if label_set else None
@@ -168,13 +170,6 @@ def _frames(
         labelled = ((it.image, it.label, it.name) for it in frames if it.label is not None)
         of_model = LabelSet("the model's", tuple(segmenters[0].classes))
         yield labelled, known or of_model, frames.expected
-
-
-def _bar(console: Console) -> Any:
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console)
 
 
 def _captioned(chosen: list[Thumbnails]) -> list[dict[str, Any]]:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import typer
 
-from camss_ros.commands.options import DEVICE, fail, need, tell_missing
+from camss_ros.commands.options import DEVICE, warn_of_missing
 from camss_ros.commands.train import CONFIG, DATA_ROOT, OVERRIDES, PACKAGES
+from camss_ros.extras import require
 
 if TYPE_CHECKING:
     from camss_ros.inference.drift import Drift
@@ -32,27 +33,22 @@ def learn(
     `train segmenter` and `finetune` do so at their end. The configuration is that of the training:
     its data.sources are looked at, each as often as its share says.
     """
-    need(*PACKAGES)
+    require(*PACKAGES)
     import dataclasses
 
     from camss_ros.inference.drift import save_reference
-    from camss_ros.model.checkpoint import DRIFT_FILE, ModelError, find_model
+    from camss_ros.model.checkpoint import DRIFT_FILE, find_model
     from camss_ros.training.config import SegmenterConfig, load_config
     from camss_ros.training.drift import reference_of
     from camss_ros.training.sources import open_training_data
 
-    try:
-        directory = find_model(model)
-        # the others are not looked at
-        data = load_config(
-            SegmenterConfig, config, ["data.in_memory=false", *(overrides or [])]
-        ).data
-        if root is not None:
-            data = dataclasses.replace(data, root=str(root))
-        reference = reference_of(directory, open_training_data(data, candidates=True))
-        save_reference(reference, directory)
-    except (ValueError, ModelError, OSError) as error:
-        fail(error)
+    directory = find_model(model)
+    # the others are not looked at
+    data = load_config(SegmenterConfig, config, ["data.in_memory=false", *(overrides or [])]).data
+    if root is not None:
+        data = dataclasses.replace(data, root=str(root))
+    reference = reference_of(directory, open_training_data(data, candidates=True))
+    save_reference(reference, directory)
     typer.echo(f"wrote {directory / DRIFT_FILE}")
 
 
@@ -72,29 +68,24 @@ def check(
 
     from camss_ros.images.frames import open_frames
     from camss_ros.inference.segmenter import Segmenter
-    from camss_ros.model.checkpoint import DRIFT_FILE, ModelError
+    from camss_ros.model.checkpoint import DRIFT_FILE
 
     console = Console()
     table = Table(
         "source", "frames", "token distance", "unsure pixels", title="beyond the limit, %"
     )
-    try:
-        segmenter = Segmenter(model, device=device)
-        if segmenter.drift_reference is None:
-            raise ValueError(
-                f"{model} has no {DRIFT_FILE} of use: `camss-ros drift learn` makes it"
-            )
-        for source in sources:
-            frames = open_frames(source)
-            seen = []
-            for index, frame in enumerate(track(frames, source, frames.length, console=console)):
-                if index % every == 0:
-                    result = segmenter.segment(frame.image)
-                    seen.append(segmenter.drift(frame.image, result.confidence))
-            tell_missing(frames)
-            table.add_row(*_row(source, seen))
-    except (ValueError, ModelError, OSError) as error:
-        fail(error)
+    segmenter = Segmenter(model, device=device)
+    if segmenter.drift_reference is None:
+        raise ValueError(f"{model} has no {DRIFT_FILE} of use: `camss-ros drift learn` makes it")
+    for source in sources:
+        frames = open_frames(source)
+        seen = []
+        for index, frame in enumerate(track(frames, source, frames.length, console=console)):
+            if index % every == 0:
+                result = segmenter.segment(frame.image)
+                seen.append(segmenter.drift(frame.image, result.confidence))
+        warn_of_missing(frames)
+        table.add_row(*_row(source, seen))
     console.print(table)
 
 

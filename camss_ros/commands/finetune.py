@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import typer
 
-from camss_ros.commands.checks import check_folder
-from camss_ros.commands.options import fail, need
+from camss_ros.commands.options import check_folder
 from camss_ros.commands.train import OUTPUT, OVERRIDES, PACKAGES
+from camss_ros.extras import require
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,21 +34,16 @@ def finetune(
     With the classes of the model it starts from all of its weights. With others a mask autoencoder
     is trained first; classes that label_set.yaml maps onto the model's start from those.
     """
-    need(*PACKAGES)
+    require(*PACKAGES)
     from rich.console import Console
 
-    from camss_ros.model.checkpoint import ModelError
     from camss_ros.training.finetune import FinetuneOptions
     from camss_ros.training.finetune import finetune as train
-    from camss_ros.training.run_folder import TrainingError
 
     console = Console()
     options = FinetuneOptions(data, output, model, minutes, original, tuple(overrides or ()))
-    try:
-        check_folder(output)
-        scores = train(options, lambda text: console.print(text, highlight=False))
-    except (ValueError, ModelError, TrainingError, OSError) as error:
-        fail(error)
+    check_folder(output)
+    scores = train(options, lambda text: console.print(text, highlight=False))
     for name, each in scores.items():
         console.print(_table(name, each))
     console.print(f"wrote {output / 'best'}", highlight=False)

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
-from camss_ros.commands.checks import check_file
-from camss_ros.commands.options import DATA, LABEL_SET, ROOT, fail
+from camss_ros.commands.options import DATA, LABEL_SET, ROOT, SPLIT, check_file
 from camss_ros.commands.segmenter_options import NETWORK, SAMPLING, segmenter_options
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ def guard(
     output: Path = typer.Option(..., help="File to write (.yaml)."),
     data: str = DATA,
     root: Path = ROOT,
-    split: str = typer.Option("val", help="Split of the data set."),
+    split: str = SPLIT,
     label_set: Optional[str] = LABEL_SET,
     every: int = typer.Option(1, min=1, help="Take every n-th frame."),
     margin: float = typer.Option(0.03, min=0, max=1, help="That the IoU of a class may fall."),
@@ -35,24 +34,20 @@ def guard(
     from rich.progress import Progress
 
     from camss_ros.evaluation.guard import make_guard
-    from camss_ros.model.checkpoint import ModelError
     from camss_ros.street.calibration_scenes import CalibrationScenes
 
     console = Console()
     entries = {
         "data": data, "root": str(root), "split": split, "label_set": label_set, "every": every
     }  # fmt: skip
-    try:
-        check_file(output, ".yaml")
-        segmenter = spec.open(CalibrationScenes())
-        with Progress(console=console) as bar:
-            task = bar.add_task(f"{data} {split}")
-            limits = make_guard(
-                output, segmenter, entries, margin,
-                lambda done, total: bar.update(task, completed=done, total=total),
-            )  # fmt: skip
-    except (ModelError, OSError, ValueError) as error:
-        fail(error)
+    check_file(output, ".yaml")
+    segmenter = spec.open(CalibrationScenes())
+    with Progress(console=console) as bar:
+        task = bar.add_task(f"{data} {split}")
+        limits = make_guard(
+            output, segmenter, entries, margin,
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )  # fmt: skip
     for name, limit in limits.items():
         console.print(f"{limit:.4f}  {name}", highlight=False)
     console.print(f"wrote {output}", highlight=False)

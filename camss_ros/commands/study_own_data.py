@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
-from camss_ros.commands.checks import check_folder
-from camss_ros.commands.options import DATA, ROOT, command_line, fail, need
+from camss_ros.commands.options import DATA, ROOT, check_folder, command_line
 from camss_ros.commands.segmenter_options import segmenter_options
-from camss_ros.commands.study import model_of, shown_model
 from camss_ros.commands.train import OVERRIDES, PACKAGES
+from camss_ros.extras import require
 
 if TYPE_CHECKING:
     from camss_ros.inference.spec import SegmenterSpec
@@ -37,35 +36,26 @@ def drift(
     from camss_ros.datasets.datasets import open_data
     from camss_ros.evaluation.evaluate import EveryNth
     from camss_ros.lab.drift_study import DriftRow, drift_rows, study_drift
-    from camss_ros.model.checkpoint import ModelError
 
     _check_page(output)
     others = [_other(one) for one in other or ()]
-    shown = (word for name, place in others for word in ("--other", f"{name}:{place.name}"))
-    command = command_line(
-        "study", "drift", *shown, data=data, root=root, every=None if every == 1 else every,
-        model=shown_model(spec), output=output,
-    )  # fmt: skip
-    try:
-        check_folder(output.parent)
-        rows = []
-        for name, place in [(data, root), *others]:
-            images = open_data(name, place, "val")
-            called = place.name if name == "folder" else name
-            rows.append(DriftRow(f"{called} val", EveryNth(images, every), images.label_set))
-        settings = {
-            "data": {"name": data, "every": every, "others": [row.name for row in rows[1:]]},
-            "model": model_of(spec),
-        }
-        with Progress() as bar:
-            task = bar.add_task("frames of all rows", total=None)
-            study_drift(
-                spec.open(), open_data(data, root, "train"), drift_rows(rows[0], rows[1:]), output,
-                settings, command,
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
-            )  # fmt: skip
-    except (ModelError, ValueError, OSError) as error:
-        fail(error)
+    check_folder(output.parent)
+    rows = []
+    for name, place in [(data, root), *others]:
+        images = open_data(name, place, "val")
+        called = place.name if name == "folder" else name
+        rows.append(DriftRow(f"{called} val", EveryNth(images, every), images.label_set))
+    settings = {
+        "data": {"name": data, "every": every, "others": [row.name for row in rows[1:]]},
+        "model": _model_of(spec),
+    }
+    with Progress() as bar:
+        task = bar.add_task("frames of all rows", total=None)
+        study_drift(
+            spec.open(), open_data(data, root, "train"), drift_rows(rows[0], rows[1:]), output,
+            settings, command_line(),
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )  # fmt: skip
     typer.echo(f"wrote {output}")
 
 
@@ -83,43 +73,39 @@ def own_data(
     spec: SegmenterSpec,
 ) -> None:
     """A drive held out: fine-tuned on picked frames of it, on frames at random, and on none."""
-    need(*PACKAGES)
+    require(*PACKAGES)
     from camss_ros.lab.own_data_study import study_own_data
-    from camss_ros.model.checkpoint import ModelError
-    from camss_ros.training.run_folder import TrainingError
 
     _check_page(output)
     options = tuple(overrides or ())
-    command = command_line(
-        "study", "own-data", *(word for each in options for word in ("--set", each)), data=data,
-        root=root, drive=drive, count=count, seeds=seeds, minutes=minutes, model=shown_model(spec),
-        output=output,
-    )  # fmt: skip
     settings = {
         "data": {"name": data, "drive": drive},
         "count": count,
         "minutes": minutes,
         "overrides": list(options),
-        "model": model_of(spec),
+        "model": _model_of(spec),
     }
-    try:
-        check_folder(output.parent)
-        study_own_data(
-            str(spec.model), data, root, drive, count, seeds, options, minutes, output, settings,
-            command, typer.echo,
-        )  # fmt: skip
-    except (ModelError, TrainingError, ValueError, OSError) as error:
-        fail(error)
+    check_folder(output.parent)
+    study_own_data(
+        str(spec.model), data, root, drive, count, seeds, options, minutes, output, settings,
+        command_line(), typer.echo,
+    )  # fmt: skip
     typer.echo(f"wrote {output}")
 
 
 def _check_page(output: Path) -> None:
     if output.suffix != ".md":
-        fail(f"can't write {output}: expected a file whose name ends in .md")
+        raise ValueError(f"can't write {output}: expected a file whose name ends in .md")
 
 
 def _other(text: str) -> tuple[str, Path]:
     name, colon, place = text.partition(":")
     if not colon or not place:
-        fail(f"--other {text!r}: expected NAME:ROOT, such as folder:DATA/idd_lite")
+        raise ValueError(f"--other {text!r}: expected NAME:ROOT, such as folder:DATA/idd_lite")
     return name, Path(place)
+
+
+def _model_of(spec: SegmenterSpec) -> dict[str, str]:
+    """What scores depend on of a model, as JSON values."""
+    model = spec.describe()["model"]
+    return {key: model[key] for key in ("name", "sha256", "dtype")}

@@ -96,6 +96,7 @@ def compare(
     by_condition: defaultdict[str, dict[str, Any]] = defaultdict(dict)
     for (condition, value), chosen in sorted(groups.items()):
         by_condition[condition][value] = len(chosen), counts.differences(classes, block, chosen)
+    kept = [*thumbnails.worst, *reversed(thumbnails.best)]
     of = [scorer.evaluation().accumulator for scorer in scorers]
     return Comparison(
         label_set.classes,
@@ -108,8 +109,8 @@ def compare(
             of[1].reliability().expected_calibration_error,
         ),
         (milliseconds(seconds[0]), milliseconds(seconds[1])),
-        [each for each in thumbnails.worst if each.score < 0],
-        [each for each in thumbnails.best if each.score > 0],
+        [each for each in kept if each.score < 0],
+        [each for each in reversed(kept) if each.score > 0],
     )
 
 

@@ -16,14 +16,12 @@ import numpy as np
 from camss_ros.evaluation.evaluate import EvaluatedFrame, EveryNth, LabeledFrames, evaluate
 from camss_ros.evaluation.formats import number, percent
 from camss_ros.evaluation.metrics import json_number
-from camss_ros.evaluation.result_folder import write_atomically
 from camss_ros.images.label_sets import LabelSet
 from camss_ros.inference.drift import DriftReference, learn_reference, unsure_share
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.lab.conditions import CorruptedFrames
 from camss_ros.lab.corruptions import CORRUPTIONS
-from camss_ros.lab.page import command_block, markdown_table, paragraph
-from camss_ros.lab.result_rows import ResultRows
+from camss_ros.lab.study_output import ResultRows, markdown_table, paragraph, write_page
 
 _LEARNT = 300  # training frames, at most twice as many
 _CORRUPTIONS = ("night", "fog_visibility")
@@ -96,7 +94,8 @@ def study_drift(
     for row in missing:
         results.add(row.name, _held_against(reference, segmenter, row, advance))
     results.finish()
-    write_atomically(output, _page(rows, results, settings, len(learnt), command).encode())
+    table = _table(rows, results)
+    write_page(output, "Drift", command, _method(settings, len(learnt)), table)
 
 
 def _held_against(
@@ -125,15 +124,7 @@ def _held_against(
     }
 
 
-def _page(
-    rows: Sequence[DriftRow],
-    results: ResultRows,
-    settings: dict[str, Any],
-    learnt: int,
-    command: str,
-) -> str:
-    model, data = settings["model"], settings["data"]
-
+def _table(rows: Sequence[DriftRow], results: ResultRows) -> str:
     def line(row: DriftRow) -> list[str]:
         found = results[row.name]
         return [
@@ -144,14 +135,18 @@ def _page(
             percent(found["miou"]),
         ]
 
-    table = markdown_table(
+    return markdown_table(
         [
             "frames", "number", "beyond by tokens, %", "by unsure pixels, %", "by either, %",
             "median distance", "median unsure", "mIoU, %",
         ],
         map(line, rows),
     )  # fmt: skip
-    method = paragraph(f"""
+
+
+def _method(settings: dict[str, Any], learnt: int) -> str:
+    model, data = settings["model"], settings["data"]
+    return paragraph(f"""
         Model `{model["name"]}` (weights sha256 `{model["sha256"]}`, computed in {model["dtype"]}).
         {learnt} frames of {data["name"]} train count as those of the training: distance and unsure
         pixels are told in units of their 99th percentile, so that of frames of the same kind one in
@@ -159,10 +154,3 @@ def _page(
         second, is beyond 1. Night and fog are those of [robustness.md](../robustness.md). The mIoU
         says whether a warning would have been right: it is that of the row, in the classes of its
         labels.""")
-    return f"""# Drift
-
-{command_block(command)}
-
-{method}
-
-{table}"""

@@ -28,12 +28,11 @@ from camss_ros.datasets.picking.selection import select
 from camss_ros.evaluation.evaluate import evaluate
 from camss_ros.evaluation.formats import percent
 from camss_ros.evaluation.metrics import json_number
-from camss_ros.evaluation.result_folder import write_atomically, write_image
+from camss_ros.evaluation.result_folder import write_image
 from camss_ros.images.image_files import DataError
 from camss_ros.images.label_sets import LabelSet, save_label_set
 from camss_ros.inference.segmenter import Segmenter
-from camss_ros.lab.page import command_block, markdown_table, paragraph
-from camss_ros.lab.result_rows import ResultRows
+from camss_ros.lab.study_output import ResultRows, markdown_table, paragraph, write_page
 from camss_ros.training.finetune import FinetuneOptions, finetune
 
 ARMS = ("random", "picked")
@@ -120,8 +119,8 @@ def study_own_data(
         stage(f"scoring {key}")
         results.add(key, _score(trained, scored, label_set))
     results.finish()
-    page = _page(results, seeds, len(pool), len(scored), label_set, settings, command)
-    write_atomically(output, page.encode())
+    parts = _parts(results, seeds, len(pool), len(scored), label_set, settings)
+    write_page(output, "Labelled frames of an own drive", command, *parts)
 
 
 def _choose(
@@ -199,15 +198,15 @@ def _score(
     }
 
 
-def _page(
+def _parts(
     results: ResultRows,
     seeds: int,
     pool: int,
     scored: int,
     label_set: LabelSet,
     settings: dict[str, Any],
-    command: str,
-) -> str:
+) -> tuple[str, str, str]:
+    """Of the page: method, table and what picking is worth."""
     names = [it.name for it in label_set.classes]
     start = results[f"{_START} 0"]
     lines = [[_START, percent(start["miou"]), *_classes([start], names)]]
@@ -229,15 +228,7 @@ def _page(
     verdict = paragraph(f"""
         **Picking against random frames: {gains.mean():+.1f} points of mIoU**, by seed
         {", ".join(f"{gain:+.1f}" for gain in gains)}.""")
-    return f"""# Labelled frames of an own drive
-
-{command_block(command)}
-
-{method}
-
-{table}
-{verdict}
-"""
+    return method, table, verdict
 
 
 def _classes(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> list[str]:
