@@ -216,8 +216,8 @@ def test_the_wrapper_passes_arguments_and_exit_code_on() -> None:
     assert (result.returncode, result.stdout) == (3, "two words\n")
 
 
-def test_an_import_against_the_order_is_found(tmp_path: Path) -> None:
-    """Robot and desk apart: what `make test` checks fails where a node imports from `lab`."""
+def test_imports_against_the_order_and_in_a_circle_are_found(tmp_path: Path) -> None:
+    """What `make test` checks fails where a node imports from `lab`, and a file from one above."""
     pytest.importorskip("importlinter")
     copy = tmp_path / "workspace"
     shutil.copytree(
@@ -233,8 +233,13 @@ def test_an_import_against_the_order_is_found(tmp_path: Path) -> None:
         )  # fmt: skip
 
     assert lint().returncode == 0
-    node = copy / "camss_ros" / "nodes" / "qos.py"
-    node.write_text(node.read_text() + "from camss_ros.lab import tables\n")
+    for file, line in (
+        ("nodes/qos.py", "from camss_ros.lab import tables\n"),
+        ("images/image_files.py", "from camss_ros.images import encodings\n"),
+    ):
+        path = copy / "camss_ros" / file
+        path.write_text(path.read_text() + line)
     found = lint()
     assert found.returncode == 1
     assert "camss_ros.nodes.qos -> camss_ros.lab" in found.stdout
+    assert "No cycles are allowed in camss_ros.images." in found.stdout

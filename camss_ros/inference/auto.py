@@ -18,11 +18,11 @@ import torch
 
 from camss_ros.extras import versions
 from camss_ros.inference.backends.base import Backend
+from camss_ros.inference.backends.build_graph import model_hash
 from camss_ros.inference.backends.open_backend import open_backend
 from camss_ros.inference.backends.open_runtime import open_runtime
 from camss_ros.inference.beside import Beside, has_turn
 from camss_ros.inference.device import describe_processor, select_dtype
-from camss_ros.inference.graphs.build_graph import model_hash
 from camss_ros.inference.graphs.cache import cache_directory, cache_key, write_atomically
 from camss_ros.model.schedule import SamplingOptions
 

@@ -14,9 +14,8 @@ from typer.testing import CliRunner
 
 from camss_ros.cli import app
 from camss_ros.inference.auto import BackendChoice
-from camss_ros.inference.backends import openvino_runtime
+from camss_ros.inference.backends import build_graph, openvino_runtime, verify_graph
 from camss_ros.inference.backends.base import BackendUnavailableError
-from camss_ros.inference.graphs import build_graph, verify_graph
 from camss_ros.inference.graphs.cache import cache_directory
 from camss_ros.inference.graphs.calibration import calibration_file, read_calibration
 from camss_ros.inference.graphs.export import ExportError, GraphSpec
