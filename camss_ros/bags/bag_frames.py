@@ -86,14 +86,14 @@ class Faults:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.listed: list[str] = []
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def add(
         self, topic: str, number: int, stamp: int, error: BagError | ImageRejectedError
     ) -> None:
         """`number`: of the message on its topic, within the span; `stamp` in ns."""
         if isinstance(error, ImageRejectedError):
-            reason, text = error.reason, error.text(self._told)
+            reason, text = error.reason, error.text(self._reported)
         else:
             reason, text = "message", str(error)
         self.counts[f"{topic}: {reason}"] += 1

@@ -44,7 +44,7 @@ class NoSegmenterError(RuntimeError):
 
 
 class Recorder(Protocol):
-    """Is told what was sent and what came back; times are monotonic, in ns."""
+    """Gets what was sent and what came back; times are monotonic, in ns."""
 
     masks: int
 
@@ -151,7 +151,7 @@ class _Player(SegmenterListener):
         before = self.counts
         skipped: list[str] = []
         first: int | None = None
-        begun = time.monotonic()
+        start = time.monotonic()
         last = 0
         for number, stamp, message in frames.messages():
             try:
@@ -167,10 +167,10 @@ class _Player(SegmenterListener):
                 )
                 continue
             if first is None:
-                first, begun = message.log_time, time.monotonic()
+                first, start = message.log_time, time.monotonic()
             last = message.log_time
-            due = begun + (message.log_time - first) / 1e9 / rate
-            self._spin_until(due, lambda now: first + round((now - begun) * rate * 1e9))  # noqa: B023
+            due = start + (message.log_time - first) / 1e9 / rate
+            self._spin_until(due, lambda now: first + round((now - start) * rate * 1e9))  # noqa: B023
             self._recorder.on_sent(number, stamp, time.monotonic_ns())
             self._images.publish(image)
             on_frame()
@@ -181,7 +181,7 @@ class _Player(SegmenterListener):
         while not self.settled(ended, self._recorder.masks, (self.counts - before).segmented):
             self.spin()
         span = (last - first) / 1e9
-        return Played(self.counts - before, skipped, span / max(ended - begun, 1e-9), self.status)
+        return Played(self.counts - before, skipped, span / max(ended - start, 1e-9), self.status)
 
     def on_mask(self, message: Image) -> None:
         now = time.monotonic_ns()

@@ -100,7 +100,7 @@ class SegmenterListener:
         """A label image came."""
 
     def on_timings(self, stamp: int, seconds: dict[str, float]) -> None:
-        """The segmenter told how long each stage of the frame of that stamp, in ns, took."""
+        """The segmenter reported how long each stage of the frame of that stamp, in ns, took."""
 
     def on_status(self, message: Any) -> None:
         """A status came, which `counts` has already."""

@@ -58,18 +58,18 @@ class CameraChannel:
         self._prefix = f"{name}/" if name else ""
         self._named = f"{name}: " if name else ""
         self.info: CameraInfo | None = None
-        self._told: set[str] = set()
+        self._reported_remedies: set[str] = set()
         self.counter = FrameCounter()
         self.latencies = LatencyWindow()
         self.outputs: Outputs | None = None
         self._subscriptions: list[Any] = []
         self._status = status_type()
         self._status_lock = threading.Lock()
-        self._silent = self._mismatch_told = False
+        self._silent = self._mismatch_reported = False
         self.reset_reports()
 
     def warn(self, kind: str, text: str) -> None:
-        """To the log, with the name of the camera; seldom for each kind."""
+        """Log with the name of the camera; at most once in a while for each kind."""
         self._warn(f"{self.name} {kind}", self._named + text)
 
     # --- Topics ---------------------------------------------------------------------------------
@@ -144,8 +144,8 @@ class CameraChannel:
         for subscription in self._subscriptions:
             reason = self._explain(subscription)
             nameless = "_NODE_NAME_UNKNOWN_" in reason
-            if "incompatible" in reason and not (nameless or self._mismatch_told):
-                self._mismatch_told = True
+            if "incompatible" in reason and not (nameless or self._mismatch_reported):
+                self._mismatch_reported = True
                 self._log.warning(self._named + reason)
 
     def _explain(self, subscription: Any) -> str:
@@ -160,7 +160,7 @@ class CameraChannel:
     def reject(self, error: ImageRejectedError) -> None:
         """Count an image that cannot be read."""
         self.counter.rejected(error.reason)
-        self.warn(error.reason, f"image rejected: {error.text(self._told)}")
+        self.warn(error.reason, f"image rejected: {error.text(self._reported_remedies)}")
 
     def fail(self, reason: str) -> None:
         """Count an image on which the network failed."""
@@ -230,10 +230,10 @@ class CameraChannel:
                 self.outputs.publish_status(status)
 
     def reset_reports(self) -> None:
-        """What was is not part of the next report."""
+        """Begin the period of the next report now."""
         self._reported = self.counter.snapshot()
         self._reported_at = self._last_image = time.monotonic()
-        self._silent = self._mismatch_told = False
+        self._silent = self._mismatch_reported = False
         self.latencies.clear()
 
     def report(
@@ -245,7 +245,11 @@ class CameraChannel:
         the same for every camera, or None while no images are expected.
         """
         counts, now = self.counter.snapshot(), time.monotonic()
-        if self._subscriptions and now - self._last_image > _SILENCE and not self._mismatch_told:
+        if (
+            self._subscriptions
+            and now - self._last_image > _SILENCE
+            and not self._mismatch_reported
+        ):
             # the event may come before the ROS graph knows the publisher
             self._tell_mismatch()
         found = []
