@@ -146,7 +146,9 @@ def _read_specs() -> Iterator[ParameterSpec]:
     table = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
     for change, rows in table.items():
         for name, row in rows.items():
-            fields = {key: tuple(it) if isinstance(it, list) else it for key, it in row.items()}
+            fields: dict[str, Any] = {
+                key: tuple(it) if isinstance(it, list) else it for key, it in row.items()
+            }
             yield ParameterSpec(name, change=Change[change], check=_CHECKS.get(name), **fields)
 
 
