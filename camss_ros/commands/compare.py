@@ -155,8 +155,7 @@ def _frames(
         return
     from camss_ros.bags.bag import Bag
     from camss_ros.bags.bag_frames import BagSelection
-    from camss_ros.evaluation.bag_run import ProgressOfRun
-    from camss_ros.evaluation.evaluate_bag import open_bag_frames
+    from camss_ros.evaluation.evaluate_bag import RunProgress, open_bag_frames
     from camss_ros.images.label_sets import LabelSet, load_label_set
 
     require("rosbags")
@@ -165,7 +164,7 @@ def _frames(
     known = load_label_set(label_set) if label_set else None
     with Bag(bag) as opened:
         frames = open_bag_frames(
-            opened, BagSelection(image, labels), segmenters[0].classes, known, ProgressOfRun()
+            opened, BagSelection(image, labels), segmenters[0].classes, known, RunProgress()
         )
         labelled = ((it.image, it.label, it.name) for it in frames if it.label is not None)
         of_model = LabelSet("the model's", tuple(segmenters[0].classes))

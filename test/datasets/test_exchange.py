@@ -364,6 +364,23 @@ def test_what_is_there_already_is_not_touched(tmp_path: Path) -> None:
     assert read_back(tmp_path / "data").keys() == set(NAMES)
 
 
+def test_what_pick_says_of_the_frames_goes_on(tmp_path: Path) -> None:
+    source = write_export(tmp_path, "png", some_labels())
+    entries = [
+        {"file": f"{name}.png", "drive": f"bag{n // 2}", "stamp": n, "topic": "/front"}
+        for n, name in enumerate(NAMES)
+    ]
+    (tmp_path / "pick.json").write_text(json.dumps({"frames": entries}))
+    done = import_labels(source, "png", ODD, tmp_path, tmp_path / "data", ["bag1"])
+    assert done.split.val == NAMES[2:]
+    said = json.loads((tmp_path / "data" / "import.json").read_text())["frames"]
+    assert {**entries[3], "split": "val"} == said[NAMES[3]]
+    del entries[0]["drive"]
+    (tmp_path / "pick.json").write_text(json.dumps({"frames": entries}))
+    with pytest.raises(DataError, match=r"pick\.json"):
+        import_labels(source, "png", ODD, tmp_path, tmp_path / "other")
+
+
 def test_cvat_has_no_room_for_some_names(tmp_path: Path) -> None:
     bad = LabelSet("bad", (LabelClass(0, "sign: stop", (1, 2, 3)),))
     with pytest.raises(ValueError, match="sign: stop"):

@@ -18,7 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from camss_ros.datasets.exchange.annotations import Annotation, ClassNames, read_json, unpacked
+from camss_ros.datasets.exchange.annotations import (
+    Annotation,
+    ClassNames,
+    naming,
+    read_json,
+    unpacked,
+)
 from camss_ros.datasets.exchange.drive_split import FrameOfDrive, Split, split_by_drive
 from camss_ros.datasets.exchange.formats import find_reader
 from camss_ros.datasets.exchange.prelabels import images_by_name
@@ -155,9 +161,11 @@ def _picked(images: Path | None) -> dict[str, dict[str, Any]]:
     for folder in (images, images.parent) if images is not None else ():
         file = folder / PICK_FILE
         if file.is_file():
-            return {
-                Path(entry["file"]).stem: entry for entry in read_json(file, PICK_FILE)["frames"]
-            }
+            with naming(file, f"{PICK_FILE} of picked frames"):
+                return {
+                    Path(it["file"]).stem: {**it, "drive": it["drive"], "stamp": it["stamp"]}
+                    for it in read_json(file, PICK_FILE)["frames"]
+                }
     return {}
 
 
