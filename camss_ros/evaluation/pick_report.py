@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import jinja2
 import numpy as np
 
+from camss_ros.evaluation.report import render_page
 from camss_ros.evaluation.result_folder import write_atomically
 from camss_ros.images.drawing import overlay
 from camss_ros.images.image_files import DataError, encode_image, read_image, why_no_image
 from camss_ros.images.label_files import read_ids
 from camss_ros.images.label_sets import LabelSet
 
-_TEMPLATES = Path(__file__).parent / "templates"
 _WIDTH = 240  # of a thumbnail
 _QUALITY = 80
 
@@ -43,13 +42,8 @@ def write_pick_report(
         labels = read_ids(folder / "prelabels" / entry["file"], label_set)
         tiles.append({**entry, "reason": reason(entry), "uri": _picture(image, labels, label_set)})
         on_frame()
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-    )
-    page = environment.get_template("pick.html.j2").render(
+    page = render_page(
+        "pick.html.j2",
         result=result,
         classes=label_set.classes,
         command=command,

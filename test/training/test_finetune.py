@@ -17,7 +17,13 @@ from camss_ros.model.checkpoint import load_pretrained
 from camss_ros.training.other_classes import class_origins, with_other_classes
 from camss_ros.training.run_folder import read_metrics
 
-SHORT = ("loop.precision=fp32", "loop.steps=4", "loop.evaluate_every=1", "loop.batch=2")
+SHORT = (
+    "loop.precision=fp32",
+    "loop.steps=2",
+    "loop.evaluate_every=2",
+    "loop.batch=2",
+    "loop.warmup=1",
+)
 MASKS = tuple(f"masks.{entry}" for entry in SHORT)
 CLASSES = ("sky", "tree", "bicyclist")
 
@@ -88,6 +94,7 @@ def test_with_the_same_classes_it_starts_from_the_model_and_tells_before_and_aft
 def test_it_ends_when_the_validation_drive_gets_no_better(data, start, tmp_path):
     # nothing is learnt, so that the first validation is the best
     still = ("loop.learning_rate=1e-12", "loop.patience=2", "loop.steps=50", "decoder_rate=0")
+    still += ("loop.evaluate_every=1",)
     finetune(data, tmp_path / "run", start, *still)
     assert [row["step"] for row in read_metrics(tmp_path / "run" / "validation.csv")] == [1, 2, 3]
     assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["step"] == 3
