@@ -12,11 +12,10 @@ from camss_ros.street.chunk import (
     CHUNK,
     FENCES,
     GARDENS,
-    Chunk,
     Panel,
+    Roadside,
     Solid,
     Tint,
-    draw_tint,
     to_color,
 )
 from camss_ros.street.classes import BUILDING, FENCE, TREE
@@ -29,35 +28,29 @@ from camss_ros.street.vehicles import CAR_DESIGNS, CAR_SIZE, car
 _STOREY = 3.0  # metres
 
 
-def line_street(
-    chunk: Chunk, rng: np.random.Generator, side: int, zone: str, junction: bool, opens: bool
-) -> None:
+def line_street(here: Roadside, zone: str, junction: bool, opens: bool) -> None:
     """Adds what stands behind the pavement of one side.
 
     Args:
-        chunk: to fill.
-        rng: of the chunk.
-        side: LEFT or RIGHT.
+        here: side of the chunk.
         zone: use of the land, one of `ZONES`.
         junction: a side road begins there.
         opens: the gable of the first building is seen, as no other stands before it.
     """
     if junction:
-        _close_side_road(chunk, rng, side)
+        _close_side_road(here)
     elif zone == "terrace":
-        _build_terrace(chunk, rng, side, opens)
+        _build_terrace(here, opens)
     elif zone == "houses":
-        _build_houses(chunk, rng, side)
+        _build_houses(here)
     elif zone == "park":
-        _lay_park(chunk, rng, side)
+        _lay_park(here)
     else:
-        _build_works(chunk, rng, side, opens)
+        _build_works(here, opens)
 
 
 def _build(
-    chunk: Chunk,
-    rng: np.random.Generator,
-    side: int,
+    here: Roadside,
     near: float,
     far: float,
     offset: float,
@@ -69,6 +62,7 @@ def _build(
     exposed: bool = False,
 ) -> None:
     """Adds a building: its body, roof, front and, where `exposed`, the gable towards -z."""
+    chunk, side, rng = here.chunk, here.side, here.rng
     road, items = chunk.road, chunk.items
     height = _STOREY * floors + 0.5
     if ground == "shop":
@@ -76,7 +70,7 @@ def _build(
     design = int(rng.integers(textures.FACADE_DESIGNS))
     bays = min(5, max(2, round((far - near) / 2.7)))
     front = textures.facade(design, floors, bays, ground)
-    tint = draw_tint(rng, 0.1)
+    tint = here.draw_tint(0.1)
     tone = front.level(4, 4)[0].reshape(-1, 3).mean(axis=0) * tint * 0.95
     a, b = (np.array(road.point(side * offset, 0.0, z)) for z in (near, far))
     out = np.array([side * depth, 0.0, 0.0])
@@ -102,39 +96,24 @@ def _build(
         tiles = textures.roof(design)
         slope = one + up - origin
         items.append(Panel(origin, other - one, slope, tiles, BUILDING, normal, near, BUILDINGS))
-    chunk.put_along(side, near, far, offset, height, front, BUILDING, BUILDINGS, tint)
+    here.put_along(near, far, offset, height, front, BUILDING, BUILDINGS, tint)
     if exposed:
-        _face(
-            chunk,
-            side,
-            a[0],
-            near,
-            depth,
-            height,
-            textures.facade(design, floors, 3, "blind"),
-            tint,
-        )
+        gable = textures.facade(design, floors, 3, "blind")
+        _face(here, a[0], near, depth, height, gable, tint)
     chunk.cast(np.stack([a, a + out, b + out, b])[:, [0, 2]], height)
 
 
 def _face(
-    chunk: Chunk,
-    side: int,
-    x: float,
-    z: float,
-    width: float,
-    height: float,
-    texture: Texture,
-    tint: Tint,
+    here: Roadside, x: float, z: float, width: float, height: float, texture: Texture, tint: Tint
 ) -> None:
     """Adds a wall that faces -z and reaches `width` metres away from the street from x on."""
-    origin = np.array([x if side == RIGHT else x - width, height, z])
+    origin = np.array([x if here.side == RIGHT else x - width, height, z])
     u, v, normal = np.array([[width, 0.0, 0.0], [0.0, -height, 0.0], [0.0, 0.0, -1.0]])
-    chunk.items.append(Panel(origin, u, v, texture, BUILDING, normal, z, BUILDINGS, tint))
+    here.chunk.items.append(Panel(origin, u, v, texture, BUILDING, normal, z, BUILDINGS, tint))
 
 
-def _build_terrace(chunk: Chunk, rng: np.random.Generator, side: int, opens: bool) -> None:
-    road, offset = chunk.road, chunk.road.edge[side] + 0.02
+def _build_terrace(here: Roadside, opens: bool) -> None:
+    chunk, rng, offset = here.chunk, here.rng, here.edge + 0.02
     widths = rng.uniform(5, 11, int(rng.integers(2, 5)))
     ends = chunk.start + np.cumsum(widths) / widths.sum() * CHUNK
     near = chunk.start
@@ -145,86 +124,84 @@ def _build_terrace(chunk: Chunk, rng: np.random.Generator, side: int, opens: boo
         ground = "office" if office else "shop" if shops and rng.random() < 0.85 else "house"
         pitched = not office and rng.random() < 0.7
         exposed = i == 0 and opens
-        _build(
-            chunk, rng, side, near, far, offset, floors, ground, pitched=pitched, exposed=exposed
-        )
+        _build(here, near, far, offset, floors, ground, pitched=pitched, exposed=exposed)
         if ground == "shop" and rng.random() < 0.35:
             board = props.shop_sign(int(rng.integers(6)))
             z = near + 1.5
-            x = road.centre(z) + side * (offset - 0.55)
+            x = chunk.road.centre(z) + here.side * (offset - 0.55)
             chunk.items.append(Solid(board.placed(x, float(rng.uniform(2.9, 4.2)), z), z))
         near = far
 
 
-def _build_houses(chunk: Chunk, rng: np.random.Generator, side: int) -> None:
-    edge, end = chunk.road.edge[side], chunk.start + CHUNK
+def _build_houses(here: Roadside) -> None:
+    rng, edge, start = here.rng, here.edge, here.chunk.start
+    end = start + CHUNK
     setback = rng.uniform(3, 7)
-    near = chunk.start + rng.uniform(0.5, 2)
+    near = start + rng.uniform(0.5, 2)
     while near + 7 < end:
         far = min(near + rng.uniform(7, 10), end - 0.3)
         floors = int(rng.choice([1, 2, 3], p=[0.15, 0.7, 0.15]))
-        _build(chunk, rng, side, near, far, edge + setback, floors, "house", depth=9, exposed=True)
+        _build(here, near, far, edge + setback, floors, "house", depth=9, exposed=True)
         near = far + rng.uniform(1.5, 4)
     kind = rng.choice(["wall", "hedge", "fence", "none"], p=[0.35, 0.3, 0.25, 0.1])
-    _enclose(chunk, rng, side, kind)
+    _enclose(here, kind)
     for _ in range(int(rng.integers(0, 3))):
-        plant_tree(
-            chunk, rng, side, edge + rng.uniform(0.8, setback - 1), small=True, layer=GARDENS
-        )
+        plant_tree(here, edge + rng.uniform(0.8, setback - 1), small=True, layer=GARDENS)
 
 
-def _lay_park(chunk: Chunk, rng: np.random.Generator, side: int) -> None:
-    edge = chunk.road.edge[side]
+def _lay_park(here: Roadside) -> None:
+    rng, edge, start = here.rng, here.edge, here.chunk.start
     for piece in range(2):  # the edge of the wood closes the view
-        near = chunk.start + piece * 12
+        near = start + piece * 12
         shrubs = textures.hedge(int(rng.integers(4)) * 2 + 1)
         offset, height = edge + rng.uniform(26, 34), rng.uniform(4, 8)
-        tint = draw_tint(rng, 0.1)
-        chunk.put_along(side, near, near + 12, offset, height, shrubs, TREE, BUILDINGS, tint)
+        tint = here.draw_tint(0.1)
+        here.put_along(near, near + 12, offset, height, shrubs, TREE, BUILDINGS, tint)
     if rng.random() < 0.4:
-        near = chunk.start + rng.uniform(0, 10)
+        near = start + rng.uniform(0, 10)
         offset, floors = edge + rng.uniform(16, 24), int(rng.integers(1, 4))
-        _build(chunk, rng, side, near, near + 11, offset, floors, "house", exposed=True)
+        _build(here, near, near + 11, offset, floors, "house", exposed=True)
     for _ in range(int(rng.integers(4, 11))):
-        plant_tree(chunk, rng, side, edge + rng.uniform(1.5, 20), layer=GARDENS)
+        plant_tree(here, edge + rng.uniform(1.5, 20), layer=GARDENS)
     kind = rng.choice(["fence", "hedge", "wall", "none"], p=[0.45, 0.2, 0.15, 0.2])
-    _enclose(chunk, rng, side, kind)
+    _enclose(here, kind)
 
 
-def _build_works(chunk: Chunk, rng: np.random.Generator, side: int, opens: bool) -> None:
-    edge, start = chunk.road.edge[side], chunk.start
+def _build_works(here: Roadside, opens: bool) -> None:
+    rng, edge, start = here.rng, here.edge, here.chunk.start
     offset, floors = edge + rng.uniform(8, 14), int(rng.integers(1, 4))
     _build(
-        chunk, rng, side, start, start + CHUNK, offset, floors, "office",
+        here, start, start + CHUNK, offset, floors, "office",
         depth=20, pitched=False, exposed=opens,
     )  # fmt: skip
-    _enclose(chunk, rng, side, "fence")
+    _enclose(here, "fence")
     for _ in range(int(rng.integers(0, 4))):
         z = start + rng.uniform(1, CHUNK - 1)
         heading = rng.choice([0.0, math.pi / 2, -math.pi / 2])
-        offset = side * (edge + rng.uniform(3, 6))
+        offset = edge + rng.uniform(3, 6)
         mesh = car(int(rng.integers(CAR_DESIGNS)))
-        chunk.stand(mesh, offset, z, heading, size=CAR_SIZE, layer=GARDENS)
+        here.stand(mesh, offset, z, CAR_SIZE, heading, layer=GARDENS)
 
 
-def _close_side_road(chunk: Chunk, rng: np.random.Generator, side: int) -> None:
+def _close_side_road(here: Roadside) -> None:
     """Adds the far side of a side road: a row of fronts that faces the camera."""
-    far = chunk.start + CHUNK - 0.4
-    x = chunk.road.centre(far) + side * chunk.road.edge[side]
+    rng, far = here.rng, here.chunk.start + CHUNK - 0.4
+    x = here.chunk.road.centre(far) + here.side * here.edge
     for _ in range(3):
         bays = int(rng.integers(3, 6))
         floors = int(rng.integers(2, 4))
         kind = "house" if rng.random() < 0.7 else "shop"
         front = textures.facade(int(rng.integers(textures.FACADE_DESIGNS)), floors, bays, kind)
         width, height = bays * 2.7, _STOREY * floors + 0.5
-        _face(chunk, side, x, far, width, height, front, draw_tint(rng, 0.1))
-        x += side * width
+        _face(here, x, far, width, height, front, here.draw_tint(0.1))
+        x += here.side * width
 
 
-def _enclose(chunk: Chunk, rng: np.random.Generator, side: int, kind: str) -> None:
+def _enclose(here: Roadside, kind: str) -> None:
     """Adds a wall, hedge or fence behind the pavement, or none."""
+    rng = here.rng
     design = int(rng.integers(12))
-    tint = draw_tint(rng, 0.08)
+    tint = here.draw_tint(0.08)
     stretch = rng.uniform(0.8, 1.5)
     if kind == "none":
         return
@@ -234,9 +211,7 @@ def _enclose(chunk: Chunk, rng: np.random.Generator, side: int, kind: str) -> No
         height, label, texture = 0.9, BUILDING, textures.wall(design % 6)
     else:
         height, label, texture = 1.2, FENCE, textures.fence(design)
-    offset, step = chunk.road.edge[side] + 0.1, CHUNK / 3
+    offset, height, step = here.edge + 0.1, height * stretch, CHUNK / 3
     for piece in range(3):
-        near = chunk.start + piece * step
-        chunk.put_along(
-            side, near, near + step, offset, height * stretch, texture, label, FENCES, tint
-        )
+        near = here.chunk.start + piece * step
+        here.put_along(near, near + step, offset, height, texture, label, FENCES, tint)

@@ -94,43 +94,20 @@ class Chunk:
         left, right = sorted((one, other))
         self.lay([(left, y, near), (right, y, near), (right, y, far), (left, y, far)], color, label)
 
-    def put_along(
-        self,
-        side: int,
-        near: float,
-        far: float,
-        offset: float,
-        height: float,
-        texture: Texture,
-        label: int,
-        layer: int,
-        tint: Tint = _UNTINTED,
-        low: float = 0.0,
-    ) -> None:
-        """Adds an upright panel that runs along the street and faces it."""
-        a, b = (np.array(self.road.point(side * offset, low + height, z)) for z in (near, far))
-        origin, u = (a, b - a) if side == LEFT else (b, a - b)
-        normal = np.array([-side * (far - near), 0.0, side * (b - a)[0]])
-        normal /= np.linalg.norm(normal)
-        v = np.array([0.0, -height, 0.0])
-        self.items.append(Panel(origin, u, v, texture, label, normal, near, layer, tint))
-
     def stand(
         self,
         mesh: Mesh,
         offset: float,
         z: float,
         heading: float,
-        y: float = 0.0,
-        size: Size | None = None,
+        y: float,
+        size: Size,
         layer: int = STREET,
     ) -> None:
-        """Puts a mesh on the street; one with a size casts a shadow."""
+        """Puts a mesh on the street, `offset` metres to the right of its middle, and its shadow."""
         x = self.road.centre(z) + offset
         turn = heading + self.road.heading(z)
         self.items.append(Solid(mesh.placed(x, y, z, turn), z, layer))
-        if size is None:
-            return
         half_width, half_length, height = size
         along = np.array([math.sin(turn), math.cos(turn)])
         across = np.array([along[1], -along[0]])
@@ -154,14 +131,74 @@ class Chunk:
         self.shadows.append(np.stack([polygon[:, 0], heights, polygon[:, 1]], axis=1))
 
 
+@dataclass(frozen=True)
+class Roadside:
+    """One side of a chunk while it is filled. Offsets are from the middle of the road outwards.
+
+    Attributes:
+        chunk: to fill.
+        side: LEFT or RIGHT.
+        rng: of the chunk.
+    """
+
+    chunk: Chunk
+    side: int
+    rng: np.random.Generator
+
+    @property
+    def kerb(self) -> float:
+        """Offset at which the pavement begins."""
+        return self.chunk.road.kerb[self.side]
+
+    @property
+    def edge(self) -> float:
+        """Offset at which the pavement ends."""
+        return self.chunk.road.edge[self.side]
+
+    def stand(
+        self,
+        mesh: Mesh,
+        offset: float,
+        z: float,
+        size: Size,
+        heading: float = 0.0,
+        *,
+        y: float = 0.0,
+        layer: int = STREET,
+    ) -> None:
+        """Puts a mesh on the ground; see `Chunk.stand`."""
+        self.chunk.stand(mesh, self.side * offset, z, heading, y, size, layer)
+
+    def put_along(
+        self,
+        near: float,
+        far: float,
+        offset: float,
+        height: float,
+        texture: Texture,
+        label: int,
+        layer: int,
+        tint: Tint = _UNTINTED,
+        *,
+        low: float = 0.0,
+    ) -> None:
+        """Adds an upright panel that runs along the street and faces it."""
+        point = self.chunk.road.point
+        a, b = (np.array(point(self.side * offset, low + height, z)) for z in (near, far))
+        origin, u = (a, b - a) if self.side == LEFT else (b, a - b)
+        normal = np.array([-self.side * (far - near), 0.0, self.side * (b - a)[0]])
+        normal /= np.linalg.norm(normal)
+        v = np.array([0.0, -height, 0.0])
+        self.chunk.items.append(Panel(origin, u, v, texture, label, normal, near, layer, tint))
+
+    def draw_tint(self, spread: float) -> Tint:
+        """Random factors on the three channels of a texture."""
+        level = self.rng.normal(1, spread)
+        r, g, b = np.clip(level + self.rng.normal(0, spread / 4, 3), 0.6, 1.3)
+        return float(r), float(g), float(b)
+
+
 def to_color(rgb: np.ndarray | Color) -> Color:
     """The colour in whole numbers of 0-255."""
     r, g, b = (int(min(255, max(0, c))) for c in rgb)
     return r, g, b
-
-
-def draw_tint(rng: np.random.Generator, spread: float) -> Tint:
-    """Random factors on the three channels of a texture."""
-    level = rng.normal(1, spread)
-    r, g, b = np.clip(level + rng.normal(0, spread / 4, 3), 0.6, 1.3)
-    return float(r), float(g), float(b)

@@ -3,36 +3,31 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 
 from camss_ros.street import props, textures
-from camss_ros.street.chunk import CHUNK, STREET, Chunk, Panel, Size, Solid, draw_tint
+from camss_ros.street.chunk import CHUNK, STREET, Panel, Roadside, Solid
 from camss_ros.street.classes import FENCE, TREE
-from camss_ros.street.mesh import Mesh
 from camss_ros.street.people import PERSON_DESIGNS, PERSON_SIZE, pedestrian
 from camss_ros.street.road import KERB, LEFT, RIGHT
 from camss_ros.street.vehicles import CAR_DESIGNS, CAR_SIZE, car
 
 
-def furnish(
-    chunk: Chunk, rng: np.random.Generator, side: int, zone: str, junction: bool, lit: bool
-) -> None:
+def furnish(here: Roadside, zone: str, junction: bool, lit: bool) -> None:
     """Fills the pavement of one side.
 
     Args:
-        chunk: to fill.
-        rng: of the chunk.
-        side: LEFT or RIGHT.
+        here: side of the chunk.
         zone: use of the land behind the pavement.
         junction: a side road begins there, which leaves room for signals only.
         lit: a lamp stands there.
     """
-    road, start = chunk.road, chunk.start
-    kerb, edge = road.kerb[side], road.edge[side]
-
-    def stand(mesh: Mesh, offset: float, z: float, size: Size, heading: float = 0.0) -> None:
-        chunk.stand(mesh, side * offset, z, heading, KERB, size)
+    rng, side = here.rng, here.side
+    road, start = here.chunk.road, here.chunk.start
+    kerb, edge = here.kerb, here.edge
+    stand = partial(here.stand, y=KERB)
 
     if lit:
         thin = (0.06, 0.06, 7.0)
@@ -60,11 +55,11 @@ def furnish(
         stand(thing, edge - 0.4, start + rng.uniform(2, CHUNK - 2), (0.3, 0.3, 1))
     if road.pavement[side] > 2.2 and rng.random() < 0.5:
         for _ in range(int(rng.integers(1, 3))):
-            plant_tree(chunk, rng, side, kerb + 0.7, small=zone == "terrace")
+            plant_tree(here, kerb + 0.7, small=zone == "terrace")
     elif rng.random() < 0.12:  # a guard rail along the kerb
         near = start + rng.uniform(4, 12)
         rail = textures.fence(int(rng.integers(2)) * 2)
-        chunk.put_along(side, near, near + 8, kerb + 0.25, 1.05, rail, FENCE, STREET, low=KERB)
+        here.put_along(near, near + 8, kerb + 0.25, 1.05, rail, FENCE, STREET, low=KERB)
     for _ in range(int(rng.poisson(0.5 * road.density))):  # people who stand together
         z = start + rng.uniform(1, CHUNK - 1)
         offset = rng.uniform(kerb + 0.6, max(edge - 0.3, kerb + 0.7))
@@ -78,23 +73,21 @@ def furnish(
                 mesh = car(int(rng.integers(CAR_DESIGNS)))
                 heading = 0.0 if side == LEFT else math.pi
                 z = start + 6 * bay + 3 + rng.uniform(-0.4, 0.4)
-                chunk.stand(mesh, side * (road.lane + 1.15), z, heading, size=CAR_SIZE)
+                here.stand(mesh, road.lane + 1.15, z, CAR_SIZE, heading)
 
 
 def plant_tree(
-    chunk: Chunk,
-    rng: np.random.Generator,
-    side: int,
+    here: Roadside,
     offset: float,
     *,
     small: bool = False,
     layer: int = STREET,
 ) -> None:
     """Adds a tree somewhere along the chunk, `offset` metres from the middle of the road."""
-    road = chunk.road
+    chunk, rng, road = here.chunk, here.rng, here.chunk.road
     z = chunk.start + rng.uniform(0.5, CHUNK - 0.5)
     scale = rng.uniform(0.45, 0.7) if small else rng.uniform(0.8, 1.5)
-    x = road.centre(z) + side * offset
+    x = road.centre(z) + here.side * offset
     size = rng.uniform(4.2, 6.5) * scale
     stem = props.trunk(int(rng.integers(12))).placed(x, 0.0, z)
     chunk.items.append(Solid(stem, z, layer))
@@ -103,7 +96,7 @@ def plant_tree(
     bottom = 1.9 * scale if design % 2 == 0 else 2.6
     origin = np.array([x - size / 2, bottom + tall, z - 0.02])
     u, v = np.array([[size, 0.0, 0.0], [0.0, -tall, 0.0]])
-    crown, tint = textures.crown(design), draw_tint(rng, 0.1)
+    crown, tint = textures.crown(design), here.draw_tint(0.1)
     chunk.items.append(Panel(origin, u, v, crown, TREE, None, z, layer, tint))
     if road.shadow is not None:
         shift = np.array(road.shadow) * (bottom + tall / 2)

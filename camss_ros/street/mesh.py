@@ -42,9 +42,9 @@ class Mesh:
 
 
 class MeshBuilder:
-    """Collects faces, which are details of what was drawn before unless they have a label.
+    """Collects faces; one without a label is a detail of the face under it.
 
-    `inside` is a point within the body that tells the outside of a face.
+    `inside` is a point within the body, by which the outside of a face is found.
     """
 
     def __init__(self, inside: Vector = (0.0, 0.0, 0.0)) -> None:

@@ -27,7 +27,9 @@ _FIELD_OF_VIEW = 0.95  # focal length as a share of the image width
 _SMALLEST = 16
 
 
-def _check_size(height: int, width: int) -> None:
+def _check(seed: int, height: int, width: int) -> None:
+    if seed < 0:
+        raise ValueError(f"seed {seed} is negative: expected 0 or more")
     if height < _SMALLEST or width < _SMALLEST:
         raise ValueError(
             f"image size {height} x {width} (height x width) is too small: "
@@ -95,9 +97,7 @@ class SyntheticStreet:
     ) -> None:
         if variant not in VARIANTS:
             raise ValueError(f"unknown variant {variant!r}: expected one of {', '.join(VARIANTS)}")
-        if seed < 0:
-            raise ValueError(f"seed {seed} is negative: expected 0 or more")
-        _check_size(height, width)
+        _check(seed, height, width)
         self.seed, self.variant, self.height, self.width = seed, variant, height, width
         rng = np.random.default_rng((41, seed))
         self._atmosphere = make_atmosphere(variant, rng)
@@ -161,9 +161,7 @@ def random_scene(seed: int, height: int = 360, width: int = 480) -> tuple[np.nda
     Returns image uint8 [H, W, 3] RGB and label uint8 [H, W] (CamVid 11 ids, 255 void). Raises
     ValueError for a negative seed or a size below 16 pixels.
     """
-    if seed < 0:
-        raise ValueError(f"seed {seed} is negative: expected 0 or more")
-    _check_size(height, width)
+    _check(seed, height, width)
     rng = np.random.default_rng((43, seed))
     variant = VARIANTS[rng.choice(len(VARIANTS), p=(0.6, 0.25, 0.15))]
     atmosphere = make_atmosphere(variant, rng)

@@ -44,7 +44,7 @@ class Traffic:
                 if draws[1] < 0.45 * busy:
                     mesh = cyclist(int(draws[2] * 16), int(time * 9 + k) % STRIDE_PHASES)
                     offset = side * (road.lane - 0.3 - 0.15 * draws[3])
-                    chunk.stand(mesh, offset, z, heading, size=_CYCLIST_SIZE)
+                    chunk.stand(mesh, offset, z, heading, 0.0, _CYCLIST_SIZE)
         for side in SIDES:
             for direction in (1, -1):
                 speed = road.speeds["walk"] * direction
@@ -90,7 +90,7 @@ def _walk(
 
 def _drive(chunk: Chunk, offset: float, z: float, k: int, draws: Draws, heading: float) -> None:
     if draws[4] < 0.08:
-        chunk.stand(bus(k % 12), offset, z + 3.5, heading, size=_BUS_SIZE)
+        chunk.stand(bus(k % 12), offset, z + 3.5, heading, 0.0, _BUS_SIZE)
     else:
         mesh = car(int(draws[2] * CAR_DESIGNS))
-        chunk.stand(mesh, offset, z, heading, size=CAR_SIZE)
+        chunk.stand(mesh, offset, z, heading, 0.0, CAR_SIZE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from camss_ros.street.buildings import line_street
-from camss_ros.street.chunk import CHUNK, Chunk
+from camss_ros.street.chunk import CHUNK, Chunk, Roadside
 from camss_ros.street.furniture import furnish
 from camss_ros.street.ground import lay_ground, mark_road
 from camss_ros.street.road import RIGHT, SIDES, Road
@@ -31,10 +31,9 @@ class Street:
         zones = {side: road.zone(index, side) for side in SIDES}
         lay_ground(chunk, zones, junctions)
         for side in SIDES:
-            zone, junction = zones[side], junctions[side]
+            here, zone, junction = Roadside(chunk, side, rng), zones[side], junctions[side]
             opens = road.junction(index - 1, side) or road.zone(index - 1, side) != "terrace"
-            line_street(chunk, rng, side, zone, junction, opens)
-            lit = (index + (side == RIGHT)) % 2 == 0
-            furnish(chunk, rng, side, zone, junction, lit)
+            line_street(here, zone, junction, opens)
+            furnish(here, zone, junction, lit=(index + (side == RIGHT)) % 2 == 0)
         mark_road(chunk, rng, any(junctions.values()))
         return chunk
