@@ -107,3 +107,13 @@ def test_without_frames_there_is_nothing_to_measure():
 def test_numbers_of_classes_that_labels_cannot_have_are_refused(classes):
     with pytest.raises(ValueError, match=f"{classes} classes: expected 1 to 254"):
         ScoreAccumulator(classes)
+
+
+@pytest.mark.parametrize("classes", [1, 254])
+def test_the_ids_of_all_classes_count_and_the_next_one_is_named(classes):
+    counted = ScoreAccumulator(classes)
+    largest = np.full((2, 2), classes - 1, np.uint8)
+    assert counted.add(largest, largest)[-1, -2] == 4
+    for frame in ((largest + 1, largest), (largest, largest + 1)):
+        with pytest.raises(ValueError, match=f"id {classes}: expected 0 to {classes - 1}, or 255"):
+            counted.add(*frame)
