@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from camss_ros.atomic_files import replacing
+from camss_ros.errors import CamssError
 from camss_ros.git_lfs import is_lfs_pointer, why_unreadable
 from camss_ros.model.autoencoder import MaskAutoencoderConfig
 from camss_ros.model.camseg import CamSeg
@@ -29,7 +30,7 @@ _LISTED = 5  # tensors of each kind of problem
 Shape = tuple[int, ...]
 
 
-class ModelError(RuntimeError):
+class ModelError(CamssError):
     """A model cannot be found or read; the message says where and why."""
 
 
@@ -168,6 +169,11 @@ def weights_hash(model: str | Path) -> str:
         while block := file.read(2**20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def find_config(model: str | Path) -> CamSegConfig | TwinConfig:
+    """The configuration of a model; see `find_model` and `read_config`."""
+    return read_config(find_model(model) / CONFIG_FILE)
 
 
 def read_config(path: Path) -> CamSegConfig | TwinConfig:
