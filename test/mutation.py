@@ -65,6 +65,10 @@ TARGETS = {
     "encodings": Target(
         "camss_ros.images.encodings",
         ("test/nodes/test_image_bridge.py",),
+        (
+            ("start = bytes(data[: _PNG_BIT_DEPTH | 1])", "24 | 1 is 24 + 1"),
+            ("return MAX_PIXELS | 1", "a power of two | 1 is it + 1"),
+        ),
     ),
     "accumulator": Target(
         "camss_ros.evaluation.accumulator",
@@ -75,13 +79,38 @@ TARGETS = {
             "test/evaluation/test_reliability.py",
             "test/evaluation/test_flicker.py",
         ),
+        (
+            ("steady = (truth == old_truth) // (truth != VOID)", "1 // 1, as 1 & 1, is 1"),
+            ("steady = (truth == old_truth) & (truth < VOID)", "VOID is the largest uint8"),
+            (
+                "if self._previous is not None and self._previous[ 1].shape == truth.shape:",
+                "both label images of a frame have one shape",
+            ),
+        ),
     ),
-    "schedule": Target("camss_ros.model.schedule", ("test/model/test_schedule.py",)),
+    "schedule": Target(
+        "camss_ros.model.schedule",
+        ("test/model/test_schedule.py",),
+        (
+            ("if self.temperature != 0:", "no temperature is negative"),
+            (
+                'return (signal, -sigma) if prediction is "v" else (1 / signal, -sigma / signal)',
+                "equal literals are one object",
+            ),
+        ),
+    ),
     "camseg": Target(
         "camss_ros.model.camseg",
         ("test/model/test_camseg.py",),
     ),
-    "warm_start": Target("camss_ros.model.warm_start", ("test/model/test_warm_start.py",)),
+    "warm_start": Target(
+        "camss_ros.model.warm_start",
+        ("test/model/test_warm_start.py",),
+        tuple(
+            (f"FAR = {value}  # a colour far from that of any image", "it is as far")
+            for value in ("- 10001.0", "- 9999.0", "1e4", "+1e4")
+        ),
+    ),
 }
 
 
