@@ -182,7 +182,5 @@ def matmul_peak(device: torch.device, dtype: torch.dtype, side: int | None = Non
         clock = StageClock(device)
         torch.mm(left, right, out=product)
         clock.mark("matmul")
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
         seconds.append(clock.seconds()["matmul"])
     return 2 * side**3 / min(seconds[_WARM_UP_PRODUCTS:])
