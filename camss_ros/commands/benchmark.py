@@ -36,6 +36,11 @@ def benchmark(
     versus: Optional[str] = typer.Option(
         None, metavar="official", help="Time the official procedure too, by turns."
     ),
+    calls: bool = typer.Option(
+        False,
+        "--calls",
+        help="Also count operators, launches, copies and waits of a frame, by PyTorch's profiler.",
+    ),
     turns: int = typer.Option(3, min=1, help="Of each side, with --versus."),
     node: bool = typer.Option(
         False,
@@ -55,6 +60,7 @@ def benchmark(
     from rich.progress import Progress
 
     from camss_ros.lab import tables
+    from camss_ros.lab.frame_launches import measure_calls
     from camss_ros.lab.node_speed import SIZES
     from camss_ros.lab.official_section import compare_with_official
     from camss_ros.lab.random_weights import random_weights as with_random_weights
@@ -107,6 +113,13 @@ def benchmark(
                     lambda: bar.advance(task),
                 ),
             }
+            if calls:
+                bar.update(task, description="calls")
+                content["calls"] = measure_calls(
+                    lambda captured: replace(spec, model=directory).open(
+                        CalibrationScenes(), captured=captured
+                    )
+                )
             if versus is not None:
                 task = bar.add_task("turns", total=turns)
                 content["versus_official"] = compare_with_official(
@@ -115,6 +128,8 @@ def benchmark(
     except (ModelError, ValueError, OSError) as error:
         fail(error)
     console.print(tables.speed_table(content))
+    if calls:
+        console.print(tables.calls_table(content["calls"]))
     if versus is not None:
         console.print(tables.versus_table(content["versus_official"]))
     _finish(content, json_path, console)

@@ -55,6 +55,14 @@ def versus_table(comparison: Mapping[str, Any]) -> Table:
     return table
 
 
+def calls_table(calls: Mapping[str, Mapping[str, int]]) -> Table:
+    """Of `measure_calls`."""
+    table = _table("of a frame", *calls, title="what a frame makes the processor do")
+    for kind in next(iter(calls.values())):
+        table.add_row(kind, *(str(counts[kind]) for counts in calls.values()))
+    return table
+
+
 def _table(first: str, *columns: str, title: str) -> Table:
     table = Table(first, title=title)
     for column in columns:
