@@ -25,7 +25,7 @@ oldest_tests := test/images test/datasets test/test_workspace.py test/model/test
 	image_bridge label_info no_image outputs segmenter_node))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv build test test-oldest test-faults soak demo docs clean
+.PHONY: help venv build test test-oldest test-faults test-gpu soak demo docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ $(OLDEST)/workspace/.built: $(OLDEST)/.installed $(package)
 
 test-faults: install/.built ## The fault tests in their long form, without allowance for a busy machine
 	CAMSS_ROS_FAULTS=long $(RUN) pytest $(wildcard test/nodes/test_fault_*.py)
+
+test-gpu: install/.built ## What only a CUDA GPU can show; on another machine each test is skipped, saying so
+	$(RUN) pytest test/gpu -m gpu -rs
 
 soak: install/.built ## The node at work for DURATION seconds (1800), numbers in docs/results/soak.md
 	$(RUN) python test/soak.py --duration $(DURATION)
