@@ -243,7 +243,10 @@ def test_what_is_compiled_is_kept_below_our_cache(tmp_path, monkeypatch):
     other_card = folder(describe_processor=lambda _: "another card")
     other_version = folder(versions=lambda *_: {"torch": "9"})
     assert len({here, other_card, other_version}) == 3
-    # the environment has the last word
+    # importing parts of PyTorch sets it to a folder that a restart of the machine clears
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/tmp/torchinductor_user")
+    assert compile_cache.use_compile_cache(cpu) == other_version
+    # the user has the last word
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "mine"))
     assert compile_cache.use_compile_cache(cpu) == tmp_path / "mine"
 

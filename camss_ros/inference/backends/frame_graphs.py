@@ -82,9 +82,9 @@ class FrameGraphs:
     choosing algorithms). So a folder of pictures of all sizes captures nothing, and a camera does
     at its second frame. The frame's own size is part of the kind: resizing is in the graph.
 
-    All graphs share the memory of their intermediate values. They may, and be replayed in any order:
-    one runs at a time, none reads what another has left there, and what has to outlive a replay is
-    copied out before the next one, or was never in there.
+    All graphs share the memory of their intermediate values, and are replayed in any order. They
+    may: one runs at a time, none reads what another has left there, and what has to outlive a
+    replay is copied out before the next one, or was never in there.
 
     Where a capture fails, frames run operation by operation from then on, with one warning.
 

@@ -220,11 +220,9 @@ class TorchBackend(Backend):
         compiles = not self.is_prepared(sampling, size)
         start = time.monotonic()
         if compiles:
-            kept = self._compiled_files is not None and self._compiled_files.is_dir()
             _log.info(
-                "compiling the network for %d x %d: %s", size[1], size[0],
-                "less than a minute, as most of it is in the cache" if kept
-                else "a minute or more this time, less the next time",
+                "compiling the network for %d x %d: a minute or two, less where %s has it already",
+                size[1], size[0], self._compiled_files,
             )  # fmt: skip
         try:
             for count in range(1, (batch if self.name == "compile" else 1) + 1):
