@@ -15,8 +15,12 @@ from camss_ros.inference import segmenter as segmenter_module
 from camss_ros.inference.backends import frame_graphs
 from camss_ros.inference.backends.torch_backend import TorchBackend
 from camss_ros.inference.segmenter import FrameRequest, SegmentationCancelled, Segmenter
+from camss_ros.model.camseg import CamSeg
 from camss_ros.model.checkpoint import load_network, save_pretrained
+from camss_ros.model.config import ConcatTransformerConfig, DenoiserConfig
 from camss_ros.model.fold import fold_batch_norms
+from camss_ros.model.image_autoencoder import ImageAutoencoderConfig
+from camss_ros.model.official import base_config
 from camss_ros.model.schedule import SamplingOptions
 
 NOISY = SamplingOptions(steps=3, sampler="ddpm", temperature=0.8, samples=2)
@@ -87,6 +91,25 @@ def test_replayed_frames_are_those_that_run_operation_by_operation(
         check_equal(result, plain.segment(frame(number), uncertainty=True))
         assert is_captured(result) == (number > 0)
     assert list(result.timings) == ["preprocess", "network", "postprocess", "total"]
+
+
+@pytest.mark.parametrize("sampling", [SamplingOptions(steps=2), ITERATIVE])
+def test_the_official_network_is_replayed_too(open_captured, tmp_path, sampling):
+    config = base_config(
+        autoencoder=ImageAutoencoderConfig(4, 32, (1, 1), 1, (1,)),
+        transformer=ConcatTransformerConfig(32, 1, 2, 2),
+        denoiser=DenoiserConfig(32, 1),
+        input_size=(16, 16),
+    )
+    torch.manual_seed(0)
+    save_pretrained(CamSeg(config), tmp_path)
+    captured, plain = (
+        opened(tmp_path, sampling=sampling) for opened in (open_captured, open_plain)
+    )
+    for number in range(3):
+        result = captured.segment(frame(number))
+        check_equal(result, plain.segment(frame(number)))
+    assert is_captured(result)
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7])
