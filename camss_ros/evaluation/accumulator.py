@@ -16,7 +16,7 @@ from camss_ros.evaluation.metrics import (
     mean_known,
     ratio,
 )
-from camss_ros.evaluation.reliability import Reliability, reliability
+from camss_ros.evaluation.reliability import Reliability, reliability, wrong_pixel_auroc
 from camss_ros.images.label_class import VOID, LabelClass
 
 
@@ -159,6 +159,7 @@ class ScoreAccumulator:
             "expected_calibration_error": json_number(
                 self.reliability().expected_calibration_error
             ),
+            "wrong_pixel_auroc": json_number(wrong_pixel_auroc(*self._confidence)),
             "flicker": json_number(self.flicker()),
         }
 
