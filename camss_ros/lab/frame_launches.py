@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 
@@ -63,6 +64,8 @@ def count_calls(segmenter: Segmenter, frame: np.ndarray, warm_up: int = 3) -> di
     """
     for _ in range(warm_up):
         segmenter.segment(frame)
+    # the profiler's library tells of its own start and stop, on stderr
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     activities = [ProfilerActivity.CPU]
     if segmenter.device.type == "cuda":
         activities.append(ProfilerActivity.CUDA)
