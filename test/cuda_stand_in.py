@@ -131,7 +131,7 @@ def replace_cuda(monkeypatch: pytest.MonkeyPatch) -> StandIn:
         "CUDAGraph": Graph,
         "graph": _Capture,
         "Event": _Event,
-        "Stream": lambda: stream,
+        "Stream": _Stream,
         "stream": lambda _: nullcontext(),
         "device": lambda _: nullcontext(),
         "current_stream": lambda _: stream,

@@ -13,7 +13,9 @@ from cuda_stand_in import CPU, StandIn, replace_cuda
 
 from camss_ros.inference import segmenter as segmenter_module
 from camss_ros.inference.backends import frame_graphs
+from camss_ros.inference.backends.frame_graphs import FrameKind
 from camss_ros.inference.backends.torch_backend import TorchBackend
+from camss_ros.inference.frame_ops import OutputSpec
 from camss_ros.inference.segmenter import FrameRequest, SegmentationCancelled, Segmenter
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.checkpoint import load_network, save_pretrained
@@ -267,3 +269,21 @@ def test_the_plan_of_a_graph_outlives_many_others(open_captured, model_directory
             (result,) = segmenter.segment_batch([request])
     assert is_captured(result)
     check_equal(result, plain.segment_batch([wanted])[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_what_is_captured_stays_on_a_device_that_is_no_cpu(tiny_config, dtype):
+    """On the meta device: it resizes as a GPU does, and refuses tensors of two devices."""
+    meta = torch.device("meta")
+    with meta:
+        network = CamSeg(tiny_config).eval()
+    backend = TorchBackend(network, meta, dtype)
+    outputs = OutputSpec((20, 28), uncertainty=True), OutputSpec((32, 48))
+    kind = FrameKind(((40, 56), (32, 48)), outputs, WARM, (32, 48), continues=True)
+    frames = [torch.empty(*shape, 3, dtype=torch.uint8, device=meta) for shape in kind.shapes]
+    states = [backend.blank_state(1, kind.size), None]
+    images, left = backend._whole_frame(kind, 11, backend._plan(WARM), frames, None, states)
+    assert (images.dtype, images.shape) == (torch.uint8, (3 * 20 * 28 + 2 * 32 * 48,))
+    for each in left:
+        assert each.latents.dtype == torch.float32
+        assert each.latents.device == meta
