@@ -7,6 +7,8 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
+from camss_ros.errors import CamssError
+
 # Modules by the extra of pyproject.toml that installs them.
 EXTRAS = {
     "accelerate": "train",
@@ -15,12 +17,13 @@ EXTRAS = {
     "jinja2": "eval",
     "matplotlib": "eval",
     "rosbags": "eval",
+    "mcap": "eval",
     "ray": "ray",
     "onnx": "export",
 }
 
 
-class MissingPackageError(ImportError):
+class MissingPackageError(CamssError, ImportError):
     """Something is not installed; the message says how it is."""
 
 

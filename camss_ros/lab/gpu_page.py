@@ -6,41 +6,36 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from camss_ros.evaluation.report_plots import new_figure
 from camss_ros.lab.gpu_parts import Part
-from camss_ros.lab.page import (
-    command_block,
-    markdown_table,
-    new_figure,
-    p50_p95,
-    paragraph,
-    save_figure,
-)
+from camss_ros.lab.study_output import markdown_table, p50_p95, paragraph, save_figure, write_page
 
 Rows = Mapping[str, Mapping[str, Any]]
 
 
-def gpu_page(
+def write_gpu_page(
+    path: Path,
     rows: Rows,
     missing: Mapping[str, str],
     parts: Mapping[str, Part],
     machine: Mapping[str, Any],
     command: str,
-) -> str:
-    """Markdown of the parts that there are.
+) -> None:
+    """Write what there is. Raises OSError.
 
     Args:
         rows: by key of the part.
         missing: titles of the others, and why.
     """
     described = "; ".join(f"{name} {value}" for name, value in machine.items())
-    sections = [f"# A GPU\n\n{command_block(command)}\n\n{paragraph(f'Machine: {described}.')}\n"]
+    sections = [paragraph(f"Machine: {described}.")]
     if median_times(rows):
-        sections.append("![milliseconds of a frame](gpu.png)\n")
+        sections.append("![milliseconds of a frame](gpu.png)")
     sections += [f"## {parts[key].title}\n\n{_show(row)}" for key, row in rows.items()]
     if missing:
         lines = "".join(f"- {title}: {reason}\n" for title, reason in missing.items())
         sections.append(f"## Not measured\n\n{lines}")
-    return "\n".join(sections)
+    write_page(path, "A GPU", command, *sections)
 
 
 def _show(row: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ from camss_ros.lab.frames import street_frames
 from camss_ros.lab.official_section import compare_with_official
 from camss_ros.lab.random_weights import random_weights
 from camss_ros.lab.segmenter_speed import measure_segmenter, peak_memory, reset_peak
-from camss_ros.model.checkpoint import CONFIG_FILE, find_model, read_config
+from camss_ros.model.checkpoint import find_config, find_model
 from camss_ros.model.config import CamSegConfig
 from camss_ros.model.schedule import SamplingOptions
 
@@ -108,7 +108,7 @@ def _frames(settings: GpuSettings, size: tuple[int, int]) -> list[np.ndarray]:
 
 def _times(settings: GpuSettings, model: Path, backend: str, steps: int) -> dict[str, Any]:
     """Stage by stage, then a whole frame as one graph."""
-    config = read_config(model / CONFIG_FILE)
+    config = find_config(model)
     rows = {}
     for name, captured in (("stages", False), ("whole", True)):
         segmenter = Segmenter(

@@ -16,12 +16,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from camss_ros.evaluation.result_folder import write_atomically
 from camss_ros.inference.device import select_device
-from camss_ros.lab.gpu_page import gpu_page, median_times, plot_times
+from camss_ros.lab.gpu_page import median_times, plot_times, write_gpu_page
 from camss_ros.lab.gpu_parts import PARTS, GpuSettings, Part, command
 from camss_ros.lab.machine import describe_machine
-from camss_ros.lab.result_rows import ResultRows
+from camss_ros.lab.study_output import ResultRows
 
 _STOP_TIME = 8.0  # s that a part has to end in, the node among them, when its time is up
 
@@ -59,8 +58,7 @@ def study_gpu(
         if times := median_times(rows):
             plot_times(times, output / "gpu.png")
         reasons = {parts[key].title: reason for key, reason in missing.items()}
-        page = gpu_page(rows, reasons, parts, machine, shown_command)
-        write_atomically(output / "gpu.md", page.encode())
+        write_gpu_page(output / "gpu.md", rows, reasons, parts, machine, shown_command)
 
     write()
     for key in list(missing):

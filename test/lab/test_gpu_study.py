@@ -20,7 +20,7 @@ from camss_ros.inference.segmenter import Segmenter
 from camss_ros.lab import gpu_study
 from camss_ros.lab.frame_launches import KINDS, count_calls, count_names
 from camss_ros.lab.frames import street_frames
-from camss_ros.lab.gpu_page import gpu_page, median_times, plot_times
+from camss_ros.lab.gpu_page import median_times, plot_times, write_gpu_page
 from camss_ros.lab.gpu_parts import PARTS, GpuSettings, Part
 from camss_ros.lab.gpu_study import run_part, study_gpu
 
@@ -111,12 +111,14 @@ def test_parts_are_measured_in_a_process_of_their_own(settings):
     assert row["agreement"]["fp32"] == {"mean": 1.0, "min": 1.0}
 
 
-def test_parts_are_measured_and_shown(settings, monkeypatch):
+def test_parts_are_measured_and_shown(settings, monkeypatch, tmp_path):
     monkeypatch.setattr("camss_ros.lab.segmenter_speed.matmul_peak", lambda *_: 1e12)
     rows = {key: PARTS[key].measure(settings) for key in ("small", "calls", "batches")}
     assert rows["small"]["whole"]["frames"] == 2
     assert list(rows["batches"]["batches"]) == ["1", "2"]
-    page = gpu_page(rows, {"The node": "no time"}, PARTS, {"gpu": "none"}, "camss-ros study gpu")
+    path = tmp_path / "gpu.md"
+    write_gpu_page(path, rows, {"The node": "no time"}, PARTS, {"gpu": "none"}, "camss-ros")
+    page = path.read_text()
     for text in (
         "## A frame of the small model",
         "operators",
@@ -141,7 +143,8 @@ def test_page_and_picture_compare_with_the_official_procedure(tmp_path):
         "ratio": {"median": 47.7, "min": 45.6, "max": 49.9},
     }
     row = {"stages": speed, "whole": speed, "official": official}
-    page = gpu_page({"base": row}, {}, PARTS, {}, "camss-ros study gpu")
+    write_gpu_page(tmp_path / "gpu.md", {"base": row}, {}, PARTS, {}, "camss-ros study gpu")
+    page = (tmp_path / "gpu.md").read_text()
     plot_times(median_times({"base": row}), tmp_path / "gpu.png")
     assert (tmp_path / "gpu.png").stat().st_size > 1000
     for text in ("gpu.png", "1431 ms", "47.7 times", "700.0 TFLOP/s", "25 %", "100 MB"):
