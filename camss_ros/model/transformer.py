@@ -1,43 +1,30 @@
 """Masked-autoencoder transformers over image and mask tokens (paper section 3.2)."""
 
-from functools import lru_cache
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from camss_ros.model.config import ConcatTransformerConfig, TransformerConfig
+
 _EPS = 1e-6
 
 Rotation = tuple[Tensor, Tensor]
 
 
-@lru_cache(maxsize=8)
-def rotary_table(
-    height: int,
-    width: int,
-    head_dim: int,
-    device: torch.device,
-    dtype: torch.dtype = torch.float32,
-) -> Rotation:
+def rotary_table(height: int, width: int, head_dim: int, device: torch.device) -> Rotation:
     """Cosines and sines of the axial rotary position embedding of a token grid.
 
-    The first half of the pairs of a head turns with the row, the second with the column. They are
-    computed in float32, once for a grid.
+    The first half of the pairs of a head turns with the row, the second with the column.
 
     Args:
         height, width: size of the grid in tokens.
         head_dim: channels of a head, a multiple of 4.
 
     Returns:
-        (cos, sin), each [height * width, head_dim / 2].
+        (cos, sin), each [height * width, head_dim / 2] float32.
     """
-    with torch.inference_mode(False):  # kept for training, whoever asks first
-        cos, sin = _rotary_table(height, width, head_dim, device)
-        return cos.to(dtype), sin.to(dtype)
-
-
-def _rotary_table(height: int, width: int, head_dim: int, device: torch.device) -> Rotation:
     pairs = head_dim // 4
     frequency = 100.0 ** (-torch.arange(pairs, dtype=torch.float32, device=device) / pairs)
     rows = torch.arange(height, dtype=torch.float32, device=device)[:, None] * frequency
@@ -103,7 +90,7 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """Pre-norm ViT block with timm's parameter names."""
 
-    def __init__(self, width: int, heads: int, mlp_ratio: float = 4.0) -> None:
+    def __init__(self, width: int, heads: int, mlp_ratio: float) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=_EPS)
         self.attn = Attention(width, heads)
@@ -139,26 +126,26 @@ class PairedTransformer(nn.Module):
     Args:
         image_channels: channels of an image token.
         latent_channels: channels of a mask token.
-        width, depth, heads, mlp_ratio: size of the transformer.
+        size: of the transformer.
     """
 
     def __init__(
         self,
         image_channels: int,
         latent_channels: int,
-        width: int,
-        depth: int,
-        heads: int,
-        mlp_ratio: float = 4.0,
+        size: TransformerConfig,
     ) -> None:
         super().__init__()
-        self.head_dim = width // heads
+        width = size.width
+        self.head_dim = width // size.heads
         self.image_embed = nn.Linear(image_channels, width)
         self.mask_embed = nn.Linear(latent_channels, width)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
         self.embed_norm = nn.LayerNorm(width, eps=_EPS)
-        self.blocks = nn.ModuleList(Block(width, heads, mlp_ratio) for _ in range(depth))
+        self.blocks = _blocks(size.depth, size)
         self.norm = nn.LayerNorm(width, eps=_EPS)
+        # Kept as long as the network is: CUDA graphs read them.
+        self._rotations: dict[tuple[int, int, torch.device, torch.dtype], Rotation] = {}
         _initialize(self, self.mask_token)
 
     def forward(
@@ -188,10 +175,24 @@ class PairedTransformer(nn.Module):
             embedded = self.mask_embed(mask_tokens.to(x.dtype))
             x = x + torch.where(known[..., None], embedded, self.mask_token.to(x.dtype))
         x = self.embed_norm(x)
-        rotation = rotary_table(*grid, self.head_dim, x.device, x.dtype)
+        rotation = self._rotation(*grid, x.device, x.dtype)
         for block in self.blocks:
             x = block(x, rotation)
         return self.norm(x)
+
+    def _rotation(
+        self, height: int, width: int, device: torch.device, dtype: torch.dtype
+    ) -> Rotation:
+        """`rotary_table`, computed once for a grid; in what is compiled, as a part of it."""
+        key = (height, width, device, dtype)
+        if torch.compiler.is_dynamo_compiling():
+            cos, sin = rotary_table(height, width, self.head_dim, device)
+            return cos.to(dtype), sin.to(dtype)
+        if key not in self._rotations:
+            with torch.inference_mode(False):  # kept for training, whoever asks first
+                cos, sin = rotary_table(height, width, self.head_dim, device)
+                self._rotations[key] = cos.to(dtype), sin.to(dtype)
+        return self._rotations[key]
 
 
 class ConcatTransformer(nn.Module):
@@ -204,7 +205,7 @@ class ConcatTransformer(nn.Module):
         grid: (height, width) of the token grid, fixed by the position tables.
         image_channels: channels of an image token.
         latent_channels: channels of a mask token.
-        width, encoder_depth, decoder_depth, heads, mlp_ratio: size of the transformer.
+        size: of the transformer.
     """
 
     def __init__(
@@ -212,13 +213,10 @@ class ConcatTransformer(nn.Module):
         grid: tuple[int, int],
         image_channels: int,
         latent_channels: int,
-        width: int,
-        encoder_depth: int,
-        decoder_depth: int,
-        heads: int,
-        mlp_ratio: float = 4.0,
+        size: ConcatTransformerConfig,
     ) -> None:
         super().__init__()
+        width = size.width
         self.grid = grid
         self.tokens = grid[0] * grid[1]
         self.z_proj1 = nn.Linear(image_channels, width)
@@ -226,12 +224,12 @@ class ConcatTransformer(nn.Module):
         self.z_proj_ln = nn.LayerNorm(width, eps=_EPS)
         table = (1, 2 * self.tokens, width)
         self.encoder_pos_embed_learned = nn.Parameter(torch.zeros(table))
-        self.encoder_blocks = _blocks(encoder_depth, width, heads, mlp_ratio)
+        self.encoder_blocks = _blocks(size.encoder_depth, size)
         self.encoder_norm = nn.LayerNorm(width, eps=_EPS)
         self.decoder_embed = nn.Linear(width, width)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
         self.decoder_pos_embed_learned = nn.Parameter(torch.zeros(table))
-        self.decoder_blocks = _blocks(decoder_depth, width, heads, mlp_ratio)
+        self.decoder_blocks = _blocks(size.decoder_depth, size)
         self.decoder_norm = nn.LayerNorm(width, eps=_EPS)
         self.diffusion_pos_embed_learned = nn.Parameter(torch.zeros(table))
         _initialize(
@@ -324,8 +322,8 @@ class ConcatTransformer(nn.Module):
         return self.decoder_norm(x) + self.diffusion_pos_embed_learned[:, first:]
 
 
-def _blocks(depth: int, width: int, heads: int, mlp_ratio: float) -> nn.ModuleList:
-    return nn.ModuleList(Block(width, heads, mlp_ratio) for _ in range(depth))
+def _blocks(depth: int, size: TransformerConfig | ConcatTransformerConfig) -> nn.ModuleList:
+    return nn.ModuleList(Block(size.width, size.heads, size.mlp_ratio) for _ in range(depth))
 
 
 def _equal_count(known: Tensor) -> int:
