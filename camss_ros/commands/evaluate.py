@@ -53,7 +53,7 @@ def evaluate(
     from camss_ros.evaluation.evaluate import evaluate as score
     from camss_ros.evaluation.evaluate import report, score_table
     from camss_ros.evaluation.part_results import CollectedResults
-    from camss_ros.evaluation.report import RunFacts, write_report
+    from camss_ros.evaluation.report import RunMetadata, write_report
     from camss_ros.evaluation.result_folder import write_atomically
     from camss_ros.lab.robustness import read_robustness
     from camss_ros.model.checkpoint import ModelError, weights_hash
@@ -96,7 +96,7 @@ def evaluate(
     described = spec.describe()
     model = {**described["model"], "device": str(segmenter.device)}
     if report_path is not None and collected is not None:
-        facts = RunFacts(
+        metadata = RunMetadata(
             title=f"{data} {split}",
             command=command_line(),
             model=model,
@@ -104,7 +104,7 @@ def evaluate(
             robustness=curves,
         )
         try:
-            write_report(report_path, [collected.part(result.accumulator)], facts)
+            write_report(report_path, [collected.part(result.accumulator)], metadata)
         except OSError as error:
             fail(error)
         console.print(f"wrote {report_path}", highlight=False)

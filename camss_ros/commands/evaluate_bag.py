@@ -78,8 +78,8 @@ def evaluate_bag(
     from rich.console import Console
 
     from camss_ros.bags.bag_frames import BagSelection
+    from camss_ros.evaluation.bag_batch import bag_names, find_bags, is_bag
     from camss_ros.evaluation.bag_run import BagTask
-    from camss_ros.evaluation.bag_shelf import bag_names, find_bags, is_bag
     from camss_ros.model.checkpoint import ModelError
 
     console = Console()
@@ -104,7 +104,7 @@ def evaluate_bag(
             tasks = [
                 task(b, output / name) for b, name in zip(found, bag_names(found), strict=True)
             ]
-            _shelf(tasks, output, workers, ray, console)
+            _evaluate_batch(tasks, output, workers, ray, console)
     except (OSError, ValueError, ModelError) as error:
         fail(error)
 
@@ -151,15 +151,15 @@ def _one_bag(task: BagTask, console: Console) -> None:
     )
 
 
-def _shelf(
+def _evaluate_batch(
     tasks: list[BagTask], output: Path, workers: int, ray: str | None, console: Console
 ) -> None:
     """Every bag into its own folder, and one report on all. Ends with 1 where any failed."""
     from rich.progress import MofNCompleteColumn, Progress
 
+    from camss_ros.evaluation.bag_batch import run_batch, run_batch_on_ray
     from camss_ros.evaluation.bag_run import REPORT_FILE, read_parts
-    from camss_ros.evaluation.bag_shelf import run_shelf, run_shelf_on_ray
-    from camss_ros.evaluation.report import RunFacts, write_report
+    from camss_ros.evaluation.report import RunMetadata, write_report
 
     described = tasks[0].spec.describe()  # refuses a model that can't be read, before any bag
     output.mkdir(parents=True, exist_ok=True)
@@ -175,9 +175,9 @@ def _shelf(
             bar.advance(row)
 
         if ray is None:
-            run_shelf(tasks, workers, on_done)
+            run_batch(tasks, workers, on_done)
         else:
-            run_shelf_on_ray(tasks, ray, on_done)
+            run_batch_on_ray(tasks, ray, on_done)
     parts = []
     for number, task in enumerate(tasks):
         if number in reasons:
@@ -193,7 +193,7 @@ def _shelf(
         typer.echo(f"failed: {failure['bag']}: {failure['reason']}", err=True)
     if not parts:
         fail(f"not one of {len(tasks)} bags could be evaluated")
-    facts = RunFacts(
+    metadata = RunMetadata(
         title=f"{len(tasks)} bags",
         command=tasks[0].command,
         model=described["model"],
@@ -201,9 +201,9 @@ def _shelf(
         failed=sorted(failed, key=lambda failure: failure["bag"]),
         bags=len(tasks) - len(failed),
     )
-    numbers = write_report(output / REPORT_FILE, parts, facts)
+    numbers = write_report(output / REPORT_FILE, parts, metadata)
     total = numbers["total"]
-    console.print(metrics_table(total, f"{facts.bags} of {len(tasks)} bags"))
+    console.print(metrics_table(total, f"{metadata.bags} of {len(tasks)} bags"))
     console.print(f"wrote {REPORT_FILE} and a folder for each bag to '{output}'", highlight=False)
     if failed:
         raise typer.Exit(1)

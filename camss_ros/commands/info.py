@@ -53,7 +53,7 @@ def info(
     total = sum(parameters.values())
     names = ", ".join(label_class.name for label_class in config.label_set)
     height, width = config.input_size
-    facts = {
+    metadata = {
         "name": config.name,
         "directory": directory,
         "label set": f"{len(config.label_set)} classes: {names}",
@@ -62,7 +62,7 @@ def info(
         "memory": f"{_megabytes(4 * total)} of weights in fp32, {_megabytes(2 * total)} in 16 bit",
     }
     console = Console()
-    for name, value in facts.items():
+    for name, value in metadata.items():
         console.print(f"{name:13} {value}", soft_wrap=True, highlight=False, markup=False)
     table = Table("part")
     table.add_column("million parameters", justify="right")

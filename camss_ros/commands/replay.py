@@ -55,7 +55,7 @@ def replay(
     from camss_ros.evaluation.evaluate_bag import open_bag_frames
     from camss_ros.evaluation.part_results import read_part
     from camss_ros.evaluation.replay import ReplayRecorder
-    from camss_ros.evaluation.report import RunFacts, write_report
+    from camss_ros.evaluation.report import RunMetadata, write_report
     from camss_ros.images.label_sets import load_label_set
     from camss_ros.model.checkpoint import (
         CONFIG_FILE,
@@ -108,7 +108,7 @@ def replay(
             metrics = recorder.finish(
                 played.counts, rates, classes, label_classes, lambda: bar.advance(scoring)
             )
-        facts = RunFacts(
+        metadata = RunMetadata(
             title=f"{bag.name}: {image}, live",
             command=command_line(),
             model={
@@ -120,7 +120,7 @@ def replay(
             },
             sampling=played.sampling,
         )
-        numbers = write_report(output / REPORT_FILE, [read_part(output, image)], facts)
+        numbers = write_report(output / REPORT_FILE, [read_part(output, image)], metadata)
     except (OSError, ValueError, ModelError, NoSegmenterError) as error:
         fail(error)
     console.print(metrics_table(metrics, image))

@@ -31,7 +31,7 @@ def robustness(
     ),
     groups: str = typer.Option(
         "paper,imagenet_c,weather,viewpoint",
-        help="Of paper, imagenet_c, weather, viewpoint; separated by commas.",
+        help="Of paper, paper_scaled, imagenet_c, weather, viewpoint; separated by commas.",
     ),
     viewpoint_frames: int = typer.Option(
         40, min=1, help="Frames of the synthetic street for each viewpoint."

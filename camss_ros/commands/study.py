@@ -19,6 +19,7 @@ from camss_ros.commands.options import (
     need_node,
 )
 from camss_ros.commands.segmenter_options import segmenter_options
+from camss_ros.commands.study_cityscapes import cityscapes
 
 if TYPE_CHECKING:
     from camss_ros.inference.spec import SegmenterSpec
@@ -28,6 +29,8 @@ app = typer.Typer(
     "killed one stopped.",
     no_args_is_help=True,
 )
+
+app.command()(cityscapes)
 
 OUTPUT = typer.Option(..., help="Folder of page, plot and JSON.")
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from camss_ros.evaluation.boundary import boundary_counts
-from camss_ros.evaluation.calibration import Reliability, reliability
 from camss_ros.evaluation.metrics import (
     Scores,
     confusion_scores,
@@ -17,6 +16,7 @@ from camss_ros.evaluation.metrics import (
     mean_known,
     ratio,
 )
+from camss_ros.evaluation.reliability import Reliability, reliability, wrong_pixel_auroc
 from camss_ros.images.label_class import VOID, LabelClass
 
 
@@ -100,9 +100,9 @@ class ScoreAccumulator:
     def add_unlabelled(self, predicted: np.ndarray) -> None:
         """Count the next frame, uint8 [H, W], whose truth is not known."""
         self.predicted_pixels += np.bincount(predicted.ravel(), minlength=256)
-        self.break_clip()
+        self.end_sequence()
 
-    def break_clip(self) -> None:
+    def end_sequence(self) -> None:
         """The next frame does not follow the last one in time: no flicker between the two.
 
         Frames of two sizes do not follow each other either.
@@ -159,6 +159,7 @@ class ScoreAccumulator:
             "expected_calibration_error": json_number(
                 self.reliability().expected_calibration_error
             ),
+            "wrong_pixel_auroc": json_number(wrong_pixel_auroc(*self._confidence)),
             "flicker": json_number(self.flicker()),
         }
 
@@ -171,7 +172,7 @@ class ScoreAccumulator:
         """Add the counts of another run. Raises ValueError where it has other classes."""
         if len(counts["confusion"]) != self.classes:
             raise ValueError(f"{len(counts['confusion'])} classes: expected {self.classes}")
-        self.break_clip()
+        self.end_sequence()
         self.frames += counts["frames"]
         for name, own in self._sums().items():
             own += np.array(counts[name], np.int64)

@@ -25,7 +25,7 @@ from camss_ros.evaluation.evaluate_bag import (
     read_stamps_of,
 )
 from camss_ros.evaluation.part_results import PartResults, read_part
-from camss_ros.evaluation.report import RunFacts, write_report
+from camss_ros.evaluation.report import RunMetadata, write_report
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.inference.spec import SegmenterSpec
@@ -144,13 +144,13 @@ def run_bag(
         if task.write_bag:
             shutil.rmtree(written, ignore_errors=True)
             notes = write_masks_bag(bag, written, masks, segmenter.classes, progress.writing)
-    facts = RunFacts(
+    metadata = RunMetadata(
         title=f"{task.bag.name}: {' '.join(folders)}",
         command=task.command,
         model={**described["model"], "device": str(segmenter.device)},
         sampling=described["sampling"],
     )
-    write_report(task.output / REPORT_FILE, read_parts(task), facts)
+    write_report(task.output / REPORT_FILE, read_parts(task), metadata)
     return notes
 
 

@@ -133,7 +133,7 @@ def evaluate(
     for index in range(len(frames)):
         image, label, name = frames[index]
         if not clip:
-            accumulator.break_clip()
+            accumulator.end_sequence()
         elif label.shape != (size := size or label.shape):
             raise ValueError(
                 f"a frame of the clip is {label.shape}, the one before {size}: expected frames of "

@@ -33,7 +33,7 @@ from camss_ros.bags.bag_frames import (
 from camss_ros.bags.bag_types import LABEL_INFO
 from camss_ros.evaluation.accumulator import ScoreAccumulator
 from camss_ros.evaluation.evaluate import FrameSegmenter, class_table
-from camss_ros.evaluation.frame_strips import FrameStrips
+from camss_ros.evaluation.frame_thumbnails import FrameThumbnails
 from camss_ros.evaluation.mask_folder import FOLDERS, MaskFolder, Prediction
 from camss_ros.evaluation.metrics import confusion_scores, json_number
 from camss_ros.evaluation.result_folder import begin_results, finish_results
@@ -46,7 +46,7 @@ from camss_ros.images.video_writer import VideoWriter
 METRICS_FILE = "metrics.json"
 FRAMES_FILE = "frames.jsonl"
 TIMINGS_FILE = "timings.jsonl"
-STRIPS = "strips"
+THUMBNAILS = "strips"
 
 
 class Progress(Protocol):
@@ -181,15 +181,15 @@ def score_frames(
     """Hold the predictions of the frames against their labels; returns what metrics.json says.
 
     `predict`: None for a frame without a prediction, which is left out. `classes`: the model's.
-    Writes the overlay video, frames.jsonl and the strips to `output`. Raises BagError where nothing
-    can be read, OSError.
+    Writes the overlay video, frames.jsonl and the thumbnails to `output`. Raises BagError where
+    nothing can be read, OSError.
     """
     bag = frames.bag
     if label_set is None:
         label_set = LabelSet("the model's", tuple(classes))
     table = class_table(classes, label_set)
     accumulator = ScoreAccumulator(len(label_set.classes), boundary=True)
-    strips = FrameStrips(label_set.classes)
+    thumbnails = FrameThumbnails(label_set.classes)
     count = read = 0
     with (
         replacing(output / FRAMES_FILE) as lines,
@@ -201,7 +201,7 @@ def score_frames(
                 read += 1
                 found = predict(frame)
                 if found is None:
-                    accumulator.break_clip()
+                    accumulator.end_sequence()
                     continue
                 count += 1
                 labels = table[found.labels]
@@ -223,7 +223,7 @@ def score_frames(
                     line["pixel_accuracy"] = json_number(scores.pixel_accuracy)
                 score = line["miou"] if frames.labelled else line["confidence"]
                 if score is not None:
-                    strips.add(
+                    thumbnails.add(
                         frame.name, score, frame.image, frame.label, labels, found.confidence
                     )
                 listing.write(json.dumps(line) + "\n")
@@ -232,7 +232,7 @@ def score_frames(
             bag.warnings.append(str(error))
         if read == 0:
             raise BagError(_nothing_read(frames))
-    strips.save(output / STRIPS)
+    thumbnails.save(output / THUMBNAILS)
     pixels = accumulator.predicted_pixels
     return {
         "frames": count,

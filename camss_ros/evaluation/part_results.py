@@ -12,8 +12,8 @@ import numpy as np
 
 from camss_ros.evaluation.accumulator import ScoreAccumulator
 from camss_ros.evaluation.evaluate import EvaluatedFrame
-from camss_ros.evaluation.evaluate_bag import FRAMES_FILE, METRICS_FILE, STRIPS, TIMINGS_FILE
-from camss_ros.evaluation.frame_strips import FrameStrips, Strip, load_strips
+from camss_ros.evaluation.evaluate_bag import FRAMES_FILE, METRICS_FILE, THUMBNAILS, TIMINGS_FILE
+from camss_ros.evaluation.frame_thumbnails import FrameThumbnails, Thumbnails, load_thumbnails
 from camss_ros.evaluation.timings import read_timings
 from camss_ros.images.label_class import LabelClass
 from camss_ros.images.label_sets import LabelSet
@@ -36,7 +36,7 @@ class PartResults:
         seconds: float64 for each stage, "total" among them, and "latency" where the node was run.
         worst, best: frames.
         notes: what a reader should know: warnings, what was passed over.
-        facts: more numbers for the summary, by their name.
+        metadata: more numbers for the summary, by their name.
     """
 
     name: str
@@ -48,10 +48,10 @@ class PartResults:
     times: np.ndarray | None
     series: dict[str, np.ndarray]
     seconds: dict[str, np.ndarray]
-    worst: list[Strip]
-    best: list[Strip]
+    worst: list[Thumbnails]
+    best: list[Thumbnails]
     notes: list[str] = field(default_factory=list)
-    facts: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
 
 
 def read_part(folder: Path, name: str) -> PartResults:
@@ -75,7 +75,7 @@ def read_part(folder: Path, name: str) -> PartResults:
     times = np.array(stamps, np.int64)
     passed_over = metrics["passed_over"]
     faults = [f"{count} x {reason}" for reason, count in passed_over["by_reason"].items()]
-    worst, best = load_strips(folder / STRIPS)
+    worst, best = load_thumbnails(folder / THUMBNAILS)
     return PartResults(
         name=name,
         label_set=LabelSet("", classes),
@@ -89,7 +89,7 @@ def read_part(folder: Path, name: str) -> PartResults:
         worst=worst,
         best=best,
         notes=[*metrics["warnings"], *faults, *passed_over["first"]],
-        facts=metrics.get("live", {}),
+        metadata=metrics.get("live", {}),
     )
 
 
@@ -103,7 +103,7 @@ class CollectedResults:
 
     def __init__(self, name: str, label_set: LabelSet) -> None:
         self._name, self._label_set = name, label_set
-        self._strips = FrameStrips(label_set.classes)
+        self._thumbnails = FrameThumbnails(label_set.classes)
         self._columns = {key: array("d") for key in SERIES}
         self._seconds: dict[str, array[float]] = {}
 
@@ -116,7 +116,7 @@ class CollectedResults:
         for stage, seconds in result.timings.items():
             self._seconds.setdefault(stage, array("d")).append(seconds)
         if not np.isnan(scores.miou):
-            self._strips.add(
+            self._thumbnails.add(
                 frame.name, scores.miou, frame.image, frame.label, frame.predicted,
                 result.confidence,
             )  # fmt: skip
@@ -133,6 +133,6 @@ class CollectedResults:
             times=None,
             series={key: np.array(values) for key, values in self._columns.items()},
             seconds={stage: np.array(values) for stage, values in self._seconds.items()},
-            worst=self._strips.worst,
-            best=self._strips.best,
+            worst=self._thumbnails.worst,
+            best=self._thumbnails.best,
         )

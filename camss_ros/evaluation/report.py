@@ -6,7 +6,7 @@ import base64
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib import metadata
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 
 import camss_ros
 from camss_ros.evaluation.accumulator import ScoreAccumulator
-from camss_ros.evaluation.frame_strips import SHOWN, Strip
+from camss_ros.evaluation.frame_thumbnails import SHOWN, Thumbnails
 from camss_ros.evaluation.part_results import SERIES, PartResults
 from camss_ros.evaluation.report_plots import (
     GROUP_TITLES,
@@ -50,7 +50,7 @@ _CARDS = (
 
 
 @dataclass(frozen=True)
-class RunFacts:
+class RunMetadata:
     """What a report says about how it was made.
 
     Attributes:
@@ -72,19 +72,19 @@ class RunFacts:
     robustness: dict[str, Any] | None = None
 
 
-def write_report(path: Path, parts: Sequence[PartResults], facts: RunFacts) -> dict[str, Any]:
+def write_report(path: Path, parts: Sequence[PartResults], metadata: RunMetadata) -> dict[str, Any]:
     """Write the page to `path`, and its numbers beside it with the suffix .json; returns them.
 
     Several parts (bags, cameras) are added up. Raises ValueError without a part or where the parts
     have different classes, OSError.
     """
-    numbers = report_numbers(parts, facts)
+    numbers = report_numbers(parts, metadata)
     write_json(path.with_suffix(".json"), numbers)
     write_atomically(path, _render(numbers, parts).encode())
     return numbers
 
 
-def report_numbers(parts: Sequence[PartResults], facts: RunFacts) -> dict[str, Any]:
+def report_numbers(parts: Sequence[PartResults], metadata: RunMetadata) -> dict[str, Any]:
     """Everything that the page says, as JSON values."""
     if not parts:
         raise ValueError("there is nothing to report: not one part has results")
@@ -102,14 +102,14 @@ def report_numbers(parts: Sequence[PartResults], facts: RunFacts) -> dict[str, A
     total = max(1, sum(part.pixels for part in parts))
     whole = _whole(seconds)
     return {
-        "title": facts.title,
-        "subtitle": _subtitle(parts, facts),
-        "command": facts.command,
+        "title": metadata.title,
+        "subtitle": _subtitle(parts, metadata),
+        "command": metadata.command,
         "versions": versions(),
-        "model": facts.model,
-        "sampling": facts.sampling,
-        "bags": facts.bags,
-        "failed": facts.failed,
+        "model": metadata.model,
+        "sampling": metadata.sampling,
+        "bags": metadata.bags,
+        "failed": metadata.failed,
         "classes": [{"name": c.name, "color": list(c.color)} for c in label_set.classes],
         "total": {
             "frames": sum(part.frames for part in parts),
@@ -123,7 +123,7 @@ def report_numbers(parts: Sequence[PartResults], facts: RunFacts) -> dict[str, A
                 stage: milliseconds(values.tolist()) for stage, values in seconds.items()
             },
         },
-        "robustness": facts.robustness,
+        "robustness": metadata.robustness,
         "parts": [_part_numbers(part) for part in parts],
         **{
             kind: [{"part": p.name, "name": s.name, "score": s.score} for p, s in chosen]
@@ -137,8 +137,8 @@ def versions() -> dict[str, str]:
     found = {"camss_ros": camss_ros.__version__, "python": platform.python_version()}
     for name in ("torch", "numpy", "opencv-python-headless", "rosbags"):
         try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:  # OpenCV of the distribution has another name
+            found[name] = version(name)
+        except PackageNotFoundError:  # OpenCV of the distribution has another name
             continue
     return found
 
@@ -152,7 +152,7 @@ def _part_numbers(part: PartResults) -> dict[str, Any]:
         "labelled_frames": accumulator.frames,
         "scores": accumulator.report(part.label_set.classes) if accumulator.frames else None,
         "latency_ms": _latency(_whole(part.seconds)),
-        "facts": part.facts,
+        "facts": part.metadata,
         "notes": part.notes,
         "temporal": {
             name: {"x": x.tolist(), "y": [None if np.isnan(v) else v for v in y.tolist()]}
@@ -181,18 +181,18 @@ def _curves(part: PartResults) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     }
 
 
-def _chosen(parts: Sequence[PartResults]) -> tuple[list[tuple[PartResults, Strip]], ...]:
+def _chosen(parts: Sequence[PartResults]) -> tuple[list[tuple[PartResults, Thumbnails]], ...]:
     """The worst and the best frames of all parts."""
     worst = sorted(((p, s) for p in parts for s in p.worst), key=lambda pair: pair[1].score)
     best = sorted(((p, s) for p in parts for s in p.best), key=lambda pair: -pair[1].score)
     return worst[:SHOWN], best[:SHOWN]
 
 
-def _subtitle(parts: Sequence[PartResults], facts: RunFacts) -> str:
+def _subtitle(parts: Sequence[PartResults], metadata: RunMetadata) -> str:
     frames = sum(part.frames for part in parts)
-    sampling = facts.sampling
+    sampling = metadata.sampling
     return (
-        f"{facts.model.get('name')}, {frames} frames; "
+        f"{metadata.model.get('name')}, {frames} frames; "
         f"sampler {sampling.get('sampler')}, steps: {sampling.get('steps')}"
     )
 
@@ -209,7 +209,7 @@ def _render(numbers: dict[str, Any], parts: Sequence[PartResults]) -> str:
     total, latency = numbers["total"], numbers["total"]["latency_ms"]
     by_score = "mIoU" if total["scores"] else "mean confidence"
     worst, best = (
-        [_strip(part, strip, by_score, len(parts) > 1) for part, strip in chosen]
+        [_tiles_of(part, each, by_score, len(parts) > 1) for part, each in chosen]
         for chosen in _chosen(parts)
     )
     notes = [
@@ -269,7 +269,7 @@ def _cards(numbers: dict[str, Any], parts: Sequence[PartResults]) -> list[tuple[
         cards += [("latency p50, ms", f"{latency['p50']:.1f}"),
                   ("latency p95, ms", f"{latency['p95']:.1f}")]  # fmt: skip
     for part in parts:
-        cards += [(name, str(value)) for name, value in part.facts.items()]
+        cards += [(name, str(value)) for name, value in part.metadata.items()]
     return cards
 
 
@@ -292,16 +292,18 @@ def _matrix(numbers: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def _strip(part: PartResults, strip: Strip, by_score: str, with_part: bool) -> dict[str, Any]:
+def _tiles_of(
+    part: PartResults, each: Thumbnails, by_score: str, with_part: bool
+) -> dict[str, Any]:
     kinds = {".jpg": "image/jpeg", ".png": "image/png"}
-    name = f"{part.name}, {strip.name}" if with_part else strip.name
+    name = f"{part.name}, {each.name}" if with_part else each.name
     return {
-        "caption": f"{name}: {by_score} {100 * strip.score:.1f} %",
+        "caption": f"{name}: {by_score} {100 * each.score:.1f} %",
         "tiles": [
             {
                 "title": Path(tile).stem,
                 "uri": f"data:{kinds[Path(tile).suffix]};base64,{base64.b64encode(data).decode()}",
             }
-            for tile, data in strip.tiles.items()
+            for tile, data in each.tiles.items()
         ],
     }

@@ -16,6 +16,7 @@ BINS = 40
 
 GROUP_TITLES = {
     "paper": "The paper's corruptions",
+    "paper_scaled": "The paper's blurs, scaled with the frame",
     "imagenet_c": "ImageNet-C",
     "weather": "Weather and night",
     "viewpoint": "Camera mounting (synthetic street)",

@@ -139,7 +139,7 @@ def pixel_bytes(encoding: str) -> int:
     return _ENCODINGS[encoding].pixel_bytes
 
 
-def check_image(message: RawImage) -> None:
+def check_image_message(message: RawImage) -> None:
     """Check an image message without converting it.
 
     Raises:
@@ -184,9 +184,9 @@ def image_to_rgb(message: RawImage) -> np.ndarray:
     Values of 16 bits are scaled to 8 (65535 to 255).
 
     Raises:
-        ImageRejectedError: as `check_image`.
+        ImageRejectedError: as `check_image_message`.
     """
-    check_image(message)
+    check_image_message(message)
     encoding = _ENCODINGS[message.encoding]
     rgb = encoding.to_rgb(_rows(message, encoding))
     return rgb if encoding.depth == 8 else cv2.convertScaleAbs(rgb, alpha=255 / 65535)
@@ -233,13 +233,13 @@ def image_to_labels(message: RawImage) -> np.ndarray:
     """sensor_msgs/Image, mono8 or 8UC1 -> its values, uint8 [H, W].
 
     Raises:
-        ImageRejectedError: as `check_image`, and for other encodings.
+        ImageRejectedError: as `check_image_message`, and for other encodings.
     """
     if message.encoding not in ("mono8", "8UC1"):
         raise ImageRejectedError(
             "encoding", f"encoding {message.encoding!r} holds no labels; use mono8 or 8UC1"
         )
-    check_image(message)
+    check_image_message(message)
     return np.ascontiguousarray(_rows(message, _ENCODINGS["mono8"]))
 
 

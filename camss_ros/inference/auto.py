@@ -101,7 +101,7 @@ class BackendChoice:
     @functools.cached_property
     def _name(self) -> str:
         """Of its file in the cache. Raises ModelError."""
-        facts = {
+        metadata = {
             "model": model_hash(self.model),
             "size": self.size,
             "device": describe_processor(self.device),
@@ -109,7 +109,7 @@ class BackendChoice:
             "candidates": [str(each) for each in self.possible],
             "versions": versions(*_PACKAGES),
         }
-        return f"auto-{cache_key(facts)}.json"
+        return f"auto-{cache_key(metadata)}.json"
 
     def known(self) -> Candidate | None:
         """The only one or the one that was chosen before; None where they have to be measured."""
@@ -131,7 +131,7 @@ class BackendChoice:
         Not at low priority: where others keep the processor busy, its turns would be long.
         """
         self._tell()
-        facts = {
+        metadata = {
             "model": str(self.model),
             "device": str(self.device),
             "precision": self.precision,
@@ -139,7 +139,7 @@ class BackendChoice:
             "sampling": dataclasses.asdict(self.sampling),
             "threads": torch.get_num_threads(),
         }
-        return Beside("camss_ros.inference.auto", json.dumps(facts))
+        return Beside("camss_ros.inference.auto", json.dumps(metadata))
 
     def measured_beside(
         self, process: Beside, turn: Callable[[], AbstractContextManager[object]]
@@ -306,9 +306,9 @@ class _Warnings(logging.Handler):
         self.messages.append(record.getMessage())
 
 
-def main(facts: str) -> None:
+def main(metadata: str) -> None:
     """Measure, for a process that goes on segmenting, and print the times."""
-    given = json.loads(facts)
+    given = json.loads(metadata)
     torch.set_num_threads(given["threads"])
     warnings = _Warnings()
     logging.getLogger("camss_ros").addHandler(warnings)

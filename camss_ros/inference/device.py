@@ -66,11 +66,11 @@ def describe_processor(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     # "model name" on x86, "CPU part" on Arm; `flags` tells virtual processors of one name apart
-    facts = cpu_facts("model name", "CPU part", "flags", "Features")
-    return " ".join([platform.machine(), *sorted(set(facts))])
+    fields = cpu_info_fields("model name", "CPU part", "flags", "Features")
+    return " ".join([platform.machine(), *sorted(set(fields))])
 
 
-def cpu_facts(*names: str) -> list[str]:
+def cpu_info_fields(*names: str) -> list[str]:
     """What Linux says about the processors under these names, one after the other."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -15,7 +15,7 @@ from camss_ros.images.label_class import VOID
 _BORDER = 255  # marks a pixel for which no class is known yet
 
 
-class Winners(NamedTuple):
+class Argmax(NamedTuple):
     """The most likely class of each pixel.
 
     Attributes:
@@ -27,10 +27,10 @@ class Winners(NamedTuple):
     confidence: Tensor
 
 
-def find_winners(probabilities: Tensor) -> Winners:
+def find_argmax(probabilities: Tensor) -> Argmax:
     """Of [1, classes, h, w] class probabilities."""
     confidence, labels = probabilities[0].max(dim=0)
-    return Winners(labels, confidence)
+    return Argmax(labels, confidence)
 
 
 def resize_frame(frame: Tensor, size: tuple[int, int]) -> Tensor:
@@ -58,7 +58,7 @@ def to_labels(
     size: tuple[int, int],
     void_last: bool = False,
     traced: bool = False,
-    winners: Winners | None = None,
+    argmax: Argmax | None = None,
 ) -> Tensor:
     """Class ids and confidence at the output size.
 
@@ -67,19 +67,19 @@ def to_labels(
         void_last: the last class is void, whose id is 255.
         size: (height, width) of the result; the probabilities are interpolated to it.
         traced: only operations that do not depend on the data.
-        winners: of the probabilities, where they are known.
+        argmax: of the probabilities, where they are known.
 
     Returns:
         uint8 [2, height, width]: class ids, then the winner's probability times 255.
     """
     if probabilities.shape[-2:] == size:
-        labels, confidence = winners or find_winners(probabilities)
+        labels, confidence = argmax or find_argmax(probabilities)
     elif not traced and _is_enlarged_on_cpu(probabilities, size):
-        labels, confidence = _enlarged_winners(
-            probabilities[0], winners or find_winners(probabilities), size
+        labels, confidence = _enlarged_argmax(
+            probabilities[0], argmax or find_argmax(probabilities), size
         )
     else:
-        labels, confidence = find_winners(
+        labels, confidence = find_argmax(
             functional.interpolate(probabilities, size=size, mode="bilinear", align_corners=False)
         )
     if void_last:
@@ -93,8 +93,8 @@ def _is_enlarged_on_cpu(probabilities: Tensor, size: tuple[int, int]) -> bool:
     return probabilities.device.type == "cpu" and enlarged and classes <= _BORDER
 
 
-def _enlarged_winners(probabilities: Tensor, winners: Winners, size: tuple[int, int]) -> Winners:
-    """Winners, as uint8, of the probabilities interpolated to a larger size.
+def _enlarged_argmax(probabilities: Tensor, argmax: Argmax, size: tuple[int, int]) -> Argmax:
+    """Argmax, as uint8, of the probabilities interpolated to a larger size.
 
     Bilinear interpolation is a weighted mean of four pixels. Where all four have the same winner,
     it wins the mean as well, so that only the pixels at the borders between classes need all
@@ -102,7 +102,7 @@ def _enlarged_winners(probabilities: Tensor, winners: Winners, size: tuple[int, 
     are depends on the data, so that a GPU, which would have to wait for it, does the whole work.
     """
     classes, height, width = probabilities.shape
-    winner = winners.labels.to(torch.uint8)
+    winner = argmax.labels.to(torch.uint8)
     row, next_row, row_weight = _interpolation(height, size[0])
     column, next_column, column_weight = _interpolation(width, size[1])
 
@@ -112,7 +112,7 @@ def _enlarged_winners(probabilities: Tensor, winners: Winners, size: tuple[int, 
     labels = marked.index_select(1, column).index_select(0, row)
     # OpenCV and NumPy: several times as fast as PyTorch on one channel
     confidence = torch.from_numpy(
-        cv2.resize(winners.confidence.numpy(), size[::-1], interpolation=cv2.INTER_LINEAR)
+        cv2.resize(argmax.confidence.numpy(), size[::-1], interpolation=cv2.INTER_LINEAR)
     )
     border = torch.from_numpy(np.flatnonzero(labels.numpy() == _BORDER))
     y = border.div(size[1], rounding_mode="floor")
@@ -130,7 +130,7 @@ def _enlarged_winners(probabilities: Tensor, winners: Winners, size: tuple[int, 
     best, index = mixed.max(dim=1)
     confidence.view(-1)[border] = best
     labels.view(-1)[border] = index.to(torch.uint8)
-    return Winners(labels, confidence)
+    return Argmax(labels, confidence)
 
 
 def _shifted(image: Tensor, dim: int) -> Tensor:

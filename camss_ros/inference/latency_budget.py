@@ -1,7 +1,7 @@
 """Keeps the latency under a budget by sampling less, and more again where there is time for it.
 
-`ladder` lists the settings from what is asked for to the least; `LatencyBudget` chooses among them
-from the times of the frames. It knows no clock and no network.
+`reduced_settings` lists the settings from what is asked for to the least; `LatencyBudget` chooses
+among them from the times of the frames. It knows no clock and no network.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Setting:
 
 
 @lru_cache(maxsize=8)
-def ladder(
+def reduced_settings(
     sampling: SamplingOptions, size: tuple[int, int], smaller: bool = False
 ) -> tuple[Setting, ...]:
     """Settings from the one asked for to the least, each faster than the one before.

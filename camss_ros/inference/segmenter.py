@@ -13,13 +13,13 @@ import torch
 from camss_ros.images.label_class import LabelClass
 from camss_ros.inference.backends.base import Backend
 from camss_ros.inference.backends.open_backend import open_backend
-from camss_ros.inference.clip import Clip
 from camss_ros.inference.device import select_device
 from camss_ros.inference.frame_ops import to_labels, to_uncertainty
 from camss_ros.inference.graphs.calibration import CalibrationFrames
 from camss_ros.inference.memory import release_cached_memory
 from camss_ros.inference.network_size import can_resize, checked_size
 from camss_ros.inference.stage_clock import StageClock
+from camss_ros.inference.temporal_state import TemporalState
 from camss_ros.model.checkpoint import CONFIG_FILE, find_model, read_config
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.model.warm_start import FrameState
@@ -94,7 +94,7 @@ class Segmenter:
     the frame's size. The same frame with the same options gives the same result, whatever was
     segmented before; but not where `warm_start_time` of its sampling is above 0: a frame then
     begins from the latents of the one before of its stream, unless it is no continuation of it
-    (`clip.py` says when). Not thread-safe.
+    (`temporal_state.py` says when). Not thread-safe.
 
     Attributes:
         input_size: working (height, width) that it is made for: `network_size` or the model's own.
@@ -161,7 +161,7 @@ class Segmenter:
         self.backend, self.dtype = opened.name, opened.dtype
         self._backend: Backend | None = opened
         self._generator = torch.Generator(self.device)
-        self._clips: dict[Hashable, Clip] = {}
+        self._temporal: dict[Hashable, TemporalState] = {}
         self._batch = 1
 
     def segment(
@@ -216,7 +216,7 @@ class Segmenter:
         if sampling.warm_start_time:
             states = self._begin(requests, sampling, size)
         else:
-            self.begin_clip()
+            self.forget_last_frames()
         return self._run(requests, sampling, size, states, cancelled)
 
     def _setting(self, requests: Sequence[FrameRequest]) -> tuple[tuple[int, int], SamplingOptions]:
@@ -247,7 +247,7 @@ class Segmenter:
                 "with a warm start, the frames of a batch must be of different streams"
             )
         kind = sampling.samples, size
-        return [self._clip(r.stream).begin(r.image, r.stamp, kind) for r in requests]
+        return [self._temporal_state(r.stream).begin(r.image, r.stamp, kind) for r in requests]
 
     def _run(
         self,
@@ -280,7 +280,7 @@ class Segmenter:
             wanted = request.output_size or (request.image.shape[0], request.image.shape[1])
             entropy = to_uncertainty(each.probabilities, wanted) if request.uncertainty else None
             void_last = each.probabilities.shape[1] > len(self.classes)
-            labels = to_labels(each.probabilities, wanted, void_last, winners=each.winners)
+            labels = to_labels(each.probabilities, wanted, void_last, argmax=each.argmax)
             on_device.append((labels, entropy))
         # only here is the device waited for
         outputs = [
@@ -290,7 +290,7 @@ class Segmenter:
         clock.mark("postprocess")
         if states is not None:
             for request, each in zip(requests, predictions, strict=True):
-                self._clip(request.stream).keep(each.state)
+                self._temporal_state(request.stream).keep(each.state)
         timings, steps = clock.seconds(), backend.steps(sampling)
         return [
             Segmentation(labels[0], labels[1], timings, steps, entropy, state is not None)
@@ -299,12 +299,12 @@ class Segmenter:
             )
         ]
 
-    def _clip(self, stream: Hashable) -> Clip:
-        return self._clips.setdefault(stream, Clip())
+    def _temporal_state(self, stream: Hashable) -> TemporalState:
+        return self._temporal.setdefault(stream, TemporalState())
 
-    def begin_clip(self) -> None:
+    def forget_last_frames(self) -> None:
         """The next frame of each stream does not continue its last one: it gets no warm start."""
-        self._clips.clear()
+        self._temporal.clear()
 
     def warm_up(self, height: int, width: int, batch: int = 1) -> None:
         """Do what makes first frames slow: build what the backend needs, segment a grey frame.
@@ -316,7 +316,7 @@ class Segmenter:
         self._batch = batch
         self.prepare(self.sampling, self.input_size)
         self.segment(np.full((height, width, 3), 127, np.uint8))
-        self.begin_clip()
+        self.forget_last_frames()
 
     def prepare(self, sampling: SamplingOptions, size: tuple[int, int]) -> None:
         """Build what the backend needs for frames with `sampling` at the working (height, width),
@@ -337,7 +337,7 @@ class Segmenter:
         if self._backend is not None:
             self._backend.close()
         self._backend = None
-        self.begin_clip()
+        self.forget_last_frames()
         self.release_memory()
 
     def release_memory(self) -> None:

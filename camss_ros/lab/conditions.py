@@ -60,7 +60,7 @@ def view_shift(kind: str, value: float) -> ViewShift:
     return replace(ViewShift(), **{kind: value})
 
 
-GROUPS = ("paper", "imagenet_c", "weather", "viewpoint")
+GROUPS = ("paper", "paper_scaled", "imagenet_c", "weather", "viewpoint")
 CLEAN = "clean"
 
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from camss_ros.evaluation.statistics import milliseconds
-from camss_ros.lab.node_speed import Parameters, Passage, SentImages, latency_report
+from camss_ros.lab.node_speed import LatencySample, Parameters, SentImages, latency_report
 
 _LOAD = 0.7  # share of the time between two images that the slowest one of the trial may take
 _BUDGET = 0.5  # of what the node needs without one
@@ -70,10 +70,10 @@ def measure_kept_budget(
     """
     progress("how fast it is")
     with start(parameters) as node:
-        trial = node.send(folder, settings.trial_rate, settings.trial_images).passages.values()
+        trial = node.send(folder, settings.trial_rate, settings.trial_images).latencies.values()
         if not trial:
             raise ValueError(f"none of {settings.trial_images} images came back from the node")
-        rate = min(settings.highest_rate, _LOAD / max(passage.in_node for passage in trial))
+        rate = min(settings.highest_rate, _LOAD / max(sample.in_node for sample in trial))
         progress("without a budget")
         free = _run(node, folder, rate, pictures, score)
     budget = round(_BUDGET * free["latency"]["arrival_to_publication_ms"]["p95"], 1)
@@ -86,21 +86,21 @@ def measure_kept_budget(
 
 def _run(node: Node, folder: Path, rate: float, count: int, score: Score) -> dict[str, Any]:
     sent = node.send(folder, rate, count, keep_labels=True)
-    if not sent.passages:
+    if not sent.latencies:
         raise ValueError(f"none of {count} images came back from the node")
     return {
         "node": node.segmenter,
         "latency": latency_report(sent),
         "miou": score(sent.labels),
-        "settings": _settings_used(list(sent.passages.values())),
+        "settings": _settings_used(list(sent.latencies.values())),
     }
 
 
-def _settings_used(passages: Sequence[Passage]) -> list[dict[str, Any]]:
+def _settings_used(latencies: Sequence[LatencySample]) -> list[dict[str, Any]]:
     """Share of the images and time from arrival to publication with each setting, the one used
     first before the others."""
     used: dict[tuple[int, int, tuple[int, int]], list[float]] = {}
-    for each in passages:
+    for each in latencies:
         key = each.steps, each.samples, each.network_size
         used.setdefault(key, []).append(each.in_node)
     return [
@@ -108,7 +108,7 @@ def _settings_used(passages: Sequence[Passage]) -> list[dict[str, Any]]:
             "steps": steps,
             "samples": samples,
             "network_size": list(size),
-            "share": len(seconds) / len(passages),
+            "share": len(seconds) / len(latencies),
             "arrival_to_publication_ms": milliseconds(seconds),
         }
         for (steps, samples, size), seconds in used.items()

@@ -10,7 +10,7 @@ import torch
 
 import camss_ros
 from camss_ros.extras import versions
-from camss_ros.inference.device import cpu_facts, describe_device
+from camss_ros.inference.device import cpu_info_fields, describe_device
 
 _PACKAGES = ("torch", "numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt")
 
@@ -21,7 +21,7 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
     `cpus`: that this process may use. `threads`: that PyTorch and the graph runtimes use.
     """
     return {
-        "processor": next(iter(cpu_facts("model name")), platform.machine()),
+        "processor": next(iter(cpu_info_fields("model name")), platform.machine()),
         "cpus": len(os.sched_getaffinity(0)),
         "threads": torch.get_num_threads(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),

@@ -25,9 +25,9 @@ from camss_ros.inference.device import select_device
 from camss_ros.lab.frames import write_street
 from camss_ros.lab.machine import describe_machine, load_average
 from camss_ros.lab.node_speed import (
+    LatencySample,
     NodeSettings,
     Parameters,
-    Passage,
     SentImages,
     measure_node,
 )
@@ -188,8 +188,8 @@ class _Listener(SegmenterListener):
         return self.settled(ended, len(self._arrivals), self.counts.segmented - before.segmented)
 
     def result(self) -> SentImages:
-        passages = {
-            stamp: Passage(
+        samples = {
+            stamp: LatencySample(
                 arrival=(arrival - stamp) / 1e9,
                 publication=status.latency,
                 in_node=status.latency_from_arrival,
@@ -208,7 +208,7 @@ class _Listener(SegmenterListener):
             for stamp, labels in self._labels.items()
             if stamp in self._sent
         ]
-        return SentImages(tuple(self._sent), len(self._arrivals), passages, labels)
+        return SentImages(tuple(self._sent), len(self._arrivals), samples, labels)
 
     def on_mask(self, message: Image) -> None:
         arrival = self.node.get_clock().now().nanoseconds

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from camss_ros.evaluation.statistics import milliseconds
-from camss_ros.lab.rate_search import Trial, find_highest_rate
+from camss_ros.lab.rate_search import RateTrial, find_highest_rate
 
 ENCODING = "rgb8"  # of the images that are sent
 SIZES = ((360, 480), (1080, 1920))  # (height, width) that speed is stated for
@@ -19,7 +19,7 @@ Parameters = Mapping[str, str | int | float | bool | Sequence[int]]  # of a ROS 
 
 
 @dataclass(frozen=True)
-class Passage:
+class LatencySample:
     """One image on its way, in seconds.
 
     Attributes:
@@ -51,13 +51,13 @@ class SentImages:
     Attributes:
         stamps: of all that were sent, ns.
         masks: number that came back.
-        passages: by stamp, of those that came back with a status.
+        latencies: by stamp, of those that came back with a status.
         labels: uint8 [H, W] of every mask and the name of its picture, where they were to be kept.
     """
 
     stamps: tuple[int, ...]
     masks: int
-    passages: Mapping[int, Passage]
+    latencies: Mapping[int, LatencySample]
     labels: Sequence[tuple[str, np.ndarray]] = ()
 
     @property
@@ -109,9 +109,9 @@ def measure_node(
         on_trial()
         return sent
 
-    def try_rate(rate: float, confirm: bool) -> Trial:
+    def try_rate(rate: float, confirm: bool) -> RateTrial:
         sent = send_for(rate, settings.long_seconds if confirm else settings.seconds)
-        return Trial(rate, sent.rate, sent.drops)
+        return RateTrial(rate, sent.rate, sent.drops)
 
     found = find_highest_rate(try_rate, settings.lowest, settings.highest)
     return {
@@ -137,10 +137,10 @@ def latency_report(sent: SentImages) -> dict[str, Any]:
     `convert` and `publish` in the node, and sending, transport, waiting and receiving, which are
     `rest`.
     """
-    passages = list(sent.passages.values())
+    latencies = list(sent.latencies.values())
 
-    def times(value: Callable[[Passage], float]) -> dict[str, float] | None:
-        return milliseconds([value(each) for each in passages]) if passages else None
+    def times(value: Callable[[LatencySample], float]) -> dict[str, float] | None:
+        return milliseconds([value(each) for each in latencies]) if latencies else None
 
     return {
         "sent_hz": sent.rate,

@@ -12,7 +12,7 @@ _RESOLUTION = 0.05  # of a rate
 
 
 @dataclass(frozen=True)
-class Trial:
+class RateTrial:
     """What came of sending images at a rate.
 
     Attributes:
@@ -44,13 +44,13 @@ class HighestRate:
         trials: all of them, in order.
     """
 
-    trial: Trial | None
+    trial: RateTrial | None
     limited_by: str
-    trials: tuple[Trial, ...]
+    trials: tuple[RateTrial, ...]
 
 
 def find_highest_rate(
-    try_rate: Callable[[float, bool], Trial], lowest: float, highest: float
+    try_rate: Callable[[float, bool], RateTrial], lowest: float, highest: float
 ) -> HighestRate:
     """Search between two rates, in images a second.
 
@@ -62,7 +62,7 @@ def find_highest_rate(
     """
     if not 0 < lowest < highest:
         raise ValueError(f"rates {lowest} to {highest}: expected 0 < lowest < highest")
-    trials: list[Trial] = []
+    trials: list[RateTrial] = []
 
     def works(rate: float, confirm: bool = False) -> bool:
         trials.append(try_rate(rate, confirm))

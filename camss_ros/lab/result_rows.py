@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,10 @@ class ResultRows:
 
     def __getitem__(self, key: str) -> dict[str, Any]:
         return self._rows[key]
+
+    def __iter__(self) -> Iterator[str]:
+        """The keys of the finished rows, in the order in which they came."""
+        return iter(self._rows)
 
     def add(self, key: str, row: dict[str, Any]) -> None:
         """Store a finished row, JSON-able."""

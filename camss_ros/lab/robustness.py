@@ -22,8 +22,11 @@ from camss_ros.lab.conditions import CLEAN, Condition
 SUMMARY_FILE = "robustness.json"
 METRICS = ("miou", "precision_void_excluded", "pixel_accuracy")
 
+_OF_CONFIDENCE = ("expected_calibration_error", "wrong_pixel_auroc")
+
 Rows = dict[str, dict[str, Any]]
-"""By key of the condition: its description and the scores of METRICS, null where undefined."""
+"""By key of the condition: its description, the scores of METRICS, and how good the confidence is
+(`expected_calibration_error`, `wrong_pixel_auroc`); null where undefined."""
 
 
 def score_conditions(
@@ -61,7 +64,7 @@ def score_conditions(
 
 def _score(segmenter: FrameSegmenter, condition: Condition, label_set: LabelSet) -> dict[str, Any]:
     result = evaluate(segmenter, condition.frames, label_set)
-    values = {name: float(getattr(result.scores, name)) for name in METRICS}
+    scores = result.accumulator.report(label_set.classes)
     return {
         "group": condition.group,
         "corruption": condition.corruption,
@@ -69,7 +72,7 @@ def _score(segmenter: FrameSegmenter, condition: Condition, label_set: LabelSet)
         "value": json_number(condition.value),
         "setting": condition.setting,
         "frames": result.frames,
-        **{name: json_number(value) for name, value in values.items()},
+        **{name: scores[name] for name in (*METRICS, *_OF_CONFIDENCE)},
     }
 
 

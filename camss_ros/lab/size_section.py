@@ -15,7 +15,7 @@ from camss_ros.lab.speed_section import LabelledData, Progress, Section, SpeedSe
 from camss_ros.model.checkpoint import CONFIG_FILE, find_model, read_config
 
 AIM_HZ = 60.0
-# Of the sides of the model's own size. The least are as in the latency budget's ladder.
+# Of the sides of the model's own size. The least are as in the latency budget's reduced settings.
 SHARES = (0.85, 0.75, 0.67, 0.6)
 
 Size = tuple[int, int]  # (height, width)

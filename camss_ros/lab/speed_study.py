@@ -55,7 +55,7 @@ def study_speed(
     Returns the titles that were left out, and what each of them lacks: "data" or "clip".
 
     Args:
-        model: facts of the model: `name`, `sha256`.
+        model: metadata of the model: `name`, `sha256`.
         command: as the page shows it.
         sections: by default `SECTIONS`.
 
@@ -63,8 +63,8 @@ def study_speed(
     machine, OSError where it can't be written, and what the measurements raise.
     """
     machine = describe_machine(select_device(settings.spec.device))
-    facts = {"model": model, "machine": machine, "settings": _json(settings)}
-    results = ResultRows(output / "speed.json", facts)
+    metadata = {"model": model, "machine": machine, "settings": _json(settings)}
+    results = ResultRows(output / "speed.json", metadata)
     shown = []
     left_out: dict[str, str] = {}
     for section in SECTIONS if sections is None else sections:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from camss_ros.evaluation.boundary import DILATION_RATIO
-from camss_ros.evaluation.calibration import BINS
 from camss_ros.evaluation.evaluate import LabeledFrames, evaluate, evaluation_report
 from camss_ros.evaluation.formats import number
+from camss_ros.evaluation.reliability import BINS
 from camss_ros.evaluation.result_folder import write_atomically
 from camss_ros.images.label_sets import LabelSet
 from camss_ros.inference.segmenter import Segmenter

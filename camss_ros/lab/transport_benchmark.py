@@ -48,7 +48,7 @@ _DRAIN_TIME = 1.0  # s from the end of the publisher until nothing more arrives
 
 
 @dataclass(frozen=True)
-class Trial:
+class TransportTrial:
     """`sent`: stamps of all images, ns. `latencies`: s from the stamp to the subscriber's callback,
     of each image that arrived."""
 
@@ -63,7 +63,7 @@ class Trial:
 
 def send(
     folder: Path, rate: float, count: int, environment: Mapping[str, str], with_profile: bool
-) -> Trial:
+) -> TransportTrial:
     """Send `count` images of a folder at `rate` Hz from one new process to another.
 
     `environment`: of `isolate`. Raises ChildFailedError where the publisher fails.
@@ -75,7 +75,7 @@ def send(
 
 def _receive(
     folder: Path, rate: float, count: int, environment: Mapping[str, str], with_profile: bool
-) -> Trial:
+) -> TransportTrial:
     os.environ.update(environment)
     if not with_profile:
         for variable in large_images():
@@ -91,7 +91,7 @@ def _receive(
             end = time.monotonic() + _DRAIN_TIME
             while time.monotonic() < end:
                 subscriber.spin()
-            return Trial(tuple(subscriber.sent), tuple(subscriber.latencies))
+            return TransportTrial(tuple(subscriber.sent), tuple(subscriber.latencies))
     finally:
         rclpy.shutdown()
 
@@ -123,7 +123,9 @@ class _Subscriber:
         self.sent.append(nanoseconds(message.stamp))
 
 
-def row(size: tuple[int, int], rate: float, with_profile: bool, trials: Iterable[Trial]) -> str:
+def row(
+    size: tuple[int, int], rate: float, with_profile: bool, trials: Iterable[TransportTrial]
+) -> str:
     """A row of the table; all trials together."""
     trials = list(trials)
     latencies = [1e3 * latency for trial in trials for latency in trial.latencies]
@@ -144,7 +146,7 @@ def main() -> int:
     from camss_ros.lab.machine import describe_machine, load_average
 
     environment = isolate()
-    trials: dict[tuple[tuple[int, int], float, bool], list[Trial]] = {}
+    trials: dict[tuple[tuple[int, int], float, bool], list[TransportTrial]] = {}
     load = load_average()
     with TemporaryDirectory(prefix="camss_ros-") as name:
         for size in SIZES:

@@ -21,8 +21,8 @@ from camss_ros.evaluation.evaluate import (
 from camss_ros.evaluation.formats import number
 from camss_ros.evaluation.result_folder import write_atomically
 from camss_ros.images.label_sets import LabelSet
-from camss_ros.inference.clip import MAX_GAP, SCENE_CHANGE
 from camss_ros.inference.segmenter import Segmenter
+from camss_ros.inference.temporal_state import MAX_GAP, SCENE_CHANGE
 from camss_ros.lab.page import (
     command_block,
     markdown_table,
@@ -126,7 +126,7 @@ def score_clip(
         warm_frames += frame.result.warm
 
     segmenter.sampling = sampling
-    segmenter.begin_clip()
+    segmenter.forget_last_frames()
     evaluation = evaluate(segmenter, clip, label_set, clip=True, progress=progress, on_frame=count)
     scores = evaluation_report(evaluation, label_set)
     del scores["seconds_per_frame"]

@@ -13,7 +13,7 @@ NEAR = 0.3
 
 
 @dataclass(frozen=True)
-class Camera:
+class SceneCamera:
     """Position in metres, angles in radians (yaw right, pitch down, roll clockwise), focal length
     and image size in pixels."""
 

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import cv2
 import numpy as np
 
-from camss_ros.street.camera import Camera
+from camss_ros.street.camera import SceneCamera
 from camss_ros.street.textures import fractal_noise
 
 Variant = Literal["day", "dusk", "fog"]
@@ -116,7 +116,7 @@ def _paint_sky(
     return np.clip(sky + (body - sky) * thick, 0, 255).astype(np.uint8)
 
 
-def draw_sky(image: np.ndarray, camera: Camera, atmosphere: Atmosphere) -> None:
+def draw_sky(image: np.ndarray, camera: SceneCamera, atmosphere: Atmosphere) -> None:
     """Fills the part of the image above the horizon."""
     rows = min(image.shape[0], int(camera.horizon + abs(camera.roll) * image.shape[1]) + 3)
     if rows <= 0:

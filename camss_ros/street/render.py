@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from camss_ros.images.label_class import VOID
-from camss_ros.street.camera import NEAR, Camera, clip_near
+from camss_ros.street.camera import NEAR, SceneCamera, clip_near
 from camss_ros.street.classes import BUILDING, SKY, TREE, UNLABELLED
 from camss_ros.street.light import Atmosphere, draw_sky
 from camss_ros.street.mesh import Mesh
@@ -35,7 +35,7 @@ class _Target:
 
     image: np.ndarray  # uint8 [2H, 2W, 3]
     label: np.ndarray  # uint8 [H, W]
-    camera: Camera
+    camera: SceneCamera
     halos: list[tuple[float, float, float, tuple[float, ...], int]]
 
 
@@ -142,7 +142,7 @@ def _fill(target: _Target, faces: _Faces, start: int, end: int) -> None:
 
 
 def render(
-    street: Street, camera: Camera, atmosphere: Atmosphere, time: float
+    street: Street, camera: SceneCamera, atmosphere: Atmosphere, time: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """The street at `time` seconds: image uint8 [H, W, 3] RGB before the camera's own effects,
     and label uint8 [H, W], CamVid 11 ids or 255."""
@@ -294,7 +294,7 @@ def _draw_items(
             _draw_panel(target, item, atmosphere)
 
 
-def _turned(panel: Panel, camera: Camera) -> Panel:
+def _turned(panel: Panel, camera: SceneCamera) -> Panel:
     """A billboard, turned about its vertical axis to face the camera."""
     middle = panel.origin + panel.u / 2
     toward = (camera.position - middle)[[0, 2]]

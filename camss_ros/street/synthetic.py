@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from camss_ros.images.label_class import VOID
-from camss_ros.street.camera import Camera
+from camss_ros.street.camera import SceneCamera
 from camss_ros.street.light import VARIANTS, Atmosphere, Variant, make_atmosphere
 from camss_ros.street.render import render
 from camss_ros.street.world import Street
@@ -114,7 +114,7 @@ class SyntheticStreet:
         street = self._street
         z = _START + self._speed * time
         sway = 0.12 * math.sin(0.7 * time) + 0.05 * math.sin(1.9 * time + 1)
-        camera = Camera(
+        camera = SceneCamera(
             x=street.centre(z) - street.lane / 2 + sway + shift.lateral,
             y=1.4 + 0.012 * math.sin(6.1 * time) + shift.height,
             z=z,
@@ -131,7 +131,7 @@ class SyntheticStreet:
 
 
 def _render_rolled(
-    street: Street, camera: Camera, atmosphere: Atmosphere, time: float, roll: float
+    street: Street, camera: SceneCamera, atmosphere: Atmosphere, time: float, roll: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Renders with `roll` more degrees, exactly: rolling a pinhole camera turns its picture.
 
@@ -175,7 +175,7 @@ def random_scene(seed: int, height: int = 360, width: int = 480) -> tuple[np.nda
         crossing=rng.random() < 0.4,
     )
     z = float(rng.uniform(0, 20000))
-    camera = Camera(
+    camera = SceneCamera(
         x=street.centre(z) + float(rng.normal(-street.lane / 2, 0.7)),
         y=float(rng.uniform(1.15, 2.0)),
         z=z,

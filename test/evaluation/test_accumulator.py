@@ -27,7 +27,7 @@ def test_runs_add_up_by_their_counts():
     whole, merged = (ScoreAccumulator(11, boundary=True) for _ in range(2))
     for count in (3, 2):
         run = ScoreAccumulator(11, boundary=True)
-        whole.break_clip()
+        whole.end_sequence()
         for frame in random_frames(count):
             run.add(*frame)
             whole.add(*frame)

@@ -61,7 +61,7 @@ def test_against_counting(data):
 def test_a_clip_is_broken_on_request_by_another_size_and_by_a_frame_without_truth():
     rows = [np.array([row], np.uint8) for row in ([0], [1])]
     counted = flicker(([0], [0]), ([0, 0], [1, 1]), ([0], [0]))
-    counted.break_clip()
+    counted.end_sequence()
     counted.add(rows[0], rows[1])
     counted.add_unlabelled(rows[0])
     counted.add(rows[0], rows[0])

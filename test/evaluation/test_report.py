@@ -13,16 +13,18 @@ from typer.testing import CliRunner
 
 from camss_ros.cli import app
 from camss_ros.evaluation.evaluate import evaluate
-from camss_ros.evaluation.frame_strips import FrameStrips, load_strips
+from camss_ros.evaluation.frame_thumbnails import FrameThumbnails, load_thumbnails
 from camss_ros.evaluation.part_results import CollectedResults, PartResults
-from camss_ros.evaluation.report import RunFacts, write_report
+from camss_ros.evaluation.report import RunMetadata, write_report
 from camss_ros.evaluation.report_plots import POINTS, histogram, reduce_curve, retention_figure
 from camss_ros.evaluation.timings import TimingsFile, read_timings
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference.segmenter import Segmentation
 
 CAMVID = load_label_set("camvid11")
-FACTS = RunFacts("a <title>", "camss-ros evaluate", {"name": "m", "sha256": "ab12"}, {"steps": 1})
+METADATA = RunMetadata(
+    "a <title>", "camss-ros evaluate", {"name": "m", "sha256": "ab12"}, {"steps": 1}
+)
 
 
 class Page(HTMLParser):
@@ -61,7 +63,7 @@ def part_results(count: int, name: str = "part") -> PartResults:
 
 
 def test_the_page_is_whole_and_needs_nothing_else(tmp_path: Path) -> None:
-    numbers = write_report(tmp_path / "r.html", [part_results(12)], FACTS)
+    numbers = write_report(tmp_path / "r.html", [part_results(12)], METADATA)
     text = (tmp_path / "r.html").read_text()
     page = Page(text)
     assert page.links
@@ -77,7 +79,7 @@ def test_the_page_is_whole_and_needs_nothing_else(tmp_path: Path) -> None:
 
 def test_numbers_of_parts_add_up(tmp_path: Path) -> None:
     parts = [part_results(n, f"part{n}") for n in (3, 5)]
-    numbers = write_report(tmp_path / "r.html", parts, FACTS)
+    numbers = write_report(tmp_path / "r.html", parts, METADATA)
     total = numbers["total"]
     right = sum(range(3)) + sum(range(5))
     assert total["scores"]["pixel_accuracy"] == pytest.approx(right / (8 * 20))
@@ -89,22 +91,22 @@ def test_numbers_of_parts_add_up(tmp_path: Path) -> None:
     assert numbers["worst"][0] == {"part": "part3", "name": "frame0", "score": 0.0}
     assert numbers["best"][0]["name"] == "frame4"
     with pytest.raises(ValueError, match="nothing to report"):
-        write_report(tmp_path / "none.html", [], FACTS)
+        write_report(tmp_path / "none.html", [], METADATA)
 
 
 def test_the_worst_and_the_best_frames_are_kept(tmp_path: Path) -> None:
-    strips = FrameStrips(CAMVID.classes, 2)
+    thumbnails = FrameThumbnails(CAMVID.classes, 2)
     picture = np.zeros((20, 700), np.uint8)
     for number, score in enumerate((0.5, 0.2, 0.9, 0.7, 0.1)):
-        strips.add(str(number), score, np.zeros((20, 700, 3), np.uint8), None, picture, picture)
-    assert [s.name for s in strips.worst] == ["4", "1"]
-    assert [s.name for s in strips.best] == ["2", "3"]
-    strips.save(tmp_path / "s")
-    strips.save(tmp_path / "s")
-    assert load_strips(tmp_path / "s") == (strips.worst, strips.best)
-    tile = np.frombuffer(strips.worst[0].tiles["image.jpg"], np.uint8)
+        thumbnails.add(str(number), score, np.zeros((20, 700, 3), np.uint8), None, picture, picture)
+    assert [s.name for s in thumbnails.worst] == ["4", "1"]
+    assert [s.name for s in thumbnails.best] == ["2", "3"]
+    thumbnails.save(tmp_path / "s")
+    thumbnails.save(tmp_path / "s")
+    assert load_thumbnails(tmp_path / "s") == (thumbnails.worst, thumbnails.best)
+    tile = np.frombuffer(thumbnails.worst[0].tiles["image.jpg"], np.uint8)
     assert cv2.imdecode(tile, cv2.IMREAD_COLOR).shape[1] == 320
-    few = FrameStrips(CAMVID.classes, 2)
+    few = FrameThumbnails(CAMVID.classes, 2)
     few.add("only", 0.5, np.zeros((20, 700, 3), np.uint8), None, picture, picture)
     assert ([s.name for s in few.worst], few.best) == (["only"], [])
     # More rows than a JPEG can have, from a damaged header.

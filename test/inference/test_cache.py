@@ -77,7 +77,7 @@ def test_the_files_not_used_for_longest_make_room(monkeypatch):
     assert files() == ["newest", "used"]
 
 
-def test_a_key_is_a_function_of_the_facts():
+def test_a_key_is_a_function_of_the_metadata():
     assert cache_key({"a": 1, "b": 2}) == cache_key({"b": 2, "a": 1})
     assert cache_key({"a": 1}) != cache_key({"a": 2})
 

@@ -85,9 +85,9 @@ def test_the_official_architecture_with_its_noise_is_exported(official_network, 
         for each in model.graph.input
     }
     assert shapes == {"frame": [32, 32, 3], "noise": [3, 2, 64, 16]}
-    facts = json.loads(model.metadata_props[0].value)
-    assert facts["labels"]["0"] == "road"
-    assert facts["sampling"]["steps"] == 3
+    metadata = json.loads(model.metadata_props[0].value)
+    assert metadata["labels"]["0"] == "road"
+    assert metadata["sampling"]["steps"] == 3
 
 
 def test_another_graph_does_not_pass(model_directory, tiny_model, tmp_path):

@@ -13,8 +13,8 @@ from camss_ros.inference.latency_budget import (
     WINDOW,
     LatencyBudget,
     Setting,
-    ladder,
     predict,
+    reduced_settings,
 )
 from camss_ros.model.schedule import SamplingOptions
 
@@ -67,10 +67,12 @@ def changes(chosen: list[Setting]) -> int:
 @given(
     st.integers(1, 1000), st.integers(1, 64), st.booleans(), st.integers(1, 60), st.integers(1, 60)
 )
-def test_a_ladder_goes_down_from_what_is_asked_to_the_least(steps, samples, smaller, rows, columns):
+def test_the_settings_go_down_from_what_is_asked_to_the_least(
+    steps, samples, smaller, rows, columns
+):
     sampling = SamplingOptions(steps=steps, samples=samples, warm_start_time=300)
     size = (16 * rows, 16 * columns)
-    settings = ladder(sampling, size, smaller)
+    settings = reduced_settings(sampling, size, smaller)
     assert settings[0] == Setting(sampling, size)
     assert (settings[-1].sampling.steps, settings[-1].sampling.samples) == (1, 1)
     assert len(settings) <= MAX_SETTINGS
@@ -82,12 +84,12 @@ def test_a_ladder_goes_down_from_what_is_asked_to_the_least(steps, samples, smal
 
 
 def test_with_time_enough_what_is_asked_is_done():
-    chosen, _ = drive(LatencyBudget(), 0.2, ladder(ASKED, SIZE), Machine().run, 500)
+    chosen, _ = drive(LatencyBudget(), 0.2, reduced_settings(ASKED, SIZE), Machine().run, 500)
     assert set(chosen) == {Setting(ASKED, SIZE)}
 
 
 def test_half_the_time_is_kept_after_a_few_frames_without_flapping():
-    machine, settings = Machine(), ladder(ASKED, SIZE, smaller=True)
+    machine, settings = Machine(), reduced_settings(ASKED, SIZE, smaller=True)
     whole = machine.run(settings[0])[0]
     budget = LatencyBudget()
     chosen, latencies = drive(budget, whole / 2, settings, machine.run, 2000)
@@ -101,7 +103,7 @@ def test_half_the_time_is_kept_after_a_few_frames_without_flapping():
 
 
 def test_it_follows_the_load_down_and_up_again():
-    machine, settings = Machine(), ladder(ASKED, SIZE)
+    machine, settings = Machine(), reduced_settings(ASKED, SIZE)
     budget = LatencyBudget()
     assert drive(budget, 0.1, settings, machine.run, 200)[0][-1] == settings[0]
     machine.load = 2.0
@@ -115,7 +117,7 @@ def test_it_follows_the_load_down_and_up_again():
 
 
 def test_an_impossible_budget_ends_at_the_least_setting_and_is_told():
-    settings = ladder(ASKED, SIZE, smaller=True)
+    settings = reduced_settings(ASKED, SIZE, smaller=True)
     budget = LatencyBudget()
     chosen, _ = drive(budget, 0.001, settings, Machine().run, 20)
     assert chosen[-1] == settings[-1]
@@ -126,7 +128,7 @@ def test_an_impossible_budget_ends_at_the_least_setting_and_is_told():
 
 
 def test_what_no_longer_is_over_is_no_longer_told():
-    machine, settings = Machine(), ladder(SamplingOptions(steps=1), SIZE)
+    machine, settings = Machine(), reduced_settings(SamplingOptions(steps=1), SIZE)
     machine.load = 10.0
     budget = LatencyBudget()
     drive(budget, 0.1, settings, machine.run, 50)
@@ -137,7 +139,7 @@ def test_what_no_longer_is_over_is_no_longer_told():
 
 
 def test_single_late_frames_change_nothing():
-    machine, settings = Machine(), ladder(ASKED, SIZE)
+    machine, settings = Machine(), reduced_settings(ASKED, SIZE)
     count = 0
 
     def run(setting):
@@ -151,7 +153,7 @@ def test_single_late_frames_change_nothing():
 
 
 def test_a_graph_goes_down_by_one_and_tries_the_higher_ever_more_seldom():
-    machine, settings = Machine(one_graph=True), ladder(ASKED, SIZE)
+    machine, settings = Machine(one_graph=True), reduced_settings(ASKED, SIZE)
     whole = machine.run(settings[0])[0]
     frames = 20 * WINDOW + 2 * MAX_HOLD
     chosen, latencies = drive(LatencyBudget(), whole / 2, settings, machine.run, frames)
@@ -162,7 +164,7 @@ def test_a_graph_goes_down_by_one_and_tries_the_higher_ever_more_seldom():
 
 
 def test_another_budget_or_other_settings_start_over():
-    machine, settings = Machine(), ladder(ASKED, SIZE)
+    machine, settings = Machine(), reduced_settings(ASKED, SIZE)
     budget = LatencyBudget()
     drive(budget, 0.001, settings, machine.run, 20)
     assert budget.choose(0.2, settings) == settings[0]

@@ -121,10 +121,10 @@ def test_each_stream_has_a_warm_start_of_its_own(segmenter):
 
     alone = {}
     for camera in cameras:
-        segmenter.begin_clip()
+        segmenter.forget_last_frames()
         alone[camera] = [segmenter.segment_batch([request])[0] for request in requests(camera)]
     assert [result.warm for result in alone["left"]] == [False, True, False]
-    segmenter.begin_clip()
+    segmenter.forget_last_frames()
     for place, pair in enumerate(zip(requests("front"), requests("left"), strict=True)):
         for camera, result in zip(cameras, segmenter.segment_batch(pair), strict=True):
             assert_same(result, alone[camera][place])

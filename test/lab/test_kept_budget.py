@@ -12,7 +12,7 @@ from camss_ros.images.label_sets import load_label_set
 from camss_ros.lab import budget_section, kept_budget
 from camss_ros.lab.budget_section import measure_budgets, show_budgets
 from camss_ros.lab.kept_budget import BudgetSettings, measure_kept_budget
-from camss_ros.lab.node_speed import Passage, SentImages
+from camss_ros.lab.node_speed import LatencySample, SentImages
 
 CAMVID = load_label_set("camvid11")
 PICTURES = ["000000", "000001"]
@@ -33,17 +33,17 @@ class SimulatedNode:
         self.rates.append(rate)
         stamps = tuple(round(index * 1e9 / rate) + 1 for index in range(count))
         limited = self.parameters.get("latency_budget_ms", 0) > 0
-        passages = {}
+        samples = {}
         for index, stamp in enumerate(stamps):
             given_way = limited and index >= 3
             seconds = self._kept_ms / 1e3 if given_way else 0.1
             size = (32, 48) if given_way else (64, 96)
-            passages[stamp] = Passage(
+            samples[stamp] = LatencySample(
                 seconds + 0.003, seconds + 0.002, seconds, seconds - 0.01, 0.001, 0.001,
                 self.parameters["steps"], self.parameters.get("samples", 1), size,
             )  # fmt: skip
         names = [PICTURES[index % 2] for index in range(count)] if keep_labels else []
-        return SentImages(stamps, count, passages, [(name, self._label_of(name)) for name in names])
+        return SentImages(stamps, count, samples, [(name, self._label_of(name)) for name in names])
 
 
 def measure(settings=BudgetSettings(rounds=40), **options):

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 from camss_ros.cli import app
 from camss_ros.lab import node_speed
 from camss_ros.lab.node_speed import (
+    LatencySample,
     NodeSettings,
-    Passage,
     SentImages,
     latency_report,
     measure_node,
@@ -28,10 +28,10 @@ def system_of(service):
         runs.append((rate, count))
         stamps = tuple(round(index * 1e9 / rate) + 1 for index in range(count))
         taken = stamps[:: max(1, -(-round(service * rate * 100) // 100))]
-        passage = Passage(
+        sample = LatencySample(
             service + 0.009, service + 0.007, service + 0.006, service, 0.002, 0.003, 2, 1, (64, 96)
         )
-        return SentImages(stamps, len(taken), dict.fromkeys(taken, passage))
+        return SentImages(stamps, len(taken), dict.fromkeys(taken, sample))
 
     send.runs = runs
     return send

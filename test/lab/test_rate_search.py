@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camss_ros.lab.rate_search import Trial, find_highest_rate
+from camss_ros.lab.rate_search import RateTrial, find_highest_rate
 
 
 def one_at_a_time(service, publisher=1e9, noise=0.0, seed=0):
@@ -21,7 +21,7 @@ def one_at_a_time(service, publisher=1e9, noise=0.0, seed=0):
                 start = max(free, waiting)
                 free, waiting, done = start + service * (1 + noise * rng.random()), None, done + 1
             waiting = arrival
-        return Trial(rate, sent, 1 - (done + 1) / count)
+        return RateTrial(rate, sent, 1 - (done + 1) / count)
 
     return try_rate
 
@@ -41,7 +41,7 @@ def test_the_confirming_trial_counts():
 
     def lucky_when_short(rate, confirm):
         calls.append((rate, confirm))
-        return Trial(rate, rate, 0.2 if rate > (20 if confirm else 30) else 0.0)
+        return RateTrial(rate, rate, 0.2 if rate > (20 if confirm else 30) else 0.0)
 
     result = find_highest_rate(lucky_when_short, 1.0, 100.0)
     assert result.trial.asked <= 20
@@ -68,13 +68,13 @@ def test_the_bounds_are_respected():
 
     def works(rate, confirm):
         asked.append(rate)
-        return Trial(rate, rate, 0.0)
+        return RateTrial(rate, rate, 0.0)
 
     result = find_highest_rate(works, 3.0, 50.0)
     assert (min(asked), max(asked)) == (3.0, 50.0)
     assert (result.trial.asked, result.limited_by) == (50.0, "highest rate")
 
-    nothing = find_highest_rate(lambda rate, confirm: Trial(rate, rate, 1.0), 3.0, 50.0)
+    nothing = find_highest_rate(lambda rate, confirm: RateTrial(rate, rate, 1.0), 3.0, 50.0)
     assert (nothing.trial, nothing.limited_by) == (None, "drops")
     assert [trial.asked for trial in nothing.trials] == [3.0]
 

@@ -39,7 +39,7 @@ from camss_ros.model.official import base_config
 from camss_ros.model.schedule import SamplingOptions
 
 CAMVID = load_label_set("camvid11")
-FACTS = {"name": "small", "sha256": "abc"}
+MODEL = {"name": "small", "sha256": "abc"}
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def labelled(root, clip=True):
 def test_every_section_is_measured_and_shown(settings, root, tmp_path, simulated_node):
     doing = []
     left_out = study_speed(
-        settings, tmp_path, FACTS, "camss-ros study speed", labelled(root), progress=doing.append
+        settings, tmp_path, MODEL, "camss-ros study speed", labelled(root), progress=doing.append
     )
     assert left_out == {}
     assert {section.title for section in SECTIONS} <= set(doing)
@@ -158,7 +158,7 @@ def test_every_section_is_measured_and_shown(settings, root, tmp_path, simulated
         f"steps=1 warm_start_time={START_TIMES[0]}", 1, START_TIMES[0],
     )):  # fmt: skip
         alone.sampling = SamplingOptions(steps=steps, warm_start_time=time)
-        alone.begin_clip()
+        alone.forget_last_frames()
         expected = evaluate(alone, open_data("camvid", root, "val"), CAMVID, clip=True)
         assert warm[key]["miou"] == pytest.approx(expected.scores.miou)
         assert warm[key]["flicker"] == pytest.approx(expected.accumulator.flicker())
@@ -204,7 +204,7 @@ def test_int8_is_measured_beside_the_choice(root, tmp_path, model, simulated_nod
     monkeypatch.setattr(score_section, "evaluate", evaluated)
     monkeypatch.setattr(SpeedSettings, "segmenter", opened)
     sections = [each for each in SECTIONS if each.key in ("node", "scores")]
-    assert study_speed(settings, tmp_path, FACTS, "command", one, sections=sections) == {}
+    assert study_speed(settings, tmp_path, MODEL, "command", one, sections=sections) == {}
     assert [parameters["precision"] for _, parameters in simulated_node] == ["auto", "int8"]
     assert [dtype for _, dtype in asked] == ["torch.float32", "torch.bfloat16", "torch.int8"]
     text = " ".join((tmp_path / "speed.md").read_text().split())
@@ -227,20 +227,20 @@ def test_a_stopped_study_goes_on_with_what_is_missing(settings, tmp_path, monkey
 
     sections = [section("one"), section("two", stops=True)]
     with pytest.raises(KeyboardInterrupt):
-        study_speed(settings, tmp_path, FACTS, "command", sections=sections)
+        study_speed(settings, tmp_path, MODEL, "command", sections=sections)
     assert not (tmp_path / "speed.md").exists()
     sections = [section("one"), section("two")]
-    study_speed(settings, tmp_path, FACTS, "command", sections=sections)
+    study_speed(settings, tmp_path, MODEL, "command", sections=sections)
     assert calls == ["one", "two", "two"]
     page = (tmp_path / "speed.md").read_text()
     assert page.index("got one") < page.index("got two")
     # a section that came later is measured, the others are kept
-    study_speed(settings, tmp_path, FACTS, "command", sections=[*sections, section("three")])
+    study_speed(settings, tmp_path, MODEL, "command", sections=[*sections, section("three")])
     assert calls == ["one", "two", "two", "three"]
 
     monkeypatch.setattr(speed_study, "describe_machine", lambda device: {"processor": "another"})
     with pytest.raises(OutputMismatchError, match="machine"):
-        study_speed(settings, tmp_path, FACTS, "command", sections=sections)
+        study_speed(settings, tmp_path, MODEL, "command", sections=sections)
 
 
 def test_sections_about_a_clip_are_left_out_where_the_frames_are_none(settings, root, tmp_path):
@@ -249,14 +249,14 @@ def test_sections_about_a_clip_are_left_out_where_the_frames_are_none(settings, 
         Section("two", "Two", "much", lambda *_: {}, lambda row: "there\n", "clip"),
     ]
     left_out = study_speed(
-        settings, tmp_path, FACTS, "command", labelled(root, clip=False), sections=only
+        settings, tmp_path, MODEL, "command", labelled(root, clip=False), sections=only
     )
     assert left_out == {"Two": "clip"}
-    assert study_speed(settings, tmp_path, FACTS, "command", sections=only) == {
+    assert study_speed(settings, tmp_path, MODEL, "command", sections=only) == {
         "One": "data",
         "Two": "data",
     }
-    assert study_speed(settings, tmp_path, FACTS, "command", labelled(root), sections=only) == {}
+    assert study_speed(settings, tmp_path, MODEL, "command", labelled(root), sections=only) == {}
 
 
 def test_the_best_of_those_that_are_fast_enough_is_named():
@@ -265,19 +265,19 @@ def test_the_best_of_those_that_are_fast_enough_is_named():
         return {"size": size, "dtype": dtype, "hz": hz, "miou": miou, "stamp_to_mask_ms": times,
                 "segmenter_ms": times}  # fmt: skip
 
-    facts = {
+    metadata = {
         "own": [96, 128],
         "data": "camvid val",
         "image_size": "480 x 360",
         "latency_at": "10 Hz",
     }
     rows = [row([80, 112], 59.9, 0.8), row([64, 96], 60.0, 0.7), row([48, 64], 90.0, 0.6)]
-    page = show_sizes({**facts, "rows": rows})
+    page = show_sizes({**metadata, "rows": rows})
     text = " ".join(page.split())
     assert "The aim is **reached** with 96 x 64 in int8, at a mIoU of 0.7000." in text
     assert "| 64 x 48, int8 | 90.0 | 10.0 / 11.0 | 10.0 / 11.0 | 0.6000 |" in page
-    assert "**not reached**" in show_sizes({**facts, "rows": [row([80, 112], None, 0.8)]})
-    assert "its own size only" in show_sizes({**facts, "rows": []})
+    assert "**not reached**" in show_sizes({**metadata, "rows": [row([80, 112], None, 0.8)]})
+    assert "its own size only" in show_sizes({**metadata, "rows": []})
 
 
 @pytest.mark.parametrize(

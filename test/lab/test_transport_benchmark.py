@@ -14,7 +14,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
 from camss_ros.evaluation.result_folder import write_image
-from camss_ros.lab.transport_benchmark import Trial, row, send
+from camss_ros.lab.transport_benchmark import TransportTrial, row, send
 from camss_ros.nodes.harness.child_process import isolate
 from camss_ros.nodes.qos import PROFILES
 
@@ -73,8 +73,8 @@ def test_4k_images_of_a_reliable_camera_arrive() -> None:
 
 def test_the_row_counts_what_was_lost() -> None:
     trials = [
-        Trial((0, 100_000_000, 200_000_000), (0.01, 0.03)),
-        Trial((0, 100_000_000, 200_000_000), ()),
+        TransportTrial((0, 100_000_000, 200_000_000), (0.01, 0.03)),
+        TransportTrial((0, 100_000_000, 200_000_000), ()),
     ]
     expected = "| 64 x 48 | 10 Hz | without | 10.0 Hz | 33.3 % of 6 | 20.0 | 29.0 |"
     assert row((48, 64), 10.0, False, trials) == expected

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from camss_ros.inference.clip import MAX_GAP, Clip, thumbnail
 from camss_ros.inference.segmenter import SegmentationCancelled, Segmenter
+from camss_ros.inference.temporal_state import MAX_GAP, TemporalState, thumbnail
 from camss_ros.model.checkpoint import save_pretrained
 from camss_ros.model.schedule import Sampler, SamplingOptions, cosine_alpha_bar
 from camss_ros.model.warm_start import FrameState
@@ -144,7 +144,7 @@ def test_where_every_token_has_changed_a_warm_frame_is_a_cold_one(segmenter):
     """A picture that is everywhere a little brighter is no other scene, but no steady one."""
     brighter = frame() + np.uint8(15)
     alone = segmenter.segment(brighter)
-    segmenter.begin_clip()
+    segmenter.forget_last_frames()
     segmenter.segment(frame())
     after = segmenter.segment(brighter)
     assert after.warm
@@ -154,7 +154,7 @@ def test_where_every_token_has_changed_a_warm_frame_is_a_cold_one(segmenter):
 def test_another_scene_begins_anew(segmenter):
     other = frame(seed=5, grey=150)
     alone = segmenter.segment(other)
-    segmenter.begin_clip()
+    segmenter.forget_last_frames()
     segmenter.segment(frame())
     assert same(segmenter.segment(other), alone)
     assert segmenter.segment(other).warm
@@ -194,7 +194,7 @@ def test_stamps_decide_whether_a_clip_goes_on(segmenter, stamps, warm):
 def test_a_frame_that_was_given_up_leaves_no_latents(segmenter):
     segmenter.segment(frame(seed=1), stamp=1.0)
     expected = segmenter.segment(frame(seed=3), stamp=1.2)
-    segmenter.begin_clip()
+    segmenter.forget_last_frames()
     segmenter.segment(frame(seed=1), stamp=1.0)
     asked = []
 
@@ -227,13 +227,13 @@ def test_switched_off_every_frame_is_drawn_alone(segmenter):
 def test_a_moving_picture_goes_on_and_a_cut_does_not():
     noise = np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8)
     scene = np.kron(noise, np.ones((20, 20, 1), np.uint8))
-    clip, state = Clip(), FrameState(torch.zeros(1), torch.zeros(1))
-    assert clip.begin(scene, None, "") is None
-    clip.keep(state)
+    memory, state = TemporalState(), FrameState(torch.zeros(1), torch.zeros(1))
+    assert memory.begin(scene, None, "") is None
+    memory.keep(state)
     moved = np.roll(scene, 2, axis=1)
-    assert clip.begin(moved, None, "") is state
-    clip.keep(state)
-    assert clip.begin(scene[::-1], None, "") is None
+    assert memory.begin(moved, None, "") is state
+    memory.keep(state)
+    assert memory.begin(scene[::-1], None, "") is None
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 300), (360, 480), (1080, 1920)])

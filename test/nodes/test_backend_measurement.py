@@ -80,9 +80,9 @@ def segmented(node: Any, number: int) -> Any:
     return status(node.peer, lambda s: s.header == rgb_image(number).header)
 
 
-def told(node: Running, **facts: object) -> None:
+def told(node: Running, **values: object) -> None:
     """Wait for /diagnostics that say so."""
-    wanted = {name.replace("_", " "): str(value) for name, value in facts.items()}
+    wanted = {name.replace("_", " "): str(value) for name, value in values.items()}
     node.peer.received["/diagnostics"].clear()
     node.peer.wait_for(
         "/diagnostics",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from camss_ros.street.camera import Camera
+from camss_ros.street.camera import SceneCamera
 from camss_ros.street.synthetic import FRAME_RATE, SyntheticStreet, random_scene
 
 SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLIST = range(11)
@@ -101,7 +101,7 @@ def test_camera_moves_steadily():
 
 
 def test_point_on_the_axis_projects_to_the_middle_and_height_shrinks_with_depth():
-    camera = Camera(0, 1.5, 0, 0, 0, 0, focal=400, height=301, width=401)
+    camera = SceneCamera(0, 1.5, 0, 0, 0, 0, focal=400, height=301, width=401)
     points = np.array([[0, 1.5, 10], [0, 0, 10], [0, 0, 20], [1, 1.5, 10.0]])
     pixels = camera.to_pixels(camera.to_camera(points))
     np.testing.assert_allclose(pixels, [[200, 150], [200, 210], [200, 180], [240, 150]])
@@ -109,7 +109,7 @@ def test_point_on_the_axis_projects_to_the_middle_and_height_shrinks_with_depth(
 
 
 def test_plane_homography_agrees_with_projection():
-    camera = Camera(1, 1.4, 5, 0.1, 0.05, 0.02, focal=300, height=200, width=300)
+    camera = SceneCamera(1, 1.4, 5, 0.1, 0.05, 0.02, focal=300, height=200, width=300)
     origin, u, v = np.array([-3.0, 0, 12]), np.array([4.0, 0, 1]), np.array([0, 2.5, 0])
     matrix = camera.plane_homography(origin, u, v)
     for a, b in ((0, 0), (1, 0), (0.3, 0.8)):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from camss_ros.inference.frame_ops import Winners
+from camss_ros.inference.frame_ops import Argmax
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.model.warm_start import FrameState
 
@@ -30,13 +30,13 @@ class FramePrediction:
 
     Attributes:
         probabilities: [1, classes, h, w] float32 at the working size.
-        winners: of them, where the backend knows them already.
+        argmax: of them, where the backend knows them already.
         state: what the next frame of a clip may begin from; None without a warm start, or if the
             network draws no latents.
     """
 
     probabilities: Tensor
-    winners: Winners | None = None
+    argmax: Argmax | None = None
     state: FrameState | None = None
 
 

@@ -17,7 +17,7 @@ from camss_ros.inference.backends.base import Backend, FramePrediction, StageDon
 from camss_ros.inference.backends.runtime import Graph, Runtime
 from camss_ros.inference.backends.torch_backend import TorchBackend
 from camss_ros.inference.beside import Beside, BesideError
-from camss_ros.inference.frame_ops import Winners, resize_frame
+from camss_ros.inference.frame_ops import Argmax, resize_frame
 from camss_ros.inference.graphs.build_graph import cached_graph, model_hash
 from camss_ros.inference.graphs.cache import cache_key, cached_file
 from camss_ros.inference.graphs.calibration import CalibrationFrames, calibration_file
@@ -96,11 +96,11 @@ class GraphBackend(Backend):
                 outputs = graph(inputs)
                 if len(frames) > 1:
                     outputs = tuple(each.clone() for each in outputs)
-                probabilities, winners, likelihood, *left = outputs
+                probabilities, argmax, likelihood, *left = outputs
                 predictions.append(
                     FramePrediction(
                         probabilities[None],
-                        Winners(winners, likelihood),
+                        Argmax(argmax, likelihood),
                         FrameState(*(each.clone() for each in left)) if left else None,
                     )
                 )
@@ -183,14 +183,14 @@ class GraphBackend(Backend):
         runtime = self._runtime
         if runtime.suffix is None:
             return runtime.load(export(spec))
-        facts = {
+        metadata = {
             "model": self._hash,
-            "spec": spec.facts(),
-            "runtime": runtime.facts(),
+            "spec": spec.metadata(),
+            "runtime": runtime.metadata(),
             "dtype": str(runtime.dtype),
             "calibration": self._calibration and self._calibration.name,
         }
-        name = f"{runtime.name}-{cache_key(facts)}{runtime.suffix}"
+        name = f"{runtime.name}-{cache_key(metadata)}{runtime.suffix}"
 
         def compile_to(path: Path) -> None:
             runtime.compile(export(spec), path)
@@ -212,7 +212,7 @@ class GraphBackend(Backend):
 
     def _export_beside(self, spec: GraphSpec, niceness: int = 10) -> Path:
         """Export in a process of its own: tracing holds Python's lock for seconds."""
-        arguments = [str(self._model), self._hash, json.dumps(spec.facts()), str(niceness)]
+        arguments = [str(self._model), self._hash, json.dumps(spec.metadata()), str(niceness)]
         if self._calibration is not None:
             arguments.append(str(calibration_file(self._calibration)))
         with self._lock:

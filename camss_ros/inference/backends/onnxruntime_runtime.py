@@ -68,7 +68,7 @@ class OnnxRuntime(Runtime):
         }
         return [(_TENSORRT, options), *providers]
 
-    def facts(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """See `Runtime`."""
         return {"version": self._module.__version__, "providers": self._providers}
 

@@ -58,7 +58,7 @@ class OpenVino(Runtime):
         """See `Runtime`."""
         return self._float_dtype
 
-    def facts(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """See `Runtime`."""
         return {
             "version": self._version,

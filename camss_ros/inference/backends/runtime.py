@@ -37,7 +37,7 @@ class Runtime(ABC):
         return self.dtype
 
     @abstractmethod
-    def facts(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """JSON values on which a compiled graph depends: versions, hardware."""
 
     @abstractmethod

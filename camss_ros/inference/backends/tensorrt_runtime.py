@@ -51,7 +51,7 @@ class TensorRt(Runtime):
         self.device = device
         self.dtype = _PRECISIONS[precision]
 
-    def facts(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """See `Runtime`."""
         return {
             "version": self._tensorrt.__version__,
@@ -120,7 +120,7 @@ class TensorRt(Runtime):
 
     def _allocate_outputs(self, engine: Any) -> dict[str, Tensor]:
         """A tensor for each output, in the graph's order, which every frame overwrites."""
-        bytes_of = ("labels", "confidence", "winners")
+        bytes_of = ("labels", "confidence", "argmax")
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
         output = self._tensorrt.TensorIOMode.OUTPUT
         return {

@@ -44,8 +44,8 @@ def cached_graph(model: Path, digest: str, spec: GraphSpec) -> Path:
         with torch.inference_mode(False):
             export_onnx(load_camseg(model), spec, path)
 
-    facts = {"model": digest, "spec": spec.facts(), "torch": torch.__version__}
-    return cached_file(f"graph-{cache_key(facts)}.onnx", export)
+    metadata = {"model": digest, "spec": spec.metadata(), "torch": torch.__version__}
+    return cached_file(f"graph-{cache_key(metadata)}.onnx", export)
 
 
 def cached_int8_graph(model: Path, digest: str, spec: GraphSpec, calibration: Path) -> Path:
@@ -74,11 +74,11 @@ def cached_int8_graph(model: Path, digest: str, spec: GraphSpec, calibration: Pa
                 f"int8 changes this network too much: {result}; use precision bf16 or fp32"
             )
 
-    facts = {
-        "model": digest, "spec": spec.facts(), "calibration": calibration.name,
+    metadata = {
+        "model": digest, "spec": spec.metadata(), "calibration": calibration.name,
         **versions("torch", "openvino", "nncf"),
     }  # fmt: skip
-    return cached_file(f"int8-{cache_key(facts)}.zip", quantize_to)
+    return cached_file(f"int8-{cache_key(metadata)}.zip", quantize_to)
 
 
 def main(model: str, digest: str, spec: str, niceness: str, calibration: str = "") -> int:
@@ -88,11 +88,11 @@ def main(model: str, digest: str, spec: str, niceness: str, calibration: str = "
     """
     os.nice(int(niceness))
     torch.set_num_threads(1)
-    facts = json.loads(spec)
-    sampling = SamplingOptions(**facts["sampling"])
-    output_size = facts["output_size"] and tuple(facts["output_size"])
+    metadata = json.loads(spec)
+    sampling = SamplingOptions(**metadata["sampling"])
+    output_size = metadata["output_size"] and tuple(metadata["output_size"])
     try:
-        wanted = GraphSpec(tuple(facts["size"]), sampling, output_size)
+        wanted = GraphSpec(tuple(metadata["size"]), sampling, output_size)
         if calibration:
             path = cached_int8_graph(Path(model), digest, wanted, Path(calibration))
         else:

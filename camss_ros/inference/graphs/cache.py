@@ -31,9 +31,9 @@ def cache_directory() -> Path:
     return directory
 
 
-def cache_key(facts: Mapping[str, Any]) -> str:
-    """Name for what follows from `facts` (JSON values) and from the code that makes it."""
-    content = json.dumps({**facts, "code": _code_hash()}, sort_keys=True, default=str)
+def cache_key(metadata: Mapping[str, Any]) -> str:
+    """Name for what follows from `metadata` (JSON values) and from the code that makes it."""
+    content = json.dumps({**metadata, "code": _code_hash()}, sort_keys=True, default=str)
     return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 

@@ -7,7 +7,7 @@
  -> labels         uint8 [H, W] class ids, 255 is void
     confidence     uint8 [H, W] probability of the class times 255
  or probabilities  float32 [classes, height, width]
-    winners        uint8 [height, width] the most likely class
+    argmax         uint8 [height, width] the most likely class
     likelihood     float32 [height, width] its probability
 and latents        } for the next frame, where there is a warm start
     picture        }
@@ -32,7 +32,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from camss_ros.inference.frame_ops import find_winners, to_labels
+from camss_ros.inference.frame_ops import find_argmax, to_labels
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.model.warm_start import FrameState
@@ -75,12 +75,12 @@ class GraphSpec:
     @property
     def outputs(self) -> list[str]:
         """Names of what a graph returns, in its order."""
-        own = ["probabilities", "winners", "likelihood"]
+        own = ["probabilities", "argmax", "likelihood"]
         if self.output_size is not None:
             own = ["labels", "confidence"]
         return [*own, *(FrameState._fields if self.sampling.warm_start_time else ())]
 
-    def facts(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """JSON values that tell one graph from another."""
         return dataclasses.asdict(self)
 
@@ -140,8 +140,8 @@ class FrameGraph(nn.Module):
             left = FrameState(latents, picture[0])
         probabilities = network.average_samples(network.decode(latents), samples)
         if self.spec.output_size is None:
-            winners, likelihood = find_winners(probabilities)
-            return probabilities[0], winners.to(torch.uint8), likelihood, *left
+            argmax, likelihood = find_argmax(probabilities)
+            return probabilities[0], argmax.to(torch.uint8), likelihood, *left
         void_last = probabilities.shape[1] > len(network.config.label_set)
         labels, confidence = to_labels(
             probabilities, self.spec.output_size, void_last, traced=True
@@ -203,8 +203,8 @@ def _describe(onnx: Any, path: Path, network: CamSeg, spec: GraphSpec) -> None:
     """Tell in the file itself what it is; its weights, beside it if large, are left alone."""
     model = onnx.load(str(path), load_external_data=False)
     labels = {label.id: label.name for label in network.config.label_set}
-    facts = {"model": network.config.name, "labels": labels, **spec.facts()}
-    onnx.helper.set_model_props(model, {"camss_ros": json.dumps(facts)})
+    metadata = {"model": network.config.name, "labels": labels, **spec.metadata()}
+    onnx.helper.set_model_props(model, {"camss_ros": json.dumps(metadata)})
     onnx.save(model, str(path))
 
 

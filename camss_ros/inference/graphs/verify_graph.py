@@ -11,7 +11,7 @@ from torch import Tensor
 
 from camss_ros.inference.backends.runtime import Graph
 from camss_ros.inference.backends.torch_backend import TorchBackend
-from camss_ros.inference.frame_ops import Winners, resize_frame, to_labels
+from camss_ros.inference.frame_ops import Argmax, resize_frame, to_labels
 from camss_ros.inference.graphs.export import GraphSpec
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.schedule import SamplingOptions
@@ -106,6 +106,6 @@ def _labels(
     """Labels and confidence of a graph's outputs."""
     if "labels" in outputs:
         return outputs["labels"].cpu(), outputs["confidence"].cpu()
-    winners = Winners(outputs["winners"], outputs["likelihood"])
-    found = to_labels(outputs["probabilities"][None], size, void_last, winners=winners).cpu()
+    argmax = Argmax(outputs["argmax"], outputs["likelihood"])
+    found = to_labels(outputs["probabilities"][None], size, void_last, argmax=argmax).cpu()
     return found[0], found[1]

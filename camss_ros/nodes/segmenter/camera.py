@@ -15,7 +15,7 @@ from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-from camss_ros.images.encodings import ImageRejectedError, check_image
+from camss_ros.images.encodings import ImageRejectedError, check_image_message
 from camss_ros.images.label_mapping import LabelMapping
 from camss_ros.nodes.qos import PROFILES
 from camss_ros.nodes.segmenter.diagnostics import FrameCounter, FrameCounts, diagnostic_status
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _SILENCE = 1.0  # s without an image after which publishers that do not match are looked for
 
 
-class Camera:
+class CameraChannel:
     """Subscriptions, publishers, counts and reports of one camera.
 
     Topics are below `<name>/`, without a name below the node's namespace. Callbacks run in the
@@ -45,7 +45,7 @@ class Camera:
         name: str,
         parameters: NodeParameters,
         status_type: type,
-        submit: Callable[[Camera, Arrival], None],
+        submit: Callable[[CameraChannel, Arrival], None],
         warn: Callable[[str, str], None],
     ) -> None:
         self._node, self._parameters, self._submit, self._warn = node, parameters, submit, warn
@@ -116,7 +116,7 @@ class Camera:
         self._note_arrival()
         try:
             # Checked before its turn: a bad image must not overtake a good one.
-            check_image(message)
+            check_image_message(message)
         except ImageRejectedError as error:
             self.reject(error)
             return
@@ -234,11 +234,11 @@ class Camera:
         self.latencies.clear()
 
     def report(
-        self, state: str, facts: dict[str, object], shared: dict[str, Any] | None
+        self, state: str, values: dict[str, object], shared: dict[str, Any] | None
     ) -> DiagnosticStatus:
         """What happened since the last report, as it is published.
 
-        `facts`: of the node, beside the camera's own; `shared`: fields of `Observation` that are
+        `values`: of the node, beside the camera's own; `shared`: fields of `Observation` that are
         the same for every camera, or None while no images are expected.
         """
         counts, now = self.counter.snapshot(), time.monotonic()
@@ -248,9 +248,9 @@ class Camera:
         found = []
         if shared is not None:
             found = assess(self._observe(counts, now, shared), self._parameters)
-        all_facts = {**self._facts(counts, now), **facts}
+        all_values = {**self._values(counts, now), **values}
         status = diagnostic_status(
-            self._node.get_fully_qualified_name(), state, counts, found, all_facts, self.name
+            self._node.get_fully_qualified_name(), state, counts, found, all_values, self.name
         )
         self._reported, self._reported_at = counts, now
         return status
@@ -282,9 +282,9 @@ class Camera:
             **shared,
         )
 
-    def _facts(self, counts: FrameCounts, now: float) -> dict[str, object]:
+    def _values(self, counts: FrameCounts, now: float) -> dict[str, object]:
         period = max(now - self._reported_at, 1e-3)
-        facts: dict[str, object] = {
+        values: dict[str, object] = {
             "input rate (Hz)": f"{(counts.received - self._reported.received) / period:.2f}",
             "output rate (Hz)": f"{(counts.segmented - self._reported.segmented) / period:.2f}",
             "latency p50 (s)": f"{self.latencies.percentile(50):.4f}",
@@ -292,5 +292,5 @@ class Camera:
             "time without an image (s)": f"{now - self._last_image:.1f}",
         }
         if self._subscriptions:
-            facts["image publishers"] = self._subscriptions[0].get_publisher_count()
-        return facts
+            values["image publishers"] = self._subscriptions[0].get_publisher_count()
+        return values

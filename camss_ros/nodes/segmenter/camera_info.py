@@ -1,4 +1,4 @@
-"""Camera calibration for an image of another size."""
+"""The camera_info of an image for an image of another size."""
 
 from copy import deepcopy
 from itertools import product

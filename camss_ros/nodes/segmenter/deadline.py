@@ -83,7 +83,7 @@ class Deadline:
         self._warned = self.exhausted
 
     def _settings(self, segmenter: Segmenter) -> tuple[Setting, ...]:
-        from camss_ros.inference.latency_budget import ladder
+        from camss_ros.inference.latency_budget import reduced_settings
 
         smaller = self._parameters["allow_smaller_size"] and segmenter.can_resize
-        return ladder(self.asked, segmenter.input_size, smaller)
+        return reduced_settings(self.asked, segmenter.input_size, smaller)

@@ -75,13 +75,13 @@ def diagnostic_status(
     state: str,
     counts: FrameCounts,
     found: Sequence[tuple[int, str]] = (),
-    facts: Mapping[str, object] = MappingProxyType({}),
+    values: Mapping[str, object] = MappingProxyType({}),
     camera: str = "",
 ) -> DiagnosticStatus:
     """The counts as diagnostic_msgs/DiagnosticStatus.
 
     `name` is the node's full name, `state` what it does, `found` what is not as it should be
-    (`health.assess`), `facts` further values, `camera` the one of several that all this is about.
+    (`health.assess`), `values` further values, `camera` the one of several that all this is about.
     The hardware is the camera or, without a name of it, the computer.
     """
     values = {
@@ -92,7 +92,7 @@ def diagnostic_status(
         "failed": counts.failed,
         "rejected": counts.rejected.total(),
         **{f"rejected: {reason}": count for reason, count in sorted(counts.rejected.items())},
-        **facts,
+        **values,
     }
     return DiagnosticStatus(
         level=bytes([max((level for level, _ in found), default=0)]),

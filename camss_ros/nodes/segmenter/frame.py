@@ -32,7 +32,7 @@ class Arrival:
 
 
 @dataclass(frozen=True)
-class Frame:
+class CameraFrame:
     """An image in work.
 
     Attributes:
@@ -52,7 +52,7 @@ class Frame:
 class SegmentedFrame:
     """A frame with its result, and the sampling and network size that it was made with."""
 
-    frame: Frame
+    frame: CameraFrame
     setting: Setting
     result: Segmentation
 
@@ -65,7 +65,7 @@ class FrameFailure:
     memory after a cleanup until Python looks for cycles.
     """
 
-    frame: Frame
+    frame: CameraFrame
     reason: str
 
 

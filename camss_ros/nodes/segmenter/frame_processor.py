@@ -15,8 +15,8 @@ from camss_ros.images.label_mapping import LabelMapping
 from camss_ros.nodes.segmenter.deadline import Deadline
 from camss_ros.nodes.segmenter.frame import (
     Arrival,
+    CameraFrame,
     CameraInterface,
-    Frame,
     FrameFailure,
     SegmentedFrame,
 )
@@ -102,7 +102,7 @@ class FrameProcessor:
         if not sources:
             self._warn("after", f"after the masks were published: {_reason(error)}")
 
-    def _decode(self, arrivals: dict[CameraInterface, Arrival]) -> list[Frame]:
+    def _decode(self, arrivals: dict[CameraInterface, Arrival]) -> list[CameraFrame]:
         frames = []
         for source, arrival in list(arrivals.items()):
             try:
@@ -110,7 +110,7 @@ class FrameProcessor:
                 image = self.converter.to_rgb(arrival.message)
                 convert = time.perf_counter() - begun
                 frames.append(
-                    Frame(source, arrival, source.request(image, arrival.header), convert)
+                    CameraFrame(source, arrival, source.request(image, arrival.header), convert)
                 )
             except ImageRejectedError as error:
                 if arrivals.pop(source, None) is not None:
@@ -127,7 +127,7 @@ class FrameProcessor:
             source.fail(reason)
 
     def _segment(
-        self, segmenter: Segmenter, frames: Sequence[Frame], cancelled: Callable[[], bool]
+        self, segmenter: Segmenter, frames: Sequence[CameraFrame], cancelled: Callable[[], bool]
     ) -> Sequence[SegmentedFrame | FrameFailure]:
         """The result of each frame: together where that works, otherwise each alone."""
         from camss_ros.inference.memory import is_out_of_memory
@@ -149,7 +149,7 @@ class FrameProcessor:
         return [self._segment_alone(segmenter, frame, cancelled) for frame in frames]
 
     def _segment_alone(
-        self, segmenter: Segmenter, frame: Frame, cancelled: Callable[[], bool]
+        self, segmenter: Segmenter, frame: CameraFrame, cancelled: Callable[[], bool]
     ) -> SegmentedFrame | FrameFailure:
         """Segment; where memory runs out, again with less, until there is nothing left to save."""
         from camss_ros.inference.memory import is_out_of_memory
@@ -171,7 +171,7 @@ class FrameProcessor:
         self._warn("memory", f"out of memory, from now on: {self._memory.measure}")
 
     def _attempt(
-        self, segmenter: Segmenter, frames: Sequence[Frame], cancelled: Callable[[], bool]
+        self, segmenter: Segmenter, frames: Sequence[CameraFrame], cancelled: Callable[[], bool]
     ) -> list[SegmentedFrame]:
         """Segment frames together, within the latency budget and what memory there is."""
         setting = self._memory.limit(self._deadline.choose(segmenter))

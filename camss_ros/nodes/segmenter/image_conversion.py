@@ -22,7 +22,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from camss_ros.images.encodings import (
     ENCODINGS,
-    check_image,
+    check_image_message,
     compressed_to_rgb,
     image_to_rgb,
     pixel_bytes,
@@ -70,7 +70,7 @@ class ImageConverter:
         """uint8 [H, W, 3]. Raises ImageRejectedError."""
         if isinstance(message, CompressedImage):
             return compressed_to_rgb(message)
-        check_image(message)
+        check_image_message(message)
         if _is_plain(message) and message.encoding in self._encodings:
             try:
                 return np.asarray(self._bridge.imgmsg_to_cv2(message, "rgb8"))

@@ -25,7 +25,7 @@ from std_srvs.srv import SetBool, Trigger
 from camss_ros.extras import require_node
 from camss_ros.images.image_files import silence_opencv
 from camss_ros.nodes.segmenter.backend_measurement import BackendMeasurement
-from camss_ros.nodes.segmenter.camera import Camera
+from camss_ros.nodes.segmenter.camera import CameraChannel
 from camss_ros.nodes.segmenter.deadline import Deadline
 from camss_ros.nodes.segmenter.frame import Arrival, CameraInterface
 from camss_ros.nodes.segmenter.frame_processor import FrameProcessor
@@ -100,7 +100,7 @@ class SegmenterNode(GivenParameters, LifecycleNode):
             log,
         )
         self.cameras = tuple(
-            Camera(self, name, self.parameters, SegmenterStatus, self._submit, warn)
+            CameraChannel(self, name, self.parameters, SegmenterStatus, self._submit, warn)
             for name in self.parameters.cameras() or ("",)
         )
         self._reports = Reports(
@@ -314,7 +314,7 @@ class SegmenterNode(GivenParameters, LifecycleNode):
 
     # --- Input, in the executor -----------------------------------------------------------------
 
-    def _submit(self, camera: Camera, arrival: Arrival) -> None:
+    def _submit(self, camera: CameraChannel, arrival: Arrival) -> None:
         assert self._worker is not None
         self._worker.submit(camera, arrival)
 

@@ -8,7 +8,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.lifecycle import LifecycleNode
 
 from camss_ros.nodes.segmenter.backend_measurement import BackendMeasurement
-from camss_ros.nodes.segmenter.camera import Camera
+from camss_ros.nodes.segmenter.camera import CameraChannel
 from camss_ros.nodes.segmenter.deadline import Deadline
 from camss_ros.nodes.segmenter.diagnostics import MEASURING, diagnostic_array
 from camss_ros.nodes.segmenter.frame_processor import FrameProcessor
@@ -24,7 +24,7 @@ class Reports:
     def __init__(
         self,
         node: LifecycleNode,
-        cameras: Sequence[Camera],
+        cameras: Sequence[CameraChannel],
         parameters: ParameterValues,
         models: ModelReloader,
         processor: FrameProcessor,
@@ -71,7 +71,7 @@ class Reports:
             state: of the node's lifecycle.
             time_in_work: s since the images in work were taken; None while none are expected.
         """
-        facts = self._facts()
+        values = self._values()
         shared = None
         if time_in_work is not None:
             shared = {
@@ -81,7 +81,7 @@ class Reports:
                 "time_in_work": time_in_work,
             }
         told = "disabled" if state == "active" and time_in_work is None else state
-        statuses = [camera.report(told, facts, shared) for camera in self._cameras]
+        statuses = [camera.report(told, values, shared) for camera in self._cameras]
         now = self._node.get_clock().now().to_msg()
         self._diagnostics.publish(diagnostic_array(now, statuses))
         if state == "active":
@@ -91,9 +91,9 @@ class Reports:
                     assert self._models.current is not None
                     self.publish_label_info(self._models.current)
 
-    def _facts(self) -> dict[str, object]:
+    def _values(self) -> dict[str, object]:
         status = self._processor.status()
-        facts: dict[str, object] = {
+        values: dict[str, object] = {
             "steps": status["steps"],
             "samples": status["samples"],
             "memory (MB)": resident_bytes() // 10**6,
@@ -105,11 +105,11 @@ class Reports:
             segmenter, used = model.segmenter, self._processor.used
             if self._deadline.budget:
                 height, width = used.size if used is not None else segmenter.input_size
-                facts["latency budget (s)"] = f"{self._deadline.budget:.4f}"
-                facts["network input"] = f"{width} x {height}"
-            facts["device"] = segmenter.device
-            facts["model"] = segmenter.model_name
-            facts["backend"] = segmenter.backend
-            facts[MEASURING] = self._measurement.running
-            facts["GPU memory (MB)"] = memory_in_use(segmenter.device) // 10**6
-        return facts
+                values["latency budget (s)"] = f"{self._deadline.budget:.4f}"
+                values["network input"] = f"{width} x {height}"
+            values["device"] = segmenter.device
+            values["model"] = segmenter.model_name
+            values["backend"] = segmenter.backend
+            values[MEASURING] = self._measurement.running
+            values["GPU memory (MB)"] = memory_in_use(segmenter.device) // 10**6
+        return values

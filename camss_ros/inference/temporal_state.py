@@ -28,7 +28,7 @@ class _Frame:
     thumbnail: np.ndarray
 
 
-class Clip:
+class TemporalState:
     """The state of the last frame, given to the next one if it continues the same clip.
 
     A frame does not where its size or `kind` differ, where its stamp is before the last one's or
@@ -48,7 +48,7 @@ class Clip:
         Args:
             image: uint8 [H, W, 3].
             stamp: seconds; None if the frame follows the last one in any case.
-            kind: see `Clip`.
+            kind: see `TemporalState`.
         """
         frame = self._current = _Frame(stamp, (kind, image.shape), thumbnail(image))
         continues = self._last is not None and _continues(self._last, frame)

@@ -1,4 +1,4 @@
-"""A shelf of bags: evaluated by worker processes or on a Ray cluster, reported as one.
+"""A batch of bags: evaluated by worker processes or on a Ray cluster, reported as one.
 
 A bag that fails, even by the end of its process, is noted with the reason, and the others go on.
 """
@@ -74,7 +74,7 @@ def bag_names(bags: Sequence[Path]) -> list[str]:
     ]
 
 
-def run_shelf(
+def run_batch(
     tasks: Sequence[BagTask], workers: int, on_done: Callable[[int, str | None], None]
 ) -> None:
     """Run every task in one of `workers` processes.
@@ -120,13 +120,13 @@ def run_shelf(
             pool.shutdown(cancel_futures=True)
 
 
-def run_shelf_on_ray(
+def run_batch_on_ray(
     tasks: Sequence[BagTask], address: str, on_done: Callable[[int, str | None], None]
 ) -> None:
     """Run every task on a Ray cluster whose machines share the file system.
 
     `address`: "local" starts Ray on this machine, "auto" finds a running one, or HOST:PORT. Each
-    task takes one processor, and a GPU where the cluster has some. `on_done` as of `run_shelf`.
+    task takes one processor, and a GPU where the cluster has some. `on_done` as of `run_batch`.
 
     Raises MissingPackageError without ray, ConnectionError where no cluster answers.
     """

@@ -22,9 +22,9 @@ from camss_ros.bags.bag_frames import BagSelection
 from camss_ros.bags.bag_types import IMAGE
 from camss_ros.bags.bag_writer import BagWriter, image_message
 from camss_ros.cli import app
-from camss_ros.evaluation import bag_shelf
+from camss_ros.evaluation import bag_batch
+from camss_ros.evaluation.bag_batch import bag_names, find_bags, is_bag, run_batch
 from camss_ros.evaluation.bag_run import BagTask, run_bag
-from camss_ros.evaluation.bag_shelf import bag_names, find_bags, is_bag, run_shelf
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.inference.spec import SegmenterSpec
@@ -141,7 +141,7 @@ def shelf(folder: Path) -> Path:
     return folder
 
 
-def check_shelf(output: Path, code: int, said: str) -> dict[Path, int]:
+def check_batch(output: Path, code: int, said: str) -> dict[Path, int]:
     """The merged report is of the two whole bags; returns when their masks were written."""
     assert code == 1, said
     assert "torn.mcap" in said
@@ -160,7 +160,7 @@ def check_shelf(output: Path, code: int, said: str) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in files}
 
 
-def test_a_shelf_over_workers_keeps_what_it_can_and_does_nothing_twice(
+def test_a_batch_of_bags_over_workers_keeps_what_it_can_and_does_nothing_twice(
     tmp_path: Path, model: Path
 ) -> None:
     bags, output = shelf(tmp_path / "bags"), tmp_path / "out"
@@ -170,9 +170,9 @@ def test_a_shelf_over_workers_keeps_what_it_can_and_does_nothing_twice(
         [sys.executable, script, *command([bags], model, output, *ONE, "--workers", 2)],
         capture_output=True, text=True, timeout=600,
     )  # fmt: skip
-    first = check_shelf(output, done.returncode, done.stdout + done.stderr)
+    first = check_batch(output, done.returncode, done.stdout + done.stderr)
     result = run([bags], model, output, *ONE, "--workers", 1)
-    assert check_shelf(output, result.exit_code, result.output) == first
+    assert check_batch(output, result.exit_code, result.output) == first
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def test_a_worker_that_dies_takes_only_its_own_bag_along(tmp_path: Path, model: 
         for i, chosen in enumerate((deadly, network))
     ]
     reasons: dict[int, str | None] = {}
-    run_shelf(tasks, 1, reasons.__setitem__)
+    run_batch(tasks, 1, reasons.__setitem__)
     assert reasons[1] is None
     assert "died" in str(reasons[0])
     assert (tmp_path / "1/report.html").exists()
@@ -216,13 +216,15 @@ def test_what_is_finished_is_not_loaded_again(tmp_path: Path, model: Path) -> No
     assert (tmp_path / "out/report.html").exists()
 
 
-def test_a_shelf_over_ray(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_of_bags_over_ray(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("ray", reason="the optional package ray is not installed")
     # Its default, 15, starves the workers where others keep the machine busy.
     monkeypatch.setenv("RAY_worker_niceness", "0")
     bags, output = shelf(tmp_path / "bags"), tmp_path / "out"
     result = run([bags], model, output, *ONE, "--ray", "local")
-    check_shelf(output, result.exit_code, result.output)
+    check_batch(output, result.exit_code, result.output)
 
 
 def test_one_bag_goes_to_ray_too(
@@ -234,7 +236,7 @@ def test_one_bag_goes_to_ray_too(
         asked.extend((task.bag.name, address) for task in tasks)
         on_done(0, None if run_bag(tasks[0]) == [] else "failed")
 
-    monkeypatch.setattr(bag_shelf, "run_shelf_on_ray", run_on_ray)
+    monkeypatch.setattr(bag_batch, "run_batch_on_ray", run_on_ray)
     bag = write_bag(tmp_path / "bag", images(2))
     result = run([bag], model, tmp_path / "out", "--image", "/cam/image", "--ray", "host:1")
     assert result.exit_code == 0, result.output

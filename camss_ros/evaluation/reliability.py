@@ -1,4 +1,5 @@
-"""Whether the confidence of a segmentation is the share of its pixels that is right."""
+"""Whether the confidence of a segmentation is the share of its pixels that is right, and whether
+it tells the wrong pixels from the right ones."""
 
 from __future__ import annotations
 
@@ -53,3 +54,20 @@ def reliability(total: np.ndarray, right: np.ndarray, bins: int = BINS) -> Relia
         ratio(confidence_sum, pixels),
         ratio(hits, pixels),
     )
+
+
+def wrong_pixel_auroc(total: np.ndarray, right: np.ndarray) -> float:
+    """Area under the ROC curve of finding wrong pixels by their low confidence, as BRAVO measures
+    (arXiv 2409.15107): the probability that a right pixel is surer than a wrong one, ties by half.
+
+    Args:
+        total, right: as of `reliability`.
+
+    Returns:
+        0 to 1; NaN where all pixels are right, or all wrong.
+    """
+    right = right.astype(np.float64)
+    wrong = total - right
+    less_sure = np.cumsum(wrong) - wrong / 2
+    pairs = right.sum(keepdims=True) * wrong.sum(keepdims=True)
+    return float(ratio((right * less_sure).sum(keepdims=True), pairs)[0])

@@ -26,7 +26,7 @@ _INDEX = "index.json"
 
 
 @dataclass(frozen=True)
-class Strip:
+class Thumbnails:
     """A frame's pictures.
 
     Attributes:
@@ -40,8 +40,8 @@ class Strip:
     tiles: dict[str, bytes]
 
 
-class FrameStrips:
-    """Keeps the strips of the `count` frames with the lowest and of those with the highest scores.
+class FrameThumbnails:
+    """Thumbnails of the `count` frames with the lowest scores and of those with the highest.
 
     `worst` begins with the lowest score, `best` with the highest; no frame is in both.
     """
@@ -49,8 +49,8 @@ class FrameStrips:
     def __init__(self, classes: Sequence[LabelClass], count: int = SHOWN) -> None:
         self._classes = classes
         self._count = count
-        self._lowest: list[Strip] = []  # ascending
-        self._highest: list[Strip] = []  # descending
+        self._lowest: list[Thumbnails] = []  # ascending
+        self._highest: list[Thumbnails] = []  # descending
 
     def add(
         self,
@@ -66,26 +66,26 @@ class FrameStrips:
         high = len(self._highest) < self._count or score > self._highest[-1].score
         if not low and not high:
             return
-        strip = Strip(name, score, self._tiles(image, label, labels, confidence))
+        each = Thumbnails(name, score, self._tiles(image, label, labels, confidence))
         if low:
-            bisect.insort_right(self._lowest, strip, key=lambda s: s.score)
+            bisect.insort_right(self._lowest, each, key=lambda s: s.score)
             del self._lowest[self._count :]
         if high:
-            bisect.insort_right(self._highest, strip, key=lambda s: -s.score)
+            bisect.insort_right(self._highest, each, key=lambda s: -s.score)
             del self._highest[self._count :]
 
     @property
-    def worst(self) -> list[Strip]:
+    def worst(self) -> list[Thumbnails]:
         return list(self._lowest)
 
     @property
-    def best(self) -> list[Strip]:
-        shown = {strip.name for strip in self._lowest}
-        return [strip for strip in self._highest if strip.name not in shown]
+    def best(self) -> list[Thumbnails]:
+        shown = {each.name for each in self._lowest}
+        return [each for each in self._highest if each.name not in shown]
 
     def save(self, folder: Path) -> None:
-        """Write the strips to `folder`, made if missing, in place of those that are there."""
-        save_strips(folder, self.worst, self.best)
+        """Write the thumbnails to `folder`, made if missing, in place of those that are there."""
+        save_thumbnails(folder, self.worst, self.best)
 
     def _tiles(
         self,
@@ -107,28 +107,28 @@ class FrameStrips:
         return encode_image(colorize(_shrink(labels, cv2.INTER_NEAREST), self._classes), ".png")
 
 
-def save_strips(folder: Path, worst: Sequence[Strip], best: Sequence[Strip]) -> None:
-    """Write strips for `load_strips`."""
+def save_thumbnails(folder: Path, worst: Sequence[Thumbnails], best: Sequence[Thumbnails]) -> None:
+    """Write thumbnails for `load_thumbnails`."""
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
         old.unlink()
     index: dict[str, list[dict[str, object]]] = {"worst": [], "best": []}
-    for kind, strips in (("worst", worst), ("best", best)):
-        for strip in strips:
-            for tile, data in strip.tiles.items():
-                write_atomically(folder / f"{strip.name}.{tile}", data)
-            entry = {"name": strip.name, "score": strip.score, "tiles": list(strip.tiles)}
+    for kind, thumbnails in (("worst", worst), ("best", best)):
+        for each in thumbnails:
+            for tile, data in each.tiles.items():
+                write_atomically(folder / f"{each.name}.{tile}", data)
+            entry = {"name": each.name, "score": each.score, "tiles": list(each.tiles)}
             index[kind].append(entry)
     write_atomically(folder / _INDEX, json.dumps(index, indent=2).encode())
 
 
-def load_strips(folder: Path) -> tuple[list[Strip], list[Strip]]:
-    """The worst and the best strips in `folder`. Raises OSError or ValueError."""
+def load_thumbnails(folder: Path) -> tuple[list[Thumbnails], list[Thumbnails]]:
+    """The worst and the best thumbnails in `folder`. Raises OSError or ValueError."""
     index = json.loads((folder / _INDEX).read_text())
 
-    def strips(kind: str) -> list[Strip]:
+    def thumbnails(kind: str) -> list[Thumbnails]:
         return [
-            Strip(
+            Thumbnails(
                 entry["name"],
                 entry["score"],
                 {
@@ -139,7 +139,7 @@ def load_strips(folder: Path) -> tuple[list[Strip], list[Strip]]:
             for entry in index[kind]
         ]
 
-    return strips("worst"), strips("best")
+    return thumbnails("worst"), thumbnails("best")
 
 
 def _shrink(picture: np.ndarray, interpolation: int) -> np.ndarray:
