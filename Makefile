@@ -80,7 +80,7 @@ demo: install/.built ## Segment the synthetic street, or VIDEO=path (video file 
 	$(RUN) camss-ros demo $(if $(VIDEO),--input "$(VIDEO)") --output out/demo
 
 docs: install/.built ## Write docs/parameters.md and docs/topics.md from the code
-	$(RUN) python -m camss_ros.nodes.segmenter.reference docs
+	$(RUN) python -m camss_ros.nodes.reference docs
 
 clean: ## Remove the environment and everything built
 	rm -rf $(VENV) $(OLDEST) build install log out .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -7,17 +7,14 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
+from camss_ros.nodes.endpoints import ROS_PUBLISHED, ROS_SERVICES, ROS_SUBSCRIBED
 from camss_ros.nodes.harness.child_process import large_images
-from camss_ros.nodes.segmenter.interfaces import (
-    PUBLISHED,
-    ROS_PUBLISHED,
-    ROS_SERVICES,
-    ROS_SUBSCRIBED,
-    SERVICES,
-    SUBSCRIBED,
-)
+from camss_ros.nodes.projection import parameters as projector_parameters
+from camss_ros.nodes.segmenter.interfaces import PUBLISHED, SERVICES, SUBSCRIBED
+from camss_ros.nodes.segmenter.parameters import SPECS
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
 NAMES = {endpoint.name for endpoint in (*SUBSCRIBED, *PUBLISHED)}
@@ -104,3 +101,11 @@ def test_cyclone_dds_has_a_buffer_for_an_image() -> None:
     buffer = root.find(".//dds:Internal/dds:SocketReceiveBufferSize", name)
     assert buffer is not None
     assert int(buffer.attrib["min"].removesuffix("MB")) * 10**6 >= 1920 * 1080 * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "specs"), [("segmenter", SPECS), ("projector", projector_parameters.SPECS)]
+)
+def test_a_parameter_file_has_every_parameter_at_its_default(name: str, specs: Any) -> None:
+    values = yaml.safe_load((CONFIG / f"{name}.yaml").read_text())["/**"]["ros__parameters"]
+    assert values == {spec.name: spec.initial() for spec in specs}

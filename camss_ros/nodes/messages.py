@@ -49,10 +49,10 @@ def to_png_message(labels: np.ndarray, header: Header) -> CompressedImage:
     return CompressedImage(header=header, format="mono8; png compressed ", data=to_array(png))
 
 
-def to_array(buffer: bytes | memoryview) -> array.array:
+def to_array(buffer: bytes | memoryview, code: str = "B") -> array.array:
     """The data of a message: rclpy takes an array without looking at each of its elements, unlike
-    bytes or a list."""
-    data = array.array("B")
+    bytes or a list. `code`: B for uint8, b for int8, f for float32."""
+    data = array.array(code)
     data.frombytes(buffer)
     return data
 

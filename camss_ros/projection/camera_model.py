@@ -17,6 +17,7 @@ import numpy as np
 from camss_ros.projection.errors import ProjectionRejectedError
 
 PINHOLE, EQUIDISTANT = "pinhole", "equidistant"
+NO_DISTORTION: tuple[float, ...] = (0.0,) * 8
 _MODELS = {
     "": PINHOLE,
     "plumb_bob": PINHOLE,
@@ -63,7 +64,7 @@ class CameraModel:
     cx: float
     cy: float
     kind: str = PINHOLE
-    distortion: tuple[float, ...] = (0.0,) * 8
+    distortion: tuple[float, ...] = NO_DISTORTION
 
     @classmethod
     def from_message(cls, info: CalibrationMessage, *, rectified: bool = False) -> CameraModel:
@@ -75,7 +76,7 @@ class CameraModel:
             ProjectionRejectedError: not calibrated, an unknown model, or numbers that cannot be.
         """
         if rectified:
-            kind, distortion = PINHOLE, (0.0,) * 8
+            kind, distortion = PINHOLE, NO_DISTORTION
             fx, fy, cx, cy = (float(info.p[i]) for i in (0, 5, 2, 6))
         else:
             kind, distortion = _distortion(info)
@@ -200,8 +201,10 @@ class CameraModel:
         where the lens does not reach the edges of the image."""
         if self.kind != PINHOLE:
             return None
+        columns, rows = np.arange(self.width), np.arange(self.height)
         edges = np.concatenate(
-            [self.rays[:, (0, -1), :].reshape(2, -1), self.rays[:, :, (0, -1)].reshape(2, -1)],
+            [self._rays_of(columns, row + 0 * columns) for row in (0, self.height - 1)]
+            + [self._rays_of(column + 0 * rows, rows) for column in (0, self.width - 1)],
             axis=1,
         )
         if np.isnan(edges).any():
@@ -214,21 +217,26 @@ class CameraModel:
         """float32 [2, H, W]: x and y at depth 1 of what each pixel sees; NaN where that is none
         (outside of the lens' image, or 90 degrees and more from the axis)."""
         columns, rows = np.meshgrid(np.arange(self.width), np.arange(self.height))
-        pixels = np.stack([columns, rows], axis=-1).reshape(-1, 1, 2).astype(np.float64)
+        rays = self._rays_of(columns.reshape(-1), rows.reshape(-1))
+        return rays.reshape(2, self.height, self.width).astype(np.float32)
+
+    def _rays_of(self, columns: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """float64 [2, N] as `rays`, of the pixels [N] in these columns and rows."""
+        pixels = np.stack([columns, rows], axis=-1)[:, None].astype(np.float64)
         matrix = np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1.0]])
         if self.kind == EQUIDISTANT:
             found = cv2.fisheye.undistortPoints(pixels, matrix, np.array(self.distortion))
         else:
             rule = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 50, 1e-9)
             found = cv2.undistortPointsIter(
-                pixels, matrix, np.array(self.distortion), None, None, rule
+                pixels, matrix, np.array(self.distortion), np.eye(3), np.eye(3), rule
             )
         rays = found.reshape(-1, 2).T
         u, v = self.project(np.concatenate([rays, np.ones((1, rays.shape[1]))]))
         with np.errstate(invalid="ignore"):
-            missed = np.hypot(u - pixels[:, 0, 0], v - pixels[:, 0, 1]) > _INVERSE_ERROR
+            missed = np.hypot(u - columns, v - rows) > _INVERSE_ERROR
         rays[:, missed | np.isnan(u)] = np.nan
-        return rays.reshape(2, self.height, self.width).astype(np.float32)
+        return rays
 
 
 def _distortion(info: CalibrationMessage) -> tuple[str, tuple[float, ...]]:

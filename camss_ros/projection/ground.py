@@ -144,9 +144,9 @@ class GroundProjector:
             hidden = ego.reshape(-1)[pixels]
             found, pixels = found[~hidden], pixels[~hidden]
         # The last pixel, which is added, is void.
-        self._pixels = np.full(shape[0] * shape[1], camera.height * camera.width)
-        self._pixels[found] = pixels
-        self._pixels = self._pixels.reshape(shape)
+        places = np.full(shape[0] * shape[1], camera.height * camera.width)
+        places[found] = pixels
+        self._pixels = places.reshape(shape)
         row = np.clip(np.rint((near - slope) / step), 0, shape[0] - 1).astype(np.int64)
         column = np.clip(np.rint((bearing - low) / spread), 0, shape[1] - 1).astype(np.int64)
         self._places = (row * shape[1] + column)[self._known]
@@ -184,8 +184,10 @@ class GroundProjector:
         free = (occupancy >= 0) & ~ends
         open_columns = np.flatnonzero(free.any(axis=0))
         last = len(free) - 1 - free[::-1, open_columns].argmax(axis=0)
+        # Between the last place that is not occupied and the first that is.
+        edges = (self._ground[:, rows, columns] + self._ground[:, rows - (rows > 0), columns]) / 2
         return (
-            self._ground[:, rows, columns].T,
+            edges.T,
             seen[rows, columns],
             sure[rows, columns],
             self._ground[:, last, open_columns].T,

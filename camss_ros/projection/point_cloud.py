@@ -180,5 +180,6 @@ class Cloud:
 def packed_rgb(palette: np.ndarray) -> np.ndarray:
     """uint8 [256, 3] RGB -> float32 [256] with the colour in its bits, as PCL and RViz read `rgb`:
     0x00RRGGBB."""
-    red, green, blue = palette.astype(np.uint32).T
-    return (red << 16 | green << 8 | blue).view(np.float32)
+    padded = np.zeros((256, 4), np.uint8)
+    padded[:, :3] = palette[:, ::-1]
+    return padded.view("<u4")[:, 0].astype(np.uint32).view(np.float32)

@@ -39,8 +39,9 @@ def transform(translation: Sequence[float], quaternion: Sequence[float]) -> np.n
 
 def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Points [3, N] moved by a transform; of the points' dtype."""
-    turned: np.ndarray = matrix[:3, :3].astype(points.dtype) @ points
-    turned += matrix[:3, 3:].astype(points.dtype)
+    with np.errstate(invalid="ignore"):  # points that are not finite
+        turned: np.ndarray = matrix[:3, :3].astype(points.dtype) @ points
+        turned += matrix[:3, 3:].astype(points.dtype)
     return turned
 
 
