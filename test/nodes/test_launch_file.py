@@ -19,6 +19,7 @@ import pytest
 import yaml
 from ament_index_python.packages import PackageNotFoundError
 
+from camss_ros.nodes.projection.interfaces import SUBSCRIBED as PROJECTOR_SUBSCRIBED
 from camss_ros.nodes.segmenter.interfaces import PUBLISHED
 from camss_ros.nodes.segmenter.parameters import SPECS
 
@@ -38,7 +39,7 @@ MODULES = (
     "launch_ros.parameter_descriptions",
     "launch_ros.substitutions",
 )
-SHARED = "camss_ros.nodes.harness.launch_segmenter"
+SHARED = ("camss_ros.nodes.harness.launch_segmenter", "camss_ros.nodes.harness.launch_projector")
 
 
 class Configuration(str):
@@ -68,8 +69,9 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in MODULES:
         monkeypatch.setitem(sys.modules, name, Recording(name))
     # Imported again, with these, and forgotten at the end.
-    monkeypatch.setitem(sys.modules, SHARED, ModuleType(SHARED))
-    del sys.modules[SHARED]
+    for name in SHARED:
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+        del sys.modules[name]
 
 
 def description(name: str) -> list[Any]:
@@ -113,7 +115,7 @@ def test_every_argument_is_described(name: str) -> None:
 
 
 @pytest.mark.usefixtures("recorded")
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", sorted(set(FILES) - {"projection.launch.py"}))
 def test_arguments_of_parameters_tell_default_and_values_of_the_code(name: str) -> None:
     specs = {spec.name: spec for spec in SPECS}
     # `cameras` of multi_camera.launch.py has to be given
@@ -146,6 +148,23 @@ def test_only_given_arguments_override_the_file() -> None:
     assert dict(node.remappings)["image/compressed"] == ["", "image", "/compressed"]
     assert node.respawn == "respawn"
     assert arguments("segment.launch.py")["respawn"].default_value == "false"
+
+
+@pytest.mark.usefixtures("recorded")
+def test_the_projector_starts_alone_or_with_the_segmenter() -> None:
+    (alone,) = nodes(run("projection.launch.py", cloud_from="lidar", points="/top/points"))
+    file, given = alone.parameters
+    assert file == "projector_file"
+    assert given["cloud_from"].value_type is str
+    assert dict(alone.remappings)["points"] == "points"
+    assert {topic for topic, _ in alone.remappings} <= {e.name for e in PROJECTOR_SUBSCRIBED}
+    assert len(nodes(run("segment.launch.py"))) == 1
+    both = nodes(run("segment.launch.py", projector="true", namespace="front"))
+    assert [node.executable for node in both] == ["segmenter", "projector"]
+    assert both[1].parameters == ["projector_file"]
+    assert both[1].ros_arguments[1][0] == "front.projector:="
+    with pytest.raises(ValueError, match="projector:=perhaps: expected true or false"):
+        run("segment.launch.py", projector="perhaps")
 
 
 @pytest.mark.usefixtures("recorded")
@@ -372,5 +391,6 @@ def test_launch_loads_it(name: str) -> None:
 
     source = PythonLaunchDescriptionSource(str(LAUNCH / name))
     loaded = source.get_launch_description(LaunchContext()).get_launch_arguments()
-    assert {"namespace", "image", "params_file", "model"} <= {a.name for a in loaded}
+    of_node = {"projector_file"} if name == "projection.launch.py" else {"params_file", "model"}
+    assert {"namespace"} | of_node <= {a.name for a in loaded}
     assert all(argument.description != "no description given" for argument in loaded)
