@@ -20,6 +20,7 @@ from camss_ros.commands.options import (
 )
 from camss_ros.commands.segmenter_options import segmenter_options
 from camss_ros.commands.study_cityscapes import cityscapes
+from camss_ros.commands.study_projection import projection
 
 if TYPE_CHECKING:
     from camss_ros.inference.spec import SegmenterSpec
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 
 app.command()(cityscapes)
+app.command()(projection)
 
 OUTPUT = typer.Option(..., help="Folder of page, plot and JSON.")
 

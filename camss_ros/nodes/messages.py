@@ -24,6 +24,15 @@ def to_image_message(pixels: np.ndarray, encoding: str, header: Header) -> Image
     return Image(header=header, data=data, **image_fields(pixels, encoding))
 
 
+def to_depth_message(metres: np.ndarray, header: Header) -> Image:
+    """float32 [H, W] -> sensor_msgs/Image, 32FC1 (REP 118)."""
+    height, width = metres.shape
+    data = to_array(np.ascontiguousarray(metres, "<f4").data.cast("B"))
+    return Image(
+        header=header, height=height, width=width, encoding="32FC1", step=4 * width, data=data
+    )
+
+
 def to_jpeg_message(image: np.ndarray, quality: int, header: Header) -> CompressedImage:
     """uint8 [H, W, 3] RGB -> sensor_msgs/CompressedImage; `quality` 1 to 100. Raises ValueError
     for an image that is too large."""

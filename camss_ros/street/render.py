@@ -15,6 +15,7 @@ import numpy as np
 from camss_ros.images.label_class import VOID
 from camss_ros.street.camera import NEAR, SceneCamera, clip_near
 from camss_ros.street.classes import BUILDING, SKY, TREE, UNLABELLED
+from camss_ros.street.depth import DepthPicture, mesh_planes, plane_of
 from camss_ros.street.light import Atmosphere, draw_sky
 from camss_ros.street.mesh import Mesh
 from camss_ros.street.textures import grain
@@ -31,12 +32,13 @@ _HALO = 3.0  # radius of the halo of a lit lamp, in sizes of the lamp
 
 @dataclass
 class _Target:
-    """The two pictures that every polygon is drawn into, and the camera of the larger one."""
+    """The pictures that every polygon is drawn into, and the camera of the larger one."""
 
     image: np.ndarray  # uint8 [2H, 2W, 3]
     label: np.ndarray  # uint8 [H, W]
     camera: SceneCamera
     halos: list[tuple[float, float, float, tuple[float, ...], int]]
+    depth: DepthPicture | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class _Faces:
     small: list[np.ndarray]
     colors: list[list[float]]
     labels: list[int]
+    planes: np.ndarray  # float [M, 3], see DepthPicture; [0, 3] where no depth is drawn
 
 
 def _large_to_small(points: np.ndarray) -> np.ndarray:
@@ -59,7 +62,7 @@ def _project(mesh: Mesh, target: _Target, atmosphere: Atmosphere, *, hazy: bool 
     camera = target.camera
     count = len(mesh.counts)
     if not count:
-        return _Faces(np.zeros(0, int), [], [], [], [])
+        return _Faces(np.zeros(0, int), [], [], [], [], np.zeros((0, 3)))
     ends = np.cumsum(mesh.counts)
     starts = ends - mesh.counts
     seen = camera.to_camera(mesh.vertices)
@@ -121,7 +124,11 @@ def _project(mesh: Mesh, target: _Target, atmosphere: Atmosphere, *, hazy: bool 
             target.halos.append((x, y, radius, tuple(mesh.colors[face]), int(mesh.labels[body])))
     indices = np.array(sorted(points), int)
     large, small = [points[i][0] for i in indices], [points[i][1] for i in indices]
-    return _Faces(indices, large, small, colors[indices].tolist(), mesh.labels[indices].tolist())
+    planes = np.zeros((0, 3))
+    if target.depth is not None:
+        planes = mesh_planes(mesh, seen, starts, camera)[indices]
+    labels = mesh.labels[indices].tolist()
+    return _Faces(indices, large, small, colors[indices].tolist(), labels, planes)
 
 
 def _limb_outlines(a: np.ndarray, b: np.ndarray, ra: np.ndarray, rb: np.ndarray) -> np.ndarray:
@@ -134,11 +141,14 @@ def _limb_outlines(a: np.ndarray, b: np.ndarray, ra: np.ndarray, rb: np.ndarray)
 
 def _fill(target: _Target, faces: _Faces, start: int, end: int) -> None:
     """Fills the faces in view number start to end."""
-    image, labels = target.image, target.label
+    image, labels, depth = target.image, target.label, target.depth
     for i in range(start, end):
         cv2.fillConvexPoly(image, faces.large[i], faces.colors[i], cv2.LINE_8, _SHIFT)
         if faces.labels[i] != UNLABELLED:
             cv2.fillConvexPoly(labels, faces.small[i], faces.labels[i], cv2.LINE_8, _SHIFT)
+            if depth is not None:
+                number = depth.add(faces.planes[i])
+                cv2.fillConvexPoly(depth.faces, faces.small[i], number, cv2.LINE_8, _SHIFT)
 
 
 def render(
@@ -146,12 +156,32 @@ def render(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The street at `time` seconds: image uint8 [H, W, 3] RGB before the camera's own effects,
     and label uint8 [H, W], CamVid 11 ids or 255."""
+    return _render(street, camera, atmosphere, time, None)
+
+
+def render_with_depth(
+    street: Street, camera: SceneCamera, atmosphere: Atmosphere, time: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `render`, and the depth of what the labels show, float32 [H, W] metres, NaN for none."""
+    picture = DepthPicture(camera.height, camera.width)
+    image, label = _render(street, camera, atmosphere, time, picture)
+    return image, label, picture.metres(camera)
+
+
+def _render(
+    street: Street,
+    camera: SceneCamera,
+    atmosphere: Atmosphere,
+    time: float,
+    depth: DepthPicture | None,
+) -> tuple[np.ndarray, np.ndarray]:
     height, width = camera.height, camera.width
     target = _Target(
         image=np.zeros((2 * height, 2 * width, 3), np.uint8),
         label=np.full((height, width), SKY, np.uint8),
         camera=replace(camera, focal=2 * camera.focal, height=2 * height, width=2 * width),
         halos=[],
+        depth=depth,
     )
     far = min(_VIEW, 3.2 / atmosphere.density)
     first = math.floor((camera.z - 1) / CHUNK)
@@ -251,7 +281,8 @@ def _shadows(target: _Target, chunks: list[Chunk], top: int, atmosphere: Atmosph
     polygons = [polygon for chunk in chunks for polygon in chunk.shadows]
     mask = np.full((target.image.shape[0] - top, target.image.shape[1]), 255, np.uint8)
     if polygons:
-        faces = _project(_flat_mesh(polygons), replace(target, halos=[]), atmosphere)
+        flat = replace(target, halos=[], depth=None)
+        faces = _project(_flat_mesh(polygons), flat, atmosphere)
         value = int(255 * _SHADOW_LIGHT)
         shift = np.array([0, top * _ONE], np.int32)
         for points in faces.large:
@@ -320,6 +351,7 @@ def _draw_panel(target: _Target, panel: Panel, atmosphere: Atmosphere) -> None:
             return
     corner, u, v = panel.origin, panel.u, panel.v
     seen = camera.to_camera(np.array([corner, corner + u, corner + u + v, corner + v]))
+    plane_q = plane_of(seen[0], np.cross(seen[1] - seen[0], seen[3] - seen[0]))
     depth = float(seen[:, 2].mean())
     if seen[:, 2].max() < NEAR:
         return
@@ -340,7 +372,7 @@ def _draw_panel(target: _Target, panel: Panel, atmosphere: Atmosphere) -> None:
     if extent.min() < (12 if texture.opaque else 4):
         color = _light_texture(texture.mean, None, panel, normal, depth, atmosphere)[0, 0].tolist()
         cv2.fillConvexPoly(target.image, fixed, color, cv2.LINE_8, _SHIFT)
-        cv2.fillConvexPoly(target.label, small, panel.label, cv2.LINE_8, _SHIFT)
+        _label_panel(target, small, panel.label, plane_q)
         return
     image, alpha, outline, lamps = texture.level(
         _halvings(texture.width, extent[0]), _halvings(texture.height, extent[1])
@@ -363,7 +395,7 @@ def _draw_panel(target: _Target, panel: Panel, atmosphere: Atmosphere) -> None:
     cv2.copyTo(warped, mask, target.image[top:bottom, left:right])
 
     if outline is None or texture.outline_is_full:
-        cv2.fillConvexPoly(target.label, small, panel.label, cv2.LINE_8, _SHIFT)
+        _label_panel(target, small, panel.label, plane_q)
         return
     left, top = left // 2, top // 2
     right, bottom = min((right + 1) // 2, width // 2), min((bottom + 1) // 2, height // 2)
@@ -376,7 +408,18 @@ def _draw_panel(target: _Target, panel: Panel, atmosphere: Atmosphere) -> None:
     cv2.fillConvexPoly(
         mask, small - np.array([left, top], np.int32) * _ONE, 255, cv2.LINE_8, _SHIFT
     )
-    target.label[top:bottom, left:right][(mask > 0) & (cut >= 100)] = panel.label
+    shown = (mask > 0) & (cut >= 100)
+    target.label[top:bottom, left:right][shown] = panel.label
+    if target.depth is not None:
+        target.depth.faces[top:bottom, left:right][shown] = target.depth.add(plane_q)
+
+
+def _label_panel(target: _Target, outline: np.ndarray, label: int, plane: np.ndarray) -> None:
+    """Fills the outline of a panel in the labels, and where it is."""
+    cv2.fillConvexPoly(target.label, outline, label, cv2.LINE_8, _SHIFT)
+    if target.depth is not None:
+        number = target.depth.add(plane)
+        cv2.fillConvexPoly(target.depth.faces, outline, number, cv2.LINE_8, _SHIFT)
 
 
 def _light_texture(
