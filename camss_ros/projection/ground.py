@@ -23,6 +23,7 @@ OCCUPIED = 50  # percent of occupancy from which a cell is not free
 _DEPTH_OF_OBSTACLES = 0.5  # m behind its foot that an obstacle is known to take
 _SMALLEST_ISLAND = 0.5  # m2 of free ground; less among what is not free is a mistake of the labels
 _MOST_DIRECTIONS = 4096
+_WIDEST_STEP = math.radians(0.4)  # finer than the rays of a scan, so that none is left out
 _LOWEST, _HIGHEST = 0.02, 100.0  # m, height of a camera above the ground
 
 
@@ -127,7 +128,7 @@ class GroundProjector:
         near, far = (float(f(slope[self._known])) for f in (np.max, np.min))
         # As fine as the pixels, unless half a cell where it is farthest is coarser.
         farthest, half = float(distance[self._known].max()), layout.resolution / 2
-        spread = max(pixel, half / farthest, (high - low) / _MOST_DIRECTIONS)
+        spread = max(pixel, min(half / farthest, _WIDEST_STEP), (high - low) / _MOST_DIRECTIONS)
         step = max(pixel, half * height / (farthest**2 + height**2))
         bearings = low + np.arange(1 + math.ceil((high - low) / spread)) * spread
         slopes = near - np.arange(1 + math.ceil((near - far) / step)) * step
