@@ -42,9 +42,9 @@ def write_page(
             ],
         ),
         paragraph(
-            f"Processor time in ms, median / 95th percentile, on one core of {machine['processor']} with a "
-            f"load average of {load_average()}, from the bytes of the inputs to those of the "
-            "message, without DDS."
+            "Processor time in ms, median / 95th percentile, on one core of "
+            f"{machine['processor']} with a load average of {load_average()}, from the bytes of "
+            "the inputs to those of the message, without DDS."
         ),
         "\n"
         + markdown_table(

@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from camss_ros.evaluation.street_camera import camera_of, mount_of
 from camss_ros.images.label_class import VOID
 from camss_ros.projection.camera_model import CameraModel
 from camss_ros.projection.depth_cloud import POINT, DepthProjector, depth_in_metres
@@ -17,8 +18,7 @@ from camss_ros.projection.ground import GridLayout, GroundProjector
 from camss_ros.projection.ground_classes import GroundClasses
 from camss_ros.projection.labelling import View, label_points
 from camss_ros.projection.point_cloud import FLOAT32, UINT8, Cloud, Field, packed_rgb
-from camss_ros.projection.transforms import Mount, transform
-from camss_ros.street.camera import SceneCamera
+from camss_ros.projection.transforms import transform
 from camss_ros.street.classes import PAVEMENT, ROAD
 from camss_ros.street.plan import ground_plan
 from camss_ros.street.synthetic import SyntheticStreet
@@ -33,17 +33,6 @@ _COLORS = packed_rgb(np.arange(768, dtype=np.uint8).reshape(256, 3))
 
 Labeller = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Image uint8 [H, W, 3] and true labels [H, W] -> labels in the street's classes and confidence."""
-
-
-def camera_of(camera: SceneCamera) -> CameraModel:
-    """The calibration of a camera of the street."""
-    (fx, _, cx), (_, fy, cy), _ = camera.intrinsics.tolist()
-    return CameraModel(camera.height, camera.width, fx, fy, cx, cy)
-
-
-def mount_of(camera: SceneCamera) -> Mount:
-    """Where it is above the ground."""
-    return Mount(camera.y, camera.pitch, camera.roll)
 
 
 def true_labels(image: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

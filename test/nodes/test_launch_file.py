@@ -22,6 +22,7 @@ from ament_index_python.packages import PackageNotFoundError
 from camss_ros.nodes.projection.interfaces import SUBSCRIBED as PROJECTOR_SUBSCRIBED
 from camss_ros.nodes.segmenter.interfaces import PUBLISHED
 from camss_ros.nodes.segmenter.parameters import SPECS
+from camss_ros.street.synthetic import SyntheticStreet
 
 LAUNCH = Path(__file__).resolve().parents[2] / "launch"
 FILES = sorted(path.name for path in LAUNCH.glob("*.launch.py"))
@@ -331,7 +332,8 @@ def test_the_demo_starts_camera_segmenter_and_rviz(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("ament_index_python.packages.get_package_prefix", str)
     entities = run("demo.launch.py", namespace="front", image="camera/image")
     found = {n.executable: n for n in nodes(entities)}
-    assert set(found) == {"segmenter", "video_publisher", "rviz2"}
+    street = {"projector", "static_transform_publisher"}
+    assert set(found) == {"segmenter", "video_publisher", "rviz2"} | street
     (profile,) = (e for e in entities if e.kind == "SetEnvironmentVariable")
     assert profile.args[1].endswith("fastdds_large_images.xml")
     assert found["rviz2"].namespace == found["video_publisher"].namespace
@@ -345,10 +347,24 @@ def test_the_demo_does_without_rviz(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("ament_index_python.packages.get_package_prefix", missing)
     entities = run("demo.launch.py")
-    assert {n.executable for n in nodes(entities)} == {"segmenter", "video_publisher"}
+    assert "rviz2" not in {n.executable for n in nodes(entities)}
     (told,) = (e for e in entities if e.kind == "LogInfo")
     assert "rviz2 is not installed" in told.msg
     assert not [e for e in run("demo.launch.py", rviz="false") if e.kind == "LogInfo"]
+
+
+@pytest.mark.usefixtures("recorded")
+def test_the_demo_has_a_projector_where_the_depth_is_known(tmp_path: Path) -> None:
+    def started(path: str) -> dict[str, Any]:
+        return {n.executable: n for n in nodes(run("demo.launch.py", path=path, rviz="false"))}
+
+    street, video = started("synthetic:fog"), started("drive.mp4")
+    assert street["video_publisher"].parameters[0]["depth"] is True
+    arguments = street["static_transform_publisher"].arguments
+    height = float(arguments[arguments.index("--z") + 1])
+    assert height == pytest.approx(SyntheticStreet().camera(0).y, abs=0.02)
+    assert set(video) == {"segmenter", "video_publisher"}
+    assert video["video_publisher"].parameters[0]["depth"] is False
 
 
 @pytest.mark.usefixtures("recorded")
