@@ -11,6 +11,7 @@ from camss_ros.commands.evaluate_bag import evaluate_bag
 from camss_ros.commands.export import export
 from camss_ros.commands.info import info
 from camss_ros.commands.make_bag import make_bag
+from camss_ros.commands.mount import mount
 from camss_ros.commands.replay import replay
 from camss_ros.commands.robustness import robustness
 from camss_ros.commands.segment import segment
@@ -40,6 +41,7 @@ app.command()(evaluate)
 app.command("evaluate-bag")(evaluate_bag)
 app.command()(replay)
 app.command("make-bag")(make_bag)
+app.command()(mount)
 app.command()(robustness)
 app.command()(demo)
 app.command()(info)
