@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from bisect import bisect_left
 from collections import deque
 
@@ -13,9 +14,10 @@ _GAP = 500_000_000  # ns to the nearest place on record that is still believed
 
 
 class OdometryTrack:
-    """Places of the vehicle on a plane, by time."""
+    """Places of the vehicle on a plane, by time. Thread-safe."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._stamps: deque[int] = deque(maxlen=_KEPT)
         self._places: deque[tuple[float, float, float]] = deque(maxlen=_KEPT)
 
@@ -24,15 +26,16 @@ class OdometryTrack:
         track begins again. Raises ProjectionRejectedError for numbers that are not finite."""
         if not all(math.isfinite(value) for value in (x, y, yaw)):
             raise ProjectionRejectedError("odometry", f"the place {x}, {y}, {yaw} is not finite")
-        goes_on = not self._stamps or stamp >= self._stamps[-1]
-        if not goes_on:
-            self._stamps.clear()
-            self._places.clear()
-        elif self._stamps and stamp == self._stamps[-1]:
-            return True
-        self._stamps.append(stamp)
-        self._places.append((x, y, yaw))
-        return goes_on
+        with self._lock:
+            goes_on = not self._stamps or stamp >= self._stamps[-1]
+            if not goes_on:
+                self._stamps.clear()
+                self._places.clear()
+            elif self._stamps and stamp == self._stamps[-1]:
+                return True
+            self._stamps.append(stamp)
+            self._places.append((x, y, yaw))
+            return goes_on
 
     def at(self, stamp: int) -> tuple[float, float, float]:
         """x, y, yaw at a time (ns): between two places on record, or the nearest one.
@@ -40,18 +43,21 @@ class OdometryTrack:
         Raises:
             ProjectionRejectedError: none is within half a second.
         """
-        after = bisect_left(self._stamps, stamp)
-        near = [i for i in (after - 1, after) if 0 <= i < len(self._stamps)]
-        gap = min((abs(self._stamps[i] - stamp) for i in near), default=None)
+        with self._lock:
+            after = bisect_left(self._stamps, stamp)
+            near = [
+                (self._stamps[i], self._places[i])
+                for i in (after - 1, after)
+                if 0 <= i < len(self._stamps)
+            ]
+        gap = min((abs(known - stamp) for known, _ in near), default=None)
         if gap is None or gap > _GAP:
             known = "none has come" if gap is None else f"the nearest is {gap / 1e9:.2f} s away"
             raise ProjectionRejectedError("odometry", f"no odometry at the mask's stamp: {known}")
         if len(near) == 1:
-            return self._places[near[0]]
-        before, after = near
-        span = self._stamps[after] - self._stamps[before]
-        share = (stamp - self._stamps[before]) / span
-        (x0, y0, yaw0), (x1, y1, yaw1) = self._places[before], self._places[after]
+            return near[0][1]
+        (before, (x0, y0, yaw0)), (later, (x1, y1, yaw1)) = near
+        share = (stamp - before) / (later - before)
         turn = math.remainder(yaw1 - yaw0, 2 * math.pi)
         return x0 + share * (x1 - x0), y0 + share * (y1 - y0), yaw0 + share * turn
 

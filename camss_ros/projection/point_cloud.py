@@ -59,7 +59,7 @@ class Field:
 class Cloud:
     """Points and where their fields lie, as sensor_msgs/PointCloud2 has them.
 
-    `data`: uint8 [H, W, point_step]; a row of an unorganised cloud (H = 1) is all of it.
+    `data`: uint8 [H, W, point_step], contiguous; H = 1 for an unorganised cloud.
     """
 
     fields: tuple[Field, ...]
@@ -69,7 +69,7 @@ class Cloud:
 
     @classmethod
     def from_message(cls, message: CloudMessage) -> Cloud:
-        """A view of the message's data.
+        """A view of the message's data, where its rows are not padded.
 
         Raises:
             ProjectionRejectedError: fewer bytes than the header claims, or rows shorter than their
@@ -97,6 +97,7 @@ class Cloud:
         data = np.lib.stride_tricks.as_strided(
             buffer, (height, width, step), (row, step, 1), writeable=False
         )
+        data = np.ascontiguousarray(data)  # a copy of padded rows only
         return cls(fields, data, bool(message.is_bigendian), bool(message.is_dense))
 
     def values(self, name: str) -> np.ndarray:
@@ -124,7 +125,7 @@ class Cloud:
                 "cloud",
                 f"field {name!r} at byte {field.offset} ends behind its point of {step} bytes",
             )
-        return self.data[..., field.offset : field.offset + kind.itemsize].view(kind)[..., 0]
+        return np.ndarray((height, width), kind, self.data, field.offset, (width * step, step))
 
     def points(self) -> np.ndarray:
         """[3, N] x, y, z in reading order, copied: float64 where the cloud has that, float32

@@ -53,6 +53,7 @@ class GroundJob:
         self._key: Any = None
         self._memory = GridMemory(self._layout) if parameters["grid_memory"] else None
         self._track = OdometryTrack()
+        self._has_jumped = False  # set by the executor, taken back by the worker
         self._subscriptions: list[Any] = []
         self.outputs = Outputs(given.node, _OUTPUTS, parameters["output_qos"], prefix)
 
@@ -82,8 +83,7 @@ class GroundJob:
         except ProjectionRejectedError as error:
             self._given.reject(self, error.reason, f"odometry: {error}")
             return
-        if not goes_on and self._memory is not None:
-            self._memory.clear()
+        self._has_jumped |= not goes_on
 
     def process(self, inputs: Labels) -> None:
         """See `Job`."""
@@ -94,6 +94,9 @@ class GroundJob:
             grid = view.grid
             if self._memory is not None:
                 place = self._track.at(nanoseconds(header.stamp))
+                if self._has_jumped:
+                    self._has_jumped = False
+                    self._memory.clear()
                 grid = self._memory.update(grid, *place)
             message = to_grid_message(grid, self._layout, header)
             self.outputs.publish("drivable_grid", message)

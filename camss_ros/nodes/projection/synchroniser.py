@@ -35,14 +35,14 @@ class Synchroniser:
         self._queues: dict[str, dict[int, Any]] = {
             name: {} for name in (self._reference, *self._partners)
         }
-        self._last: int | None = None
+        self._last = self._newest = -(2**63)
 
     def add(self, topic: str, stamp: int, message: Any) -> dict[str, Any] | None:
         """Add a message, `stamp` in ns. Returns the set of messages by topic that it completes."""
-        queue = self._queues[topic]
-        if queue and stamp < max(queue) - _JUMP:
+        if stamp < self._newest - _JUMP:
             self.clear()
-            queue = self._queues[topic]
+        self._newest = max(self._newest, stamp)
+        queue = self._queues[topic]
         before = max(queue, default=None) if topic == self._reference else None
         queue[stamp] = message
         while len(queue) > _KEPT:
@@ -71,7 +71,7 @@ class Synchroniser:
         message = queue[reference]
         for stamp in [stamp for stamp in queue if stamp <= reference]:
             del queue[stamp]
-        if self._last is not None and self._last - _JUMP < reference <= self._last:
+        if reference <= self._last:
             return None
         self._last = reference
         return {self._reference: message, **found}

@@ -56,8 +56,8 @@ class Transforms:
                 "mount or lidar_to_camera",
             )
         wait = Duration(nanoseconds=int(timeout * 1e9))
-        source_time = Time.from_msg(source_stamp)
         try:
+            source_time = Time.from_msg(source_stamp)
             if fixed_frame:
                 found = self._buffer.lookup_transform_full(
                     target_frame, Time.from_msg(target_stamp), source_frame, source_time,
@@ -65,7 +65,7 @@ class Transforms:
                 )  # fmt: skip
             else:
                 found = self._buffer.lookup_transform(target_frame, source_frame, source_time, wait)
-        except self._error as error:
+        except (self._error, ValueError) as error:  # a stamp before 1970
             raise ProjectionRejectedError("transform", str(error)) from error
         place, turn = found.transform.translation, found.transform.rotation
         try:
