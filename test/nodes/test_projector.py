@@ -29,6 +29,9 @@ from running_projector import (
 )
 from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2
 
+from camss_ros.nodes.endpoints import ROS_PUBLISHED
+from camss_ros.nodes.projection.interfaces import PUBLISHED, SUBSCRIBED
+from camss_ros.nodes.projection.parameters import SPECS
 from camss_ros.projection.point_cloud import Cloud
 
 __all__ = ["tf"]
@@ -237,6 +240,54 @@ def test_nothing_is_computed_that_nobody_hears(project: Callable[..., RunningPro
     running.send(**pair(1, LABELS), depth__image=depth_image(1, DEPTH))
     wait_until(lambda: running.counts("drivable_grid").get("rejected: mount"), "the mask looked at")
     assert running.counts("labeled_cloud") == {}
+
+
+@pytest.mark.parametrize(
+    "parameters", [{}, {"cloud_from": "lidar", "grid_memory": True}, {"cloud_from": "none"}]
+)
+def test_a_running_node_has_the_topics_and_parameters_that_are_described(
+    project: Callable[..., RunningProjector], parameters: dict[str, Any]
+) -> None:
+    running = project(**parameters)
+    wait_until(lambda: running.node._state == "active", "the node active")
+    node = running.node
+    values = {spec.name: spec.default for spec in SPECS} | parameters
+    for found, endpoints in (
+        (node.get_subscriber_names_and_types_by_node("projector", "/"), SUBSCRIBED),
+        (
+            node.get_publisher_names_and_types_by_node("projector", "/"),
+            (*PUBLISHED, *ROS_PUBLISHED),
+        ),
+    ):
+        assert dict(found) == {
+            each.resolved("projector"): [each.type]
+            for each in endpoints
+            if each.only_with is None or str(values[each.only_with[0]]).lower() in each.only_with[1]
+        }
+    own = set(node._parameters) - {"use_sim_time", "start_type_description_service"}
+    assert own == {spec.name for spec in SPECS}
+
+
+def test_cleanup_leaves_nothing_and_the_node_can_go_on(
+    project: Callable[..., RunningProjector],
+) -> None:
+    running = project()
+    node = running.node
+    wait_until(lambda: node._state_machine.current_state[1] == "active", "the node active")
+    endpoints = (len(list(node.publishers)), len(list(node.subscriptions)))
+    for _ in range(3):
+        node.trigger_deactivate()
+        refused = node.set_parameters_atomically([Parameter("label_set", value="camvid11")])
+        assert "only while the node is unconfigured" in refused.reason
+        node.trigger_cleanup()
+        assert list(node.subscriptions) == []
+        node.trigger_configure()
+        node.trigger_activate()
+    assert (len(list(node.publishers)), len(list(node.subscriptions))) == endpoints
+    running.listen(labeled_cloud=PointCloud2)
+    running.calibrate(calibration())
+    running.send(**pair(1, LABELS), depth__image=depth_image(1, DEPTH))
+    received(running, "labeled_cloud", 1)
 
 
 CLOUD_JOB = "labeled_cloud"
