@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
-from camss_ros.commands.options import fail, need
+from camss_ros.commands.options import counted_progress
 from camss_ros.commands.segmenter_options import NETWORK, segmenter_options
+from camss_ros.extras import require
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,38 +36,33 @@ def mount(
     """Estimate pitch and roll of a camera from a drive, and how sure that is."""
     import math
 
-    need("rosbags")
-    from rich.progress import MofNCompleteColumn, Progress
+    require("rosbags")
 
     from camss_ros.bags.bag import Bag
     from camss_ros.bags.bag_frames import BagFrames, BagSelection, model_label_values
     from camss_ros.evaluation.mount_drive import mount_of_drive, read_camera
     from camss_ros.images.label_sets import LabelSet, load_label_set
-    from camss_ros.model.checkpoint import CONFIG_FILE, ModelError, find_model, read_config
+    from camss_ros.model.checkpoint import find_config
     from camss_ros.projection.ground_classes import class_ids
 
-    try:
-        if label_set is not None:
-            known = load_label_set(label_set)
-        else:
-            config = read_config(find_model(spec.model) / CONFIG_FILE)
-            known = LabelSet(config.name, config.label_set)
-        ids = class_ids(drivable, known, "--drivable")
-        with Bag(bag) as opened, Progress(*Progress.get_default_columns()[:2],
-                                          MofNCompleteColumn()) as bar:  # fmt: skip
-            camera = read_camera(opened, camera_info, rectified=rectified)
-            selection = BagSelection(image, labels, every=every)
-            frames = BagFrames(opened, selection, model_label_values(len(known.classes)))
-            task = bar.add_task("frames", total=frames.expected)
-            segmenter = spec.open() if labels is None else None
+    if label_set is not None:
+        known = load_label_set(label_set)
+    else:
+        config = find_config(spec.model)
+        known = LabelSet(config.name, config.label_set)
+    ids = class_ids(drivable, known, "--drivable")
+    with Bag(bag) as opened, counted_progress() as bar:
+        camera = read_camera(opened, camera_info, rectified=rectified)
+        selection = BagSelection(image, labels, every=every)
+        frames = BagFrames(opened, selection, model_label_values(len(known.classes)))
+        task = bar.add_task("frames", total=frames.expected)
+        segmenter = spec.open() if labels is None else None
 
-            def labeller(frame: BagFrame) -> np.ndarray | None:
-                bar.advance(task)
-                return frame.label if segmenter is None else segmenter.segment(frame.image).labels
+        def labeller(frame: BagFrame) -> np.ndarray | None:
+            bar.advance(task)
+            return frame.label if segmenter is None else segmenter.segment(frame.image).labels
 
-            found = mount_of_drive(frames, camera, labeller, ids)
-    except (ModelError, ValueError, OSError) as problem:
-        fail(problem)
+        found = mount_of_drive(frames, camera, labeller, ids)
     degrees = math.degrees
     error = degrees(found.pitch_error)
     typer.echo(f"pitch {degrees(found.pitch):+.2f} +- {error:.2f} degrees down")

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
-from camss_ros.commands.checks import check_folder
-from camss_ros.commands.options import DATA, ROOT, command_line, fail, need, parse_size
+from camss_ros.commands.options import DATA, ROOT, SPLIT, check_folder, command_line, parse_size
 from camss_ros.commands.segmenter_options import segmenter_options
+from camss_ros.extras import require
 
 if TYPE_CHECKING:
     from camss_ros.inference.spec import SegmenterSpec
@@ -23,7 +23,7 @@ def cityscapes(
     data: str = DATA,
     root: Path = ROOT,
     output: Path = typer.Option(..., help="Folder of page, plot and JSON."),
-    split: str = typer.Option("val", help="Split of the data set."),
+    split: str = SPLIT,
     every: int = typer.Option(1, min=1, help="Take every n-th frame, of the other data too."),
     *,
     spec: SegmenterSpec,
@@ -38,43 +38,37 @@ def cityscapes(
 ) -> None:
     """The paper's table: scores, robustness, the twin, other data. Frames are resized to the
     network's size, 512x256 by default."""
-    need("matplotlib")
+    require("matplotlib")
     from dataclasses import replace
 
     from rich.progress import Progress
 
     from camss_ros.lab.cityscapes_study import contenders, study_cityscapes
-    from camss_ros.model.checkpoint import ModelError
 
-    try:
-        check_folder(output)
-        named = (f"{data}:{root}:{split}", spec.network_size or _SIZE)
-        others = [(one.rpartition(":")[0], _size(one)) for one in other]
-        sized = [_open(*one, every) for one in (named, *others)]
-        twin_spec = None if twin is None else replace(spec, model=str(twin))
-        specs = contenders(spec, twin_spec)
-        models = {"model": spec} if twin_spec is None else {"model": spec, "twin": twin_spec}
-        described = {role: each.describe()["model"] for role, each in models.items()}
-        settings = {
-            "data": [
-                {"name": one.name, "size": list(one.size), "frames": len(one)} for one in sized
-            ],
-            "every": every,
-            "models": {
-                role: {key: of[key] for key in ("source", "sha256", "backend", "dtype")}
-                for role, of in described.items()
-            },
-            "seed": spec.seed,
-        }
-        with Progress() as bar:
-            task = bar.add_task("", total=None)
+    check_folder(output)
+    named = (f"{data}:{root}:{split}", spec.network_size or _SIZE)
+    others = [(one.rpartition(":")[0], _size(one)) for one in other]
+    sized = [_open(*each, every) for each in (named, *others)]
+    twin_spec = None if twin is None else replace(spec, model=str(twin))
+    specs = contenders(spec, twin_spec)
+    models = {"model": spec} if twin_spec is None else {"model": spec, "twin": twin_spec}
+    described = {role: each.describe()["model"] for role, each in models.items()}
+    settings = {
+        "data": [{"name": one.name, "size": list(one.size), "frames": len(one)} for one in sized],
+        "every": every,
+        "models": {
+            role: {key: of[key] for key in ("source", "sha256", "backend", "dtype")}
+            for role, of in described.items()
+        },
+        "seed": spec.seed,
+    }
+    with Progress() as bar:
+        task = bar.add_task("", total=None)
 
-            def show(what: str, done: int, total: int) -> None:
-                bar.update(task, description=what, completed=done, total=total)
+        def show(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
 
-            written = study_cityscapes(specs, sized, output, settings, command_line(), show)
-    except (ModelError, ValueError, OSError) as error:
-        fail(error)
+        written = study_cityscapes(specs, sized, output, settings, command_line(), show)
     for path in written:
         typer.echo(f"wrote {path}")
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from camss_ros.commands.checks import check_folder
-from camss_ros.commands.options import command_line, fail
+from camss_ros.commands.options import check_folder, command_line, counted_progress
 from camss_ros.commands.segmenter_options import segmenter_options
 
 if TYPE_CHECKING:
@@ -25,31 +24,24 @@ def projection(
     spec: SegmenterSpec,
 ) -> None:
     """Clouds and grids of the synthetic street from true and generated masks, and their time."""
-    from rich.progress import Progress
-
     from camss_ros.images.label_mapping import map_classes
-    from camss_ros.lab.projection_page import write_page
+    from camss_ros.lab.projection_page import write_projection_page
     from camss_ros.lab.projection_study import measure, score, true_labels
-    from camss_ros.model.checkpoint import ModelError
 
+    check_folder(output)
     numbers = [(seed, 15 * (seed % 8)) for seed in range(frames)]
-    try:
-        check_folder(output)
-        times = measure()
-        segmenter = spec.open()
-        mapping = map_classes(segmenter.classes, segmenter.model_name, "camvid11")
-        with Progress() as bar:
-            task = bar.add_task("generated masks", total=frames)
+    times = measure()
+    segmenter = spec.open()
+    mapping = map_classes(segmenter.classes, segmenter.model_name, "camvid11")
+    with counted_progress() as bar:
+        task = bar.add_task("generated masks", total=frames)
 
-            def generated(image: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-                result = segmenter.segment(image)
-                bar.advance(task)
-                return mapping.apply(result.labels), result.confidence
+        def generated(image: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            result = segmenter.segment(image)
+            bar.advance(task)
+            return mapping.apply(result.labels), result.confidence
 
-            scores = {"true masks": score(true_labels, numbers)}
-            scores[f"masks of {segmenter.model_name}"] = score(generated, numbers)
-        written = write_page(output, command_line(), frames, scores, times)
-    except (ModelError, ValueError, OSError) as error:
-        fail(error)
-    for path in written:
+        scores = {"true masks": score(true_labels, numbers)}
+        scores[f"masks of {segmenter.model_name}"] = score(generated, numbers)
+    for path in write_projection_page(output, command_line(), frames, scores, times):
         typer.echo(f"wrote {path}")

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from camss_ros.evaluation.formats import number, percent
 from camss_ros.evaluation.report_plots import retention_figure
-from camss_ros.evaluation.result_folder import write_atomically
-from camss_ros.images.label_sets import LabelSet
 from camss_ros.lab.corruptions import CORRUPTIONS, PAPER_HEIGHT, Corruption
-from camss_ros.lab.page import command_block, markdown_table, paragraph, save_figure
-from camss_ros.lab.result_rows import ResultRows
 from camss_ros.lab.robustness import Rows, summarize
 from camss_ros.lab.robustness_page import CLEAN_AP, CURVES, LOWEST
+from camss_ros.lab.study_output import (
+    ResultRows,
+    markdown_table,
+    paragraph,
+    save_figure,
+    write_page,
+)
+
+if TYPE_CHECKING:
+    from camss_ros.lab.cityscapes_study import SizedData
 
 _COLUMNS = {
     "mIoU": "miou",
@@ -27,23 +33,11 @@ _SCORES = ("miou", "precision_void_excluded", "pixel_accuracy")
 _PAPER = ("paper", "paper_scaled")
 
 
-class NamedData(Protocol):
-    """What the page says of a data set."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def label_set(self) -> LabelSet: ...
-    @property
-    def size(self) -> tuple[int, int]: ...
-    def __len__(self) -> int: ...
-
-
-def write_page(
+def write_cityscapes_page(
     output: Path,
     command: str,
     settings: Mapping[str, Any],
-    data: Sequence[NamedData],
+    data: Sequence[SizedData],
     results: ResultRows,
     robustness: Mapping[str, Rows],
 ) -> list[Path]:
@@ -91,47 +85,38 @@ def write_page(
         The same weights on other data, each in its own classes, and in weather and at night.
         Zero-shot, as the paper means it, where the weights were trained on Cityscapes alone; the
         model card says what they were trained on.""")
-    text = f"""# Cityscapes, beside the paper
-
-{command_block(command)}
-
-{what}
-
-{_scores(first, results)}
-{beside}
-
-By class, of the first row:
-
-{_by_class(first, results)}
-## Under the paper's corruptions
-
-![Share of the clean mIoU that is kept]({picture.name})
-
-{corrupted}
-
-{_kept(summaries, robustness)}
-The confidence under the same corruptions, the mean over all levels of each:
-
-{_confidence(robustness)}
-## On other data
-
-{other}
-
-{_others(data, results, robustness)}"""
-    write_atomically(page, text.encode())
+    write_page(
+        page,
+        "Cityscapes, beside the paper",
+        command,
+        what,
+        _scores(first, results),
+        beside,
+        "By class, of the first row:",
+        _by_class(first, results),
+        "## Under the paper's corruptions",
+        f"![Share of the clean mIoU that is kept]({picture.name})",
+        corrupted,
+        _kept(summaries, robustness),
+        "The confidence under the same corruptions, the mean over all levels of each:",
+        _confidence(robustness),
+        "## On other data",
+        other,
+        _others(data, results, robustness),
+    )
     return [page, picture]
 
 
-def _key(data: NamedData, name: str) -> str:
+def _key(data: SizedData, name: str) -> str:
     return f"{data.name}: {name}"
 
 
-def _scored(data: NamedData, results: ResultRows) -> list[str]:
+def _scored(data: SizedData, results: ResultRows) -> list[str]:
     prefix = _key(data, "")
     return [key.removeprefix(prefix) for key in results if key.startswith(prefix)]
 
 
-def _scores(data: NamedData, results: ResultRows) -> str:
+def _scores(data: SizedData, results: ResultRows) -> str:
     rows = [
         [name, *(number(results[_key(data, name)][column]) for column in _COLUMNS.values())]
         for name in _scored(data, results)
@@ -139,7 +124,7 @@ def _scores(data: NamedData, results: ResultRows) -> str:
     return markdown_table(["latents", *_COLUMNS], rows)
 
 
-def _by_class(data: NamedData, results: ResultRows) -> str:
+def _by_class(data: SizedData, results: ResultRows) -> str:
     names = _scored(data, results)
     first = results[_key(data, names[0])]
     columns = ("per_class_iou", "per_class_precision", "per_class_recall")
@@ -192,7 +177,7 @@ def _confidence(robustness: Mapping[str, Rows]) -> str:
     return markdown_table(["corruption", *heads], rows)
 
 
-def _others(data: Sequence[NamedData], results: ResultRows, robustness: Mapping[str, Rows]) -> str:
+def _others(data: Sequence[SizedData], results: ResultRows, robustness: Mapping[str, Rows]) -> str:
     rows = []
     for one in data[1:]:
         for name in _scored(one, results):

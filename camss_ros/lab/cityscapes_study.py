@@ -20,11 +20,11 @@ import numpy as np
 from camss_ros.evaluation.evaluate import LabeledFrames, class_table, evaluate, evaluation_report
 from camss_ros.images.label_sets import LabelSet
 from camss_ros.inference.spec import SegmenterSpec
-from camss_ros.lab.cityscapes_page import write_page
+from camss_ros.lab.cityscapes_page import write_cityscapes_page
 from camss_ros.lab.conditions import data_conditions
-from camss_ros.lab.result_rows import ResultRows
 from camss_ros.lab.robustness import Rows, score_conditions
-from camss_ros.model.checkpoint import CONFIG_FILE, find_model, read_config
+from camss_ros.lab.study_output import ResultRows
+from camss_ros.model.checkpoint import find_config
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.training.sources import resize_pair
 
@@ -49,7 +49,7 @@ class SizedData:
     """A labelled data set read at one size, which the network has too.
 
     Attributes:
-        name: for people.
+        name: as the page says it.
         label_set: of its labels.
         size: (height, width), multiples of 16.
         frames: (image, label, name) by index, as they are read.
@@ -95,12 +95,15 @@ def study_cityscapes(
     Returns:
         The files of the page.
 
-    Raises ValueError where model and data have different classes, OutputMismatchError where
-    `output` holds the results of other settings, ModelError, OSError.
+    Raises:
+        ValueError: model and data have different classes.
+        OutputMismatchError: `output` holds the results of other settings.
+        ModelError: a model can't be read.
+        OSError: `output` can't be written.
     """
     for one in data:
         for spec in specs.values():
-            classes = read_config(find_model(spec.model) / CONFIG_FILE).label_set
+            classes = find_config(spec.model).label_set
             class_table(classes, one.label_set)  # raises now, not after hours
     results = ResultRows(output / "cityscapes.json", settings)
     in_full = {name: spec for name, spec in specs.items() if name in _IN_FULL}
@@ -123,7 +126,7 @@ def study_cityscapes(
             ),
         )
     results.finish()
-    return write_page(output, command, settings, data, results, robustness)
+    return write_cityscapes_page(output, command, settings, data, results, robustness)
 
 
 def _scores(

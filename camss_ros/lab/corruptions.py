@@ -31,7 +31,7 @@ class Corruption:
         name: in the registry.
         group: "paper", "paper_scaled" (lengths scaled with the frame), "imagenet_c" or "weather".
         values: the knob at each level.
-        settings: each level for people, in units of the 0-255 scale, pixels or what is named.
+        settings: each level as text, in units of the 0-255 scale, pixels or what is named.
         change: (image uint8 [H, W, 3] RGB, value, generator) -> image.
     """
 
@@ -47,8 +47,10 @@ def corrupt(
 ) -> np.ndarray:
     """The image uint8 [H, W, 3] RGB at a level, 1 to the number of the corruption's values.
 
-    What is random follows from (seed, frame, corruption, level) alone. Raises ValueError for a
-    level that there is not.
+    What is random follows from (seed, frame, corruption, level) alone.
+
+    Raises:
+        ValueError: there is no such level.
     """
     if not 1 <= level <= len(corruption.values):
         raise ValueError(

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import torch
 
-from camss_ros.evaluation.result_folder import write_atomically, write_json
+from camss_ros.evaluation.result_folder import write_json
 from camss_ros.lab.machine import describe_machine, load_average
-from camss_ros.lab.page import command_block, markdown_table, p50_p95, paragraph
+from camss_ros.lab.study_output import markdown_table, p50_p95, paragraph, write_page
 
 _LIMITS = (6.0, 25.0, 5.0, 5.0)  # ms that each kind of output may take
+_SHARES = ("points", "cells", "known", "free_wrong")
 
 
-def write_page(
+def write_projection_page(
     output: Path,
     command: str,
     frames: int,
@@ -23,9 +24,12 @@ def write_page(
 ) -> list[Path]:
     """Write `projection.md` and `projection.json` of `score` and `measure`. Raises OSError."""
     machine = describe_machine(torch.device("cpu"))
-    page = [
-        "# Masks in the world\n",
-        command_block(command) + "\n",
+    output.mkdir(parents=True, exist_ok=True)
+    page, content = output / "projection.md", output / "projection.json"
+    write_page(
+        page,
+        "Masks in the world",
+        command,
         paragraph(
             f"{frames} frames of the synthetic street, 960 x 720, each of another street. Points: "
             "share of the points of the depth cloud with the label of the scene. Cells: share of "
@@ -33,8 +37,7 @@ def write_page(
             "above, has road, and not free elsewhere. Known: share of the cells in view that are "
             "not hidden. Free by mistake: share of the free cells that are not road."
         ),
-        "\n"
-        + markdown_table(
+        markdown_table(
             ("", "points", "cells", "known", "free by mistake"),
             [
                 (name, *(f"{100 * found[key]:.2f} %" for key in _SHARES))
@@ -46,23 +49,16 @@ def write_page(
             f"{machine['processor']} with a load average of {load_average()}, from the bytes of "
             "the inputs to those of the message, without DDS."
         ),
-        "\n"
-        + markdown_table(
+        markdown_table(
             ("", "ms", "at most"),
             [
                 (name, p50_p95(found), f"{limit:g}")
                 for (name, found), limit in zip(times.items(), _LIMITS, strict=True)
             ],
         ),
-    ]
-    paths = [output / "projection.md", output / "projection.json"]
-    output.mkdir(parents=True, exist_ok=True)
-    write_atomically(paths[0], "\n".join(page).encode())
+    )
     write_json(
-        paths[1],
+        content,
         {"frames": frames, "scores": dict(scores), "times_ms": dict(times), "machine": machine},
     )
-    return paths
-
-
-_SHARES = ("points", "cells", "known", "free_wrong")
+    return [page, content]

@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 from torchmetrics.functional.classification import binary_auroc, binary_calibration_error
 
 from camss_ros.evaluation.accumulator import ScoreAccumulator
-from camss_ros.evaluation.reliability import reliability
+from camss_ros.evaluation.metrics import reliability
 from camss_ros.images.label_sets import load_label_set
 
 CLASSES = load_label_set("camvid11").classes[:3]

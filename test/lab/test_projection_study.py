@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from camss_ros.lab import projection_study
-from camss_ros.lab.projection_page import write_page
+from camss_ros.lab.projection_page import write_projection_page
 from camss_ros.lab.projection_study import measure, score, true_labels
 from camss_ros.street.classes import PAVEMENT, ROAD
 
@@ -38,6 +38,8 @@ def test_the_page_has_scores_and_times(tmp_path: Path) -> None:
     times = measure()
     assert all(0 <= found["p50"] <= found["p95"] for found in times.values())
     scores = {"true masks": dict.fromkeys(("points", "cells", "known", "free_wrong"), 0.5)}
-    page, content = write_page(tmp_path / "out", "camss-ros study projection", 1, scores, times)
+    page, content = write_projection_page(
+        tmp_path / "out", "camss-ros study projection", 1, scores, times
+    )
     assert "| true masks | 50.00 % | 50.00 % | 50.00 % | 50.00 % |" in page.read_text()
     assert json.loads(content.read_text())["times_ms"] == times
