@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from camss_ros.bags.bag_frames import BagFrame
     from camss_ros.inference.spec import SegmenterSpec
 
+_SURE = 1.0  # degrees, the largest error of a pitch that is worth having
+
 
 @segmenter_options(*NETWORK)
 def mount(
@@ -71,6 +73,9 @@ def mount(
     else:
         error = degrees(found.roll_error)
         typer.echo(f"roll  {degrees(found.roll):+.2f} +- {error:.2f} degrees to the right")
-    typer.echo(f"from {found.frames} frames with straight edges of the road; measure the height")
+    typer.echo(f"from {found.frames} frames with straight edges of the road")
+    if degrees(found.pitch_error) > _SURE:
+        typer.echo("too unsure to use: record a straight drive with both edges of the road in view")
+        return
     pitch, roll = (round(degrees(angle), 2) for angle in (found.pitch, found.roll or 0.0))
     typer.echo(f"mount: [HEIGHT, {pitch}, {roll}]")
