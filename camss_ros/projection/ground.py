@@ -211,15 +211,18 @@ def ranges(view: GroundView, count: int, increment: float) -> np.ndarray:
     end of the ground; infinity where the ground goes on, NaN where none is seen (REP 117).
     """
     found = np.full(count, np.nan, np.float32)
-    for places, is_end in ((view.free, False), (view.obstacles, True)):
-        angles = np.arctan2(places[:, 1], places[:, 0])
-        rays = np.rint(angles / increment + (count - 1) / 2).astype(np.int64)
-        inside = (rays >= 0) & (rays < count)
-        if not is_end:
-            found[rays[inside]] = np.inf
-            continue
-        nearest = np.full(count, np.inf, np.float32)
-        np.minimum.at(nearest, rays[inside], np.hypot(*places[inside].T))
-        hit = np.isfinite(nearest)
-        found[hit] = nearest[hit]
+    rays, _ = _rays(view.free, count, increment)
+    found[rays] = np.inf
+    rays, distances = _rays(view.obstacles, count, increment)
+    nearest = np.full(count, np.inf, np.float32)
+    np.minimum.at(nearest, rays, distances)
+    found[rays] = nearest[rays]
     return found
+
+
+def _rays(places: np.ndarray, count: int, increment: float) -> tuple[np.ndarray, np.ndarray]:
+    """The ray that sees each of the places [N, 2] that any sees, and its distance."""
+    angles = np.arctan2(places[:, 1], places[:, 0])
+    rays = np.rint(angles / increment + (count - 1) / 2).astype(np.int64)
+    inside = (rays >= 0) & (rays < count)
+    return rays[inside], np.hypot(*places[inside].T)

@@ -8,7 +8,7 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
-from camss_ros.nodes.projection.job import Labels, Surroundings, nanoseconds
+from camss_ros.nodes.projection.job import JobContext, Labels, nanoseconds
 from camss_ros.nodes.projection.label_stream import CameraOfTopic
 from camss_ros.nodes.projection.outputs import Outputs, to_cloud_message
 from camss_ros.nodes.projection.synchroniser import Synchroniser
@@ -26,7 +26,7 @@ from camss_ros.projection.errors import ProjectionRejectedError
 class DepthJob:
     """`labeled_cloud` and `filtered_cloud` of one camera."""
 
-    def __init__(self, given: Surroundings, camera: str) -> None:
+    def __init__(self, given: JobContext, camera: str) -> None:
         self._given = given
         self._prefix = f"{camera}/" if camera else ""
         parameters = given.parameters

@@ -14,7 +14,7 @@ from std_msgs.msg import Header
 
 from camss_ros.images.image_files import read_image
 from camss_ros.nodes.messages import to_array
-from camss_ros.nodes.projection.job import Labels, Surroundings, nanoseconds
+from camss_ros.nodes.projection.job import JobContext, Labels, nanoseconds
 from camss_ros.nodes.projection.outputs import Outputs, to_cloud_message, to_grid_message
 from camss_ros.nodes.qos import PROFILES
 from camss_ros.projection.depth_cloud import POINT, dense_cloud
@@ -38,7 +38,7 @@ class GroundJob:
         ValueError: an image of the own vehicle that cannot be read, or `mount` for several cameras.
     """
 
-    def __init__(self, given: Surroundings, camera: str, cameras: int = 1) -> None:
+    def __init__(self, given: JobContext, camera: str, cameras: int = 1) -> None:
         self._given = given
         parameters = given.parameters
         prefix = f"{camera}/" if camera else ""

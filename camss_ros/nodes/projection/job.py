@@ -29,7 +29,7 @@ class Labels:
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class JobContext:
     """What every job is given.
 
     Attributes:

@@ -9,7 +9,7 @@ import numpy as np
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 
-from camss_ros.nodes.projection.job import Labels, Surroundings, nanoseconds
+from camss_ros.nodes.projection.job import JobContext, Labels, nanoseconds
 from camss_ros.nodes.projection.outputs import Outputs, to_cloud_message
 from camss_ros.nodes.projection.synchroniser import Synchroniser
 from camss_ros.nodes.qos import PROFILES
@@ -28,7 +28,7 @@ class LidarJob:
         ValueError: `lidar_to_camera` is no transform, or not one for each camera.
     """
 
-    def __init__(self, given: Surroundings, cameras: Sequence[str]) -> None:
+    def __init__(self, given: JobContext, cameras: Sequence[str]) -> None:
         self._given, self._cameras = given, tuple(cameras)
         parameters = given.parameters
         self._fixed = self._given_transforms()

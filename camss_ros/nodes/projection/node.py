@@ -19,7 +19,7 @@ from camss_ros.nodes.process import run_until_signal
 from camss_ros.nodes.projection.classes import Classes
 from camss_ros.nodes.projection.depth_job import DepthJob
 from camss_ros.nodes.projection.ground_job import GroundJob
-from camss_ros.nodes.projection.job import Job, Surroundings
+from camss_ros.nodes.projection.job import Job, JobContext
 from camss_ros.nodes.projection.label_stream import LabelStream
 from camss_ros.nodes.projection.lidar_job import LidarJob
 from camss_ros.nodes.projection.parameters import ProjectorParameters
@@ -71,7 +71,7 @@ class ProjectorNode(GivenParameters, LifecycleNode):
 
     def _make_jobs(self) -> None:
         self._transforms = Transforms(self)
-        given = Surroundings(
+        given = JobContext(
             self, self.parameters, self._transforms, Classes.from_parameters(self.parameters),
             self._submit, self.reports.reject,
         )  # fmt: skip
