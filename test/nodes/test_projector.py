@@ -159,7 +159,15 @@ def test_tf_is_asked_at_the_stamps_of_cloud_and_mask(
     assert label(1) == 15
     tf.places = {}
     running.send(**pair(2, stripes), points=cloud(2, [(5.0, 0.0, 0.0)]))
-    wait_until(lambda: running.counts("labeled_cloud").get("rejected: transform"), "a rejection")
+    rejected = lambda: running.counts("labeled_cloud").get("rejected: transform", 0)  # noqa: E731
+    wait_until(lambda: rejected() == 1, "TF missing")
+    for last in (2.5, 9.0):  # late at first
+        still = [(0, 0, 0, 0, 0), (last, 0, 0, 0, 0)]
+        tf.places = {"lidar": still, "camera_optical_frame": still}
+        number = 3 if last < 3 else 4
+        running.send(**pair(number, stripes), points=cloud(number, [(5.0, 0.0, 0.0)]))
+        wait_until(lambda: rejected() == 2, "TF late")
+    received(running, "labeled_cloud", 4)
 
 
 def ground_view(running: RunningProjector, number: int, labels: np.ndarray) -> None:
