@@ -86,7 +86,7 @@ def demo(
         report = write_report(recording, opened, classes, output, {"input": source})
         written = ["overlay.mp4", "contact_sheet.png", "report.json"]
         if is_street and any(each.name == "road" for each in classes):
-            write_world(recording, source.partition(":")[2] or "day", classes, output)
+            write_world(recording, source.partition(":")[2], classes, output)
             written.append("world.png")
     console.print(report_table(report))
     console.print(f"wrote {', '.join(written)} to '{output}'")

@@ -21,7 +21,7 @@ from camss_ros.images.label_class import LabelClass
 from camss_ros.images.label_mapping import mapping_onto_labels
 from camss_ros.images.label_sets import LabelSet
 from camss_ros.images.video_writer import VideoWriter
-from camss_ros.street.light import Variant
+from camss_ros.street.light import VARIANTS
 from camss_ros.street.synthetic import SyntheticStreet
 
 _PICTURES = 12  # on the contact sheet
@@ -94,7 +94,7 @@ def write_report(
 
 
 def write_world(
-    recording: Recording, variant: Variant, classes: Sequence[LabelClass], output: Path
+    recording: Recording, variant: str, classes: Sequence[LabelClass], output: Path
 ) -> None:
     """Write `world.png`: cloud and ground of a frame of the synthetic street, whose depth is known,
     from the mask of `classes` that came back. Raises OSError, and ValueError without a mask."""
@@ -103,7 +103,8 @@ def write_world(
         raise ValueError("no mask has the stamp of a frame that was sent")
     frame = frames[len(frames) // 2]
     number = int(frame.name.rpartition("_")[2])
-    street = SyntheticStreet(variant=variant)
+    known = next(each for each in VARIANTS if each == (variant or VARIANTS[0]))
+    street = SyntheticStreet(variant=known)
     image, _, depth = street.frame_with_depth(number)
     labels = recording.masks[frame.stamp].labels
     camera = street.camera(number)
