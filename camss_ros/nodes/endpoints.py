@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Endpoint:
     type: str
     description: str
     qos: str = ""
-    only_with: tuple[str, tuple[str, ...]] | None = None
+    only_with: tuple[str, Sequence[str]] | None = None
     needs: str = ""
 
     def resolved(self, node: str = "segmenter", namespace: str = "") -> str:
@@ -35,65 +39,10 @@ class Endpoint:
         return f"{namespace}/{self.name}"
 
 
-# What ROS 2 gives every lifecycle node.
-ROS_SUBSCRIBED = (
-    Endpoint(
-        "/clock",
-        "rosgraph_msgs/msg/Clock",
-        "The time.",
-        "ros",
-        ("use_sim_time", ("true",)),
-    ),
-)
-ROS_PUBLISHED = (
-    Endpoint("/rosout", "rcl_interfaces/msg/Log", "The log.", "ros"),
-    Endpoint(
-        "/parameter_events",
-        "rcl_interfaces/msg/ParameterEvent",
-        "Parameters that were set.",
-        "ros",
-    ),
-    Endpoint(
-        "~/transition_event",
-        "lifecycle_msgs/msg/TransitionEvent",
-        "Lifecycle transitions.",
-        "ros",
-    ),
-)
-ROS_SERVICES = tuple(
-    Endpoint(f"~/{name}", kind, description)
-    for name, kind, description in (
-        ("change_state", "lifecycle_msgs/srv/ChangeState", "Make a lifecycle transition."),
-        ("get_state", "lifecycle_msgs/srv/GetState", "The lifecycle state."),
-        ("get_available_states", "lifecycle_msgs/srv/GetAvailableStates", "All states."),
-        (
-            "get_available_transitions",
-            "lifecycle_msgs/srv/GetAvailableTransitions",
-            "Transitions from the state.",
-        ),
-        (
-            "get_transition_graph",
-            "lifecycle_msgs/srv/GetAvailableTransitions",
-            "All transitions.",
-        ),
-        ("get_parameters", "rcl_interfaces/srv/GetParameters", "Values."),
-        ("get_parameter_types", "rcl_interfaces/srv/GetParameterTypes", "Types."),
-        ("set_parameters", "rcl_interfaces/srv/SetParameters", "Set each that is accepted."),
-        (
-            "set_parameters_atomically",
-            "rcl_interfaces/srv/SetParametersAtomically",
-            "Set all or none.",
-        ),
-        (
-            "describe_parameters",
-            "rcl_interfaces/srv/DescribeParameters",
-            "Descriptions and ranges.",
-        ),
-        ("list_parameters", "rcl_interfaces/srv/ListParameters", "Names."),
-        (
-            "get_type_description",
-            "type_description_interfaces/srv/GetTypeDescription",
-            "Definitions of the message types (from Jazzy on).",
-        ),
-    )
-)
+def read_endpoints(path: Path) -> Iterator[tuple[Endpoint, ...]]:
+    """Those below each heading of a YAML file."""
+    for rows in yaml.safe_load(path.read_text(encoding="utf-8")).values():
+        yield tuple(Endpoint(name, **row) for name, row in rows.items())
+
+
+ROS_SUBSCRIBED, ROS_PUBLISHED, ROS_SERVICES = read_endpoints(Path(__file__).with_suffix(".yaml"))

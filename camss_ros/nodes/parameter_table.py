@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
+import yaml
 from rcl_interfaces.msg import (
     FloatingPointRange,
     IntegerRange,
@@ -85,6 +87,23 @@ class ParameterSpec:
                     f"not {list(value)}"
                 )
         return ""
+
+
+def read_specs(path: Path, checks: Mapping[str, Callable[[Any], str]]) -> tuple[ParameterSpec, ...]:
+    """The table of a node, a YAML file: below the name of each `Change` the parameters.
+
+    `checks`: by parameter, what tells why a value is refused.
+    """
+    specs = []
+    for change, rows in yaml.safe_load(path.read_text(encoding="utf-8")).items():
+        for name, row in rows.items():
+            fields: dict[str, Any] = {
+                key: tuple(it) if isinstance(it, list) else it for key, it in row.items()
+            }
+            specs.append(
+                ParameterSpec(name, change=Change[change], check=checks.get(name), **fields)
+            )
+    return tuple(specs)
 
 
 class ParameterValues:
