@@ -33,8 +33,8 @@ from std_msgs.msg import Header
 from camss_ros.images.frames import FrameSource, open_frames
 from camss_ros.images.message_fields import pinhole
 from camss_ros.nodes.messages import to_depth_message, to_image_message, to_jpeg_message
+from camss_ros.nodes.parameter_table import Change, ParameterSpec
 from camss_ros.nodes.qos import LATCHED_HISTORY
-from camss_ros.nodes.segmenter.parameters import Change, ParameterSpec
 from camss_ros.nodes.start_up import START_ERRORS, GivenParameters, start_problem
 
 # A subscriber learns of this publisher a little later than the publisher of the subscriber, and
