@@ -169,12 +169,11 @@ def test_the_obstacle_layer_of_nav2_marks_where_the_ground_ends(running: Running
 @pytest.mark.parametrize("page", ["nav2.md", "autoware.md"])
 def test_the_documented_settings_name_topics_and_classes_that_there_are(page: str) -> None:
     blocks = [b for b in blocks_of(DOCS / "integration" / page) if b.language in ("yaml", "sh")]
-    named = {
-        word.strip("\"',")
-        for block in blocks
-        for word in block.text.replace(":=", " ").split()
-        if word.strip("\"',").split("/")[-1] in {name[1:] for name in NAMES}
+    words = {
+        word.strip("\"',") for block in blocks for word in block.text.replace(":=", " ").split()
     }
+    last = {name[1:] for name in NAMES}
+    named = {f"/{word.lstrip('/')}" for word in words if word.split("/")[-1] in last}
     assert named
     assert named <= NAMES
     classes = {each.name for each in load_label_set("cityscapes19").classes}
