@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 
 from camss_ros.images.label_class import VOID
+from camss_ros.street.chunk import CHUNK, Solid
 from camss_ros.street.classes import UNLABELLED
 from camss_ros.street.mesh import Mesh
 from camss_ros.street.synthetic import FRAME_RATE, SyntheticStreet
-from camss_ros.street.world import CHUNK, Solid
 
 _REACH = 40.0  # m ahead that traffic and pieces of street are asked for
 _SCALE = 8  # pixels of the drawing along a cell
@@ -59,7 +59,7 @@ def ground_plan(
     chunks = [street.street.chunk(index) for index in range(first, last + 1)]
     for chunk in chunks:
         draw_mesh(chunk.ground)
-    for chunk in [*chunks, street.street.traffic(i / FRAME_RATE, camera.z, _REACH)]:
+    for chunk in [*chunks, street.street.traffic.at(i / FRAME_RATE, camera.z, _REACH)]:
         for item in chunk.items:
             if isinstance(item, Solid):
                 draw_mesh(item.mesh)
