@@ -28,7 +28,7 @@ MUTATION := $(abspath .mutation)
 TARGETS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv build test test-oldest test-faults mutation soak demo docs clean
+.PHONY: help venv build test test-oldest test-faults test-gpu mutation soak demo docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ mutation: install/.built $(MUTATION)/.installed ## Whether tests notice small ch
 $(MUTATION)/.installed: requirements/mutation.txt $(VENV)/.installed
 	$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --upgrade --target $(MUTATION) -r $<
 	touch $@
+
+test-gpu: install/.built ## What only a CUDA GPU can show; on another machine each test is skipped, saying so
+	$(RUN) pytest test/gpu -m gpu -rs
 
 soak: install/.built ## The node at work for DURATION seconds (1800), numbers in docs/results/soak.md
 	$(RUN) python test/soak.py --duration $(DURATION)

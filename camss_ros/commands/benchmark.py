@@ -35,6 +35,11 @@ def benchmark(
     versus: Optional[str] = typer.Option(
         None, metavar="official", help="Time the official procedure too, by turns."
     ),
+    calls: bool = typer.Option(
+        False,
+        "--calls",
+        help="Also count operators, launches, copies and waits of a frame, by PyTorch's profiler.",
+    ),
     turns: int = typer.Option(3, min=1, help="Of each side, with --versus."),
     node: bool = typer.Option(
         False,
@@ -52,6 +57,7 @@ def benchmark(
 
     from camss_ros.evaluation.result_folder import write_json
     from camss_ros.lab import tables
+    from camss_ros.lab.frame_launches import measure_calls
     from camss_ros.lab.official_section import compare_with_official
     from camss_ros.lab.random_weights import random_weights as with_random_weights
     from camss_ros.lab.segmenter_speed import measure_segmenter
@@ -89,6 +95,14 @@ def benchmark(
                 frame_size or segmenter.input_size, frames, lambda: bar.advance(task),
             )  # fmt: skip
             results = [tables.speed_table(content)]
+            if calls:
+                bar.update(task, description="calls")
+                content["calls"] = measure_calls(
+                    lambda captured: replace(spec, model=directory).open(
+                        CalibrationScenes(), captured=captured
+                    )
+                )
+                results.append(tables.calls_table(content["calls"]))
         if versus is not None:
             task = bar.add_task("turns", total=turns)
             content["versus_official"] = compare_with_official(

@@ -235,3 +235,52 @@ def speed(
     for title, missing in left_out.items():
         typer.echo(f"left out for lack of --{missing}: {title}")
     typer.echo(f"wrote {output / 'speed.md'}")
+
+
+@app.command()
+def gpu(
+    output: Path = OUTPUT,
+    minutes: float = typer.Option(
+        5.0, min=0.5, help="It ends by then; what there is no time for is left out."
+    ),
+    model: str = typer.Option("camss-tiny", help="Small model: bundled name, directory or Hub id."),
+    input_path: Optional[str] = typer.Option(
+        None,
+        "--input",
+        metavar="PATH",
+        help="Frames to compare labels on: video, image or folder. Default: the synthetic street.",
+    ),
+    device: str = typer.Option("cuda", "--device", help="cuda or cuda:N."),
+) -> None:
+    """A CUDA GPU: labels against the CPU's, times, the official procedure, launches, the node."""
+    import time
+
+    end = time.monotonic() + 60 * minutes
+    require("matplotlib")
+    from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+    from camss_ros.images.frames import open_frames
+    from camss_ros.inference.device import select_device
+    from camss_ros.lab.gpu_parts import GpuSettings
+    from camss_ros.lab.gpu_study import study_gpu
+    from camss_ros.model.checkpoint import find_model
+
+    exit_on_sigterm()
+    if select_device(device).type != "cuda":
+        fail(f"--device is {device!r}: this study measures a CUDA GPU, expected cuda or cuda:N")
+    find_model(model)
+    if input_path is not None:
+        open_frames(input_path)
+    check_folder(output)
+    with Progress(TextColumn("{task.description}"), TimeElapsedColumn()) as bar:
+        task = bar.add_task("")
+        missing = study_gpu(
+            GpuSettings(model=model, device=device, input=input_path),
+            output,
+            end - time.monotonic(),
+            command_line(),
+            lambda doing: bar.update(task, description=doing),
+        )
+    for title, reason in missing.items():
+        typer.echo(f"not measured: {title}: {reason}")
+    typer.echo(f"wrote {output / 'gpu.md'}")

@@ -23,7 +23,9 @@ from camss_ros.inference.backends.open_backend import open_backend
 from camss_ros.inference.backends.open_runtime import open_runtime
 from camss_ros.inference.beside import Beside, has_turn
 from camss_ros.inference.device import describe_processor, select_dtype
+from camss_ros.inference.frame_ops import OutputSpec
 from camss_ros.inference.graphs.cache import cache_directory, cache_key, write_atomically
+from camss_ros.model.checkpoint import find_config
 from camss_ros.model.schedule import SamplingOptions
 
 _log = logging.getLogger(__name__)
@@ -191,6 +193,7 @@ def measure(
     the reference for the others; an error of it is raised. Each frame is timed within `turn()`.
     """
     frame = _test_frame(size)
+    classes = len(find_config(model).label_set)
     reference: np.ndarray | None = None
     seconds: dict[Candidate, float] = {}
     for candidate in possible:
@@ -198,7 +201,7 @@ def measure(
             backend = open_backend(candidate.backend, model, device, candidate.precision)
             try:
                 backend.prepare(sampling, size)
-                labels, best = _time(backend, frame, sampling, size, turn)
+                labels, best = _time(backend, frame, classes, sampling, size, turn)
             finally:
                 backend.close()
         except Exception as error:  # whatever a runtime raises
@@ -223,6 +226,7 @@ def measure(
 def _time(
     backend: Backend,
     frame: np.ndarray,
+    classes: int,
     sampling: SamplingOptions,
     size: tuple[int, int],
     turn: Callable[[], AbstractContextManager[object]],
@@ -232,10 +236,11 @@ def _time(
         generator = torch.Generator(backend.device).manual_seed(0)
         with turn():
             start = time.perf_counter()
-            [prediction] = backend.predict([frame], sampling, size, generator, lambda _: None)
-            labels = prediction.probabilities[0].argmax(dim=0).cpu().numpy()  # waits for a GPU
+            [result] = backend.segment(
+                [frame], [OutputSpec(size)], classes, sampling, size, generator, lambda _: None
+            )
             best = min(best, time.perf_counter() - start)
-    return labels, best
+    return result.labels[0], best
 
 
 def _test_frame(size: tuple[int, int]) -> np.ndarray:

@@ -27,6 +27,13 @@ class Argmax(NamedTuple):
     confidence: Tensor
 
 
+class OutputSpec(NamedTuple):
+    """What is wanted of a frame: (height, width) of the result, and whether with uncertainty."""
+
+    size: tuple[int, int]
+    uncertainty: bool = False
+
+
 def find_argmax(probabilities: Tensor) -> Argmax:
     """Of [1, classes, h, w] class probabilities."""
     confidence, labels = probabilities[0].max(dim=0)
@@ -51,6 +58,23 @@ def resize_frame(frame: Tensor, size: tuple[int, int]) -> Tensor:
     return functional.interpolate(
         images, size=size, mode="bilinear", align_corners=False, antialias=True
     )
+
+
+def render(
+    probabilities: Tensor,
+    output: OutputSpec,
+    classes: int,
+    traced: bool = False,
+    argmax: Argmax | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """`to_labels` and, where it is wanted, `to_uncertainty`.
+
+    Args:
+        classes: of the label set: a class more than these is void.
+    """
+    void_last = probabilities.shape[1] > classes
+    labels = to_labels(probabilities, output.size, void_last, traced, argmax)
+    return labels, to_uncertainty(probabilities, output.size) if output.uncertainty else None
 
 
 def to_labels(

@@ -14,7 +14,7 @@ from camss_ros.images.label_class import LabelClass
 from camss_ros.inference.backends.base import Backend
 from camss_ros.inference.backends.open_backend import open_backend
 from camss_ros.inference.device import select_device
-from camss_ros.inference.frame_ops import to_labels, to_uncertainty
+from camss_ros.inference.frame_ops import OutputSpec
 from camss_ros.inference.graphs.calibration import CalibrationFrames
 from camss_ros.inference.memory import release_cached_memory
 from camss_ros.inference.network_size import can_resize, checked_size
@@ -116,6 +116,8 @@ class Segmenter:
             `CalibrationScenes` of `data/calibration_scenes.py`; looked at where a graph is built.
         measure: where backend "auto" has nothing measured, do it now; otherwise PyTorch runs the
             network.
+        captured: on a GPU, PyTorch runs a whole frame as one CUDA graph; without, it launches the
+            operations one by one, and times tell the stages apart.
 
     Raises:
         ValueError: an argument is out of range, or the backend is not available.
@@ -134,6 +136,7 @@ class Segmenter:
         network_size: tuple[int, int] | None = None,
         calibration: CalibrationFrames | None = None,
         measure: bool = True,
+        captured: bool = True,
     ) -> None:
         self.unmeasured: BackendChoice | None = None
         self._seed = check_seed(seed)
@@ -157,7 +160,7 @@ class Segmenter:
                 self.unmeasured, chosen = choice, choice.possible[0]
             chosen = chosen or choice.measure()
             backend, precision = chosen.backend, chosen.precision
-        opened = open_backend(backend, directory, self.device, precision, calibration)
+        opened = open_backend(backend, directory, self.device, precision, calibration, captured)
         self.backend, self.dtype = opened.name, opened.dtype
         self._backend: Backend | None = opened
         self._generator = torch.Generator(self.device)
@@ -267,36 +270,26 @@ class Segmenter:
             if cancelled is not None and cancelled():
                 raise SegmentationCancelled
 
-        predictions = backend.predict(
+        results = backend.segment(
             [request.image for request in requests],
+            [OutputSpec(_output_size(request), request.uncertainty) for request in requests],
+            len(self.classes),
             sampling,
             size,
             self._generator,
             stage_done,
             states,
         )
-        on_device = []
-        for request, each in zip(requests, predictions, strict=True):
-            wanted = request.output_size or (request.image.shape[0], request.image.shape[1])
-            entropy = to_uncertainty(each.probabilities, wanted) if request.uncertainty else None
-            void_last = each.probabilities.shape[1] > len(self.classes)
-            labels = to_labels(each.probabilities, wanted, void_last, argmax=each.argmax)
-            on_device.append((labels, entropy))
-        # only here is the device waited for
-        outputs = [
-            (labels.cpu().numpy(), None if entropy is None else entropy.cpu().numpy())
-            for labels, entropy in on_device
-        ]
         clock.mark("postprocess")
         if states is not None:
-            for request, each in zip(requests, predictions, strict=True):
+            for request, each in zip(requests, results, strict=True):
                 self._temporal_state(request.stream).keep(each.state)
         timings, steps = clock.seconds(), backend.steps(sampling)
         return [
-            Segmentation(labels[0], labels[1], timings, steps, entropy, state is not None)
-            for (labels, entropy), state in zip(
-                outputs, states or [None] * len(outputs), strict=True
+            Segmentation(
+                each.labels[0], each.labels[1], timings, steps, each.uncertainty, state is not None
             )
+            for each, state in zip(results, states or [None] * len(results), strict=True)
         ]
 
     def _temporal_state(self, stream: Hashable) -> TemporalState:
@@ -342,12 +335,18 @@ class Segmenter:
 
     def release_memory(self) -> None:
         """Free what is only kept for the next frame."""
+        if self._backend is not None:
+            self._backend.release_memory()
         release_cached_memory(self.device)
 
     def _open_backend(self) -> Backend:
         if self._backend is None:
             raise RuntimeError("the segmenter is closed")
         return self._backend
+
+
+def _output_size(request: FrameRequest) -> tuple[int, int]:
+    return request.output_size or (request.image.shape[0], request.image.shape[1])
 
 
 def check_image(image: np.ndarray) -> None:

@@ -39,14 +39,18 @@ class SegmenterSpec:
         check_seed(self.seed)
 
     def open(
-        self, calibration: CalibrationFrames | None = None, *, measure: bool = True
+        self,
+        calibration: CalibrationFrames | None = None,
+        *,
+        measure: bool = True,
+        captured: bool = True,
     ) -> Segmenter:
-        """A segmenter like this; `calibration` and `measure` as of `Segmenter`.
+        """A segmenter like this; the arguments are as of `Segmenter`.
 
         Raises ModelError or ValueError.
         """
         arguments = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return Segmenter(**arguments, calibration=calibration, measure=measure)
+        return Segmenter(**arguments, calibration=calibration, measure=measure, captured=captured)
 
     def check(self) -> None:
         """Raise what `open` would, as far as that shows without loading or measuring."""

@@ -8,20 +8,20 @@ import torch
 class StageClock:
     """Marks the end of each stage of one frame, or of a batch; a stage may end several times.
 
-    On a GPU it records CUDA events, read by `seconds` after the frame's own final transfer has
-    waited for them, so that timing adds no synchronisation.
+    On a GPU it records CUDA events, on the stream that the work of the device goes to; only
+    `seconds` waits, for the last of them, so that timing adds no synchronisation within the frame.
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._cuda = device.type == "cuda"
+        self._device = device
         self._names: list[str] = []
         self._marks: list[float | torch.cuda.Event] = [self._now()]
 
     def _now(self) -> "float | torch.cuda.Event":
-        if not self._cuda:
+        if self._device.type != "cuda":
             return time.perf_counter()
         event = torch.cuda.Event(enable_timing=True)
-        event.record()
+        event.record(torch.cuda.current_stream(self._device))
         return event
 
     def mark(self, name: str) -> None:
@@ -30,7 +30,12 @@ class StageClock:
         self._marks.append(self._now())
 
     def seconds(self) -> dict[str, float]:
-        """Duration of every stage, and "total". On a GPU, call it after the frame is done."""
+        """Duration of every stage, and "total"; on a GPU, waits until the last mark is passed."""
+        last = self._marks[-1]
+        if isinstance(last, torch.cuda.Event):
+            # cudaEventElapsedTime fails with cudaErrorNotReady on an event not yet passed, and the
+            # last mark comes after the download that the host has waited for
+            last.synchronize()
         edges = [self._since_start(mark) for mark in self._marks]
         stages = dict.fromkeys(self._names, 0.0)
         for name, start, end in zip(self._names, edges[:-1], edges[1:], strict=True):

@@ -18,6 +18,7 @@ from camss_ros.model.checkpoint import (
     save_pretrained,
 )
 from camss_ros.model.config import CamSegConfig
+from camss_ros.model.fast_decoder import FastDecoderConfig
 from camss_ros.model.official import base_config
 
 _OFFICIAL = "cam-seg-base"
@@ -49,12 +50,21 @@ def random_config(model: str, size: tuple[int, int] | None) -> CamSegConfig:
 
 
 @contextmanager
-def random_weights(model: str, size: tuple[int, int] | None) -> Iterator[Path]:
+def random_weights(
+    model: str, size: tuple[int, int] | None, fast_decoder: bool = False
+) -> Iterator[Path]:
     """A directory with the model of `random_config`, removed at the end; always the same weights.
+
+    Args:
+        fast_decoder: add one of the default size.
 
     Raises as `random_config`.
     """
     config = random_config(model, size)
+    if fast_decoder:
+        config = replace(
+            config, name=f"{config.name} with a fast decoder", fast_decoder=FastDecoderConfig()
+        )
     with TemporaryDirectory(prefix="camss_ros-") as directory, torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = CamSeg(config)

@@ -56,6 +56,16 @@ def versus_table(comparison: Mapping[str, Any]) -> Table:
     return table
 
 
+def calls_table(calls: Mapping[str, Mapping[str, int]]) -> Table:
+    """Of `measure_calls`."""
+    table = result_table("of a frame", *calls, title="what a frame makes the processor do")
+    for kind in next(iter(calls.values())):
+        row = [counts[kind] for counts in calls.values()]
+        if any(row):  # on a CPU there are operators only
+            table.add_row(kind, *map(str, row))
+    return table
+
+
 def _add_times(
     table: Table, name: str, times: Mapping[str, float], *more: str, decimals: int = 1
 ) -> None:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from camss_ros.model.group_norm import replace_group_norms
+
 # Standard deviation, in colour units of [0, 1], that turns distances to palette colours into
 # probabilities. Two of the palette's colours are 0.08 apart; these are told apart at 0.77.
 _COLOR_STD = 0.05
@@ -64,6 +66,7 @@ class ImageAutoencoder(nn.Module):
             layers_per_block=config.res_blocks,
             latent_channels=config.latent_channels,
         )
+        replace_group_norms(self.network)
 
     def moments(self, image: Tensor) -> Tensor:
         """Mean and log variance of the posterior over raw latents.

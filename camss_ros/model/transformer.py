@@ -1,6 +1,5 @@
 """Masked-autoencoder transformers over image and mask tokens (paper section 3.2)."""
 
-from functools import lru_cache
 from typing import cast
 
 import torch
@@ -14,32 +13,18 @@ _EPS = 1e-6
 Rotation = tuple[Tensor, Tensor]
 
 
-@lru_cache(maxsize=8)
-def rotary_table(
-    height: int,
-    width: int,
-    head_dim: int,
-    device: torch.device,
-    dtype: torch.dtype = torch.float32,
-) -> Rotation:
+def rotary_table(height: int, width: int, head_dim: int, device: torch.device) -> Rotation:
     """Cosines and sines of the axial rotary position embedding of a token grid.
 
-    The first half of the pairs of a head turns with the row, the second with the column. They are
-    computed in float32, once for a grid.
+    The first half of the pairs of a head turns with the row, the second with the column.
 
     Args:
         height, width: size of the grid in tokens.
         head_dim: channels of a head, a multiple of 4.
 
     Returns:
-        (cos, sin), each [height * width, head_dim / 2].
+        (cos, sin), each [height * width, head_dim / 2] float32.
     """
-    with torch.inference_mode(False):  # cached, and training may use it later
-        cos, sin = _rotary_table(height, width, head_dim, device)
-        return cos.to(dtype), sin.to(dtype)
-
-
-def _rotary_table(height: int, width: int, head_dim: int, device: torch.device) -> Rotation:
     pairs = head_dim // 4
     frequency = 100.0 ** (-torch.arange(pairs, dtype=torch.float32, device=device) / pairs)
     rows = torch.arange(height, dtype=torch.float32, device=device)[:, None] * frequency
@@ -159,6 +144,8 @@ class PairedTransformer(nn.Module):
         self.embed_norm = nn.LayerNorm(width, eps=_EPS)
         self.blocks = _blocks(size.depth, size)
         self.norm = nn.LayerNorm(width, eps=_EPS)
+        # Kept as long as the network is: CUDA graphs read them.
+        self._rotations: dict[tuple[int, int, torch.device, torch.dtype], Rotation] = {}
         _initialize(self, self.mask_token)
 
     def forward(
@@ -188,10 +175,24 @@ class PairedTransformer(nn.Module):
             embedded = self.mask_embed(mask_tokens.to(x.dtype))
             x = x + torch.where(known[..., None], embedded, self.mask_token.to(x.dtype))
         x = self.embed_norm(x)
-        rotation = rotary_table(*grid, self.head_dim, x.device, x.dtype)
+        rotation = self._rotation(*grid, x.device, x.dtype)
         for block in self.blocks:
             x = block(x, rotation)
         return self.norm(x)
+
+    def _rotation(
+        self, height: int, width: int, device: torch.device, dtype: torch.dtype
+    ) -> Rotation:
+        """`rotary_table`, computed once for a grid; in what is compiled, as a part of it."""
+        key = (height, width, device, dtype)
+        if torch.compiler.is_dynamo_compiling():
+            cos, sin = rotary_table(height, width, self.head_dim, device)
+            return cos.to(dtype), sin.to(dtype)
+        if key not in self._rotations:
+            with torch.inference_mode(False):  # kept for training, whoever asks first
+                cos, sin = rotary_table(height, width, self.head_dim, device)
+                self._rotations[key] = cos.to(dtype), sin.to(dtype)
+        return self._rotations[key]
 
 
 class ConcatTransformer(nn.Module):

@@ -1,6 +1,7 @@
 """Runtimes of exported graphs give what PyTorch gives."""
 
 import dataclasses
+import functools
 import logging
 import sys
 import time
@@ -222,3 +223,46 @@ def test_where_compiling_fails_the_network_runs_eagerly_with_one_warning(
     assert np.array_equal(result.labels, expected.labels)
     (record,) = caplog.records
     assert "no C++ compiler" in record.message
+
+
+def test_what_is_compiled_is_kept_below_our_cache(tmp_path, monkeypatch):
+    from camss_ros.inference import compile_cache
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    cpu = torch.device("cpu")
+
+    def folder(**changed):
+        monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+        for name, value in changed.items():
+            monkeypatch.setattr(compile_cache, name, value)
+        return compile_cache.use_compile_cache(cpu)
+
+    here = folder()
+    assert here.parent == tmp_path / "camss_ros"
+    assert folder() == here
+    other_card = folder(describe_processor=lambda _: "another card")
+    other_version = folder(versions=lambda *_: {"torch": "9"})
+    assert len({here, other_card, other_version}) == 3
+    # importing parts of PyTorch sets it to a folder that a restart of the machine clears
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/tmp/torchinductor_user")
+    assert compile_cache.use_compile_cache(cpu) == other_version
+    # the user has the last word
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "mine"))
+    assert compile_cache.use_compile_cache(cpu) == tmp_path / "mine"
+
+
+def test_compiling_is_told_of_with_its_time_and_without_dynamos_warnings(
+    open_segmenter, monkeypatch, caplog, recwarn
+):
+    compile_stage = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda f, **_: compile_stage(f, backend="eager"))
+    segmenter = open_segmenter(backend="compile")
+    with caplog.at_level(logging.INFO, "camss_ros"):
+        segmenter.warm_up(40, 56)
+        segmenter.warm_up(40, 56)
+    first, last = [record.message for record in caplog.records]
+    assert first.startswith("compiling the network for 48 x 32: ")
+    assert last.startswith("compiled in ")
+    kept = functools.lru_cache(lambda: 3)  # as diffusers has
+    assert torch.compile(lambda x: x + kept())(torch.ones(1)) == 4
+    assert [str(each.message) for each in recwarn if "lru_cache" in str(each.message)] == []

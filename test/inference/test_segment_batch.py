@@ -162,7 +162,7 @@ def test_compiling_meets_every_size_of_a_batch_before_the_first_frame(
 ):
     sizes = []
 
-    def compiled(stage, mode):
+    def compiled(stage):
         """Stands in for `torch.compile`, which takes minutes."""
         if getattr(stage, "__name__", "") != "image_tokens":
             return stage

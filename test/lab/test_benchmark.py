@@ -57,10 +57,10 @@ def run(*arguments):
 def test_command_measures_stages_memory_and_work(model, tmp_path):
     code, output = run(
         "--model", model, "--backend", "torch", "--precision", "fp32", "--steps", 3,
-        "--size", "120x80", "--frames", 6, "--json", tmp_path / "speed.json",
+        "--size", "120x80", "--frames", 6, "--calls", "--json", tmp_path / "speed.json",
     )  # fmt: skip
     assert code == 0, output
-    for word in ("transformer", "whole", "GMAC", "matmul peak"):
+    for word in ("transformer", "whole", "GMAC", "matmul peak", "operators"):
         assert word in output
     content = json.loads((tmp_path / "speed.json").read_text())
     assert content["frame_size"] == [80, 120]

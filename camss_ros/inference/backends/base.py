@@ -1,4 +1,4 @@
-"""What a backend is: it runs the network, from a frame to class probabilities."""
+"""What a backend is: it runs the network, from a frame to class probabilities and labels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from camss_ros.inference.frame_ops import Argmax
+from camss_ros.inference.frame_ops import Argmax, OutputSpec, render
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.model.warm_start import FrameState
 
@@ -37,6 +37,21 @@ class FramePrediction:
 
     probabilities: Tensor
     argmax: Argmax | None = None
+    state: FrameState | None = None
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """A frame at the output size, in main memory and its own.
+
+    Attributes:
+        labels: uint8 [2, H, W]: class ids, then the winner's probability times 255.
+        uncertainty: uint8 [H, W], where it was asked for; see `to_uncertainty`.
+        state: as of `FramePrediction`.
+    """
+
+    labels: np.ndarray
+    uncertainty: np.ndarray | None = None
     state: FrameState | None = None
 
 
@@ -81,6 +96,37 @@ class Backend(ABC):
             One for each frame, valid until the next call.
         """
 
+    @torch.inference_mode()
+    def segment(
+        self,
+        frames: Sequence[np.ndarray],
+        outputs: Sequence[OutputSpec],
+        classes: int,
+        sampling: SamplingOptions,
+        size: tuple[int, int],
+        generator: torch.Generator,
+        stage_done: StageDone,
+        states: Sequence[FrameState | None] | None = None,
+    ) -> list[FrameResult]:
+        """`predict`, and label images made of it on the device; what is missing there is as there.
+
+        Args:
+            outputs: one for each frame.
+            classes: of the label set: a class more than these is void.
+        """
+        predictions = self.predict(frames, sampling, size, generator, stage_done, states)
+        on_device = [
+            render(each.probabilities, output, classes, argmax=each.argmax)
+            for each, output in zip(predictions, outputs, strict=True)
+        ]
+        # only here is the device waited for
+        return [
+            FrameResult(
+                labels.cpu().numpy(), None if entropy is None else entropy.cpu().numpy(), each.state
+            )
+            for (labels, entropy), each in zip(on_device, predictions, strict=True)
+        ]
+
     @abstractmethod
     def prepare(self, sampling: SamplingOptions, size: tuple[int, int], batch: int = 1) -> None:
         """Do now, and wait for, all that makes the first frame with these slow, alone and in
@@ -93,6 +139,9 @@ class Backend(ABC):
     def steps(self, sampling: SamplingOptions) -> int:
         """Denoiser evaluations of a token that begins anew."""
         return min(sampling.steps, sampling.start + 1)
+
+    def release_memory(self) -> None:  # noqa: B027 -- most keep nothing
+        """Free what is only kept for the next frame."""
 
     def close(self) -> None:  # noqa: B027 -- most have nothing to end
         """Free memory and end what runs in the background."""

@@ -22,12 +22,14 @@ def open_backend(
     device: torch.device,
     precision: str,
     calibration: CalibrationFrames | None = None,
+    captured: bool = True,
 ) -> Backend:
     """A backend by name, other than "auto".
 
     Args:
         model: directory of the model.
         calibration: what precision int8 takes the ranges of values from.
+        captured: on a GPU, PyTorch runs a whole frame as one CUDA graph.
 
     Raises:
         ValueError: no such backend, a precision that it does not have, or int8 without calibration.
@@ -39,7 +41,8 @@ def open_backend(
         dtype = select_dtype(precision, device)
         network = load_network(model, inference_only=True)
         fold_batch_norms(network)
-        return TorchBackend(network, device, dtype, compiled=name == "compile")
+        captured = captured and device.type == "cuda"
+        return TorchBackend(network, device, dtype, name == "compile", captured)
 
     runtime = open_runtime(name, device, precision)
     if runtime.dtype != torch.int8:

@@ -1,18 +1,24 @@
-"""PyTorch, stage by stage: eager, or each stage compiled by `torch.compile`."""
+"""PyTorch, stage by stage: eager, or each stage compiled by `torch.compile`; on a GPU the whole
+frame as one CUDA graph."""
 
 from __future__ import annotations
 
+import functools
 import logging
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from camss_ros.inference.backends.base import Backend, FramePrediction, StageDone
+from camss_ros.inference.backends.base import Backend, FramePrediction, FrameResult, StageDone
+from camss_ros.inference.backends.frame_graphs import FrameGraphs, FrameKind
+from camss_ros.inference.compile_cache import silence_known_warnings, use_compile_cache
 from camss_ros.inference.decoder_precision import cast_to_half
-from camss_ros.inference.frame_ops import resize_frame
+from camss_ros.inference.frame_ops import OutputSpec, render, resize_frame
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.image_autoencoder import PaletteAutoencoder
 from camss_ros.model.network import SegmentationNetwork
@@ -33,6 +39,7 @@ class TorchBackend(Backend):
 
     Args:
         network: in evaluation mode; taken over, moved and cast.
+        captured: on a GPU, a whole frame is one CUDA graph; see `FrameGraphs`.
     """
 
     def __init__(
@@ -41,6 +48,7 @@ class TorchBackend(Backend):
         device: torch.device,
         dtype: torch.dtype,
         compiled: bool = False,
+        captured: bool = False,
     ) -> None:
         self.name = "compile" if compiled else "torch"
         self.device, self.dtype = device, dtype
@@ -50,6 +58,8 @@ class TorchBackend(Backend):
         self._camseg = network if isinstance(network, CamSeg) else None
         self._prepared: set[tuple[int, tuple[int, int]]] = set()
         self._plans: dict[SamplingOptions, Any] = {}
+        self._graphs = FrameGraphs(device) if captured else None
+        self._compiled_files: Path | None = None
         self._denoiser = None if self._camseg is None else self._camseg.denoiser
         self._use_eager()
         if compiled:
@@ -66,9 +76,73 @@ class TorchBackend(Backend):
         states: Sequence[FrameState | None] | None = None,
     ) -> list[FramePrediction]:
         """See `Backend`. A twin draws no latents and leaves none."""
-        network, plan = self._network, self._plan(sampling)
-        if self._cuda_graphs:
-            torch.compiler.cudagraph_mark_step_begin()
+        uploaded = [torch.from_numpy(np.ascontiguousarray(each)).to(self.device) for each in frames]
+        probabilities, left = self._run(
+            uploaded, self._plan(sampling), sampling, size, generator, stage_done, states
+        )
+        return [
+            FramePrediction(each, state=state)
+            for each, state in zip(probabilities.split(1), left, strict=True)
+        ]
+
+    @torch.inference_mode()
+    def segment(
+        self,
+        frames: Sequence[np.ndarray],
+        outputs: Sequence[OutputSpec],
+        classes: int,
+        sampling: SamplingOptions,
+        size: tuple[int, int],
+        generator: torch.Generator,
+        stage_done: StageDone,
+        states: Sequence[FrameState | None] | None = None,
+    ) -> list[FrameResult]:
+        """See `Backend`; where `FrameGraphs` has a graph, its only stage is `network`."""
+        if self._graphs is not None:
+            kind = FrameKind.of(frames, outputs, sampling, size, states)
+            compute = functools.partial(self._whole_frame, kind, classes, self._plan(sampling))
+            graph = self._graphs.find(kind, compute, self.blank_state)
+            if graph is not None:
+                return graph.segment(frames, generator, stage_done, states)
+        return super().segment(
+            frames, outputs, classes, sampling, size, generator, stage_done, states
+        )
+
+    def _whole_frame(
+        self,
+        kind: FrameKind,
+        classes: int,
+        plan: Any,
+        frames: Sequence[Tensor],
+        generator: torch.Generator,
+        states: Sequence[FrameState | None] | None,
+    ) -> tuple[Tensor, Sequence[FrameState | None]]:
+        """What `FrameGraph` captures."""
+        probabilities, left = self._run(
+            frames, plan, kind.sampling, kind.size, generator, lambda _: None, states
+        )
+        images = []
+        for each, output in zip(probabilities.split(1), kind.outputs, strict=True):
+            rendered = render(each, output, classes, traced=True)
+            images += [image.flatten() for image in rendered if image is not None]
+        return torch.cat(images), left
+
+    def _run(
+        self,
+        frames: Sequence[Tensor],
+        plan: Any,
+        sampling: SamplingOptions,
+        size: tuple[int, int],
+        generator: torch.Generator,
+        stage_done: StageDone,
+        states: Sequence[FrameState | None] | None,
+    ) -> tuple[Tensor, Sequence[FrameState | None]]:
+        """The stages, on frames that are on the device.
+
+        Returns:
+            [B, classes, h, w] float32 class probabilities, and what each frame leaves.
+        """
+        network = self._network
         pixels = torch.cat([self._resized(frame, size) for frame in frames])
         images = network.normalize(pixels).contiguous(memory_format=torch.channels_last)
         stage_done("preprocess")
@@ -78,41 +152,38 @@ class TorchBackend(Backend):
         if sampling.iterations == 1:
             condition = self._condition(token_map)
             stage_done("transformer")
-            grid, before = token_map.shape[-2:], self._before(pixels, states, sampling.samples)
+            grid, before, pictures = token_map.shape[-2:], {}, None
+            if states and self._camseg is not None:
+                pictures = self._camseg.steady_tokens.picture(pixels)
+                before = self._before(pictures, size, states, sampling.samples)
             latents = network.draw_from(condition, grid, plan, generator, same_noise=True, **before)
-            if states and self._denoiser is not None:
-                left = self._states(pixels, latents)
+            if pictures is not None:
+                by_frame = latents.unflatten(0, (-1, len(frames))).unbind(1)
+                left = [FrameState(*each) for each in zip(by_frame, pictures, strict=True)]
         else:
             stage_done("transformer")
             latents = network.draw_latents(token_map, plan, generator, same_noise=True)
         stage_done("sampling")
         probabilities = network.average_samples(self._decode(latents), sampling.samples)
         stage_done("decode")
-        return [
-            FramePrediction(each, state=state)
-            for each, state in zip(probabilities.split(1), left, strict=True)
-        ]
+        return probabilities, left
 
     def _before(
-        self, pixels: Tensor, given: Sequence[FrameState | None] | None, samples: int
+        self,
+        pictures: Tensor,
+        size: tuple[int, int],
+        given: Sequence[FrameState | None],
+        samples: int,
     ) -> dict[str, Tensor]:
         """Arguments of `draw_from`: what the frames may begin from, if any of them may."""
-        if not given or all(state is None for state in given):
+        if all(state is None for state in given):
             return {}
-        height, width = pixels.shape[-2:]
-        states = [state or self.blank_state(samples, (height, width)) for state in given]
-        pictures = torch.stack([state.picture for state in states])
-        steady_tokens = self._latent_network.steady_tokens
+        states = [state or self.blank_state(samples, size) for state in given]
+        earlier = torch.stack([state.picture for state in states])
         return {
             "previous": torch.stack([state.latents for state in states], dim=1).flatten(0, 1),
-            "steady": steady_tokens(steady_tokens.picture(pixels), pictures),
+            "steady": self._latent_network.steady_tokens(pictures, earlier),
         }
-
-    def _states(self, pixels: Tensor, latents: Tensor) -> list[FrameState]:
-        """What each frame leaves for the next."""
-        pictures = self._latent_network.steady_tokens.picture(pixels)
-        by_frame = latents.unflatten(0, (-1, len(pixels))).unbind(1)
-        return [FrameState(*each) for each in zip(by_frame, pictures, strict=True)]
 
     @property
     def _latent_network(self) -> CamSeg:
@@ -125,8 +196,7 @@ class TorchBackend(Backend):
         network = self._latent_network
         return FrameState.blank(samples, network.latent_channels, size, network.stride, self.device)
 
-    def _resized(self, frame: np.ndarray, size: tuple[int, int]) -> Tensor:
-        pixels = torch.from_numpy(np.ascontiguousarray(frame)).to(self.device)
+    def _resized(self, pixels: Tensor, size: tuple[int, int]) -> Tensor:
         resized = resize_frame(pixels, size)
         # on a GPU float32 as soon as one is resized: a batch must be of one type
         return resized if self.device.type == "cpu" else resized.float()
@@ -147,6 +217,13 @@ class TorchBackend(Backend):
 
     def prepare(self, sampling: SamplingOptions, size: tuple[int, int], batch: int = 1) -> None:
         """Segment a grey frame, compiled also in batches of every size; see `Backend`."""
+        compiles = not self.is_prepared(sampling, size)
+        start = time.monotonic()
+        if compiles:
+            _log.info(
+                "compiling the network for %d x %d: a minute or two, less where %s has it already",
+                size[1], size[0], self._compiled_files,
+            )  # fmt: skip
         try:
             for count in range(1, (batch if self.name == "compile" else 1) + 1):
                 self._run_once(sampling, size, count)
@@ -157,6 +234,18 @@ class TorchBackend(Backend):
             _log.warning("torch.compile failed, the network runs eagerly: %s", reason)
             self._use_eager()
             self._run_once(sampling, size, 1)
+        else:
+            if compiles:
+                _log.info("compiled in %.0f s", time.monotonic() - start)
+
+    def release_memory(self) -> None:
+        """See `Backend`."""
+        if self._graphs is not None:
+            self._graphs.clear()
+
+    def close(self) -> None:
+        """See `Backend`."""
+        self.release_memory()
 
     def is_prepared(self, sampling: SamplingOptions, size: tuple[int, int]) -> bool:
         """See `Backend`. The number of steps compiles nothing anew; shapes do."""
@@ -181,20 +270,19 @@ class TorchBackend(Backend):
             self._camseg.denoiser = self._denoiser
         self._image_tokens, self._condition = network.image_tokens, network.condition
         self._decode = network.decode
-        self._cuda_graphs = False
+        self.release_memory()
 
     def _use_compiled(self) -> None:
         network = self._network
-        self._cuda_graphs = self.device.type == "cuda"
-        mode = "reduce-overhead" if self._cuda_graphs else "default"
-        # the denoiser alone, not its loop: another number of steps compiles nothing
+        self._compiled_files = use_compile_cache(self.device)
+        silence_known_warnings()
+        # Without `torch.compile`'s own CUDA graphs: `FrameGraphs` captures all of it as one.
+        # The denoiser alone, not its loop: another number of steps compiles nothing
         if self._camseg is not None:
-            self._camseg.denoiser = torch.compile(  # type: ignore[assignment]
-                self._camseg.denoiser, mode=mode
-            )
-        self._image_tokens = torch.compile(network.image_tokens, mode=mode)
-        self._condition = torch.compile(network.condition, mode=mode)
-        self._decode = torch.compile(network.decode, mode=mode)
+            self._camseg.denoiser = torch.compile(self._camseg.denoiser)  # type: ignore[assignment]
+        self._image_tokens = torch.compile(network.image_tokens)
+        self._condition = torch.compile(network.condition)
+        self._decode = torch.compile(network.decode)
 
 
 def _move(network: CamSeg | Twin, device: torch.device, dtype: torch.dtype) -> None:

@@ -1,0 +1,236 @@
+"""What is measured on a GPU, part by part, each in a process of its own that may be ended.
+
+`python -m camss_ros.lab.gpu_parts KEY SETTINGS` measures one part and prints it as JSON.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from camss_ros.evaluation.statistics import milliseconds
+from camss_ros.images.frames import open_frames
+from camss_ros.inference.device import select_device
+from camss_ros.inference.segmenter import Segmenter
+from camss_ros.lab.frame_launches import measure_calls
+from camss_ros.lab.frames import street_frames
+from camss_ros.lab.official_section import compare_with_official
+from camss_ros.lab.random_weights import random_weights
+from camss_ros.lab.segmenter_speed import measure_segmenter, peak_memory, reset_peak
+from camss_ros.model.checkpoint import find_config, find_model
+from camss_ros.model.config import CamSegConfig
+from camss_ros.model.schedule import SamplingOptions
+
+PRECISIONS = ("fp32", "bf16", "fp16")
+_BASE_STEPS = 4  # as `camss-ros study speed` takes
+_WARM_UP = 3  # frames or batches: one launched, one captured, one replayed
+
+
+@dataclass(frozen=True)
+class GpuSettings:
+    """What is measured.
+
+    Attributes:
+        model: the small one, with its weights.
+        base: the large one, with random weights.
+        device: as of `select_device`.
+        input: frames to compare labels on, as of `open_frames`; None for the synthetic street.
+        label_frames: so many of them.
+        timed_frames: of each measurement of time.
+        largest_batch: frames of a batch at the most.
+        official_turns: frames of the official procedure.
+    """
+
+    model: str = "camss-tiny"
+    base: str = "cam-seg-base"
+    device: str = "cuda"
+    input: str | None = None
+    label_frames: int = 8
+    timed_frames: int = 100
+    largest_batch: int = 8
+    official_turns: int = 2
+
+
+@dataclass(frozen=True)
+class Part:
+    """Something to measure.
+
+    Attributes:
+        title: on the page.
+        least: seconds below which it is not begun; guessed from single times on an H100.
+        measure: gives JSON values.
+    """
+
+    title: str
+    least: float
+    measure: Callable[[GpuSettings], dict[str, Any]]
+
+
+def _labels(
+    settings: GpuSettings, backend: str, precisions: Sequence[str] = PRECISIONS
+) -> dict[str, Any]:
+    """Share of pixels with the labels of the CPU in float32, in each precision."""
+    reference = Segmenter(settings.model, device="cpu", precision="fp32")
+    frames = _frames(settings, reference.input_size)
+    expected = [reference.segment(frame).labels for frame in frames]
+    rows = {}
+    for precision in precisions:
+        segmenter = Segmenter(
+            settings.model, device=settings.device, precision=precision, backend=backend
+        )
+        segmenter.warm_up(*frames[0].shape[:2])
+        # twice, so that every frame is also one of a captured graph
+        shares = [
+            float((segmenter.segment(frame).labels == labels).mean())
+            for _ in range(2)
+            for frame, labels in zip(frames, expected, strict=True)
+        ]
+        rows[precision] = {"mean": float(np.mean(shares)), "min": min(shares)}
+        segmenter.close()
+    return {"backend": backend, "frames": len(frames), "agreement": rows}
+
+
+def _frames(settings: GpuSettings, size: tuple[int, int]) -> list[np.ndarray]:
+    if settings.input is None:
+        return street_frames(size, settings.label_frames)
+    source = open_frames(settings.input)
+    return [frame.image for frame in itertools.islice(source, settings.label_frames)]
+
+
+def _times(settings: GpuSettings, model: Path, backend: str, steps: int) -> dict[str, Any]:
+    """Stage by stage, then a whole frame as one graph."""
+    config = find_config(model)
+    rows = {}
+    for name, captured in (("stages", False), ("whole", True)):
+        segmenter = Segmenter(
+            model, device=settings.device, backend=backend, captured=captured,
+            sampling=SamplingOptions(steps=steps),
+        )  # fmt: skip
+        rows[name] = measure_segmenter(
+            segmenter,
+            config if isinstance(config, CamSegConfig) else None,
+            segmenter.input_size,
+            settings.timed_frames,
+        )
+        segmenter.close()
+    return rows
+
+
+def _small_times(settings: GpuSettings, backend: str) -> dict[str, Any]:
+    return _times(settings, find_model(settings.model), backend, steps=1)
+
+
+def _base_times(
+    settings: GpuSettings, backend: str, fast_decoder: bool = False, official: bool = False
+) -> dict[str, Any]:
+    with random_weights(settings.base, None, fast_decoder) as directory:
+        rows = _times(settings, directory, backend, _BASE_STEPS)
+        if official:
+            segmenter = Segmenter(
+                directory, device=settings.device, backend=backend,
+                sampling=SamplingOptions(steps=_BASE_STEPS),
+            )  # fmt: skip
+            rows["official"] = compare_with_official(segmenter, directory, settings.official_turns)
+        return rows
+
+
+def _calls(settings: GpuSettings) -> dict[str, Any]:
+    """What a frame makes the processor do, without a graph and with one."""
+
+    def open_segmenter(captured: bool) -> Segmenter:
+        return Segmenter(settings.model, device=settings.device, captured=captured)
+
+    return {"calls": measure_calls(open_segmenter)}
+
+
+def _batches(settings: GpuSettings) -> dict[str, Any]:
+    """Time and memory of frames of several cameras together."""
+    segmenter = Segmenter(settings.model, device=settings.device)
+    frames = street_frames(segmenter.input_size, settings.largest_batch)
+    rows = {}
+    for count in range(1, settings.largest_batch + 1):
+        batch = frames[:count]
+        for _ in range(_WARM_UP):
+            segmenter.segment_batch(batch)
+        reset_peak(segmenter.device)
+        seconds = []
+        for _ in range(settings.timed_frames):
+            start = time.perf_counter()
+            segmenter.segment_batch(batch)
+            seconds.append(time.perf_counter() - start)
+        rows[str(count)] = {**milliseconds(seconds), **peak_memory(segmenter.device)}
+    segmenter.close()
+    return {"batches": rows}
+
+
+def _node(settings: GpuSettings) -> dict[str, Any]:
+    """The node with a camera, both processes of their own, over DDS on this machine."""
+    try:
+        from camss_ros.lab.node_benchmark import measure_node_sizes
+    except ImportError as error:
+        return {"missing": str(error)}
+    from camss_ros.lab.node_speed import NodeSettings
+
+    brief = NodeSettings(lowest=60.0, seconds=2.0, long_seconds=4.0, latency_rates=(30.0,))
+    parameters = {"device": settings.device, "backend": "torch"}
+    return measure_node_sizes(find_model(settings.model), parameters, [(360, 480)], brief)
+
+
+# In the order of their importance: a short time leaves out the last ones.
+PARTS: dict[str, Part] = {
+    "labels": Part("Labels, against the CPU", 15, lambda s: _labels(s, "torch")),
+    "small": Part("A frame of the small model", 15, lambda s: _small_times(s, "torch")),
+    "base": Part(
+        "A frame of the large model, against the official procedure",
+        40,
+        lambda s: _base_times(s, "torch", official=True),
+    ),
+    "calls": Part("What a frame makes the processor do", 10, _calls),
+    "small_compiled": Part(
+        "A frame of the small model, compiled", 20, lambda s: _small_times(s, "compile")
+    ),
+    "labels_compiled": Part(
+        "Labels of the compiled network, against the CPU",
+        20,
+        lambda s: _labels(s, "compile", ["auto"]),  # each would be compiled by itself
+    ),
+    "base_compiled": Part(
+        "A frame of the large model, compiled, against the official procedure",
+        40,
+        lambda s: _base_times(s, "compile", official=True),
+    ),
+    "base_fast": Part(
+        "A frame of the large model with a fast decoder, compiled",
+        30,
+        lambda s: _base_times(s, "compile", fast_decoder=True),
+    ),
+    "batches": Part("Frames of several cameras together", 15, _batches),
+    "node": Part("The node, over DDS", 30, _node),
+}
+
+
+def main(key: str, settings: str) -> None:
+    """Measure one part and print it, the last line."""
+    # Removes the temporary folders and ends the node.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    given = GpuSettings(**json.loads(settings))
+    select_device(given.device)
+    print(json.dumps(PARTS[key].measure(given)))
+
+
+def command(key: str, settings: GpuSettings) -> list[str]:
+    """That measures a part."""
+    return [sys.executable, "-m", "camss_ros.lab.gpu_parts", key, json.dumps(asdict(settings))]
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,186 @@
+"""The study of a GPU, with its parts on the CPU and small models: time, what is kept, the page."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from small_model import save_small_model
+from typer.testing import CliRunner
+
+from camss_ros.cli import app
+from camss_ros.images.label_sets import load_label_set
+from camss_ros.inference.segmenter import Segmenter
+from camss_ros.lab import gpu_study
+from camss_ros.lab.frame_launches import KINDS, count_calls, count_names
+from camss_ros.lab.frames import street_frames
+from camss_ros.lab.gpu_page import median_times, plot_times, write_gpu_page
+from camss_ros.lab.gpu_parts import PARTS, GpuSettings, Part
+from camss_ros.lab.gpu_study import run_part, study_gpu
+
+CAMVID = load_label_set("camvid11")
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory) -> GpuSettings:
+    model = str(save_small_model(tmp_path_factory.mktemp("model"), label_set=CAMVID.classes))
+    return GpuSettings(
+        model=model, base=model, device="cpu", label_frames=2, timed_frames=2, largest_batch=2
+    )
+
+
+def script(code: str) -> list[str]:
+    return [sys.executable, "-c", code]
+
+
+@pytest.fixture
+def study(settings, tmp_path, monkeypatch):
+    """Studies parts whose commands are Python code."""
+    commands = {}
+    monkeypatch.setattr(gpu_study, "command", lambda key, _: script(commands[key]))
+
+    def run(seconds: float = 60.0, least: float = 0.0, **codes: str) -> dict[str, str]:
+        commands.update(codes)
+        parts = {key: Part(f"Part {key}", least, lambda _: {}) for key in codes}
+        return study_gpu(settings, tmp_path, seconds, "camss-ros study gpu", parts=parts)
+
+    return run
+
+
+LABELS = {"backend": "torch", "frames": 2, "agreement": {"bf16": {"mean": 0.999, "min": 0.9}}}
+PRINT_LABELS = f"print('noise'); print({json.dumps(json.dumps(LABELS))})"
+
+
+def test_a_part_that_fails_or_hangs_costs_no_other_one(study, tmp_path):
+    fail, hang = "raise RuntimeError('no such kernel')", "import time; time.sleep(60)"
+    start = time.monotonic()
+    missing = study(seconds=13.0, first=fail, second=PRINT_LABELS, third=hang)
+    assert time.monotonic() - start < 13.0
+    assert missing["Part first"] == "failed: RuntimeError: no such kernel"
+    assert missing["Part third"].startswith("not done after")
+    content = json.loads((tmp_path / "gpu.json").read_text())
+    assert content["rows"] == {"second": LABELS}
+    assert not content["complete"]
+    page = (tmp_path / "gpu.md").read_text()
+    assert "99.900 %" in page
+    assert "no such kernel" in page
+
+
+def test_what_there_is_no_time_for_is_named_and_measured_the_next_time(study, tmp_path):
+    assert study(least=100.0, only=PRINT_LABELS) == {"Part only": "needs 100 s, 52 were left"}
+    assert study(only=PRINT_LABELS) == {}
+    assert study(only="raise RuntimeError('measured again')") == {}
+    assert json.loads((tmp_path / "gpu.json").read_text())["complete"]
+
+
+def test_an_interrupted_study_ends_its_part_and_keeps_what_it_has(tmp_path):
+    """Ctrl-C, in a process of its own."""
+    flag = tmp_path / "begun"
+    part = f"import pathlib, time; pathlib.Path({str(flag)!r}).touch(); time.sleep(60)"
+    code = f"""
+import sys
+from camss_ros.lab import gpu_study
+from camss_ros.lab.gpu_parts import GpuSettings, Part
+codes = {{"a": {PRINT_LABELS!r}, "b": {part!r}}}
+gpu_study.command = lambda key, _: [sys.executable, "-c", codes[key]]
+parts = {{key: Part(key, 0, None) for key in codes}}
+from pathlib import Path
+gpu_study.study_gpu(GpuSettings(device="cpu"), Path({str(tmp_path)!r}), 60, "x", parts=parts)
+"""
+    process = subprocess.Popen(
+        ["env", "--default-signal=INT", *script(code)], stderr=subprocess.DEVNULL
+    )
+    while not flag.exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=20) != 0
+    assert json.loads((tmp_path / "gpu.json").read_text())["rows"] == {"a": LABELS}
+    assert "the study was stopped" in (tmp_path / "gpu.md").read_text()
+
+
+def test_parts_are_measured_in_a_process_of_their_own(settings):
+    row = run_part(gpu_study.command("labels", settings), 120)
+    assert isinstance(row, dict), row
+    assert row["agreement"]["fp32"] == {"mean": 1.0, "min": 1.0}
+
+
+def test_parts_are_measured_and_shown(settings, monkeypatch, tmp_path):
+    monkeypatch.setattr("camss_ros.lab.segmenter_speed.matmul_peak", lambda *_: 1e12)
+    rows = {key: PARTS[key].measure(settings) for key in ("small", "calls", "batches")}
+    assert rows["small"]["whole"]["frames"] == 2
+    assert list(rows["batches"]["batches"]) == ["1", "2"]
+    path = tmp_path / "gpu.md"
+    write_gpu_page(path, rows, {"The node": "no time"}, PARTS, {"gpu": "none"}, "camss-ros")
+    page = path.read_text()
+    for text in (
+        "## A frame of the small model",
+        "operators",
+        "whole frame",
+        "one graph",
+        "- The node: no time",
+    ):
+        assert text in page
+    assert "None" not in page
+
+
+def test_page_and_picture_compare_with_the_official_procedure(tmp_path):
+    times = {"p50": 10.0, "p95": 11.0}
+    speed = {
+        "model": "base", "backend": "torch", "dtype": "bfloat16", "frames": 3,
+        "working_size": [16, 32], "sampling": {"steps": 4}, "stages_ms": {"decode": times},
+        "whole_ms": times, "peak_memory": {"cuda_mb": 100.0}, "matmul_peak_gflops": 7e5,
+        "share_of_matmul_peak": {"decode": 0.25, "total": 0.5},
+    }  # fmt: skip
+    official = {
+        "official": {"steps": 100, "stages_ms": {"total": {"p50": 1431.0}}},
+        "ratio": {"median": 47.7, "min": 45.6, "max": 49.9},
+    }
+    row = {"stages": speed, "whole": speed, "official": official}
+    write_gpu_page(tmp_path / "gpu.md", {"base": row}, {}, PARTS, {}, "camss-ros study gpu")
+    page = (tmp_path / "gpu.md").read_text()
+    plot_times(median_times({"base": row}), tmp_path / "gpu.png")
+    assert (tmp_path / "gpu.png").stat().st_size > 1000
+    for text in ("gpu.png", "1431 ms", "47.7 times", "700.0 TFLOP/s", "25 %", "100 MB"):
+        assert text in " ".join(page.split())
+
+
+def test_without_a_gpu_it_says_what_it_needs(tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    result = CliRunner().invoke(app, ["study", "gpu", "--output", str(tmp_path / "out")])
+    assert result.exit_code != 0
+    assert "sees no CUDA GPU" in " ".join(result.output.split())
+    result = CliRunner().invoke(app, ["study", "gpu", "--device", "cpu", "--output", str(tmp_path)])
+    assert result.exit_code != 0
+    assert "expected cuda or cuda:N" in " ".join(result.output.split())
+
+
+def test_operators_of_a_frame_are_counted(settings):
+    segmenter = Segmenter(settings.model, device="cpu")
+    (frame,) = street_frames(segmenter.input_size, 1)
+    counts = count_calls(segmenter, frame)
+    assert list(counts) == list(KINDS)
+    assert counts["operators"] > 50
+    more = Segmenter(settings.model, device="cpu", sampling=replace(segmenter.sampling, steps=4))
+    assert count_calls(more, frame)["operators"] > counts["operators"]
+    assert sum(counts.values()) == counts["operators"]
+
+
+def test_calls_of_cuda_are_told_apart():
+    names = [
+        "aten::view", "aten::mm", "cudaLaunchKernel", "cudaLaunchKernelExC", "cuLaunchKernelEx",
+        "cudaGraphLaunch", "cudaMemcpyAsync", "cudaMemcpyAsync", "Memcpy HtoD (Pinned -> Device)",
+        "Memcpy DtoH (Device -> Pinned)", "Memcpy DtoD (Device -> Device)", "cudaMemsetAsync",
+        "cudaEventSynchronize", "cudaEventRecord", "void at::native::elementwise_kernel",
+    ]  # fmt: skip
+    assert count_names(names) == {
+        "operators": 1, "graph launches": 1, "kernel launches": 3, "copies": 2, "fills": 1,
+        "waits": 1, "uploads": 1, "downloads": 1,
+    }  # fmt: skip
