@@ -11,7 +11,7 @@ What the stages do is mostly outside Python's lock: networks, codecs, NumPy, fil
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -21,12 +21,15 @@ Result = TypeVar("Result")
 _AHEAD = 2  # items that a stage may be ahead of the next one
 
 
-def stage(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def stage(
+    function: Callable[[Item], Result], items: Iterable[Item]
+) -> Generator[Result, None, None]:
     """`map(function, items)`, with `function` in a thread of its own, a few items ahead.
 
     One item is in work at a time, and results come in the order of the items. `items` is iterated
     in the thread that iterates over the results. Where it raises, the results of what it gave come
-    first. Where `function` raises, or nobody wants results any more, what is not begun is left.
+    first. Where `function` raises, or the generator is closed, what is not begun is left, and
+    `function` does no more work.
     """
     source = iter(items)
     failure: BaseException | None = None
