@@ -9,13 +9,20 @@ import typer
 
 from camss_ros.commands.checks import check_folder
 from camss_ros.commands.options import fail, tell_missing
-from camss_ros.commands.segmenter_options import DECODING, NETWORK, SAMPLING, segmenter_options
+from camss_ros.commands.segmenter_options import (
+    DECODING,
+    NETWORK,
+    SAMPLING,
+    named_backend,
+    segmenter_options,
+    waiting_for_backend,
+)
 
 if TYPE_CHECKING:
     from camss_ros.inference.spec import SegmenterSpec
 
 
-@segmenter_options(*NETWORK, *SAMPLING, *DECODING)
+@segmenter_options(*NETWORK, *SAMPLING, *DECODING, backend="auto")
 def segment(
     source: str = typer.Argument(
         ...,
@@ -42,8 +49,9 @@ def segment(
         opened = open_frames_of_model(source, config.label_set, config.name)
         if opened.endless and frames is None:
             raise ValueError("this input has no end: say by --frames how many are wanted")
-        described = spec.describe()
-        segmenter = spec.open(CalibrationScenes())
+        with waiting_for_backend():
+            described = spec.describe()
+            segmenter = spec.open(CalibrationScenes())
         settings = {
             "input": source if opened.endless else str(Path(source).resolve()),
             "input_sha256": files_hash(opened.files),
@@ -59,5 +67,5 @@ def segment(
             )
     except (OSError, ValueError, ModelError) as error:
         fail(error)
-    typer.echo(f"{summary['frames']} frames in '{output}'")
+    typer.echo(f"{summary['frames']} frames in '{output}', by {named_backend(described)}")
     tell_missing(opened)

@@ -17,7 +17,7 @@ def examine() -> Iterator[Finding]:
     """What this machine has for the node; it takes a minute, and longer where graphs are built."""
     yield from check_python()
     yield from check_numpy()
-    gpu = yield from check_pytorch()
+    gpu = yield from _guarded("PyTorch", check_pytorch(), False)
     runtimes = yield from _guarded("backends", check_runtimes(gpu), [])
     yield from _guarded("ROS 2", check_ros(), None)
     yield from check_ros_packages()
