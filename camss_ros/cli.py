@@ -1,6 +1,9 @@
 """The `camss-ros` command."""
 
+from typing import Any
+
 import typer
+from typer.core import TyperGroup
 
 from camss_ros import __version__
 from camss_ros.commands import convert, data, study, train
@@ -12,12 +15,27 @@ from camss_ros.commands.evaluate_bag import evaluate_bag
 from camss_ros.commands.export import export
 from camss_ros.commands.info import info
 from camss_ros.commands.make_bag import make_bag
+from camss_ros.commands.options import fail
 from camss_ros.commands.replay import replay
 from camss_ros.commands.robustness import robustness
 from camss_ros.commands.segment import segment
 from camss_ros.commands.verify_parity import verify_parity
+from camss_ros.errors import CamssError
 
-app = typer.Typer(no_args_is_help=True)
+
+class _Commands(TyperGroup):
+    """Ends with the message alone where a command fails by what the user can mend."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # of `camss-ros ... | head`: ends quietly
+            raise
+        except (OSError, ValueError, CamssError) as error:
+            fail(error)
+
+
+app = typer.Typer(cls=_Commands, no_args_is_help=True)
 app.pretty_exceptions_show_locals = False  # as an argument it is unknown to typer before 0.6
 
 

@@ -7,6 +7,8 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
+from camss_ros.errors import CamssError
+
 # Modules by the extra of pyproject.toml that installs them.
 EXTRAS = {
     "accelerate": "train",
@@ -20,7 +22,7 @@ EXTRAS = {
 }
 
 
-class MissingPackageError(ImportError):
+class MissingPackageError(CamssError, ImportError):
     """Something is not installed; the message says how it is."""
 
 

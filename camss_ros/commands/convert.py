@@ -5,8 +5,7 @@ from typing import Optional
 
 import typer
 
-from camss_ros.commands.checks import check_folder
-from camss_ros.commands.options import fail
+from camss_ros.commands.options import check_folder
 
 app = typer.Typer(help="Convert published checkpoints.", no_args_is_help=True)
 
@@ -33,7 +32,7 @@ def convert_official(
     """Convert the official CAM-Seg checkpoints to a model directory."""
     from rich.console import Console
 
-    from camss_ros.model.checkpoint import ModelError, save_pretrained
+    from camss_ros.model.checkpoint import save_pretrained
     from camss_ros.model.official import (
         convert,
         infer_config,
@@ -42,15 +41,12 @@ def convert_official(
     )
 
     console = Console()
-    try:
-        check_folder(output)
-        autoencoder = read_autoencoder(vae)
-        weights = read_transformer(transformer, ema=ema)
-        config = infer_config(autoencoder, weights, heads)
-        model = convert(config, autoencoder, weights)
-        save_pretrained(model, output)
-    except (OSError, ValueError, ModelError) as error:
-        fail(error)
+    check_folder(output)
+    autoencoder = read_autoencoder(vae)
+    weights = read_transformer(transformer, ema=ema)
+    config = infer_config(autoencoder, weights, heads)
+    model = convert(config, autoencoder, weights)
+    save_pretrained(model, output)
     for name, part in model.named_children():
         count = sum(parameter.numel() for parameter in part.parameters())
         console.print(f"{name}: {count / 1e6:.1f} M parameters")

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
-from camss_ros.commands.checks import check_file
-from camss_ros.commands.options import DATA, LABEL_SET, ROOT, fail
+from camss_ros.commands.options import DATA, LABEL_SET, ROOT, check_file, counted_progress, fail
 from camss_ros.seeds import LARGEST_SEED
 
 if TYPE_CHECKING:
@@ -40,16 +39,13 @@ def check(
     console = Console(soft_wrap=True, highlight=False)
     contents: dict[str, Contents] = {}
     problems: list[str] = []
-    try:
-        data_set = find_data_set(name)
-        for one in _splits(data_set, root, split):
-            listing = data_set.list(root, one)
-            images = data_set.read(listing, root, label_set)
-            contents[one] = _read_all(images, one)
-            problems += [*listing.problems, *contents[one].problems]
-            console.print(_summary(one, len(images), listing.unlabelled, contents[one]))
-    except ValueError as error:
-        fail(error)
+    data_set = find_data_set(name)
+    for part in _splits(data_set, root, split):
+        listing = data_set.list(root, part)
+        images = data_set.read(listing, root, label_set)
+        contents[part] = _read_all(images, part)
+        problems += [*listing.problems, *contents[part].problems]
+        console.print(_summary(part, len(images), listing.unlabelled, contents[part]))
     console.print(_share_table(contents, images.label_set.classes))
     for problem in problems:
         typer.echo(problem, err=True)
@@ -80,34 +76,27 @@ def show(
 
     from camss_ros.datasets.augmentation import augment
     from camss_ros.datasets.datasets import find_data_set
+    from camss_ros.evaluation.result_folder import write_image
     from camss_ros.images.drawing import colorize, contact_sheet, sample_evenly
-    from camss_ros.images.image_files import encode_image
 
     tiles = []
-    try:
-        check_file(output, ".png")
-        recipe = None if augmented is None else _augmentation(augmented)
-        data_set = find_data_set(name)
-        for one in _splits(data_set, root, split):
-            listing = data_set.list(root, one)
-            images = data_set.read(listing, root, label_set)
-            unpaired = f", {len(listing.problems)} files unpaired" if listing.problems else ""
-            typer.echo(f"{one}: {len(images)} frames{unpaired}")
-            for index in sample_evenly(len(images), frames):
-                image, label, sample = images[index]
-                tiles.append((image, f"{one} {sample}"))
-                tiles.append((colorize(label, images.label_set.classes), images.label_set.name))
-                if recipe is not None:
-                    view = augment(image, label, recipe, np.random.default_rng([seed, index]))
-                    tiles.append((view[0], f"augmented ({augmented})"))
-                    tiles.append((colorize(view[1], images.label_set.classes), "its label"))
-    except ValueError as error:
-        fail(error)
-    sheet = contact_sheet(tiles, images.label_set.classes)
-    try:
-        output.write_bytes(encode_image(sheet, ".png"))
-    except OSError as error:
-        fail(f"can't write {output}: {error.strerror}")
+    check_file(output, ".png")
+    recipe = None if augmented is None else _augmentation(augmented)
+    data_set = find_data_set(name)
+    for part in _splits(data_set, root, split):
+        listing = data_set.list(root, part)
+        images = data_set.read(listing, root, label_set)
+        unpaired = f", {len(listing.problems)} files unpaired" if listing.problems else ""
+        typer.echo(f"{part}: {len(images)} frames{unpaired}")
+        for index in sample_evenly(len(images), frames):
+            image, label, sample = images[index]
+            tiles.append((image, f"{part} {sample}"))
+            tiles.append((colorize(label, images.label_set.classes), images.label_set.name))
+            if recipe is not None:
+                view = augment(image, label, recipe, np.random.default_rng([seed, index]))
+                tiles.append((view[0], f"augmented ({augmented})"))
+                tiles.append((colorize(view[1], images.label_set.classes), "its label"))
+    write_image(output, contact_sheet(tiles, images.label_set.classes))
     typer.echo(f"wrote {output}")
 
 
@@ -126,12 +115,9 @@ def _splits(data_set: DataSet, root: Path, split: str | None) -> tuple[str, ...]
 
 
 def _read_all(images: LabeledImages, split: str) -> Contents:
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-
     from camss_ros.datasets.labeled_images import read_all
 
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, transient=True) as bar:
+    with counted_progress(transient=True) as bar:
         task = bar.add_task(split, total=len(images))
         return read_all(images, lambda: bar.advance(task))
 
@@ -146,14 +132,12 @@ def _summary(split: str, count: int, unlabelled: int, contents: Contents) -> str
 
 
 def _share_table(contents: Mapping[str, Contents], classes: tuple[LabelClass, ...]) -> Table:
-    from rich.table import Table
+    from camss_ros.evaluation.formats import result_table
 
-    table = Table(title="share of the labelled pixels, %")
-    table.add_column("class")
-    for split in contents:
-        table.add_column(split, justify="right")
-    for one in classes:
-        table.add_row(one.name, *(f"{100 * c.share(one.id):.3f}" for c in contents.values()))
+    table = result_table("class", *contents, title="share of the labelled pixels, %")
+    for label_class in classes:
+        shares = (f"{100 * c.share(label_class.id):.3f}" for c in contents.values())
+        table.add_row(label_class.name, *shares)
     table.add_section()
     void = (f"{100 * c.void_share():.3f}" for c in contents.values())
     table.add_row("without a class (of all)", *void)

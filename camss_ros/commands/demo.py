@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from camss_ros.commands.checks import check_folder
-from camss_ros.commands.options import fail, need_node
+from camss_ros.commands.options import check_folder, exit_on_sigterm, fail
 from camss_ros.commands.segmenter_options import NETWORK, SAMPLING, segmenter_options
+from camss_ros.extras import require_node
 
 if TYPE_CHECKING:
     from camss_ros.bags.recording import Recording
@@ -32,64 +32,57 @@ def demo(
 ) -> None:
     """Play an input through the segmenter node over DDS; leaves a video and a report."""
     import itertools
-    import signal
-    import sys
     import tempfile
 
-    need_node()
+    require_node()
     from rich.console import Console
     from rich.progress import Progress
 
     from camss_ros.evaluation.demo_report import report_table, write_report
     from camss_ros.images.frames import open_frames, open_frames_of_model, save_frames
-    from camss_ros.model.checkpoint import CONFIG_FILE, ModelError, find_model, read_config
-    from camss_ros.nodes.harness.child_process import ChildFailedError
+    from camss_ros.model.checkpoint import find_config
     from camss_ros.nodes.harness.demo import record_demo
     from camss_ros.nodes.segmenter.parameters import node_parameters
 
-    # Removes the temporary folder, as Ctrl-C does.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    exit_on_sigterm()
     console = Console()
-    try:
-        check_folder(output)
-        # The node would say it later.
-        spec.check()
-        parameters = node_parameters(spec)
-        config = read_config(find_model(spec.model) / CONFIG_FILE)
-        classes = config.label_set
-        opened = open_frames_of_model(source, classes, config.name)
-        if opened.label_set is not None and not opened.endless:
-            for _ in itertools.islice(opened, frames):  # tells of a bad label file beforehand
-                pass
-        output.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory() as folder, Progress(console=console) as bar:
-            path = source
-            if opened.endless:
-                # Drawn beforehand: it takes about as long as segmenting, on the same processor.
-                task = bar.add_task("drawing the street", total=frames)
-                save_frames(opened, Path(folder), frames, lambda: bar.advance(task))
-                path = folder
-                opened = open_frames(folder, opened.label_set, with_labels=True)
-            count = min(frames, opened.length or frames)
-            sending = bar.add_task("frames sent", total=count)
-            segmenting = bar.add_task("masks received", total=count)
+    check_folder(output)
+    # The node would say it later.
+    spec.check()
+    parameters = node_parameters(spec)
+    config = find_config(spec.model)
+    classes = config.label_set
+    opened = open_frames_of_model(source, classes, config.name)
+    if opened.label_set is not None and not opened.endless:
+        for _ in itertools.islice(opened, frames):  # a bad label file is reported now
+            pass
+    output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, Progress(console=console) as bar:
+        path = source
+        if opened.endless:
+            # Drawn beforehand: it takes about as long as segmenting, on the same processor.
+            task = bar.add_task("drawing the street", total=frames)
+            save_frames(opened, Path(folder), frames, lambda: bar.advance(task))
+            path = folder
+            opened = open_frames(folder, opened.label_set, with_labels=True)
+        count = min(frames, opened.length or frames)
+        sending = bar.add_task("frames sent", total=count)
+        segmenting = bar.add_task("masks received", total=count)
 
-            def on_progress(recording: Recording) -> None:
-                bar.update(sending, completed=len(recording.sent))
-                bar.update(segmenting, completed=len(recording.masks))
+        def on_progress(recording: Recording) -> None:
+            bar.update(sending, completed=len(recording.sent))
+            bar.update(segmenting, completed=len(recording.masks))
 
-            recording = record_demo(
-                path,
-                rate=rate,
-                frames=frames,
-                segmenter=parameters,
-                logs=output,
-                on_progress=on_progress,
-            )
-            if not recording.masks:
-                fail(f"not one mask came back; see the logs in '{output}'")
-            report = write_report(recording, opened, classes, output, {"input": source})
-    except (OSError, ValueError, ModelError, ChildFailedError) as error:
-        fail(error)
+        recording = record_demo(
+            path,
+            rate=rate,
+            frames=frames,
+            segmenter=parameters,
+            logs=output,
+            on_progress=on_progress,
+        )
+        if not recording.masks:
+            fail(f"not one mask came back; see the logs in '{output}'")
+        report = write_report(recording, opened, classes, output, {"input": source})
     console.print(report_table(report))
     console.print(f"wrote overlay.mp4, contact_sheet.png and report.json to '{output}'")

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
-from camss_ros.commands.checks import check_file
-from camss_ros.commands.options import DATA, LABEL_SET, ROOT, command_line, fail, need
+from camss_ros.commands.options import DATA, LABEL_SET, ROOT, check_file, command_line, fail
 from camss_ros.commands.segmenter_options import DECODING, NETWORK, SAMPLING, segmenter_options
+from camss_ros.extras import require
 
 if TYPE_CHECKING:
     from camss_ros.inference.spec import SegmenterSpec
@@ -44,24 +44,23 @@ def evaluate(
     ),
 ) -> None:
     """Score a model on a labelled data set: IoU, boundary IoU, precision, recall, calibration."""
-    import json
-
     from rich.console import Console
     from rich.progress import Progress
 
     from camss_ros.datasets.datasets import open_data
     from camss_ros.evaluation.evaluate import evaluate as score
-    from camss_ros.evaluation.evaluate import report, score_table
+    from camss_ros.evaluation.evaluate import evaluation_report
+    from camss_ros.evaluation.formats import score_table
     from camss_ros.evaluation.part_results import CollectedResults
-    from camss_ros.evaluation.report import RunMetadata, write_report
-    from camss_ros.evaluation.result_folder import write_atomically
+    from camss_ros.evaluation.report import RunMetadata, versions, write_report
+    from camss_ros.evaluation.result_folder import write_json
     from camss_ros.lab.robustness import read_robustness
-    from camss_ros.model.checkpoint import ModelError, weights_hash
+    from camss_ros.model.checkpoint import weights_hash
     from camss_ros.street.calibration_scenes import CalibrationScenes
 
     console = Console()
     if report_path is not None:
-        need("jinja2", "matplotlib")
+        require("jinja2", "matplotlib")
         if json_path == report_path.with_suffix(".json"):
             fail(f"--json {json_path} is where the report's own numbers go: choose another name")
     if robustness_path is not None and report_path is None:
@@ -70,29 +69,29 @@ def evaluate(
         fail(
             "--warm-start-time needs --clip: frames that do not follow each other have no use of it"
         )
-    try:
-        check_file(json_path)
-        check_file(report_path, ".html")
-        curves = None
-        if robustness_path is not None:
-            curves = read_robustness(robustness_path, weights_hash(spec.model))
-        frames = open_data(data, root, split, label_set)
-        segmenter = spec.open(CalibrationScenes())
-        height, width = frames[0][0].shape[:2]
-        segmenter.warm_up(height, width)
-        collected = None
-        if report_path is not None:
-            collected = CollectedResults(f"{data} {split}", frames.label_set)
-        with Progress(console=console) as bar:
-            task = bar.add_task(f"{data} {split}", total=len(frames))
-            result = score(
-                segmenter, frames, frames.label_set, clip=clip,
-                progress=lambda done: bar.update(task, completed=done),
-                on_frame=collected.add if collected else None,
-            )  # fmt: skip
-    except (ModelError, OSError, ValueError) as error:
-        fail(error)
-    console.print(score_table(result, frames.label_set))
+    check_file(json_path)
+    check_file(report_path, ".html")
+    curves = None
+    if robustness_path is not None:
+        curves = read_robustness(robustness_path, weights_hash(spec.model))
+    frames = open_data(data, root, split, label_set)
+    segmenter = spec.open(CalibrationScenes())
+    height, width = frames[0][0].shape[:2]
+    segmenter.warm_up(height, width)
+    collected = None
+    if report_path is not None:
+        collected = CollectedResults(f"{data} {split}", frames.label_set)
+    with Progress(console=console) as bar:
+        task = bar.add_task(f"{data} {split}", total=len(frames))
+        result = score(
+            segmenter, frames, frames.label_set, clip=clip,
+            progress=lambda done: bar.update(task, completed=done),
+            on_frame=collected.add if collected else None,
+        )  # fmt: skip
+    scores = evaluation_report(result, frames.label_set)
+    title = f"{result.frames} frames, {result.seconds_per_frame:.3f} s a frame"
+    share = result.accumulator.class_share(frames.label_set.classes)
+    console.print(score_table(title, share, scores))
     described = spec.describe()
     model = {**described["model"], "device": str(segmenter.device)}
     if report_path is not None and collected is not None:
@@ -103,20 +102,20 @@ def evaluate(
             sampling=described["sampling"],
             robustness=curves,
         )
-        try:
-            write_report(report_path, [collected.part(result.accumulator)], metadata)
-        except OSError as error:
-            fail(error)
+        write_report(report_path, [collected.part(result.accumulator)], metadata)
         console.print(f"wrote {report_path}", highlight=False)
     if json_path is not None:
-        content = report(
-            result, frames.label_set,
-            data={"name": data, "root": str(root), "split": split},
-            model={key: value for key, value in model.items() if key != "sha256"},
-            sampling=described["sampling"],
-        )  # fmt: skip
-        try:
-            write_atomically(json_path, (json.dumps(content, indent=2) + "\n").encode())
-        except OSError as error:
-            fail(error)
+        content = {
+            **scores,
+            "data": {
+                "name": data,
+                "root": str(root),
+                "split": split,
+                "label_set": frames.label_set.name,
+            },
+            "model": {key: value for key, value in model.items() if key != "sha256"},
+            "sampling": described["sampling"],
+            "versions": versions(),
+        }
+        write_json(json_path, content)
         console.print(f"wrote {json_path}", highlight=False)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import typer
 
-from camss_ros.commands.checks import check_folder
-from camss_ros.commands.options import command_line, fail, need
+from camss_ros.commands.options import check_folder, command_line, counted_progress, fail
 from camss_ros.commands.segmenter_options import (
     NETWORK,
     SAMPLING,
@@ -18,12 +17,14 @@ from camss_ros.commands.segmenter_options import (
     segmenter_options,
     waiting_for_backend,
 )
+from camss_ros.extras import require
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from camss_ros.evaluation.bag_run import BagTask, ProgressOfRun
+    from camss_ros.evaluation.bag_run import BagTask
+    from camss_ros.evaluation.evaluate_bag import RunProgress
     from camss_ros.inference.spec import SegmenterSpec
 
 
@@ -80,42 +81,34 @@ def evaluate_bag(
     """Segment bags into masks, videos, scores and a report; run again, it goes on."""
     import dataclasses
 
-    need("rosbags", "jinja2", "matplotlib", *(["ray"] if ray is not None else []))
+    require("rosbags", "jinja2", "matplotlib", *(["ray"] if ray is not None else []))
     from rich.console import Console
 
     from camss_ros.bags.bag_frames import BagSelection
     from camss_ros.evaluation.bag_batch import bag_names, find_bags, is_bag
     from camss_ros.evaluation.bag_run import BagTask
-    from camss_ros.model.checkpoint import ModelError
 
     console = Console()
-    try:
-        check_folder(output)
-        cameras = tuple(
-            BagSelection(topic, label, tolerance, every, start, duration)
-            for topic, label in _pairs(image, labels or [])
-        )
-        sampling = dataclasses.replace(spec.sampling, start=start_timestep)
-        chosen = dataclasses.replace(spec, sampling=sampling)
-        one = len(bags) == 1 and is_bag(bags[0]) and ray is None
-        found = bags if one else find_bags(bags)
-        with waiting_for_backend():
-            described = chosen.describe()  # refuses a model that can't be read, before any bag
+    check_folder(output)
+    cameras = tuple(
+        BagSelection(topic, label, tolerance, every, start, duration)
+        for topic, label in _pairs(image, labels or [])
+    )
+    sampling = dataclasses.replace(spec.sampling, start=start_timestep)
+    chosen = dataclasses.replace(spec, sampling=sampling)
+    one = len(bags) == 1 and is_bag(bags[0]) and ray is None
+    found = bags if one else find_bags(bags)
+    with waiting_for_backend():
+        described = chosen.describe()  # refuses a model that can't be read, before any bag
 
-        def task(bag: Path, folder: Path) -> BagTask:
-            return BagTask(
-                bag, folder, cameras, label_set, chosen, write_bag, command_line(), frames
-            )
+    def task(bag: Path, folder: Path) -> BagTask:
+        return BagTask(bag, folder, cameras, label_set, chosen, write_bag, command_line(), frames)
 
-        if one:
-            _one_bag(task(bags[0], output), described, console)
-        else:
-            tasks = [
-                task(b, output / name) for b, name in zip(found, bag_names(found), strict=True)
-            ]
-            _evaluate_batch(tasks, described, output, workers, ray, console)
-    except (OSError, ValueError, ModelError) as error:
-        fail(error)
+    if one:
+        _one_bag(task(bags[0], output), described, console)
+    else:
+        tasks = [task(b, output / name) for b, name in zip(found, bag_names(found), strict=True)]
+        _evaluate_batch(tasks, described, output, workers, ray, console)
 
 
 def _pairs(images: list[str], labels: list[str]) -> list[tuple[str, str | None]]:
@@ -133,25 +126,16 @@ def _pairs(images: list[str], labels: list[str]) -> list[tuple[str, str | None]]
 def _one_bag(task: BagTask, described: dict[str, Any], console: Console) -> None:
     import json
 
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-
     from camss_ros.evaluation.bag_run import run_bag
     from camss_ros.evaluation.evaluate_bag import METRICS_FILE
+    from camss_ros.evaluation.part_results import notes_of
 
-    with Progress(
-        *Progress.get_default_columns()[:2],
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    ) as bar:
+    with counted_progress(console=console) as bar:
         notes = run_bag(task, progress=_bars(bar, len(task.cameras) > 1))
     for topic, folder in task.folders().items():
         metrics = json.loads((folder / METRICS_FILE).read_text())
-        console.print(metrics_table(metrics, topic))
-        passed_over = metrics["passed_over"]
-        faults = [f"{count} x {reason}" for reason, count in passed_over["by_reason"].items()]
-        for warning in [*metrics["warnings"], *faults, *passed_over["first"]]:
-            typer.echo(f"warning: {warning}", err=True)
+        console.print(bag_table(topic, metrics))
+        notes = [*notes_of(metrics), *notes]
     for note in notes:
         typer.echo(f"warning: {note}", err=True)
     console.print(
@@ -170,7 +154,6 @@ def _evaluate_batch(
     console: Console,
 ) -> None:
     """Every bag into its own folder, and one report on all. Ends with 1 where any failed."""
-    from rich.progress import MofNCompleteColumn, Progress
 
     from camss_ros.evaluation.bag_batch import run_batch, run_batch_on_ray
     from camss_ros.evaluation.bag_run import REPORT_FILE, read_parts
@@ -178,9 +161,7 @@ def _evaluate_batch(
 
     output.mkdir(parents=True, exist_ok=True)
     reasons: dict[int, str] = {}
-    with Progress(
-        *Progress.get_default_columns()[:2], MofNCompleteColumn(), console=console
-    ) as bar:
+    with counted_progress(console=console) as bar:
         row = bar.add_task("bags", total=len(tasks))
 
         def on_done(number: int, reason: str | None) -> None:
@@ -216,8 +197,7 @@ def _evaluate_batch(
         bags=len(tasks) - len(failed),
     )
     numbers = write_report(output / REPORT_FILE, parts, metadata)
-    total = numbers["total"]
-    console.print(metrics_table(total, f"{metadata.bags} of {len(tasks)} bags"))
+    console.print(bag_table(f"{metadata.bags} of {len(tasks)} bags", numbers["total"]))
     console.print(
         f"by {named_backend(described)}: wrote {REPORT_FILE} and a folder for each bag to "
         f"'{output}'",
@@ -227,11 +207,11 @@ def _evaluate_batch(
         raise typer.Exit(1)
 
 
-def _bars(bar: Any, several: bool) -> ProgressOfRun:
+def _bars(bar: Any, several: bool) -> RunProgress:
     """The progress of a run as bars."""
-    from camss_ros.evaluation.bag_run import ProgressOfRun
+    from camss_ros.evaluation.evaluate_bag import RunProgress
 
-    class Bars(ProgressOfRun):
+    class Bars(RunProgress):
         def __init__(self) -> None:
             self._written: Any = None
 
@@ -262,30 +242,9 @@ def _bars(bar: Any, several: bool) -> ProgressOfRun:
     return Bars()
 
 
-def metrics_table(metrics: dict[str, Any], name: str) -> Table:
-    """Share of the pixels and, with labels, the scores, in percent."""
-    from rich.table import Table
+def bag_table(name: str, metrics: dict[str, Any]) -> Table:
+    """What was found in a bag, as metrics.json and the report say it."""
+    from camss_ros.evaluation.formats import score_table
 
-    from camss_ros.evaluation.formats import percent
-
-    scores = metrics["scores"]
     title = f"{name}: {metrics['frames']} frames, {metrics['labelled_frames']} with labels"
-    table = Table("class", title=title)
-    columns = {"share": metrics["class_share"]}
-    if scores:
-        columns |= {
-            "IoU": scores["per_class_iou"],
-            "precision": scores["per_class_precision"],
-            "recall": scores["per_class_recall"],
-        }
-    for column in columns:
-        table.add_column(column, justify="right")
-    for name in metrics["class_share"]:
-        table.add_row(name, *(percent(values.get(name)) for values in columns.values()))
-    if scores:
-        table.add_section()
-        table.add_row(
-            "mean", "", percent(scores["miou"]), percent(scores["precision_void_excluded"]), ""
-        )
-        table.add_row("pixel accuracy", "", percent(scores["pixel_accuracy"]), "", "")
-    return table
+    return score_table(title, metrics["class_share"], metrics["scores"])

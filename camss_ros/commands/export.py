@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
-from camss_ros.commands.checks import check_file
-from camss_ros.commands.options import fail, need, parse_size
+from camss_ros.commands.options import check_file, parse_size
 from camss_ros.commands.segmenter_options import segmenter_options
+from camss_ros.extras import require
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,97 +62,76 @@ def export(
     from camss_ros.inference.graphs.quantize import quantize
     from camss_ros.inference.graphs.verify_graph import verify_graph
     from camss_ros.inference.network_size import checked_size
-    from camss_ros.model.checkpoint import (
-        CONFIG_FILE,
-        ModelError,
-        find_model,
-        load_camseg,
-        read_config,
-    )
+    from camss_ros.model.checkpoint import find_config, find_model, load_camseg
+    from camss_ros.street.calibration_scenes import COUNT, CalibrationScenes
+    from camss_ros.street.synthetic import random_scene
 
     console = Console()
-    try:
-        suffix = SUFFIXES.get(file_format)
-        if suffix is None:
-            raise ValueError(f"--format must be one of {', '.join(SUFFIXES)}, not {file_format!r}")
-        check_file(output, suffix)
-        if calibrate is not None and (file_format, spec.precision) != ("openvino", "int8"):
-            raise ValueError("--calibrate is for --format openvino --precision int8")
-        if file_format == "onnx" and spec.precision == "int8":
-            raise ValueError("precision int8 is of --format openvino")
-        directory = find_model(spec.model)
-        size = checked_size(read_config(directory / CONFIG_FILE), spec.network_size)
-        result_size = size
-        if output_size:
-            result_size = parse_size("--output-size", output_size, str(spec.model))
-        graph_spec = GraphSpec(size, spec.sampling, result_size)
-        pictures = _pictures(images, frames)
-        need("onnx")
-        if file_format == "onnx":
-            runtime = open_runtime("onnxruntime", select_device("cpu"), "fp32")
-        else:
-            runtime = open_runtime(file_format, select_device(spec.device), spec.precision)
-        calibration = []
-        if runtime.dtype == torch.int8:
-            with console.status("taking the frames to calibrate on"):
-                calibration = _calibration(calibrate)
-        network = load_camseg(directory)
-        with tempfile.TemporaryDirectory(dir=output.absolute().parent) as folder:
-            written = Path(folder) / output.name
-            onnx_file = written.with_suffix(".onnx")
-            with console.status("exporting"):
-                export_onnx(network, graph_spec, onnx_file)
-            if calibration:  # which shows its own progress
-                save_openvino(quantize(onnx_file, calibration), written)
-            with console.status("compiling"):
-                if file_format == "openvino" and not calibration:
-                    save_openvino(onnx_file, written)
-                elif file_format == "tensorrt":
-                    runtime.compile(onnx_file, written)
-                graph = (
-                    runtime.load(written) if file_format == "tensorrt" else runtime.open(written)
-                )
-            with console.status(f"comparing {len(pictures)} frames"):
-                result = verify_graph(
-                    network, graph_spec, spec.sampling, graph, runtime.dtype, pictures
-                )
-            if not result.passed:
-                raise ExportError(f"the graph does not do what PyTorch does: {result}")
-            for suffix in (".bin", output.suffix):  # the weights of an .xml before itself
-                if (part := written.with_suffix(suffix)).exists():
-                    part.replace(output.with_suffix(suffix))
-    except (OSError, ValueError, ModelError, ExportError) as error:
-        fail(error)
+    suffix = SUFFIXES.get(file_format)
+    if suffix is None:
+        raise ValueError(f"--format must be one of {', '.join(SUFFIXES)}, not {file_format!r}")
+    check_file(output, suffix)
+    if calibrate is not None and (file_format, spec.precision) != ("openvino", "int8"):
+        raise ValueError("--calibrate is for --format openvino --precision int8")
+    if file_format == "onnx" and spec.precision == "int8":
+        raise ValueError("precision int8 is of --format openvino")
+    directory = find_model(spec.model)
+    size = checked_size(find_config(directory), spec.network_size)
+    result_size = size
+    if output_size:
+        result_size = parse_size("--output-size", output_size, str(spec.model))
+    graph_spec = GraphSpec(size, spec.sampling, result_size)
+    if images is None:
+        pictures = [random_scene(seed)[0] for seed in range(frames)]
+    else:
+        pictures = _frames_of(images, frames)
+    require("onnx")
+    if file_format == "onnx":
+        runtime = open_runtime("onnxruntime", select_device("cpu"), "fp32")
+    else:
+        runtime = open_runtime(file_format, select_device(spec.device), spec.precision)
+    calibration = []
+    if runtime.dtype == torch.int8:
+        with console.status("taking the frames to calibrate on"):
+            if calibrate is None:
+                calibration = list(CalibrationScenes())
+            else:
+                calibration = _frames_of(calibrate, COUNT, spread=True)
+    network = load_camseg(directory)
+    with tempfile.TemporaryDirectory(dir=output.absolute().parent) as folder:
+        written = Path(folder) / output.name
+        onnx_file = written.with_suffix(".onnx")
+        with console.status("exporting"):
+            export_onnx(network, graph_spec, onnx_file)
+        if calibration:  # which shows its own progress
+            save_openvino(quantize(onnx_file, calibration), written)
+        with console.status("compiling"):
+            if file_format == "openvino" and not calibration:
+                save_openvino(onnx_file, written)
+            elif file_format == "tensorrt":
+                runtime.compile(onnx_file, written)
+            graph = runtime.load(written) if file_format == "tensorrt" else runtime.open(written)
+        with console.status(f"comparing {len(pictures)} frames"):
+            result = verify_graph(
+                network, graph_spec, spec.sampling, graph, runtime.dtype, pictures
+            )
+        if not result.passed:
+            raise ExportError(f"the graph does not do what PyTorch does: {result}")
+        for suffix in (".bin", output.suffix):  # the weights of an .xml before itself
+            if (part := written.with_suffix(suffix)).exists():
+                part.replace(output.with_suffix(suffix))
     console.print(f"{result}\nwrote {output}", highlight=False)
 
 
-def _pictures(images: str | None, count: int) -> list[np.ndarray]:
+def _frames_of(source: str, count: int, spread: bool = False) -> list[np.ndarray]:
+    """The first frames of a video or image folder, or as many from everywhere in it."""
     from itertools import islice
 
     from camss_ros.images.frames import open_frames
-    from camss_ros.street.synthetic import random_scene
 
-    if images is None:
-        return [random_scene(seed)[0] for seed in range(count)]
-    pictures = [frame.image for frame in islice(open_frames(images), count)]
-    if not pictures:
-        raise ValueError(f"no image in {images}")
-    return pictures
-
-
-def _calibration(source: str | None) -> list[np.ndarray]:
-    """Frames from everywhere in `source`."""
-    from itertools import islice
-
-    from camss_ros.images.frames import open_frames
-    from camss_ros.street.calibration_scenes import COUNT, CalibrationScenes
-
-    if source is None:
-        return list(CalibrationScenes())
     opened = open_frames(source)
-    every = max(1, (opened.length or COUNT) // COUNT)
-    last = every * COUNT
-    frames = [frame.image for frame in islice(opened, 0, last, every)]
+    every = max(1, (opened.length or count) // count) if spread else 1
+    frames = [frame.image for frame in islice(opened, 0, every * count, every)]
     if not frames:
-        raise ValueError(f"no image to calibrate on in {source}")
+        raise ValueError(f"no image in {source}")
     return frames

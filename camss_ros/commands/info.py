@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Optional
 
 import typer
 
-from camss_ros.commands.options import fail, parse_size
+from camss_ros.commands.options import parse_size
 from camss_ros.commands.segmenter_options import segmenter_options
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from camss_ros.inference.spec import SegmenterSpec
 
 
@@ -26,27 +29,22 @@ def info(
 ) -> None:
     """Describe a model: label set, parameters, memory, hash of its weights, cost of a frame."""
     from rich.console import Console
-    from rich.table import Table
 
     from camss_ros.model.checkpoint import (
         WEIGHTS_FILE,
-        ModelError,
         find_model,
         load_pretrained,
         weights_hash,
     )
     from camss_ros.model.flops import count_macs
 
-    try:
-        asked = None if size is None else parse_size("--size", size, str(spec.model))
-        network = load_pretrained(spec.model, inference_only=True)
-        directory = find_model(spec.model)
-        digest = weights_hash(spec.model)
-        config = network.config
-        frame = asked or config.input_size
-        macs = count_macs(config, spec.sampling, frame) if flops else {}
-    except (ModelError, ValueError, OSError) as error:
-        fail(error)
+    asked = None if size is None else parse_size("--size", size, str(spec.model))
+    network = load_pretrained(spec.model, inference_only=True)
+    directory = find_model(spec.model)
+    digest = weights_hash(spec.model)
+    config = network.config
+    frame = asked or config.input_size
+    macs = count_macs(config, spec.sampling, frame) if flops else {}
     parameters = {
         name: sum(p.numel() for p in part.parameters()) for name, part in network.named_children()
     }
@@ -64,24 +62,23 @@ def info(
     console = Console()
     for name, value in metadata.items():
         console.print(f"{name:13} {value}", soft_wrap=True, highlight=False, markup=False)
-    table = Table("part")
-    table.add_column("million parameters", justify="right")
-    for name, count in parameters.items():
-        table.add_row(name, f"{count / 1e6:.3f}")
-    table.add_section()
-    table.add_row("total", f"{total / 1e6:.3f}")
-    console.print(table)
+    console.print(_count_table("part", "million parameters", parameters, 1e6))
     if macs:
         console.print(
             f"a frame of {frame[1]} x {frame[0]}, steps: {spec.sampling.steps}", highlight=False
         )
-        table = Table("stage")
-        table.add_column("GMAC", justify="right")
-        for stage, count in macs.items():
-            table.add_row(stage, f"{count / 1e9:.3f}")
-        table.add_section()
-        table.add_row("total", f"{sum(macs.values()) / 1e9:.3f}")
-        console.print(table)
+        console.print(_count_table("stage", "GMAC", macs, 1e9))
+
+
+def _count_table(first: str, column: str, counts: Mapping[str, int], unit: float) -> Table:
+    from camss_ros.evaluation.formats import result_table
+
+    table = result_table(first, column)
+    for name, count in counts.items():
+        table.add_row(name, f"{count / unit:.3f}")
+    table.add_section()
+    table.add_row("total", f"{sum(counts.values()) / unit:.3f}")
+    return table
 
 
 def _megabytes(count: int) -> str:

@@ -5,7 +5,8 @@ from typing import Optional
 
 import typer
 
-from camss_ros.commands.options import fail, need, tell_missing
+from camss_ros.commands.options import counted_progress, fail, warn_of_missing
+from camss_ros.extras import require
 
 
 def make_bag(
@@ -32,8 +33,7 @@ def make_bag(
     ),
 ) -> None:
     """Write a video, image folder or labelled folder as a rosbag2, without ROS."""
-    need("rosbags")
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+    require("rosbags")
 
     from camss_ros.bags.make_bag import make_bag as make
     from camss_ros.images.frames import open_frames
@@ -43,22 +43,17 @@ def make_bag(
         fail(f"storage {storage!r}: expected mcap or sqlite3")
     if not namespace.startswith("/") or namespace.endswith("/"):
         fail(f"namespace {namespace!r}: expected it to begin with / and not to end with it")
-    try:
-        labels = load_label_set(label_set) if label_set else None
-        opened = open_frames(source, labels, with_labels=True)
-        total = min((n for n in (opened.length, frames) if n is not None), default=None)
-        with Progress(
-            *Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn()
-        ) as progress:
-            task = progress.add_task("writing", total=total)
-            count = make(
-                opened, output, rate or None, frames,
-                storage=storage,  # type: ignore[arg-type]  # checked above
-                namespace=namespace,
-                jpeg=jpeg,
-                on_frame=lambda: progress.advance(task),
-            )  # fmt: skip
-    except (OSError, ValueError) as error:
-        fail(error)
+    labels = load_label_set(label_set) if label_set else None
+    opened = open_frames(source, labels, with_labels=True)
+    total = min((n for n in (opened.length, frames) if n is not None), default=None)
+    with counted_progress() as progress:
+        task = progress.add_task("writing", total=total)
+        count = make(
+            opened, output, rate or None, frames,
+            storage=storage,  # type: ignore[arg-type]  # checked above
+            namespace=namespace,
+            jpeg=jpeg,
+            on_frame=lambda: progress.advance(task),
+        )  # fmt: skip
     typer.echo(f"{count} frames in '{output}'")
-    tell_missing(opened)
+    warn_of_missing(opened)

@@ -7,15 +7,17 @@ Options are defaults here and in all subcommands, and theirs types `Optional`: t
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from camss_ros.extras import MissingPackageError, require, require_node
-
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from camss_ros.images.frames import FrameSource
 
 DEVICE = typer.Option("auto", help="auto, cuda, cuda:N or cpu.")
@@ -26,23 +28,19 @@ DATA = typer.Option(
     "kitti-step, cad-edgetune or folder (docs/datasets.md).",
 )
 ROOT = typer.Option(..., "--root", help="Its folder, laid out as published.")
+SPLIT = typer.Option("val", help="Split of the data set.")
 LABEL_SET = typer.Option(
     None, "--label-set", help="Map the labels onto this label set (name or YAML file)."
 )
 
 
-def command_line(*words: str, **options: object) -> str:
-    """`camss-ros WORDS --option value ...` as a shell reads it, by default that of this process.
+def command_line() -> str:
+    """The command line of this process, as a shell reads it.
 
-    Options that are None are left out, of those that are True the name is all. Paths outside the
-    working directory are shown by their last part alone: where somebody keeps data is nothing for a
-    page that others read.
+    Of paths outside the working directory only the last part is in it: a page that others read
+    should not say where somebody keeps data.
     """
-    parts = list(words or sys.argv[1:])
-    for name, value in options.items():
-        if value is not None:
-            parts += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
-    return shlex.join(["camss-ros", *map(_without_folder, parts)])
+    return shlex.join(["camss-ros", *map(_without_folder, sys.argv[1:])])
 
 
 def _without_folder(word: str) -> str:
@@ -58,8 +56,9 @@ def _without_folder(word: str) -> str:
 def parse_size(option: str, text: str, model: str) -> tuple[int, int]:
     """(height, width) of the value "WIDTHxHEIGHT" of an option.
 
-    Raises ValueError for anything else, and for a size higher than wide where the model's own is
-    not: the order was HEIGHTxWIDTH once.
+    Raises:
+        ValueError: anything else, or a size higher than wide where the model's is not: the order
+            was HEIGHTxWIDTH once.
     """
     parts = text.lower().split("x")
     if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
@@ -75,32 +74,29 @@ def parse_size(option: str, text: str, model: str) -> tuple[int, int]:
 
 def _is_portrait(model: str) -> bool:
     """Whether the model's own size is higher than wide; not if it can't be found."""
-    from camss_ros.model.checkpoint import CONFIG_FILE, ModelError, find_model, read_config
+    from camss_ros.model.checkpoint import ModelError, find_config
 
     try:
-        height, width = read_config(find_model(model) / CONFIG_FILE).input_size
+        height, width = find_config(model).input_size
     except ModelError:
         return False
     return height > width
 
 
-def need(*modules: str) -> None:
-    """End as `fail` where one of the modules is not installed, before any work."""
-    try:
-        require(*modules)
-    except MissingPackageError as error:
-        fail(error)
+def counted_progress(**options: Any) -> Progress:
+    """A progress bar with the number done and the time that is left; `options` as of `Progress`."""
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, **options)
 
 
-def need_node() -> None:
-    """End as `fail` where the node cannot run here."""
-    try:
-        require_node()
-    except MissingPackageError as error:
-        fail(error)
+def exit_on_sigterm() -> None:
+    """From now on SIGTERM ends the process as Ctrl-C does, which removes temporary folders."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
-def tell_missing(source: FrameSource) -> None:
+def warn_of_missing(source: FrameSource) -> None:
     """Say on stderr how much of an input could not be read."""
     if source.skipped:
         typer.echo(f"{len(source.skipped)} files could not be read", err=True)
@@ -112,3 +108,28 @@ def fail(error: Exception | str) -> NoReturn:
     """End with exit code 1 and the message on stderr."""
     typer.echo(f"camss-ros: {error}", err=True)
     raise typer.Exit(1)
+
+
+def check_file(path: Path | None, suffix: str = "") -> None:
+    """Raise ValueError where no file can be written to `path`, or its name has another suffix."""
+    if path is None:
+        return
+    if (suffix and path.suffix != suffix) or path.is_dir() or not path.absolute().parent.is_dir():
+        kind = f"{suffix} file".strip()
+        raise ValueError(f"can't write {path}: expected a {kind} in a folder that exists")
+    _try_writing(path.absolute().parent, path)
+
+
+def check_folder(path: Path) -> None:
+    """Raise ValueError where files can't be written to `path`, a folder that need not be there."""
+    there = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise ValueError(f"can't write to {path}: {there} is no folder")
+    _try_writing(there, path)
+
+
+def _try_writing(folder: Path, path: Path) -> None:
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ValueError(f"can't write to {path}: {error.strerror}") from error

@@ -5,8 +5,8 @@ from typing import Optional
 
 import typer
 
-from camss_ros.commands.checks import check_folder
-from camss_ros.commands.options import command_line, fail, need, need_node
+from camss_ros.commands.options import check_folder, command_line, counted_progress, fail
+from camss_ros.extras import require, require_node
 
 
 def replay(
@@ -42,26 +42,23 @@ def replay(
     """Play a bag into a running segmenter over DDS; scores what it really did."""
     import dataclasses
     import os
+    from contextlib import closing
 
-    need_node()
-    need("rosbags", "jinja2", "matplotlib")
+    require_node()
+    require("rosbags", "jinja2", "matplotlib")
     from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress
 
     from camss_ros.bags.bag import Bag
     from camss_ros.bags.bag_frames import BagSelection
-    from camss_ros.commands.evaluate_bag import metrics_table
-    from camss_ros.evaluation.bag_run import REPORT_FILE, ProgressOfRun
-    from camss_ros.evaluation.evaluate_bag import open_bag_frames
+    from camss_ros.commands.evaluate_bag import bag_table
+    from camss_ros.evaluation.bag_run import REPORT_FILE
+    from camss_ros.evaluation.evaluate_bag import RunProgress, open_bag_frames
     from camss_ros.evaluation.part_results import read_part
     from camss_ros.evaluation.replay import ReplayRecorder
     from camss_ros.evaluation.report import RunMetadata, write_report
     from camss_ros.images.label_sets import load_label_set
     from camss_ros.model.checkpoint import (
-        CONFIG_FILE,
-        ModelError,
-        find_model,
-        read_config,
+        find_config,
         weights_hash,
     )
     from camss_ros.nodes.harness.child_process import large_images
@@ -71,59 +68,54 @@ def replay(
         for name, value in large_images().items():
             os.environ.setdefault(name, value)
         # Reads the environment.
-        from camss_ros.nodes.harness.bag_player import NoSegmenterError, play_bag
+        from camss_ros.nodes.harness.bag_player import play_bag
     except OSError as error:
         fail(f"replay needs the package's configuration: {error}")
-    try:
-        check_folder(output)
-        selection = BagSelection(image, labels, tolerance, every, start, duration)
-        classes = read_config(find_model(model) / CONFIG_FILE).label_set
-        label_classes = load_label_set(label_set) if label_set else None
-        with (
-            Bag(bag) as opened,
-            Progress(
-                *Progress.get_default_columns()[:2], MofNCompleteColumn(), console=console
-            ) as bar,
-        ):
-            kind = opened.require(image).type
-            frames = open_bag_frames(opened, selection, classes, label_classes, ProgressOfRun())
-            settings = {
-                "replay": True,
-                "bag": str(bag.resolve()),
-                "bag_bytes": opened.size,
-                "selection": dataclasses.asdict(selection),
-                "label_set": label_set,
-                "rate": rate,
-                "clock": clock,
-                "model": model,
-            }
-            sending = bar.add_task("sending", total=frames.expected)
-            with ReplayRecorder(output, frames, settings) as recorder:
-                played = play_bag(
-                    frames, kind, recorder, rate=rate, clock=clock, namespace=namespace,
-                    remaps=remap or (), on_frame=lambda: bar.advance(sending),
-                )  # fmt: skip
-            scoring = bar.add_task("scoring", total=recorder.masks)
-            rates = {"rate": rate, "rate achieved": round(played.rate, 3)}
-            metrics = recorder.finish(
-                played.counts, rates, classes, label_classes, lambda: bar.advance(scoring)
-            )
-        metadata = RunMetadata(
-            title=f"{bag.name}: {image}, live",
-            command=command_line(),
-            model={
-                "name": played.model,
-                "device": played.device,
-                "backend": played.backend,
-                "source": model,
-                "sha256 of source": weights_hash(model),
-            },
-            sampling=played.sampling,
+    check_folder(output)
+    selection = BagSelection(image, labels, tolerance, every, start, duration)
+    classes = find_config(model).label_set
+    label_classes = load_label_set(label_set) if label_set else None
+    with (
+        Bag(bag) as opened,
+        counted_progress(console=console) as bar,
+    ):
+        kind = opened.require(image).type
+        frames = open_bag_frames(opened, selection, classes, label_classes, RunProgress())
+        settings = {
+            "replay": True,
+            "bag": str(bag.resolve()),
+            "bag_bytes": opened.size,
+            "selection": dataclasses.asdict(selection),
+            "label_set": label_set,
+            "rate": rate,
+            "clock": clock,
+            "model": model,
+        }
+        sending = bar.add_task("sending", total=frames.expected)
+        with closing(ReplayRecorder(output, frames, settings)) as recorder:
+            played = play_bag(
+                frames, kind, recorder, rate=rate, clock=clock, namespace=namespace,
+                remaps=remap or (), on_frame=lambda: bar.advance(sending),
+            )  # fmt: skip
+        scoring = bar.add_task("scoring", total=recorder.masks)
+        rates = {"rate": rate, "rate achieved": round(played.rate, 3)}
+        metrics = recorder.finish(
+            played.counts, rates, classes, label_classes, lambda: bar.advance(scoring)
         )
-        numbers = write_report(output / REPORT_FILE, [read_part(output, image)], metadata)
-    except (OSError, ValueError, ModelError, NoSegmenterError) as error:
-        fail(error)
-    console.print(metrics_table(metrics, image))
+    metadata = RunMetadata(
+        title=f"{bag.name}: {image}, live",
+        command=command_line(),
+        model={
+            "name": played.model,
+            "device": played.device,
+            "backend": played.backend,
+            "source": model,
+            "sha256 of source": weights_hash(model),
+        },
+        sampling=played.sampling,
+    )
+    numbers = write_report(output / REPORT_FILE, [read_part(output, image)], metadata)
+    console.print(bag_table(image, metrics))
     for name, value in metrics["live"].items():
         console.print(f"{name}: {value}", highlight=False)
     if latency := numbers["total"]["latency_ms"]:

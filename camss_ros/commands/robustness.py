@@ -8,9 +8,17 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import typer
 
-from camss_ros.commands.checks import check_folder
-from camss_ros.commands.options import DATA, LABEL_SET, ROOT, command_line, fail, need
+from camss_ros.commands.options import (
+    DATA,
+    LABEL_SET,
+    ROOT,
+    check_folder,
+    command_line,
+    counted_progress,
+    fail,
+)
 from camss_ros.commands.segmenter_options import SAMPLING, segmenter_options
+from camss_ros.extras import require
 
 if TYPE_CHECKING:
     from camss_ros.inference.spec import SegmenterSpec
@@ -31,7 +39,7 @@ def robustness(
     ),
     groups: str = typer.Option(
         "paper,imagenet_c,weather,viewpoint",
-        help="Of paper, imagenet_c, weather, viewpoint; separated by commas.",
+        help="Of paper, paper_scaled, imagenet_c, weather, viewpoint; separated by commas.",
     ),
     viewpoint_frames: int = typer.Option(
         40, min=1, help="Frames of the synthetic street for each viewpoint."
@@ -43,9 +51,8 @@ def robustness(
     """Score a model under corruptions, beside its twin (docs/robustness.md). Resumable."""
     import dataclasses
 
-    need("matplotlib")
+    require("matplotlib")
     from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from camss_ros.datasets.datasets import open_data
     from camss_ros.evaluation.evaluate import EveryNth
@@ -57,8 +64,7 @@ def robustness(
         viewpoint_conditions,
     )
     from camss_ros.lab.robustness import METRICS, SUMMARY_FILE, score_conditions, summarize
-    from camss_ros.lab.robustness_page import write_page
-    from camss_ros.model.checkpoint import ModelError
+    from camss_ros.lab.robustness_page import write_robustness_page
 
     console = Console()
     chosen = tuple(name.strip() for name in groups.split(","))
@@ -67,50 +73,46 @@ def robustness(
     specs = {"model": spec}
     if twin is not None:
         specs["twin"] = dataclasses.replace(spec, model=str(twin))
-    try:
-        check_folder(output)
-        check_folder(output if page is None else page.parent)
-        labelled = open_data(data, root, split, label_set)
-        frames = EveryNth(labelled, every)
-        conditions = {"data": (labelled.label_set, data_conditions(frames, chosen, spec.seed))}
-        if "viewpoint" in chosen:
-            street = load_label_set("camvid11")
-            conditions["viewpoint"] = (street, viewpoint_conditions(viewpoint_frames))
-        described = {role: each.describe() for role, each in specs.items()}
-        settings = {
-            "data": {"name": data, "root": str(root.resolve()), "split": split, "every": every},
-            "label_set": labelled.label_set.name,
-            "frames": len(frames),
-            "groups": list(chosen),
-            "viewpoint_frames": viewpoint_frames,
-            "models": {
-                role: {key: of["model"][key] for key in ("source", "sha256")}
-                for role, of in described.items()
-            },
-            "precision": spec.precision,
-            "sampling": described["model"]["sampling"],
-        }
-        summary = output / SUMMARY_FILE
-        begin_results(summary, settings, ["scores"])
-        rows = {}
-        columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console) as bar:
-            count = sum(len(some) for _, some in conditions.values())
-            for role, each in specs.items():
-                task = bar.add_task(role, total=count)
-                rows[role] = score_conditions(
-                    each.open, conditions, output / "scores" / role,
-                    partial(bar.advance, task),
-                )  # fmt: skip
-        summaries = {
-            role: {metric: summarize(of, metric) for metric in METRICS} for role, of in rows.items()
-        }
-        results = {"summaries": summaries, "conditions": rows}
-        finish_results(summary, settings, results)
-        target = page or output / "robustness.md"
-        plots = write_page(target, command_line(), _notes(settings), summaries)
-    except (OSError, ValueError, ModelError, RuntimeError) as error:
-        fail(error)
+    check_folder(output)
+    check_folder(output if page is None else page.parent)
+    labelled = open_data(data, root, split, label_set)
+    frames = EveryNth(labelled, every)
+    conditions = {"data": (labelled.label_set, data_conditions(frames, chosen, spec.seed))}
+    if "viewpoint" in chosen:
+        street = load_label_set("camvid11")
+        conditions["viewpoint"] = (street, viewpoint_conditions(viewpoint_frames))
+    described = {role: each.describe() for role, each in specs.items()}
+    settings = {
+        "data": {"name": data, "root": str(root.resolve()), "split": split, "every": every},
+        "label_set": labelled.label_set.name,
+        "frames": len(frames),
+        "groups": list(chosen),
+        "viewpoint_frames": viewpoint_frames,
+        "models": {
+            role: {key: of["model"][key] for key in ("source", "sha256")}
+            for role, of in described.items()
+        },
+        "precision": spec.precision,
+        "sampling": described["model"]["sampling"],
+    }
+    summary = output / SUMMARY_FILE
+    begin_results(summary, settings, ["scores"])
+    rows = {}
+    with counted_progress(console=console) as bar:
+        count = sum(len(some) for _, some in conditions.values())
+        for role, each in specs.items():
+            task = bar.add_task(role, total=count)
+            rows[role] = score_conditions(
+                each.open, conditions, output / "scores" / role,
+                partial(bar.advance, task),
+            )  # fmt: skip
+    summaries = {
+        role: {metric: summarize(of, metric) for metric in METRICS} for role, of in rows.items()
+    }
+    results = {"summaries": summaries, "conditions": rows}
+    finish_results(summary, settings, results)
+    target = page or output / "robustness.md"
+    plots = write_robustness_page(target, command_line(), _notes(settings), summaries)
     for path in (summary, target, *plots):
         console.print(f"wrote {path}", highlight=False)
 

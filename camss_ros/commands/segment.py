@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
-from camss_ros.commands.checks import check_folder
-from camss_ros.commands.options import fail, tell_missing
+from camss_ros.commands.options import check_folder, counted_progress, warn_of_missing
 from camss_ros.commands.segmenter_options import (
     DECODING,
     NETWORK,
@@ -35,37 +34,31 @@ def segment(
     frames: Optional[int] = typer.Option(None, min=1, help="Only the first so many."),
 ) -> None:
     """Segment an image, an image folder or a video into files; run again, it goes on."""
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from camss_ros.evaluation.result_folder import files_hash
     from camss_ros.evaluation.segment_files import segment_files
     from camss_ros.images.frames import open_frames_of_model
-    from camss_ros.model.checkpoint import CONFIG_FILE, ModelError, find_model, read_config
+    from camss_ros.model.checkpoint import find_config
     from camss_ros.street.calibration_scenes import CalibrationScenes
 
-    try:
-        check_folder(output)
-        config = read_config(find_model(spec.model) / CONFIG_FILE)
-        opened = open_frames_of_model(source, config.label_set, config.name)
-        if opened.endless and frames is None:
-            raise ValueError("this input has no end: say by --frames how many are wanted")
-        with waiting_for_backend():
-            described = spec.describe()
-            segmenter = spec.open(CalibrationScenes())
-        settings = {
-            "input": source if opened.endless else str(Path(source).resolve()),
-            "input_sha256": files_hash(opened.files),
-            **described,
-        }
-        total = min((n for n in (opened.length, frames) if n is not None), default=None)
-        with Progress(
-            *Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn()
-        ) as progress:
-            task = progress.add_task("segmenting", total=total)
-            summary = segment_files(
-                segmenter, opened, output, settings, frames, lambda: progress.advance(task)
-            )
-    except (OSError, ValueError, ModelError) as error:
-        fail(error)
+    check_folder(output)
+    config = find_config(spec.model)
+    opened = open_frames_of_model(source, config.label_set, config.name)
+    if opened.endless and frames is None:
+        raise ValueError("this input has no end: say by --frames how many are wanted")
+    with waiting_for_backend():
+        described = spec.describe()
+        segmenter = spec.open(CalibrationScenes())
+    settings = {
+        "input": source if opened.endless else str(Path(source).resolve()),
+        "input_sha256": files_hash(opened.files),
+        **described,
+    }
+    total = min((n for n in (opened.length, frames) if n is not None), default=None)
+    with counted_progress() as progress:
+        task = progress.add_task("segmenting", total=total)
+        summary = segment_files(
+            segmenter, opened, output, settings, frames, lambda: progress.advance(task)
+        )
     typer.echo(f"{summary['frames']} frames in '{output}', by {named_backend(described)}")
-    tell_missing(opened)
+    warn_of_missing(opened)

@@ -86,22 +86,22 @@ def segmenter_options(*names: str, **defaults: Any) -> Callable[[Command], Comma
         name: _with_default(parameter, defaults)
         for name, parameter in inspect.signature(_make_spec).parameters.items()
     }
-    unsaid = {name: each.default.default for name, each in options.items() if name not in names}
-    said = [each for name, each in options.items() if name in names]
+    unnamed = {name: each.default.default for name, each in options.items() if name not in names}
+    offered = [each for name, each in options.items() if name in names]
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
         def with_options(**values: Any) -> None:
-            given = {each.name: values.pop(each.name) for each in said}
+            given = {each.name: values.pop(each.name) for each in offered}
             try:
-                spec = _make_spec(**unsaid, **given)
+                spec = _make_spec(**unnamed, **given)
             except ValueError as error:
                 fail(error)
             command(**values, spec=spec)
 
         parameters: list[inspect.Parameter] = []
         for parameter in inspect.signature(command).parameters.values():
-            parameters += said if parameter.name == "spec" else [_by_keyword(parameter)]
+            parameters += offered if parameter.name == "spec" else [_by_keyword(parameter)]
         # what typer reads of a function
         with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         with_options.__annotations__ = {each.name: each.annotation for each in parameters}

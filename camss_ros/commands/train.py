@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import typer
 
-from camss_ros.commands.options import fail, need
+from camss_ros.extras import require
 
 if TYPE_CHECKING:
     from camss_ros.training.config import Config
@@ -58,7 +58,7 @@ def _add_command(name: str, kind: str, about: str) -> None:
         overrides: Optional[list[str]] = OVERRIDES,
         root: Optional[Path] = DATA_ROOT,
     ) -> None:
-        need(*PACKAGES)
+        require(*PACKAGES)
         from camss_ros.training import config as configs
 
         training = import_module(f"camss_ros.training.train_{name}")
@@ -78,22 +78,18 @@ def _run(
     overrides: list[str],
     root: Path | None,
 ) -> None:
-    from camss_ros.model.checkpoint import ModelError
     from camss_ros.training.config import config_text, load_config
     from camss_ros.training.resume import CONFIG, check_resumable
-    from camss_ros.training.run_folder import TrainingError, write_atomically
+    from camss_ros.training.run_folder import write_atomically
 
-    try:
-        config = load_config(kind, path, overrides)
-        if root is not None:
-            data = dataclasses.replace(config.data, root=str(root))
-            config = dataclasses.replace(config, data=data)
-        check_resumable(config, output)
-        output.mkdir(parents=True, exist_ok=True)
-        if os.environ.get("RANK", "0") == "0":
-            text = config_text(config).encode()
-            write_atomically(output / CONFIG, lambda file: file.write(text))
-        train(config, output)
-    except (ValueError, ModelError, TrainingError, OSError) as error:
-        fail(error)
+    config = load_config(kind, path, overrides)
+    if root is not None:
+        data = dataclasses.replace(config.data, root=str(root))
+        config = dataclasses.replace(config, data=data)
+    check_resumable(config, output)
+    output.mkdir(parents=True, exist_ok=True)
+    if os.environ.get("RANK", "0") == "0":
+        text = config_text(config).encode()
+        write_atomically(output / CONFIG, lambda file: file.write(text))
+    train(config, output)
     typer.echo(f"wrote {output / 'last'} and {output / 'best'}")

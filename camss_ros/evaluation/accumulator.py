@@ -9,14 +9,16 @@ import numpy as np
 
 from camss_ros.evaluation.boundary import boundary_counts
 from camss_ros.evaluation.metrics import (
+    Reliability,
     Scores,
     confusion_scores,
     joint_counts,
     json_number,
     mean_known,
     ratio,
+    reliability,
+    wrong_pixel_auroc,
 )
-from camss_ros.evaluation.reliability import Reliability, reliability
 from camss_ros.images.label_class import VOID, LabelClass
 
 
@@ -59,9 +61,10 @@ class ScoreAccumulator:
             confidence: uint8 [H, W], probability of the predicted class times 255.
 
         Returns:
-            The frame's own confusion matrix.
+            The confusion matrix of the frame alone.
 
-        Raises ValueError for other types, shapes that differ and ids that are no class.
+        Raises:
+            ValueError: other types, shapes that differ, or ids that are no class.
         """
         for name, labels in (("truth", truth), ("predicted", predicted)):
             if labels.dtype != np.uint8:
@@ -78,9 +81,9 @@ class ScoreAccumulator:
         self._check_ids("truth", joint.sum(axis=1))
         self._check_ids("predicted", joint.sum(axis=0))
         known = joint[: self.classes]
-        own = np.column_stack([known[:, : self.classes], known[:, VOID]])
+        confusion = np.column_stack([known[:, : self.classes], known[:, VOID]])
         self.frames += 1
-        self.confusion += own
+        self.confusion += confusion
         self.predicted_pixels += joint.sum(axis=0)
         if self._count_boundary:
             self._boundary += boundary_counts(truth, predicted, self.classes)
@@ -95,7 +98,7 @@ class ScoreAccumulator:
             changed = steady & (predicted != old_predicted)
             self._flicker += np.count_nonzero(steady), np.count_nonzero(changed)
         self._previous = truth, predicted
-        return own
+        return confusion
 
     def add_unlabelled(self, predicted: np.ndarray) -> None:
         """Count the next frame, uint8 [H, W], whose truth is not known."""
@@ -141,40 +144,37 @@ class ScoreAccumulator:
             pairs = zip(classes, values.tolist(), strict=True)
             return {label_class.name: json_number(value) for label_class, value in pairs}
 
-        scores, boundary = self.scores(), self.boundary_iou()
+        boundary = self.boundary_iou()
+        values = {
+            **vars(self.scores()),
+            "boundary_iou": mean_known(boundary),
+            "per_class_boundary_iou": boundary,
+            "expected_calibration_error": self.reliability().expected_calibration_error,
+            "wrong_pixel_auroc": wrong_pixel_auroc(*self._confidence),
+            "flicker": self.flicker(),
+        }
         return {
-            "miou": json_number(scores.miou),
-            "per_class_iou": by_class(scores.per_class_iou),
-            "precision_void_excluded": json_number(scores.precision_void_excluded),
-            "per_class_precision": by_class(scores.per_class_precision),
-            "per_class_recall": by_class(scores.per_class_recall),
-            "per_class_f1": by_class(scores.per_class_f1),
-            "mean_precision": json_number(scores.mean_precision),
-            "mean_recall": json_number(scores.mean_recall),
-            "mean_f1": json_number(scores.mean_f1),
-            "frequency_weighted_iou": json_number(scores.frequency_weighted_iou),
-            "pixel_accuracy": json_number(scores.pixel_accuracy),
-            "boundary_iou": json_number(mean_known(boundary)),
-            "per_class_boundary_iou": by_class(boundary),
-            "expected_calibration_error": json_number(
-                self.reliability().expected_calibration_error
-            ),
-            "flicker": json_number(self.flicker()),
+            name: by_class(value) if isinstance(value, np.ndarray) else json_number(value)
+            for name, value in values.items()
         }
 
     def counts(self) -> dict[str, Any]:
         """What the scores are computed from, as JSON values."""
-        sums = {name: own.tolist() for name, own in self._sums().items()}
+        sums = {name: array.tolist() for name, array in self._sums().items()}
         return {"frames": self.frames, **sums}
 
     def merge(self, counts: dict[str, Any]) -> None:
-        """Add the counts of another run. Raises ValueError where it has other classes."""
+        """Add the counts of another run.
+
+        Raises:
+            ValueError: it has other classes.
+        """
         if len(counts["confusion"]) != self.classes:
             raise ValueError(f"{len(counts['confusion'])} classes: expected {self.classes}")
         self.end_sequence()
         self.frames += counts["frames"]
-        for name, own in self._sums().items():
-            own += np.array(counts[name], np.int64)
+        for name, array in self._sums().items():
+            array += np.array(counts[name], np.int64)
 
     def _sums(self) -> dict[str, np.ndarray]:
         return {

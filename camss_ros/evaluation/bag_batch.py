@@ -29,8 +29,11 @@ from camss_ros.inference.spec import SegmenterSpec
 def find_bags(paths: Sequence[Path]) -> list[Path]:
     """The bags that are named, and those in folders of bags, in order, each once.
 
-    Folders that are no bags are searched; see `is_bag`. Raises FileNotFoundError for what is not
-    there, BagError for a folder without a bag.
+    Folders that are no bags are searched; see `is_bag`.
+
+    Raises:
+        FileNotFoundError: one of the paths is not there.
+        BagError: a folder has no bag.
     """
     found: list[Path] = []
     for path in paths:
@@ -79,8 +82,10 @@ def run_batch(
 ) -> None:
     """Run every task in one of `workers` processes.
 
-    `on_done`: the number of a task that ended, and why it failed or None. A process that dies takes
-    its own bag with it alone. The threads of PyTorch are shared out among the workers.
+    A process that dies fails its own bag alone. The workers share the threads of PyTorch.
+
+    Args:
+        on_done: called with the number of a task that ended, and why it failed or None.
     """
     threads = max(1, (os.cpu_count() or 1) // workers)
     waiting = list(enumerate(tasks))[::-1]
@@ -125,15 +130,20 @@ def run_batch_on_ray(
 ) -> None:
     """Run every task on a Ray cluster whose machines share the file system.
 
-    `address`: "local" starts Ray on this machine, "auto" finds a running one, or HOST:PORT. Each
-    task takes one processor, and a GPU where the cluster has some. `on_done` as of `run_batch`.
+    Each task takes one processor, and a GPU where the cluster has some.
 
-    Raises MissingPackageError without ray, ConnectionError where no cluster answers.
+    Args:
+        address: "local" starts Ray on this machine, "auto" finds a running one, or HOST:PORT.
+        on_done: as of `run_batch`.
+
+    Raises:
+        MissingPackageError: ray is not installed.
+        ConnectionError: no cluster answers.
     """
     require("ray")
     import ray
 
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # sends nothing to its makers
     started = not ray.is_initialized()
     if started:
         options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}

@@ -5,12 +5,11 @@ With one camera its results are the folder's own; with several, each has a folde
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from camss_ros.bags.bag_frames import BagSelection
 from camss_ros.bags.masks_bag import write_masks_bag
 from camss_ros.evaluation.evaluate_bag import (
     METRICS_FILE,
-    Progress,
+    RunProgress,
     evaluate_bag,
     read_stamps_of,
 )
@@ -64,22 +63,6 @@ class BagTask:
         return {camera.image: self.output / camera_name(camera.image) for camera in self.cameras}
 
 
-class ProgressOfRun(Progress):
-    """What `run_bag` tells on top; does nothing."""
-
-    def reading(self) -> None: ...
-    def expecting(self, frames: int) -> None: ...
-    def segmented(self) -> None: ...
-
-    @contextlib.contextmanager
-    def camera(self, topic: str) -> Iterator[None]:
-        """A camera is evaluated while the context lasts."""
-        yield
-
-    def writing(self) -> None:
-        """One more message was written."""
-
-
 def camera_name(topic: str) -> str:
     """A folder name for an image topic: front__image for /front/image.
 
@@ -96,14 +79,13 @@ def open_segmenter(spec: SegmenterSpec) -> Segmenter:
 def run_bag(
     task: BagTask,
     load: Callable[[SegmenterSpec], Segmenter] = open_segmenter,
-    progress: ProgressOfRun | None = None,
+    progress: RunProgress = RunProgress(),
 ) -> list[str]:
     """Evaluate every camera, write report and bag; what is finished is not done again.
 
     Returns what could not be copied into the written bag. Raises OSError, ValueError (BagError
     among them) and ModelError, whose messages name what is wrong.
     """
-    progress = progress or ProgressOfRun()
     label_set = load_label_set(task.label_set) if task.label_set else None
     described = task.spec.describe()
     only = read_stamps_of(task.frames) if task.frames else None

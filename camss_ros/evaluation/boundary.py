@@ -48,13 +48,13 @@ def _boundary_labels(labels: np.ndarray, void: np.ndarray, distance: int) -> np.
     window = np.ones((2 * distance + 1, 2 * distance + 1), np.uint8)
     # From 1 on, and 0 for what is predicted as void: a class other than all, as is the outside.
     # Pixels whose truth is void change neither extreme.
-    own = labels + np.uint8(1)
+    shifted = labels + np.uint8(1)
     smallest = cv2.erode(
-        np.where(void, np.uint8(255), own), window,
+        np.where(void, np.uint8(255), shifted), window,
         borderType=cv2.BORDER_CONSTANT, borderValue=0,
     )  # fmt: skip
     largest = cv2.dilate(
-        np.where(void, np.uint8(0), own), window, borderType=cv2.BORDER_CONSTANT, borderValue=0
+        np.where(void, np.uint8(0), shifted), window, borderType=cv2.BORDER_CONSTANT, borderValue=0
     )
-    inner = (smallest == own) & (largest == own)
+    inner = (smallest == shifted) & (largest == shifted)
     return np.where(void | inner, np.uint8(VOID), labels)

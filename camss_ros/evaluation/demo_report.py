@@ -31,16 +31,19 @@ def write_report(
 ) -> dict[str, Any]:
     """Write `overlay.mp4`, `contact_sheet.png` and `report.json` to `output`; returns the report.
 
-    `source`: the frames that were sent, by name; shares and scores are of its labels' classes.
-    `settings` are kept in the report. Raises ValueError where no mask belongs to a frame that was
-    sent.
+    Args:
+        source: the frames that were sent, by name; shares and scores are of its labels' classes.
+        settings: kept in the report.
+
+    Raises:
+        ValueError: no mask belongs to a frame that was sent.
     """
     stamps = {frame.name: frame.stamp for frame in recording.sent}
     pairs = [s for s in stamps.values() if s in recording.masks]
     if not pairs:
         raise ValueError("no mask has the stamp of a frame that was sent")
     rate = _rate(pairs)
-    shown = {pairs[i] for i in sample_evenly(len(pairs), _PICTURES)}
+    pictured = {pairs[i] for i in sample_evenly(len(pairs), _PICTURES)}
     comparable = mapping_onto_labels(classes, source.label_set)
     statistics = FrameStatistics(comparable.classes)
     tiles: list[tuple[np.ndarray, str]] = []
@@ -50,7 +53,7 @@ def write_report(
             picture = overlay(frame.image, mask.labels, classes)
             video.write(picture)
             statistics.add_labels(comparable.apply(mask.labels), frame.label)
-            if stamp in shown:
+            if stamp in pictured:
                 latency = (mask.arrival - stamp) / 1e6
                 tiles.append((picture, f"{frame.name}  {latency:.0f} ms"))
     write_image(output / "contact_sheet.png", contact_sheet(tiles, classes))

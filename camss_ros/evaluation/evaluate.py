@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from rich.table import Table
 
 from camss_ros.evaluation.accumulator import ScoreAccumulator
 from camss_ros.evaluation.boundary import DILATION_RATIO
-from camss_ros.evaluation.metrics import Scores, confusion_scores, json_number, mean_known
+from camss_ros.evaluation.metrics import Scores, confusion_scores, json_number
 from camss_ros.images.label_class import VOID, LabelClass
 from camss_ros.images.label_mapping import mapping_onto_labels
 from camss_ros.images.label_sets import LabelSet, NoMappingError
@@ -52,7 +49,7 @@ class FrameSegmenter(Protocol):
 
 @dataclass(frozen=True)
 class EvaluatedFrame:
-    """A frame and what became of it.
+    """A frame with its prediction and scores.
 
     Attributes:
         name: of the frame.
@@ -98,11 +95,12 @@ def class_table(model: Sequence[LabelClass], data: LabelSet) -> np.ndarray:
     Classes correspond by name, or by the mapping of the model's label set onto the data's. Raises
     ValueError that names the classes on one side only.
     """
-    own = [label_class for label_class in model if label_class.id != VOID]
+    classes = [label_class for label_class in model if label_class.id != VOID]
     try:
-        return mapping_onto_labels(own, data).apply(np.arange(256, dtype=np.uint8))
+        return mapping_onto_labels(classes, data).apply(np.arange(256, dtype=np.uint8))
     except NoMappingError as error:
-        names, known = ({each.name for each in one} for one in (data.classes, own))
+        names = {label_class.name for label_class in data.classes}
+        known = {label_class.name for label_class in classes}
         missing = ", ".join(sorted(names - known)) or "none"
         extra = ", ".join(sorted(known - names)) or "none"
         raise ValueError(
@@ -122,9 +120,13 @@ def evaluate(
 ) -> Evaluation:
     """Segments every frame and compares it with its label.
 
-    `clip`: the frames follow each other in time, so that their flicker means something. `progress`
-    is called with the number of frames done, `on_frame` with each of them. Raises ValueError where
-    model and data have different classes, and where the frames of a clip differ in size.
+    Args:
+        clip: the frames follow each other in time, so that their flicker means something.
+        progress: called with the number of frames done.
+        on_frame: called with each of them.
+
+    Raises:
+        ValueError: model and data have different classes, or the frames of a clip differ in size.
     """
     table = class_table(segmenter.classes, label_set)
     accumulator = ScoreAccumulator(len(label_set.classes), boundary=True)
@@ -142,9 +144,10 @@ def evaluate(
         result = segmenter.segment(image)
         seconds += result.timings["total"]
         predicted = table[result.labels]
-        own = accumulator.add(label, predicted, result.confidence)
+        confusion = accumulator.add(label, predicted, result.confidence)
         if on_frame is not None:
-            on_frame(EvaluatedFrame(name, image, label, predicted, result, confusion_scores(own)))
+            scores = confusion_scores(confusion)
+            on_frame(EvaluatedFrame(name, image, label, predicted, result, scores))
         progress(index + 1)
     return Evaluation(accumulator, seconds / max(len(frames), 1))
 
@@ -163,67 +166,3 @@ def evaluation_report(evaluation: Evaluation, label_set: LabelSet) -> dict[str, 
         "frames": evaluation.frames,
         "seconds_per_frame": evaluation.seconds_per_frame,
     }
-
-
-def report(
-    evaluation: Evaluation,
-    label_set: LabelSet,
-    *,
-    data: dict[str, str],
-    model: dict[str, Any],
-    sampling: dict[str, Any],
-) -> dict[str, Any]:
-    """The evaluation as JSON values: scores from 0 to 1, null where a class does not occur."""
-    import cv2
-    import torch
-
-    import camss_ros
-
-    return {
-        **evaluation_report(evaluation, label_set),
-        "data": {**data, "label_set": label_set.name},
-        "model": model,
-        "sampling": sampling,
-        "versions": {
-            "camss_ros": camss_ros.__version__,
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "opencv": cv2.__version__,
-            "python": platform.python_version(),
-        },
-    }
-
-
-def score_table(evaluation: Evaluation, label_set: LabelSet) -> Table:
-    """The scores for a terminal, in percent."""
-    accumulator, scores = evaluation.accumulator, evaluation.scores
-    boundary, flicker = accumulator.boundary_iou(), accumulator.flicker()
-    table = Table(title=f"{evaluation.frames} frames, {evaluation.seconds_per_frame:.3f} s a frame")
-    table.add_column("class")
-    columns = {
-        "IoU": (scores.per_class_iou, scores.miou),
-        "boundary IoU": (boundary, mean_known(boundary)),
-        "precision": (scores.per_class_precision, scores.mean_precision),
-        "recall": (scores.per_class_recall, scores.mean_recall),
-        "F1": (scores.per_class_f1, scores.mean_f1),
-    }
-    for column in columns:
-        table.add_column(column, justify="right")
-    for label_class in label_set.classes:
-        values = (per_class[label_class.id] for per_class, _ in columns.values())
-        table.add_row(label_class.name, *map(_percent, values))
-    table.add_section()
-    table.add_row("mean", *(_percent(mean) for _, mean in columns.values()))
-    table.add_section()
-    table.add_row("precision_void_excluded", _percent(scores.precision_void_excluded))
-    table.add_row("pixel accuracy", _percent(scores.pixel_accuracy))
-    table.add_row("frequency-weighted IoU", _percent(scores.frequency_weighted_iou))
-    ece = accumulator.reliability().expected_calibration_error
-    table.add_row("expected calibration error", _percent(ece))
-    if not math.isnan(flicker):
-        table.add_row("flicker", _percent(flicker))
-    return table
-
-
-def _percent(value: float) -> str:
-    return "-" if math.isnan(value) else f"{100 * value:.1f}"

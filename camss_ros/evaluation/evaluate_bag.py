@@ -1,4 +1,4 @@
-"""A bag in, masks, an overlay video and scores out.
+"""Evaluates the images of a bag: masks, an overlay video and scores.
 
     output/masks/NAME.png       class ids, 8 bit, one channel; NAME is number and stamp of the image
     output/confidence/NAME.png  probability of the class times 255
@@ -17,10 +17,10 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from camss_ros.atomic_files import replacing
 from camss_ros.bags.bag import Bag, BagError, Topic
@@ -53,8 +53,13 @@ THUMBNAILS = "strips"
 PredictedFrame = tuple[BagFrame, Prediction | None]
 
 
-class Progress(Protocol):
-    """Is told how far a run is."""
+class RunProgress:
+    """Called as a run goes on; does nothing itself."""
+
+    @contextlib.contextmanager
+    def camera(self, topic: str) -> Iterator[None]:
+        """A camera is evaluated while the context lasts."""
+        yield
 
     def reading(self) -> None:
         """One more message was looked at."""
@@ -64,6 +69,9 @@ class Progress(Protocol):
 
     def segmented(self) -> None:
         """One more frame is done."""
+
+    def writing(self) -> None:
+        """One more message was written."""
 
 
 @dataclass(frozen=True)
@@ -81,25 +89,31 @@ def evaluate_bag(
     output: Path,
     selection: BagSelection,
     settings: dict[str, Any],
-    progress: Progress,
+    progress: RunProgress,
     label_set: LabelSet | None = None,
     only: Container[int] | None = None,
 ) -> BagEvaluation:
     """Segment the selected frames of `bag` into `output`, made if missing, and score them.
 
-    `settings`: what the results depend on besides, JSON-able; kept in metrics.json. `label_set`: of
-    the label images; None: they are numbered as the model's classes, with 255 for void. `only`:
-    stamps, in ns; frames with others are left out. Reading, the network, writing, drawing and
-    scoring go on at the same time, each with another frame.
+    Reading, the network, writing, drawing and scoring go on at the same time, each with another
+    frame.
 
-    Raises BagError where a topic is missing or not one frame can be read, OutputMismatchError where
-    `output` holds results of other settings, ValueError where model and label set have different
-    classes, OSError where `output` can't be written.
+    Args:
+        settings: what the results depend on besides, JSON-able; kept in metrics.json.
+        label_set: of the label images; None: they are numbered as the model's classes, with 255
+            for void.
+        only: stamps, in ns; frames with others are left out.
+
+    Raises:
+        BagError: a topic is missing, or not one frame can be read.
+        OutputMismatchError: `output` holds results of other settings.
+        ValueError: model and label set have different classes.
+        OSError: `output` can't be written.
     """
     frames = open_bag_frames(bag, selection, segmenter.classes, label_set, progress)
     begin_results(output / METRICS_FILE, settings, FOLDERS)
     kept = MaskFolder(output)
-    with TimingsFile(output / TIMINGS_FILE) as timings:
+    with contextlib.closing(TimingsFile(output / TIMINGS_FILE)) as timings:
 
         def predict(frame: BagFrame) -> tuple[PredictedFrame, Segmentation | None]:
             if only is not None and frame.stamp not in only:
@@ -132,7 +146,9 @@ def evaluate_bag(
 def read_stamps_of(path: Path) -> frozenset[int]:
     """The stamps, in ns, of the frames that a frames.jsonl lists.
 
-    Raises OSError, ValueError where it is no such file.
+    Raises:
+        OSError: it can't be read.
+        ValueError: it is no such file.
     """
     stamps = set()
     with path.open() as lines:
@@ -152,7 +168,7 @@ def open_bag_frames(
     selection: BagSelection,
     classes: Sequence[LabelClass],
     label_set: LabelSet | None,
-    progress: Progress,
+    progress: RunProgress,
 ) -> BagFrames:
     """The selected frames, after a look at every stamp. Raises as `evaluate_bag`."""
     if label_set is None:
@@ -170,13 +186,14 @@ def open_bag_frames(
 def _check_numbering(bag: Bag, labels: str, classes: Sequence[LabelClass]) -> None:
     """Raise BagError where the LabelInfo beside a topic of labels has other classes."""
     topic = f"{labels.rpartition('/')[0]}/label_info"
-    said = None
-    with contextlib.suppress(BagError):  # nothing is said by what can't be read
+    named = None
+    with contextlib.suppress(BagError):  # a topic that can't be read names no classes
         for message in itertools.islice(bag.messages([Topic(topic, LABEL_INFO, 0)]), 1):
-            said = {one.class_id: one.class_name for one in bag.decode(message).class_map}
-    if said is not None and said != {one.id: one.name for one in classes}:
+            classes_of = bag.decode(message).class_map
+            named = {entry.class_id: entry.class_name for entry in classes_of}
+    if named is not None and named != {c.id: c.name for c in classes}:
         raise BagError(
-            f"'{bag.path}': by {topic} the labels on {labels} are of {', '.join(said.values())}, "
+            f"'{bag.path}': by {topic} the labels on {labels} are of {', '.join(named.values())}, "
             "other classes than the model's: give --label-set"
         )
 
@@ -189,11 +206,17 @@ def score_frames(
     output: Path,
     on_frame: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """Hold the predictions of the frames against their labels; returns what metrics.json says.
+    """Compare the predictions of the frames with their labels; returns what metrics.json says.
 
-    `predictions`: of the frames, in their order; None for one that is left out. `classes`: the
-    model's. Writes the overlay video, frames.jsonl and the thumbnails to `output`. Raises BagError
-    where nothing can be read, OSError.
+    Writes the overlay video, frames.jsonl and the thumbnails to `output`.
+
+    Args:
+        predictions: of the frames, in their order; None for one that is left out.
+        classes: the model's.
+
+    Raises:
+        BagError: nothing can be read.
+        OSError: `output` can't be written.
     """
     bag = frames.bag
     if label_set is None:
@@ -236,8 +259,8 @@ def score_frames(
                 if frame.label is None:
                     accumulator.add_unlabelled(labels)
                 else:
-                    own = accumulator.add(frame.label, labels, found.confidence)
-                    scores = confusion_scores(own)
+                    confusion = accumulator.add(frame.label, labels, found.confidence)
+                    scores = confusion_scores(confusion)
                     line["miou"] = json_number(scores.miou)
                     line["pixel_accuracy"] = json_number(scores.pixel_accuracy)
                 score = line["miou"] if frames.labelled else line["confidence"]
@@ -247,7 +270,7 @@ def score_frames(
                     )
                 listing.write(json.dumps(line) + "\n")
                 on_frame()
-        except BagError as error:  # came up now only; what was segmented stays
+        except BagError as error:  # found only while reading; the results so far are kept
             bag.warnings.append(str(error))
         if read == 0:
             raise BagError(_nothing_read(frames))

@@ -1,6 +1,6 @@
 """The frames that went worst and best, as small pictures: image, label, prediction, confidence.
 
-They are made while a run passes by, so that no frame has to be read again, and only a few are held.
+They are made during the run, so that no frame is read again; only a few are kept in memory.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -41,16 +42,12 @@ class Thumbnails:
 
 
 class FrameThumbnails:
-    """Thumbnails of the `count` frames with the lowest scores and of those with the highest.
-
-    `worst` begins with the lowest score, `best` with the highest; no frame is in both.
-    """
+    """Thumbnails of the `count` frames with the lowest scores and of those with the highest."""
 
     def __init__(self, classes: Sequence[LabelClass], count: int = SHOWN) -> None:
         self._classes = classes
         self._count = count
-        self._lowest: list[Thumbnails] = []  # ascending
-        self._highest: list[Thumbnails] = []  # descending
+        self._kept: list[Thumbnails] = []  # by score, ascending
 
     def add(
         self,
@@ -62,30 +59,36 @@ class FrameThumbnails:
         confidence: np.ndarray,
     ) -> None:
         """One frame: `image` uint8 [H, W, 3] RGB, all others uint8 [H, W]; `label` is the truth."""
-        low = len(self._lowest) < self._count or score < self._lowest[-1].score
-        high = len(self._highest) < self._count or score > self._highest[-1].score
-        if not low and not high:
+        kept, count = self._kept, self._count
+        if len(kept) == 2 * count and kept[count - 1].score <= score <= kept[count].score:
             return
         each = Thumbnails(name, score, self._tiles(image, label, labels, confidence))
-        if low:
-            bisect.insort_right(self._lowest, each, key=lambda s: s.score)
-            del self._lowest[self._count :]
-        if high:
-            bisect.insort_right(self._highest, each, key=lambda s: -s.score)
-            del self._highest[self._count :]
+        bisect.insort_right(kept, each, key=lambda thumbnails: thumbnails.score)
+        del kept[count:-count]
 
     @property
     def worst(self) -> list[Thumbnails]:
-        return list(self._lowest)
+        """Those with the lowest scores, the lowest first."""
+        return self._kept[: self._count]
 
     @property
     def best(self) -> list[Thumbnails]:
-        shown = {each.name for each in self._lowest}
-        return [each for each in self._highest if each.name not in shown]
+        """Those with the highest scores, the highest first; none of the worst."""
+        return self._kept[self._count :][::-1]
 
     def save(self, folder: Path) -> None:
         """Write the thumbnails to `folder`, made if missing, in place of those that are there."""
-        save_thumbnails(folder, self.worst, self.best)
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.iterdir():
+            old.unlink()
+        index: dict[str, list[dict[str, object]]] = {"worst": [], "best": []}
+        for kind, thumbnails in (("worst", self.worst), ("best", self.best)):
+            for each in thumbnails:
+                for tile, data in each.tiles.items():
+                    write_atomically(folder / f"{each.name}.{tile}", data)
+                entry = {"name": each.name, "score": each.score, "tiles": list(each.tiles)}
+                index[kind].append(entry)
+        write_atomically(folder / _INDEX, json.dumps(index, indent=2).encode())
 
     def _tiles(
         self,
@@ -107,39 +110,16 @@ class FrameThumbnails:
         return encode_image(colorize(_shrink(labels, cv2.INTER_NEAREST), self._classes), ".png")
 
 
-def save_thumbnails(folder: Path, worst: Sequence[Thumbnails], best: Sequence[Thumbnails]) -> None:
-    """Write thumbnails for `load_thumbnails`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.iterdir():
-        old.unlink()
-    index: dict[str, list[dict[str, object]]] = {"worst": [], "best": []}
-    for kind, thumbnails in (("worst", worst), ("best", best)):
-        for each in thumbnails:
-            for tile, data in each.tiles.items():
-                write_atomically(folder / f"{each.name}.{tile}", data)
-            entry = {"name": each.name, "score": each.score, "tiles": list(each.tiles)}
-            index[kind].append(entry)
-    write_atomically(folder / _INDEX, json.dumps(index, indent=2).encode())
-
-
 def load_thumbnails(folder: Path) -> tuple[list[Thumbnails], list[Thumbnails]]:
     """The worst and the best thumbnails in `folder`. Raises OSError or ValueError."""
     index = json.loads((folder / _INDEX).read_text())
 
-    def thumbnails(kind: str) -> list[Thumbnails]:
-        return [
-            Thumbnails(
-                entry["name"],
-                entry["score"],
-                {
-                    tile: (folder / f"{entry['name']}.{tile}").read_bytes()
-                    for tile in entry["tiles"]
-                },
-            )
-            for entry in index[kind]
-        ]
+    def load(entry: dict[str, Any]) -> Thumbnails:
+        name = entry["name"]
+        tiles = {tile: (folder / f"{name}.{tile}").read_bytes() for tile in entry["tiles"]}
+        return Thumbnails(name, entry["score"], tiles)
 
-    return thumbnails("worst"), thumbnails("best")
+    return [load(entry) for entry in index["worst"]], [load(entry) for entry in index["best"]]
 
 
 def _shrink(picture: np.ndarray, interpolation: int) -> np.ndarray:

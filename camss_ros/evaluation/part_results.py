@@ -73,8 +73,6 @@ def read_part(folder: Path, name: str) -> PartResults:
             for key in SERIES:
                 columns[key].append(float("nan") if frame[key] is None else frame[key])
     times = np.array(stamps, np.int64)
-    passed_over = metrics["passed_over"]
-    faults = [f"{count} x {reason}" for reason, count in passed_over["by_reason"].items()]
     worst, best = load_thumbnails(folder / THUMBNAILS)
     return PartResults(
         name=name,
@@ -88,9 +86,16 @@ def read_part(folder: Path, name: str) -> PartResults:
         seconds=read_timings(folder / TIMINGS_FILE),
         worst=worst,
         best=best,
-        notes=[*metrics["warnings"], *faults, *passed_over["first"]],
+        notes=notes_of(metrics),
         metadata=metrics.get("live", {}),
     )
+
+
+def notes_of(metrics: dict[str, Any]) -> list[str]:
+    """What metrics.json says was wrong with a bag, and what of it was passed over."""
+    passed_over = metrics["passed_over"]
+    faults = (f"{count} x {reason}" for reason, count in passed_over["by_reason"].items())
+    return [*metrics["warnings"], *faults, *passed_over["first"]]
 
 
 class CollectedResults:

@@ -1,4 +1,4 @@
-"""What a running node made of a bag's images: the files and numbers of a replay.
+"""A replay: the masks that a running node returned for a bag's images, as files, and scores.
 
 The player hands over what it sent and what came back; the frames are scored afterwards, from the
 files, exactly as those of an offline evaluation are.
@@ -46,10 +46,16 @@ class ReplayRecorder:
     """Writes the masks of a replay to `output` as they come; times are monotonic, in ns.
 
     What an earlier replay with the same settings left there is removed: a replay is a measurement
-    of its own. Raises OutputMismatchError where there are results of other settings, OSError.
+    of its own.
 
-    `sent`: images published. `masks`: that came back. `unknown`: masks of images that were not
-    sent by this replay.
+    Attributes:
+        sent: images published.
+        masks: that came back.
+        unknown: masks of images that were not sent by this replay.
+
+    Raises:
+        OutputMismatchError: there are results of other settings.
+        OSError: `output` can't be written.
     """
 
     def __init__(self, output: Path, frames: BagFrames, settings: dict[str, Any]) -> None:
@@ -65,16 +71,13 @@ class ReplayRecorder:
         self._in_flight: dict[int, _SentImage] = {}  # by stamp
         self._timings = TimingsFile(output / TIMINGS_FILE)
 
-    def __enter__(self) -> ReplayRecorder:
-        self._timings.__enter__()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._timings.__exit__(*error)
+    def close(self) -> None:
+        """Nothing more comes back; `finish` may follow."""
+        self._timings.close()
 
     def knows(self, stamp: int) -> bool:
-        """Whether an image with this stamp is under way, so that a second one could not be told
-        from it."""
+        """Whether an image with this stamp is under way, so that the two could not be
+        distinguished."""
         return stamp in self._in_flight
 
     def on_sent(self, number: int, stamp: int, now: int) -> None:
@@ -127,8 +130,12 @@ class ReplayRecorder:
     ) -> dict[str, Any]:
         """Score the masks; returns what metrics.json says, with `live` on top.
 
-        `counts`: of the segmenter, over the replay. `rates`: of the playing. Raises as
-        `score_frames`, and ValueError where not one mask came back.
+        Args:
+            counts: of the segmenter, over the replay.
+            rates: of the playing.
+
+        Raises:
+            ValueError: not one mask came back; and as `score_frames`.
         """
         if not self.masks:
             raise ValueError(

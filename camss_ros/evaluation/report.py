@@ -6,14 +6,15 @@ import base64
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 import camss_ros
 from camss_ros.evaluation.accumulator import ScoreAccumulator
+from camss_ros.evaluation.formats import CLASS_SCORES, WHOLE_SCORES
 from camss_ros.evaluation.frame_thumbnails import SHOWN, Thumbnails
 from camss_ros.evaluation.part_results import SERIES, PartResults
 from camss_ros.evaluation.report_plots import (
@@ -27,26 +28,12 @@ from camss_ros.evaluation.report_plots import (
 )
 from camss_ros.evaluation.result_folder import write_atomically, write_json
 from camss_ros.evaluation.statistics import milliseconds
+from camss_ros.extras import versions as package_versions
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _PLOTS = 12  # temporal plots, one a part
 _NOTES = 60
-_COLUMNS = (  # title, values by class, mean
-    ("IoU", "per_class_iou", "miou"),
-    ("boundary IoU", "per_class_boundary_iou", "boundary_iou"),
-    ("precision", "per_class_precision", "mean_precision"),
-    ("recall", "per_class_recall", "mean_recall"),
-    ("F1", "per_class_f1", "mean_f1"),
-)
-_CARDS = (
-    ("mIoU %", "miou"),
-    ("boundary IoU %", "boundary_iou"),
-    ("precision_void_excluded %", "precision_void_excluded"),
-    ("pixel accuracy %", "pixel_accuracy"),
-    ("frequency-weighted IoU %", "frequency_weighted_iou"),
-    ("expected calibration error %", "expected_calibration_error"),
-    ("flicker %", "flicker"),
-)
+_CARDS = {"mIoU": "miou", "boundary IoU": "boundary_iou", **WHOLE_SCORES}
 
 
 @dataclass(frozen=True)
@@ -75,8 +62,11 @@ class RunMetadata:
 def write_report(path: Path, parts: Sequence[PartResults], metadata: RunMetadata) -> dict[str, Any]:
     """Write the page to `path`, and its numbers beside it with the suffix .json; returns them.
 
-    Several parts (bags, cameras) are added up. Raises ValueError without a part or where the parts
-    have different classes, OSError.
+    Several parts (bags, cameras) are added up.
+
+    Raises:
+        ValueError: there is no part, or the parts have different classes.
+        OSError: a file can't be written.
     """
     numbers = report_numbers(parts, metadata)
     write_json(path.with_suffix(".json"), numbers)
@@ -90,14 +80,10 @@ def report_numbers(parts: Sequence[PartResults], metadata: RunMetadata) -> dict[
         raise ValueError("there is nothing to report: not one part has results")
     label_set = parts[0].label_set
     names = [c.name for c in label_set.classes]
-    accumulator = ScoreAccumulator(len(names))
     for part in parts:
         if [c.name for c in part.label_set.classes] != names:
             raise ValueError(f"{part.name} has other classes than {parts[0].name}")
-        accumulator.merge(part.counts)
-    seconds: dict[str, np.ndarray] = {}
-    for stage in dict.fromkeys(stage for part in parts for stage in part.seconds):
-        seconds[stage] = np.concatenate([p.seconds[stage] for p in parts if stage in p.seconds])
+    sums, accumulator, seconds = _add_up(parts)
     pixels = np.sum([part.class_pixels for part in parts], axis=0)
     total = max(1, sum(part.pixels for part in parts))
     whole = _whole(seconds)
@@ -112,12 +98,9 @@ def report_numbers(parts: Sequence[PartResults], metadata: RunMetadata) -> dict[
         "failed": metadata.failed,
         "classes": [{"name": c.name, "color": list(c.color)} for c in label_set.classes],
         "total": {
-            "frames": sum(part.frames for part in parts),
-            "labelled_frames": accumulator.frames,
+            **sums,
             "class_share": {n: int(p) / total for n, p in zip(names, pixels, strict=True)},
-            "scores": accumulator.report(label_set.classes) if accumulator.frames else None,
             "confusion": accumulator.confusion.tolist() if accumulator.frames else None,
-            "latency_ms": _latency(whole),
             "latency_histogram": histogram(whole) if len(whole) else None,
             "stages_ms": {
                 stage: milliseconds(values.tolist()) for stage, values in seconds.items()
@@ -132,26 +115,46 @@ def report_numbers(parts: Sequence[PartResults], metadata: RunMetadata) -> dict[
     }
 
 
+def _add_up(
+    parts: Sequence[PartResults],
+) -> tuple[dict[str, Any], ScoreAccumulator, dict[str, np.ndarray]]:
+    """Numbers of all parts together, their counts, and the seconds of each stage."""
+    classes = parts[0].label_set.classes
+    accumulator = ScoreAccumulator(len(classes))
+    for part in parts:
+        accumulator.merge(part.counts)
+    seconds = {
+        stage: np.concatenate([p.seconds[stage] for p in parts if stage in p.seconds])
+        for stage in dict.fromkeys(stage for part in parts for stage in part.seconds)
+    }
+    whole = _whole(seconds)
+    latency = None
+    if len(whole):
+        latency = {**milliseconds(whole.tolist()), "max": float(whole.max() * 1e3)}
+    sums = {
+        "frames": sum(part.frames for part in parts),
+        "labelled_frames": accumulator.frames,
+        "scores": accumulator.report(classes) if accumulator.frames else None,
+        "latency_ms": latency,
+    }
+    return sums, accumulator, seconds
+
+
 def versions() -> dict[str, str]:
     """Of this package, of Python and of what the numbers depend on."""
-    found = {"camss_ros": camss_ros.__version__, "python": platform.python_version()}
-    for name in ("torch", "numpy", "opencv-python-headless", "rosbags"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:  # OpenCV of the distribution has another name
-            continue
-    return found
+    return {
+        "camss_ros": camss_ros.__version__,
+        "python": platform.python_version(),
+        "opencv": cv2.__version__,
+        **package_versions("torch", "numpy", "opencv-python-headless", "rosbags"),
+    }
 
 
 def _part_numbers(part: PartResults) -> dict[str, Any]:
-    accumulator = ScoreAccumulator(len(part.label_set.classes))
-    accumulator.merge(part.counts)
+    sums, _, _ = _add_up([part])
     return {
         "name": part.name,
-        "frames": part.frames,
-        "labelled_frames": accumulator.frames,
-        "scores": accumulator.report(part.label_set.classes) if accumulator.frames else None,
-        "latency_ms": _latency(_whole(part.seconds)),
+        **sums,
         "facts": part.metadata,
         "notes": part.notes,
         "temporal": {
@@ -164,12 +167,6 @@ def _part_numbers(part: PartResults) -> dict[str, Any]:
 def _whole(seconds: dict[str, np.ndarray]) -> np.ndarray:
     """From the sending of an image to its mask where that was measured, else of the network."""
     return seconds.get("latency", seconds.get("total", np.empty(0)))
-
-
-def _latency(seconds: np.ndarray) -> dict[str, float] | None:
-    if not len(seconds):
-        return None
-    return {**milliseconds(seconds.tolist()), "max": float(seconds.max() * 1e3)}
 
 
 def _curves(part: PartResults) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -220,7 +217,7 @@ def _render(numbers: dict[str, Any], parts: Sequence[PartResults]) -> str:
     return environment.get_template("report.html.j2").render(
         report=numbers,
         cards=_cards(numbers, parts),
-        columns=_COLUMNS,
+        columns=[(title, *keys) for title, keys in CLASS_SCORES.items()],
         matrix=_matrix(numbers),
         frames=[
             (f"Worst frames, by {by_score}", worst),
@@ -251,7 +248,9 @@ def _robustness(numbers: dict[str, Any] | None) -> list[dict[str, Any]]:
         {
             "title": GROUP_TITLES[group],
             "rows": list(of.items()),
-            "svg": svg(retention_figure({model: one["corruptions"] for model, one in of.items()})),
+            "svg": svg(
+                retention_figure({name: model["corruptions"] for name, model in of.items()})
+            ),
         }
         for group, of in numbers["groups"].items()
     ]
@@ -260,10 +259,10 @@ def _robustness(numbers: dict[str, Any] | None) -> list[dict[str, Any]]:
 def _cards(numbers: dict[str, Any], parts: Sequence[PartResults]) -> list[tuple[str, str]]:
     total, latency = numbers["total"], numbers["total"]["latency_ms"]
     cards = []
-    for title, key in _CARDS:
+    for title, key in _CARDS.items():
         value = total["scores"] and total["scores"][key]
         if value is not None:
-            cards.append((title, f"{100 * value:.1f}"))
+            cards.append((f"{title} %", f"{100 * value:.1f}"))
     cards += [("frames", str(total["frames"])), ("with labels", str(total["labelled_frames"]))]
     if latency:
         cards += [("latency p50, ms", f"{latency['p50']:.1f}"),

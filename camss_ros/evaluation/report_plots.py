@@ -5,9 +5,13 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _COLORS = {"miou": "#1f6f8b", "pixel_accuracy": "#7a9e3f", "confidence": "#c8843c"}
 _NAMES = {"miou": "mIoU", "pixel_accuracy": "pixel accuracy", "confidence": "mean confidence"}
@@ -16,6 +20,7 @@ BINS = 40
 
 GROUP_TITLES = {
     "paper": "The paper's corruptions",
+    "paper_scaled": "The paper's blurs, scaled with the frame",
     "imagenet_c": "ImageNet-C",
     "weather": "Weather and night",
     "viewpoint": "Camera mounting (synthetic street)",
@@ -74,17 +79,15 @@ def temporal_plot(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], of_time: 
     return svg(figure)
 
 
-def retention_figure(corruptions: Mapping[str, Mapping[str, Any]]) -> Any:
+def retention_figure(corruptions: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Retention over the knob, a small plot for each corruption.
 
-    `corruptions`: by model, of one group of `robustness.summarize`. Returns a matplotlib Figure.
+    `corruptions`: by model, of one group of `robustness.summarize`.
     """
-    from matplotlib.figure import Figure
-
     names = list(next(iter(corruptions.values())))
     columns = min(4, len(names))
     rows = -(-len(names) // columns)
-    figure = Figure(figsize=(3.2 * columns, 2.5 * rows), layout="constrained")
+    figure = new_figure(3.2 * columns, 2.5 * rows)
     axes = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
     for axis, name in zip(axes, names, strict=False):
         for model, of in corruptions.items():
@@ -104,8 +107,8 @@ def retention_figure(corruptions: Mapping[str, Mapping[str, Any]]) -> Any:
     return figure
 
 
-def svg(figure: Any) -> str:
-    """A matplotlib Figure as SVG text that points nowhere outside of itself."""
+def svg(figure: Figure) -> str:
+    """A figure as SVG text that points nowhere outside of itself."""
     import matplotlib
 
     output = io.StringIO()
@@ -117,11 +120,16 @@ def svg(figure: Any) -> str:
     return re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
 
 
-def _figure(height: float) -> tuple[Any, Any]:
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of that size in inches, drawn without a display."""
     # Not pyplot: that would choose a backend for the whole process.
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, height), layout="constrained")
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _figure(height: float) -> tuple[Figure, Axes]:
+    figure = new_figure(8, height)
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes

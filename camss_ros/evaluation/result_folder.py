@@ -26,8 +26,12 @@ class OutputMismatchError(ValueError):
 def begin_results(summary: Path, settings: dict[str, Any], folders: Sequence[str]) -> bool:
     """Make `folders` beside `summary` and note the settings, JSON-able, in it.
 
-    Returns whether an earlier run with these settings is there. Raises OutputMismatchError where
-    there is one with others, OSError where that can't be written.
+    Returns:
+        Whether an earlier run with these settings is there.
+
+    Raises:
+        OutputMismatchError: there is one with other settings.
+        OSError: the folders or the summary can't be written.
     """
     output = summary.parent
     for folder in folders:

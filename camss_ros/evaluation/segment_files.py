@@ -57,12 +57,19 @@ def segment_files(
 
     While the network works on a frame, the next one is read and the last one drawn and written.
 
-    `settings`: what the results depend on, JSON-able; kept in the summary. `on_frame` is called
-    after each frame. Returns the summary.
+    Args:
+        settings: what the results depend on, JSON-able; kept in the summary.
+        on_frame: called after each frame.
 
-    Raises OutputMismatchError where `output` holds results of other settings, UnreadableInputError
-    where not one frame can be read, DataError for a bad label file, ValueError for a source without
-    end and no `limit`, OSError where `output` can't be written.
+    Returns:
+        The summary.
+
+    Raises:
+        OutputMismatchError: `output` holds results of other settings.
+        UnreadableInputError: not one frame can be read.
+        DataError: a label file is bad.
+        ValueError: the source has no end and there is no `limit`.
+        OSError: `output` can't be written.
     """
     if source.endless and limit is None:
         raise ValueError("this input has no end: say how many frames are wanted")

@@ -1,4 +1,4 @@
-"""What a run over many frames adds up to: times, class shares, scores."""
+"""Statistics of a run over many frames: times, class shares, scores."""
 
 from __future__ import annotations
 

@@ -11,33 +11,27 @@ import numpy as np
 
 
 class TimingsFile:
-    """Appends to the file, after what earlier runs have left in it.
+    """Appends to the file, after what earlier runs have left in it; to be closed.
 
-    with TimingsFile(path) as timings:
+    with closing(TimingsFile(path)) as timings:
         timings.add("000001", {"total": 0.25})
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._file = path.open("a+b")
+        end = self._file.tell()
+        start = max(0, end - 2**16)  # far longer than a line
+        self._file.seek(start)
+        self._file.truncate(start + self._file.read().rfind(b"\n") + 1)
 
     def add(self, name: str, seconds: Mapping[str, float]) -> None:
         """The seconds of each stage of one frame."""
         self._file.write(json.dumps({"name": name, **seconds}).encode() + b"\n")
         self._file.flush()
 
-    def __enter__(self) -> TimingsFile:
-        self._file = self._path.open("a+b")
-        self._cut_torn_line()
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Nothing can be added any more."""
         self._file.close()
-
-    def _cut_torn_line(self) -> None:
-        end = self._file.tell()
-        start = max(0, end - 2**16)  # far longer than a line
-        self._file.seek(start)
-        self._file.truncate(start + self._file.read().rfind(b"\n") + 1)
 
 
 def read_timings(path: Path) -> dict[str, np.ndarray]:

@@ -4,27 +4,112 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from camss_ros.evaluation.accumulator import ScoreAccumulator
 from camss_ros.evaluation.evaluate import EveryNth, LabeledFrames, class_table
 from camss_ros.evaluation.result_folder import write_image
+from camss_ros.evaluation.statistics import milliseconds
 from camss_ros.images.label_class import LabelClass
 from camss_ros.images.label_sets import LabelSet
-from camss_ros.lab.kept_budget import BudgetSettings, Node, measure_kept_budget
-from camss_ros.lab.node_speed import Parameters
-from camss_ros.lab.page import markdown_table, p50_p95, paragraph, verdict
-from camss_ros.lab.speed_section import LabelledData, Progress, Section, SpeedSettings
-from camss_ros.model.checkpoint import CONFIG_FILE, find_model, read_config
+from camss_ros.lab.node_speed import LatencySample, Parameters, latency_report
+from camss_ros.lab.speed_section import BudgetSettings, Section, SpeedRun
+from camss_ros.lab.study_output import markdown_table, p50_p95, paragraph, verdict
+from camss_ros.model.checkpoint import find_config, find_model
 
-# Much to give up, and nothing that has to be built for it.
+if TYPE_CHECKING:
+    from camss_ros.lab.node_benchmark import NodeUnderTest
+
+# Much that the node can reduce, and no graph that has to be built first.
 WITH_ROOM: Parameters = {"backend": "torch", "steps": 4, "samples": 4, "temperature": 1.0}
 _RUNS: Mapping[str, Parameters] = {"as it is": {}, "with room": WITH_ROOM}
+_LOAD = 0.7  # share of the time between two images that the slowest one of the trial may take
+_BUDGET = 0.5  # of what the node needs without one
+
+
+@dataclass(frozen=True)
+class KeptBudget:
+    """Measures whether a node keeps a latency budget, and what that costs.
+
+    Attributes:
+        start: makes the node with these parameters.
+        folder: of the pictures to send, and their number.
+        score: mIoU of label images, given with the names of their pictures.
+        settings: how long to measure.
+        progress: called with what is being done.
+    """
+
+    start: Callable[[Parameters], AbstractContextManager[NodeUnderTest]]
+    folder: Path
+    pictures: int
+    score: Callable[[Sequence[tuple[str, np.ndarray]]], float]
+    settings: BudgetSettings
+    progress: Callable[[str], None]
+
+    def measure(self, parameters: Parameters) -> dict[str, Any]:
+        """The node as it is, then with a budget of half the time that it needed, as JSON values.
+
+        Args:
+            parameters: of the node without a budget.
+
+        Raises:
+            ValueError: the node segments nothing.
+        """
+        settings = self.settings
+        self.progress("how fast it is")
+        with self.start(parameters) as node:
+            sent = node.send(self.folder, settings.trial_rate, settings.trial_images)
+            _check(sent.latencies, settings.trial_images)
+            slowest = max(sample.in_node for sample in sent.latencies.values())
+            rate = min(settings.highest_rate, _LOAD / slowest)
+            self.progress("without a budget")
+            free = self._run(node, rate, self.pictures)
+        budget = round(_BUDGET * free["latency"]["arrival_to_publication_ms"]["p95"], 1)
+        self.progress(f"with a budget of {budget} ms")
+        limits = {"latency_budget_ms": budget, "allow_smaller_size": True}
+        with self.start({**parameters, **limits}) as node:
+            kept = self._run(node, rate, settings.rounds * self.pictures)
+        return {"budget_ms": budget, "free": free, "kept": kept}
+
+    def _run(self, node: NodeUnderTest, rate: float, count: int) -> dict[str, Any]:
+        sent = node.send(self.folder, rate, count, keep_labels=True)
+        _check(sent.latencies, count)
+        return {
+            "node": node.segmenter,
+            "latency": latency_report(sent),
+            "miou": self.score(sent.labels),
+            "settings": _settings_used(list(sent.latencies.values())),
+        }
+
+
+def _check(latencies: Mapping[int, LatencySample], count: int) -> None:
+    if not latencies:
+        raise ValueError(f"none of {count} images came back from the node")
+
+
+def _settings_used(latencies: Sequence[LatencySample]) -> list[dict[str, Any]]:
+    """Share of the images and time from arrival to publication with each setting, the one used
+    first before the others."""
+    used: dict[tuple[int, int, tuple[int, int]], list[float]] = {}
+    for each in latencies:
+        key = each.steps, each.samples, each.network_size
+        used.setdefault(key, []).append(each.in_node)
+    return [
+        {
+            "steps": steps,
+            "samples": samples,
+            "network_size": list(size),
+            "share": len(seconds) / len(latencies),
+            "arrival_to_publication_ms": milliseconds(seconds),
+        }
+        for (steps, samples, size), seconds in used.items()
+    ]
 
 
 class _Pictures:
@@ -58,37 +143,34 @@ class _Pictures:
         return accumulator.scores().miou
 
 
-def measure_budgets(
-    model: str,
-    parameters: Parameters,
-    frames: LabeledFrames,
-    label_set: LabelSet,
-    settings: BudgetSettings,
-    progress: Callable[[str], None],
-) -> dict[str, Any]:
-    """With the node's `parameters`, and with `WITH_ROOM` in their place.
-
-    Raises as `measure_kept_budget`, `node_under_test` and `class_table`.
-    """
+def _measure(run: SpeedRun) -> dict[str, Any]:
+    """With the node's own parameters, and with `WITH_ROOM` in their place."""
     from camss_ros.lab.node_benchmark import node_under_test  # needs rclpy
 
-    directory = find_model(model)
-    classes = read_config(directory / CONFIG_FILE).label_set
+    data, settings = run.labelled, run.settings.budget
+    directory = find_model(run.settings.spec.model)
+    classes = find_config(directory).label_set
     with TemporaryDirectory(prefix="camss_ros-") as temporary:
         logs = Path(temporary)
-        pictures = _Pictures(frames, settings.pictures, logs / "pictures")
+        pictures = _Pictures(data.frames, settings.pictures, logs / "pictures")
 
-        def start(wanted: Parameters) -> AbstractContextManager[Node]:
+        def start(wanted: Parameters) -> AbstractContextManager[NodeUnderTest]:
             return node_under_test({**wanted, "model": str(directory.absolute())}, logs)
 
         runs = {}
         for name, wanted in _RUNS.items():
-            runs[name] = measure_kept_budget(
-                start, {**parameters, **wanted}, pictures.folder, len(pictures),
-                partial(pictures.miou, classes, label_set), settings,
-                lambda doing, name=name: progress(f"latency budget, {name}: {doing}"),  # type: ignore[misc]
+            budget = KeptBudget(
+                start, pictures.folder, len(pictures),
+                partial(pictures.miou, classes, data.label_set), settings,
+                lambda doing, name=name: run.progress(f"latency budget, {name}: {doing}"),  # type: ignore[misc]
             )  # fmt: skip
-        return {"pictures": len(pictures), "rounds": settings.rounds, "runs": runs}
+            runs[name] = budget.measure({**run.settings.node_parameters(), **wanted})
+        return {
+            "data": data.name,
+            "pictures": len(pictures),
+            "rounds": settings.rounds,
+            "runs": runs,
+        }
 
 
 def holds(run: Mapping[str, Any]) -> bool:
@@ -98,7 +180,7 @@ def holds(run: Mapping[str, Any]) -> bool:
 
 
 def show_budgets(row: Mapping[str, Any]) -> str:
-    """Markdown of what `measure_budgets` returned, which a `data` is added to."""
+    """Markdown of what was measured."""
     lines, used = [], []
     for run in row["runs"].values():
         first = run["free"]["settings"][0]
@@ -155,17 +237,6 @@ def _least(run: Mapping[str, Any], what: str) -> str:
         f"{least['samples']}, {width} x {height}) took {time:.1f} ms (p95 of its own images), "
         f"where {run['budget_ms']:.1f} ms were allowed."
     )
-
-
-def _measure(
-    settings: SpeedSettings, data: LabelledData | None, progress: Progress
-) -> dict[str, Any]:
-    assert data is not None
-    measured = measure_budgets(
-        str(settings.spec.model), settings.node_parameters(), data.frames, data.label_set,
-        settings.budget, progress,
-    )  # fmt: skip
-    return {"data": data.name, **measured}
 
 
 SECTION = Section(

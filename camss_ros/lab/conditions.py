@@ -4,7 +4,7 @@ synthetic street from cameras that are mounted otherwise, with exact labels."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -55,12 +55,7 @@ def _street(seed: int) -> SyntheticStreet:
     return SyntheticStreet(seed)
 
 
-def view_shift(kind: str, value: float) -> ViewShift:
-    """The shift of one kind of `VIEWPOINTS`."""
-    return replace(ViewShift(), **{kind: value})
-
-
-GROUPS = ("paper", "imagenet_c", "weather", "viewpoint")
+GROUPS = ("paper", "paper_scaled", "imagenet_c", "weather", "viewpoint")
 CLEAN = "clean"
 
 
@@ -73,7 +68,7 @@ class Condition:
         corruption: its name, or "clean".
         level: from 1; 0 where clean.
         value: of the corruption's knob; NaN where clean.
-        setting: the same for people.
+        setting: the value as text, with its unit.
         frames: (image, label, name) by index.
     """
 
@@ -109,7 +104,8 @@ class CorruptedFrames:
 def data_conditions(frames: LabeledFrames, groups: tuple[str, ...], seed: int) -> list[Condition]:
     """The clean frames and every corruption of the groups at every level.
 
-    Raises RuntimeError where the package of ImageNet-C is asked for and missing.
+    Raises:
+        CamssError: the package of ImageNet-C is needed and missing.
     """
     if "imagenet_c" in groups:
         load_package()  # now, not after hours
@@ -134,6 +130,6 @@ def viewpoint_conditions(count: int) -> list[Condition]:
     for kind, values in VIEWPOINTS.items():
         for level, value in enumerate(values, 1):
             setting = f"{value:+g} {VIEWPOINT_UNITS[kind]}"
-            frames = ViewpointFrames(count, view_shift(kind, value))
+            frames = ViewpointFrames(count, ViewShift(**{kind: value}))
             conditions.append(Condition(group, kind, level, value, setting, frames))
     return conditions

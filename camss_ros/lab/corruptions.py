@@ -18,6 +18,8 @@ from camss_ros.datasets import image_noise
 from camss_ros.lab import weather
 from camss_ros.lab.imagenet_c import SETTINGS, imagenet_c
 
+PAPER_HEIGHT = 768  # pixels of the frames that the paper blurs
+
 Change = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
 
 
@@ -27,9 +29,9 @@ class Corruption:
 
     Attributes:
         name: in the registry.
-        group: "paper", "imagenet_c" or "weather".
+        group: "paper", "paper_scaled" (lengths scaled with the frame), "imagenet_c" or "weather".
         values: the knob at each level.
-        settings: each level for people, in units of the 0-255 scale, pixels or what is named.
+        settings: each level as text, in units of the 0-255 scale, pixels or what is named.
         change: (image uint8 [H, W, 3] RGB, value, generator) -> image.
     """
 
@@ -45,8 +47,10 @@ def corrupt(
 ) -> np.ndarray:
     """The image uint8 [H, W, 3] RGB at a level, 1 to the number of the corruption's values.
 
-    What is random follows from (seed, frame, corruption, level) alone. Raises ValueError for a
-    level that there is not.
+    What is random follows from (seed, frame, corruption, level) alone.
+
+    Raises:
+        ValueError: there is no such level.
     """
     if not 1 <= level <= len(corruption.values):
         raise ValueError(
@@ -59,6 +63,11 @@ def corrupt(
 
 def _motion_blur(image: np.ndarray, length: float, rng: np.random.Generator) -> np.ndarray:
     return image_noise.motion_blur(image, length, rng.uniform(0, 180))
+
+
+def _scaled(change: Change) -> Change:
+    """A change whose length is one of a frame `PAPER_HEIGHT` high, scaled with the frame's."""
+    return lambda image, value, rng: change(image, value * image.shape[0] / PAPER_HEIGHT, rng)
 
 
 def _fixed(change: Callable[[np.ndarray, float], np.ndarray]) -> Change:
@@ -81,8 +90,11 @@ def _imagenet_c(kind: str) -> Corruption:
 
 
 _paper = partial(_make, group="paper")
+_paper_scaled = partial(_make, group="paper_scaled")
 _weather = partial(_make, group="weather")
 _FACTORS = (0.5, 0.75, 1.25, 1.5)
+_LENGTHS = (21, 51, 105, 151)
+_SIGMAS = (1, 2, 3, 5, 8)
 
 _ALL = (
     _paper(
@@ -93,9 +105,9 @@ _ALL = (
         "salt_and_pepper", values=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6), text="{:g} % of pixels",
         change=image_noise.salt_and_pepper,
     ),
-    _paper("motion_blur", values=(21, 51, 105, 151), text="{:g} px", change=_motion_blur),
+    _paper("motion_blur", values=_LENGTHS, text="{:g} px", change=_motion_blur),
     _paper(
-        "gaussian_blur", values=(1, 2, 3, 5, 8), text="sigma {:g} px",
+        "gaussian_blur", values=_SIGMAS, text="sigma {:g} px",
         change=_fixed(image_noise.gaussian_blur),
     ),
     _paper(
@@ -108,6 +120,13 @@ _ALL = (
     ),
     _paper(
         "hue", values=(-0.2, -0.1, 0.1, 0.2), text="{:+g} turn", change=_fixed(image_noise.hue)
+    ),
+    _paper_scaled(
+        "motion_blur_scaled", values=_LENGTHS, text="{:g} px of 768", change=_scaled(_motion_blur)
+    ),
+    _paper_scaled(
+        "gaussian_blur_scaled", values=_SIGMAS, text="sigma {:g} px of 768",
+        change=_scaled(_fixed(image_noise.gaussian_blur)),
     ),
     *(_imagenet_c(kind) for kind in SETTINGS),
     _weather(

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-_OWN_SEED = ("impulse_noise", "glass_blur")  # these do not draw from NumPy's global generator
+from camss_ros.errors import CamssError
+
+_TAKES_SEED = ("impulse_noise", "glass_blur")  # these do not draw from NumPy's global generator
 
 SETTINGS: Mapping[str, tuple[str, ...]] = {
     "gaussian_noise": ("sigma 20.4", "sigma 30.6", "sigma 45.9", "sigma 66.3", "sigma 96.9"),
@@ -65,11 +67,11 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
 
 
 def load_package() -> Callable[..., np.ndarray]:
-    """The package's function; raises RuntimeError, which says how to install it, without it."""
+    """The package's function; raises CamssError, which says how to install it, without it."""
     try:
         from imagecorruptions import corrupt
     except ImportError as error:
-        raise RuntimeError(
+        raise CamssError(
             "the ImageNet-C corruptions need a package that is installed without its "
             "dependencies, since they would replace opencv-python-headless: pip install "
             "'camss_ros[eval]' and pip install --no-deps imagecorruptions-imaug==1.1.5"
@@ -82,7 +84,7 @@ def imagenet_c(image: np.ndarray, kind: str, severity: int, rng: np.random.Gener
     """Corrupt an image uint8 [H, W, 3] RGB, at least 32 x 32; `kind` of `SETTINGS`, severity 1-5.
 
     Raises:
-        RuntimeError: the package is not installed.
+        CamssError: the package is not installed.
         ValueError: the image is too small.
     """
     corrupt = load_package()
@@ -90,11 +92,11 @@ def imagenet_c(image: np.ndarray, kind: str, severity: int, rng: np.random.Gener
         height, width = image.shape[:2]
         raise ValueError(f"an image of {width} x {height} is too small: expected at least 32 x 32")
     seed = int(rng.integers(2**32))
-    own = {"seed": seed} if kind in _OWN_SEED else {}
+    seeding = {"seed": seed} if kind in _TAKES_SEED else {}
     state = np.random.get_state()
     np.random.seed(seed)
     try:
-        result: np.ndarray = corrupt(image, severity, kind, **own)
+        result: np.ndarray = corrupt(image, severity, kind, **seeding)
     finally:
         np.random.set_state(state)
     return result

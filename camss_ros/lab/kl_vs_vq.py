@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,16 @@ import numpy as np
 
 from camss_ros.evaluation.boundary import DILATION_RATIO
 from camss_ros.evaluation.formats import percent
-from camss_ros.evaluation.result_folder import write_atomically
+from camss_ros.evaluation.report_plots import new_figure
 from camss_ros.images.label_sets import LabelSet
-from camss_ros.lab.mask_autoencoders import COMMITMENT_WEIGHT, KL_WEIGHT, Builder, variants
-from camss_ros.lab.page import command_block, markdown_table, new_figure, paragraph, save_figure
-from camss_ros.lab.result_rows import ResultRows
+from camss_ros.lab.mask_autoencoders import COMMITMENT_WEIGHT, KL_WEIGHT, variants
+from camss_ros.lab.study_output import (
+    ResultRows,
+    markdown_table,
+    paragraph,
+    save_figure,
+    write_page,
+)
 from camss_ros.lab.train_masks import (
     THIN_CLASSES,
     MaskTraining,
@@ -63,11 +70,12 @@ def study_kl_vs_vq(
             has `name`, `train` and `held_out` (splits) and `train_frames`, which the page says.
         command: as the page shows it.
         seeds: runs of each variant, with the seeds 0, 1, ...
-        progress: told the run and its steps done, also of runs that were there already.
+        progress: called with the run and its steps done, also of runs that were there already.
 
-    Raises StudyError where a run's loss is no number (the others' results are kept),
-    OutputMismatchError where `output` holds the results of other settings, OSError where it can't
-    be written.
+    Raises:
+        StudyError: a run's loss is no number; the others' results are kept.
+        OutputMismatchError: `output` holds the results of other settings.
+        OSError: it can't be written.
     """
     builders = variants(config)
     settings = {**settings, "training": asdict(training), "autoencoder": asdict(config)}
@@ -75,28 +83,24 @@ def study_kl_vs_vq(
     codes = LabelCodes(len(label_set.classes))
     weights = class_weights(code_shares(train, codes), codes)
 
-    def run(name: str, build: Builder, seed: int) -> None:
+    # Seed by seed, so that a stopped study has something to say about all variants.
+    for seed, (name, build) in product(range(seeds), builders.items()):
         key = run_key(name, seed)
         if key not in results:
             try:
                 model = train_variant(
-                    build, train, weights, label_set, training, seed,
-                    lambda done: progress(key, done),
-                )  # fmt: skip
+                    build, train, weights, label_set, training, seed, partial(progress, key)
+                )
             except StudyError as error:
                 raise StudyError(f"{name}: {error}; the finished runs are kept") from error
             results.add(key, score_variant(model, held_out, label_set))
         progress(key, training.steps)
-
-    # Seed by seed, so that a stopped study has something to say about all variants.
-    for seed in range(seeds):
-        for name, build in builders.items():
-            run(name, build, seed)
     results.finish()
     rows = {name: [results[run_key(name, seed)] for seed in range(seeds)] for name in builders}
     _plot(rows, output / "kl_vs_vq.png")
-    page = _page(rows, len(held_out), label_set, settings, command, training, config)
-    write_atomically(output / "kl_vs_vq.md", page.encode())
+    title = "Label images through autoencoders: KL against VQ, one-hot against palette"
+    parts = _parts(rows, len(held_out), label_set, settings["data"], training, config)
+    write_page(output / "kl_vs_vq.md", title, command, *parts)
 
 
 def run_key(name: str, seed: int) -> str:
@@ -128,15 +132,15 @@ def _cell(runs: Sequence[Mapping[str, Any]], column: str) -> str:
     return f"{summary[0]:.{digits}f} ± {summary[1]:.{digits}f}"
 
 
-def _page(
+def _parts(
     rows: Mapping[str, Sequence[Mapping[str, Any]]],
     frames: int,
     label_set: LabelSet,
-    settings: dict[str, Any],
-    command: str,
+    data: Mapping[str, Any],
     training: MaskTraining,
     config: MaskAutoencoderConfig,
-) -> str:
+) -> list[str]:
+    """Of the page, below its title."""
     columns = {**_COLUMNS, **_CODE_COLUMNS}
     table = markdown_table(
         ["variant", *columns, f"mIoU lost against {_REFERENCE}"],
@@ -158,9 +162,8 @@ def _page(
         ],
     )
     thin = ", ".join(name for name in names if name in THIN_CLASSES) or "none in this label set"
-    data = settings["data"]
     losses = {name: loss_against(rows, name) for name in rows if name.startswith("VQ")}
-    told = "; ".join(f"{name.split(',')[0]} {percent(loss, ' %')}" for name, loss in losses.items())
+    lost = "; ".join(f"{name.split(',')[0]} {percent(loss, ' %')}" for name, loss in losses.items())
     seeds = len(rows[_REFERENCE])
     method = paragraph(f"""
         Each variant is trained from scratch on the {data["train_frames"]} label images of
@@ -178,35 +181,29 @@ def _page(
     outcome = paragraph(f"""
         The paper (arXiv 2503.15617) says that masks lose 8 % in a quantised autoencoder. Here, at
         this size and after so many steps, the share of the mIoU of "{_REFERENCE}" that is lost is:
-        {told}. The palette loses
+        {lost}. The palette loses
         {percent(loss_against(rows, "KL, palette RGB"), " %")}. A negative share is a gain.""")
-    return f"""# Label images through autoencoders: KL against VQ, one-hot against palette
-
-{command_block(command)}
-
-{method}
-
-![Scores of the variants](kl_vs_vq.png)
-
-{table}
-{outcome}
-
-IoU of each class:
-
-{per_class}"""
+    return [
+        method,
+        "![Scores of the variants](kl_vs_vq.png)",
+        table,
+        outcome,
+        "IoU of each class:",
+        per_class,
+    ]
 
 
 def _plot(rows: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
     figure = new_figure(10, 4)
     axes = figure.subplots()
-    shown = [column for column in _COLUMNS if column != "pixel accuracy"]
+    plotted = [column for column in _COLUMNS if column != "pixel accuracy"]
     width = 0.8 / len(rows)
     for index, (name, runs) in enumerate(rows.items()):
-        summaries = [summarize(runs, _COLUMNS[column]) or (0.0, 0.0) for column in shown]
-        places = np.arange(len(shown)) + (index - (len(rows) - 1) / 2) * width
+        summaries = [summarize(runs, _COLUMNS[column]) or (0.0, 0.0) for column in plotted]
+        places = np.arange(len(plotted)) + (index - (len(rows) - 1) / 2) * width
         means, spreads = zip(*summaries, strict=True)
         axes.bar(places, means, width, yerr=spreads, capsize=3, label=name)
-    axes.set_xticks(range(len(shown)), shown)
+    axes.set_xticks(range(len(plotted)), plotted)
     axes.set_ylabel("held-out score")
     axes.grid(axis="y", alpha=0.3)
     figure.legend(loc="outside lower center", ncols=len(rows))

@@ -11,6 +11,7 @@ import torch
 import camss_ros
 from camss_ros.extras import versions
 from camss_ros.inference.device import cpu_info_fields, describe_device
+from camss_ros.inference.segmenter import Segmenter
 
 _PACKAGES = ("torch", "numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt")
 
@@ -30,6 +31,14 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
         "camss_ros": camss_ros.__version__,
         **versions(*_PACKAGES),
+    }
+
+
+def describe_segmenter(segmenter: Segmenter) -> dict[str, str]:
+    """What an open segmenter computes by and in, as JSON values."""
+    return {
+        "backend": segmenter.backend,
+        "dtype": str(segmenter.dtype).removeprefix("torch."),
     }
 
 

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -58,7 +59,7 @@ def measure_node_sizes(
         model: its directory.
         parameters: of the segmenter node; the model is the one above.
         sizes: (height, width) of the images.
-        on_trial: told the size and the number of trials done with it.
+        on_trial: called with the size and the number of trials done with it.
 
     Raises as `node_under_test`.
     """
@@ -94,9 +95,11 @@ def node_under_test(segmenter: Parameters, logs: Path) -> Iterator[NodeUnderTest
         segmenter: parameters of the segmenter node.
         logs: an existing folder for the output of the processes.
 
-    Raises ChildFailedError when it does not get ready, MissingPackageError when the package's
-    messages have not been built, OSError when the nodes can't be isolated, KeyboardInterrupt and
-    SystemExit after SIGINT and SIGTERM.
+    Raises:
+        ChildFailedError: it does not get ready.
+        MissingPackageError: the package's messages have not been built.
+        OSError: the nodes can't be isolated.
+        KeyboardInterrupt, SystemExit: after SIGINT and SIGTERM.
     """
     environment = isolate()
     # The profile is for those that send large images.
@@ -112,18 +115,14 @@ def node_under_test(segmenter: Parameters, logs: Path) -> Iterator[NodeUnderTest
         yield NodeUnderTest(listener, process, environment, logs)
 
 
+@dataclass(frozen=True)
 class NodeUnderTest:
     """A running segmenter, and what sends images to it."""
 
-    def __init__(
-        self,
-        listener: _Listener,
-        segmenter: ChildProcess,
-        environment: Mapping[str, str],
-        logs: Path,
-    ) -> None:
-        self._listener, self._segmenter = listener, segmenter
-        self._environment, self._logs = environment, logs
+    _listener: _Listener
+    _segmenter: ChildProcess
+    _environment: Mapping[str, str]
+    _logs: Path
 
     @property
     def segmenter(self) -> dict[str, Any]:
@@ -139,9 +138,11 @@ class NodeUnderTest:
     def send(self, folder: Path, rate: float, count: int, keep_labels: bool = False) -> SentImages:
         """Send `count` images of a folder at `rate` Hz, and wait for what comes back.
 
-        `keep_labels`: of the masks, which takes memory. Pictures are named as files without suffix.
+        Args:
+            keep_labels: of the masks, which takes memory; by picture, a file name without suffix.
 
-        Raises ChildFailedError when a process fails or what was sent is not known.
+        Raises:
+            ChildFailedError: a process fails, or what was sent is not known.
         """
         listener = self._listener
         before = listener.begin(keep_labels)
@@ -158,7 +159,9 @@ class NodeUnderTest:
                     ended = time.monotonic()
             sent = listener.result()
             if len(sent.stamps) < count:  # drops would be counted wrong
-                raise publisher.failure(f"told of {len(sent.stamps)} of the {count} images it sent")
+                raise publisher.failure(
+                    f"reported {len(sent.stamps)} of the {count} images it sent"
+                )
         return sent
 
 
@@ -184,7 +187,7 @@ class _Listener(SegmenterListener):
         return self.counts
 
     def is_done(self, ended: float | None, before: Counts) -> bool:
-        """Whether every image has met its fate; `ended`: monotonic time of the last one."""
+        """Whether every image is answered, or nothing more comes; `ended`: time of the last one."""
         return self.settled(ended, len(self._arrivals), self.counts.segmented - before.segmented)
 
     def result(self) -> SentImages:

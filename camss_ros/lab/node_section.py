@@ -5,37 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from camss_ros.lab.node_speed import SIZES, Parameters
-from camss_ros.lab.page import markdown_table, p50_p95, paragraph, verdict
-from camss_ros.lab.speed_section import LabelledData, Progress, Section, SpeedSettings
+from camss_ros.lab.node_speed import SIZES
+from camss_ros.lab.speed_section import Section, SpeedRun
+from camss_ros.lab.study_output import markdown_table, p50_p95, paragraph, verdict
 from camss_ros.model.checkpoint import find_model
 
-WANTED_HZ, WANTED_P95_MS, WANTED_OWN_MS = 25.0, 70.0, 5.0
+WANTED_HZ, WANTED_P95_MS, WANTED_SHARE_MS = 25.0, 70.0, 5.0
 
 
-def _measure(
-    settings: SpeedSettings, data: LabelledData | None, progress: Progress
-) -> dict[str, Any]:
-    row = measure_node(settings, "node", SIZES, {}, progress)
-    if settings.has_int8():
-        int8 = measure_node(settings, "node in int8", SIZES[:1], {"precision": "int8"}, progress)
+def _measure(run: SpeedRun) -> dict[str, Any]:
+    row = measure_node(run, "node", SIZES)
+    if run.settings.has_int8():
+        int8 = measure_node(run, "node in int8", SIZES[:1], precision="int8")
         row["int8"] = int8["sizes"]
     return row
 
 
 def measure_node(
-    settings: SpeedSettings,
-    name: str,
-    sizes: Sequence[tuple[int, int]],
-    changed: Parameters,
-    progress: Progress,
+    run: SpeedRun, name: str, sizes: Sequence[tuple[int, int]], **changed: str | tuple[int, int]
 ) -> dict[str, Any]:
     """As `measure_node_sizes`, with some parameters changed."""
     from camss_ros.lab.node_benchmark import measure_node_sizes  # needs rclpy
 
     return measure_node_sizes(
-        find_model(settings.spec.model), {**settings.node_parameters(), **changed}, sizes,
-        settings.node, lambda size, trials: progress(f"{name} at {size}, trial {trials + 1}"),
+        find_model(run.settings.spec.model), {**run.settings.node_parameters(), **changed}, sizes,
+        run.settings.node,
+        lambda size, trials: run.progress(f"{name} at {size}, trial {trials + 1}"),
     )  # fmt: skip
 
 
@@ -55,7 +50,7 @@ def _show(row: dict[str, Any]) -> str:
                 )),
             ])  # fmt: skip
     (small, large) = (row["sizes"][f"{width}x{height}"] for height, width in SIZES)
-    own = next(iter(large["latency"].values()))["convert_and_publish_ms"]
+    node_share = next(iter(large["latency"].values()))["convert_and_publish_ms"]
     name = f"{SIZES[0][1]}x{SIZES[0][0]}"
     int8 = row.get("int8", {}).get(name)
     in_int8 = f", in int8 it {verdict(_is_fast(int8))}" if int8 else ""
@@ -68,7 +63,7 @@ def _show(row: dict[str, Any]) -> str:
         p50 / p95 in ms. The last column has also what happens outside the node's own code: sending,
         the copies into and out of DDS, waiting for a turn. At {SIZES[0][1]} x {SIZES[0][0]} the
         promise {verdict(_is_fast(small))}{in_int8}; the promise about the node's own share
-        {verdict(own is not None and own["p50"] < WANTED_OWN_MS)}.""")
+        {verdict(node_share is not None and node_share["p50"] < WANTED_SHARE_MS)}.""")
     header = [
         "images", "highest rate, Hz", "latency at", "lost", "stamp to mask", "segmenter",
         "convert and publish", "all outside the segmenter",
@@ -89,7 +84,7 @@ SECTION = Section(
     "node",
     "The node, through DDS",
     f"at 480 x 360 at least {WANTED_HZ:g} Hz, and stamp to mask under {WANTED_P95_MS:g} ms "
-    f"(p95, at 10 Hz); at 1920 x 1080 under {WANTED_OWN_MS:g} ms (p50) for the node's own "
+    f"(p95, at 10 Hz); at 1920 x 1080 under {WANTED_SHARE_MS:g} ms (p50) for the node's own "
     "share, to convert and publish",
     _measure,
     _show,

@@ -46,7 +46,7 @@ class LatencySample:
 
 @dataclass(frozen=True)
 class SentImages:
-    """What became of images sent at a steady rate.
+    """Result of sending images at a steady rate.
 
     Attributes:
         stamps: of all that were sent, ns.

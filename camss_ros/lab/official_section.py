@@ -12,12 +12,12 @@ from typing import Any
 from camss_ros.evaluation.statistics import milliseconds
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.lab.frames import street_frames
-from camss_ros.lab.machine import describe_machine, load_average
+from camss_ros.lab.machine import describe_machine, describe_segmenter, load_average
 from camss_ros.lab.official_procedure import STEPS, OfficialProcedure
-from camss_ros.lab.page import markdown_table, paragraph, verdict
 from camss_ros.lab.random_weights import random_weights
 from camss_ros.lab.segmenter_speed import FrameTimes, time_frames
-from camss_ros.lab.speed_section import LabelledData, Progress, Section, SpeedSettings
+from camss_ros.lab.speed_section import Section, SpeedRun
+from camss_ros.lab.study_output import markdown_table, paragraph, verdict
 from camss_ros.model.checkpoint import load_pretrained
 from camss_ros.model.schedule import SamplingOptions
 
@@ -70,8 +70,7 @@ def compare_with_official(
             "stages_ms": {stage: milliseconds(seconds) for stage, seconds in theirs.items()},
         },
         "ours": {
-            "backend": segmenter.backend,
-            "dtype": str(segmenter.dtype).removeprefix("torch."),
+            **describe_segmenter(segmenter),
             "sampling": asdict(segmenter.sampling),
             "whole_ms": milliseconds(whole),
         },
@@ -88,9 +87,8 @@ _BACKEND = "torch"
 _STEPS = 4
 
 
-def _measure(
-    settings: SpeedSettings, data: LabelledData | None, progress: Progress
-) -> dict[str, Any]:
+def _measure(run: SpeedRun) -> dict[str, Any]:
+    settings = run.settings
     precision = settings.spec.precision
     spec = replace(
         settings.spec,
@@ -101,7 +99,7 @@ def _measure(
     sizes = {}
     for size, turns in settings.official_turns.items():
         name = f"{size[1]} x {size[0]}"
-        progress(f"{settings.official_model}, {name}, {turns} turns")
+        run.progress(f"{settings.official_model}, {name}, {turns} turns")
         with random_weights(settings.official_model, size) as directory:
             segmenter = replace(spec, model=directory).open()
             sizes[name] = compare_with_official(

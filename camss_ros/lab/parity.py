@@ -73,7 +73,10 @@ def verify_parity(directory: Path) -> list[StageResult]:
     source = directory / _CONFIG
     try:
         settings = json.loads(source.read_text())
-        config, sampling = parity_config(settings), parity_sampling(settings)
+        config = parity_config(settings)
+        # the official chain: ancestral, from the last timestep, with all of its noise
+        start, steps = TRAIN_STEPS - 1, settings["sampling_steps"]
+        sampling = SamplingOptions(steps, "ddpm", start=start, temperature=1.0)
         autoencoder = _read_tensors(directory / _AUTOENCODER)
         model = convert(config, autoencoder, _read_tensors(directory / _TRANSFORMER))
     except KeyError as error:
@@ -145,12 +148,6 @@ def parity_config(settings: dict[str, Any]) -> CamSegConfig:
     )
 
 
-def parity_sampling(settings: dict[str, Any]) -> SamplingOptions:
-    """The official chain: ancestral, from the last timestep, with all of its noise."""
-    steps = settings["sampling_steps"]
-    return SamplingOptions(steps, "ddpm", start=TRAIN_STEPS - 1, temperature=1.0)
-
-
 def relative_error(actual: Tensor, expected: Tensor) -> float:
     """Largest absolute difference over the largest expected absolute value; NaN counts as inf."""
     if actual.shape != expected.shape:
@@ -176,31 +173,27 @@ def _transformer(model: CamSeg) -> ConcatTransformer:
     return model.transformer
 
 
-def _tokens(latent_map: Tensor) -> Tensor:
-    return latent_map.flatten(2).transpose(1, 2)
+def _compare(name: str, actual: Tensor, recorded: dict[str, Tensor]) -> StageResult:
+    """With the recorded tensor of that name."""
+    return StageResult(name, relative_error(actual, recorded[name]))
 
 
 def _autoencoder_stages(model: CamSeg, recorded: dict[str, Tensor]) -> Iterator[StageResult]:
     images = _autoencoder(model).images
-    moments = images.moments(recorded["image"])
-    yield StageResult("vae.moments", relative_error(moments, recorded["vae.moments"]))
+    yield _compare("vae.moments", images.moments(recorded["image"]), recorded)
     scaled = images.encode(recorded["image"])
-    mode = scaled / images.config.latent_scale
-    yield StageResult("vae.mode", relative_error(mode, recorded["vae.mode"]))
-    yield StageResult("image_tokens", relative_error(_tokens(scaled), recorded["image_tokens"]))
+    yield _compare("vae.mode", scaled / images.config.latent_scale, recorded)
+    yield _compare("image_tokens", scaled.flatten(2).transpose(1, 2), recorded)
 
 
 def _transformer_stages(model: CamSeg, recorded: dict[str, Tensor]) -> Iterator[StageResult]:
     transformer = _transformer(model)
-    encoded = transformer.encode(recorded["image_tokens"])
-    yield StageResult("encoder_out", relative_error(encoded, recorded["encoder_out"]))
-    expected = recorded["decoder_out"]
-    decoded = transformer.decode(recorded["encoder_out"], image_rows=True)
-    yield StageResult("decoder_out", relative_error(decoded, expected))
-    queries = transformer.decode(recorded["encoder_out"])
-    yield StageResult(
-        "decoder_out (mask half)", relative_error(queries, expected[:, transformer.tokens :])
-    )
+    yield _compare("encoder_out", transformer.encode(recorded["image_tokens"]), recorded)
+    encoded = recorded["encoder_out"]
+    yield _compare("decoder_out", transformer.decode(encoded, image_rows=True), recorded)
+    expected = recorded["decoder_out"][:, transformer.tokens :]
+    error = relative_error(transformer.decode(encoded), expected)
+    yield StageResult("decoder_out (mask half)", error)
 
 
 def _condition(model: CamSeg, recorded: dict[str, Tensor]) -> Tensor:
@@ -216,7 +209,7 @@ def _denoiser_stages(model: CamSeg, recorded: dict[str, Tensor]) -> Iterator[Sta
         output = model.denoiser(
             recorded["denoiser.x_t"], model.denoiser.time_embed(timestep), condition
         )
-        yield StageResult(name, relative_error(output, recorded[name]))
+        yield _compare(name, output, recorded)
 
 
 def _sampler_stages(
@@ -224,11 +217,8 @@ def _sampler_stages(
 ) -> Iterator[StageResult]:
     plan = model.plan(options)
     timesteps = torch.tensor(plan.sampler.timesteps[::-1])
-    yield StageResult(
-        "sampler.timesteps",
-        relative_error(timesteps.double(), recorded["sampler.timesteps"].double()),
-        limit=0.0,
-    )
+    error = relative_error(timesteps.double(), recorded["sampler.timesteps"].double())
+    yield StageResult("sampler.timesteps", error, limit=0.0)
     condition = model.denoiser.cond_embed(_condition(model, recorded))
     noise = recorded["sampler.noise"]
     x, previous, errors = noise[0].clone(), None, []
@@ -245,7 +235,7 @@ def _decode_stages(model: CamSeg, recorded: dict[str, Tensor]) -> Iterator[Stage
     autoencoder = _autoencoder(model)
     # decode.latent is scaled: the recorded image is decode(latent / scale)
     image = autoencoder.images.decode(recorded["decode.latent"])
-    yield StageResult("decode.image", relative_error(image, recorded["decode.image"]))
+    yield _compare("decode.image", image, recorded)
     logits = autoencoder.decode(recorded["decode.latent"])
     yield _compare_labels(logits, recorded["decode.label"])
 
@@ -273,10 +263,8 @@ def _loss_stages(model: CamSeg, recorded: dict[str, Tensor]) -> Iterator[StageRe
     known = ~masked
     expected = recorded["loss.decoder_out"]
     condition = transformer(image_tokens, transformer.grid, latents, known)
-    yield StageResult(
-        "loss.decoder_out (mask half)",
-        relative_error(condition, expected[:, transformer.tokens :]),
-    )
+    error = relative_error(condition, expected[:, transformer.tokens :])
+    yield StageResult("loss.decoder_out (mask half)", error)
     target = torch.cat([image_tokens, latents], dim=1).flatten(0, 1)
     t, noise = recorded["loss.t"], recorded["loss.noise"]
     x = q_sample(target, t, noise)
@@ -284,10 +272,9 @@ def _loss_stages(model: CamSeg, recorded: dict[str, Tensor]) -> Iterator[StageRe
         x, model.denoiser.time_embed(t), model.denoiser.cond_embed(expected.flatten(0, 1))
     )
     loss = diffusion_loss(output, target, x, t, noise, model.config.prediction)
-    yield StageResult("loss.per_token", relative_error(loss, recorded["loss.per_token"]))
+    yield _compare("loss.per_token", loss, recorded)
     counted = torch.cat([torch.zeros_like(masked), masked], dim=1).flatten()
-    value = loss[counted].mean()[None]
-    yield StageResult("loss.value", relative_error(value, recorded["loss.value"]))
+    yield _compare("loss.value", loss[counted].mean()[None], recorded)
 
 
 def _chained_stages(model: CamSeg, recorded: dict[str, Tensor]) -> Iterator[StageResult]:

@@ -13,10 +13,8 @@ from torch import nn
 
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.checkpoint import (
-    CONFIG_FILE,
     ModelError,
-    find_model,
-    read_config,
+    find_config,
     save_pretrained,
 )
 from camss_ros.model.config import CamSegConfig
@@ -38,7 +36,7 @@ def random_config(model: str, size: tuple[int, int] | None) -> CamSegConfig:
     if model == _OFFICIAL:
         config = base_config()
     else:
-        found = read_config(find_model(model) / CONFIG_FILE)
+        found = find_config(model)
         if not isinstance(found, CamSegConfig):
             raise ModelError(f"{model} is a discriminative twin, not a CamSeg model")
         config = found

@@ -13,7 +13,7 @@ _RESOLUTION = 0.05  # of a rate
 
 @dataclass(frozen=True)
 class RateTrial:
-    """What came of sending images at a rate.
+    """Result of sending images at a rate.
 
     Attributes:
         asked, sent: images a second that were to be sent, and that were.

@@ -22,8 +22,11 @@ from camss_ros.lab.conditions import CLEAN, Condition
 SUMMARY_FILE = "robustness.json"
 METRICS = ("miou", "precision_void_excluded", "pixel_accuracy")
 
+_OF_CONFIDENCE = ("expected_calibration_error", "wrong_pixel_auroc")
+
 Rows = dict[str, dict[str, Any]]
-"""By key of the condition: its description and the scores of METRICS, null where undefined."""
+"""By key of the condition: its description, the scores of METRICS, and how good the confidence is
+(`expected_calibration_error`, `wrong_pixel_auroc`); null where undefined."""
 
 
 def score_conditions(
@@ -40,7 +43,8 @@ def score_conditions(
         folder: of this model; one JSON file for each condition.
         progress: called after each condition.
 
-    Raises ValueError where model and data have different classes, and what frames raise.
+    Raises:
+        ValueError: model and data have different classes; and what the frames raise.
     """
     folder.mkdir(parents=True, exist_ok=True)
     segmenter: FrameSegmenter | None = None
@@ -61,7 +65,7 @@ def score_conditions(
 
 def _score(segmenter: FrameSegmenter, condition: Condition, label_set: LabelSet) -> dict[str, Any]:
     result = evaluate(segmenter, condition.frames, label_set)
-    values = {name: float(getattr(result.scores, name)) for name in METRICS}
+    scores = result.accumulator.report(label_set.classes)
     return {
         "group": condition.group,
         "corruption": condition.corruption,
@@ -69,7 +73,7 @@ def _score(segmenter: FrameSegmenter, condition: Condition, label_set: LabelSet)
         "value": json_number(condition.value),
         "setting": condition.setting,
         "frames": result.frames,
-        **{name: json_number(value) for name, value in values.items()},
+        **{name: scores[name] for name in (*METRICS, *_OF_CONFIDENCE)},
     }
 
 
@@ -95,9 +99,9 @@ def summarize(rows: Rows, metric: str) -> dict[str, Any]:
         })  # fmt: skip
     for group in groups.values():
         for corruption in group["corruptions"].values():
-            corruption["mean"] = float(np.mean([it["score"] for it in corruption["levels"]]))
+            corruption["mean"] = float(np.mean([level["score"] for level in corruption["levels"]]))
             corruption["retention"] = _ratio(corruption["mean"], group["P"])
-        group["mPC"] = float(np.mean([it["mean"] for it in group["corruptions"].values()]))
+        group["mPC"] = float(np.mean([one["mean"] for one in group["corruptions"].values()]))
         group["rPC"] = _ratio(group["mPC"], group["P"])
     return {"metric": metric, "groups": groups}
 
@@ -105,9 +109,15 @@ def summarize(rows: Rows, metric: str) -> dict[str, Any]:
 def read_robustness(path: Path, sha256: str) -> dict[str, Any]:
     """What a report says about robustness, from the robustness.json of a finished run.
 
-    `sha256`: of the weights of the model that the report is on. Returns {"settings", "groups"}, the
-    groups of mIoU by group and model. Raises OSError, and ValueError where the file is another, the
-    run unfinished or of other weights.
+    Args:
+        sha256: of the weights of the model that the report is on.
+
+    Returns:
+        {"settings", "groups"}, the groups of mIoU by group and model.
+
+    Raises:
+        OSError: it can't be read.
+        ValueError: it is another file, or of a run that is unfinished or of other weights.
     """
     try:
         content = json.loads(path.read_text())

@@ -8,6 +8,7 @@ from typing import Any
 
 from camss_ros.evaluation.formats import percent
 from camss_ros.evaluation.report_plots import GROUP_TITLES, retention_figure
+from camss_ros.lab.study_output import markdown_table, paragraph, save_figure, write_page
 
 # The official CAM-Seg, read off the figures of its paper (arXiv 2503.15617): AP, which is our
 # `precision_void_excluded`, on Cityscapes val, in percent. Another data set, in another resolution,
@@ -27,7 +28,7 @@ LOWEST: dict[str, float] = {"gaussian_blur": 66.9, "brightness": 68.8, "contrast
 """The lowest AP over the range, where the figures tell no more."""
 
 
-def write_page(
+def write_robustness_page(
     page: Path,
     command: str,
     notes: Sequence[str],
@@ -42,90 +43,83 @@ def write_page(
         summaries: by model, by metric ("miou" and "precision_void_excluded"): of `summarize`.
     """
     page.parent.mkdir(parents=True, exist_ok=True)
-    models = list(summaries)
-    miou = {model: summaries[model]["miou"]["groups"] for model in models}
-    groups = list(miou[models[0]])
-    lines = ["# Robustness", "", "Written by", ""]
-    lines += ["<!-- not run: it takes long -->", "```sh", command, "```", ""]
-    lines += [*(f"- {note}" for note in notes), ""]
-    lines += _overview(miou, groups)
+    miou = {model: of["miou"]["groups"] for model, of in summaries.items()}
+    groups = list(next(iter(miou.values())))
+    parts = ["\n".join(f"- {note}" for note in notes), *_overview(miou, groups)]
     plots = []
     for group in groups:
-        plot = page.parent / f"robustness_{group}.png"
-        curves = {model: miou[model][group]["corruptions"] for model in models}
-        retention_figure(curves).savefig(plot, dpi=110)
-        plots.append(plot)
+        plots.append(page.parent / f"robustness_{group}.png")
+        curves = {model: of[group]["corruptions"] for model, of in miou.items()}
+        save_figure(retention_figure(curves), plots[-1])
         title = GROUP_TITLES[group]
-        lines += ["", f"## {title}", "", f"![{title}]({plot.name})", ""]
-        lines += _group_table({model: miou[model][group] for model in models})
-    precision = {model: summaries[model]["precision_void_excluded"]["groups"] for model in models}
+        parts += [f"## {title}", f"![{title}]({plots[-1].name})", *_group_table(curves)]
     if "paper" in groups:
-        lines += _official({model: precision[model]["paper"] for model in models})
-    page.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        parts += _official({
+            model: of["precision_void_excluded"]["groups"]["paper"]["corruptions"]
+            for model, of in summaries.items()
+        })  # fmt: skip
+    write_page(page, "Robustness", command, *parts)
     return plots
 
 
 def _overview(miou: Mapping[str, Any], groups: Sequence[str]) -> list[str]:
-    lines = [
+    keys = ("P", "mPC", "rPC")
+    return [
         "mIoU in percent: P on clean frames, mPC the mean over corruptions and levels, "
-        "rPC = mPC / P.", "",
-        "| | " + " | ".join(f"{model} P | {model} mPC | {model} rPC" for model in miou) + " |",
-        "|---|" + "---|" * (3 * len(miou)),
-    ]  # fmt: skip
-    for group in groups:
-        cells = [f"{percent(of[group][key])}" for of in miou.values() for key in _KEYS]
-        lines.append(f"| {GROUP_TITLES[group]} | " + " | ".join(cells) + " |")
-    return lines
+        "rPC = mPC / P.",
+        markdown_table(
+            ["", *(f"{model} {key}" for model in miou for key in keys)],
+            [
+                [
+                    GROUP_TITLES[group],
+                    *(percent(of[group][k]) for of in miou.values() for k in keys),
+                ]
+                for group in groups
+            ],
+        ),
+    ]
 
 
-_KEYS = ("P", "mPC", "rPC")
-
-
-def _group_table(group_of: Mapping[str, Any]) -> list[str]:
-    models = list(group_of)
-    lines = [
-        "mIoU, and in brackets the share of P that is kept, in percent.", "",
-        "| corruption | setting | " + " | ".join(models) + " |",
-        "|---|---|" + "---|" * len(models),
-    ]  # fmt: skip
-    for name, first in group_of[models[0]]["corruptions"].items():
-        found = [group_of[model]["corruptions"][name] for model in models]
-        means = " | ".join(
-            f"**{percent(it['mean'])}** ({percent(it['retention'])})" for it in found
-        )
-        lines.append(f"| **{name}** | mean | {means} |")
+def _group_table(corruptions: Mapping[str, Any]) -> list[str]:
+    """Of one group: its corruptions by model."""
+    rows = []
+    for name, first in next(iter(corruptions.values())).items():
+        found = [of[name] for of in corruptions.values()]
+        means = (f"**{percent(x['mean'])}** ({percent(x['retention'])})" for x in found)
+        rows.append([f"**{name}**", "mean", *means])
         for index, level in enumerate(first["levels"]):
-            cells = [it["levels"][index] for it in found]
-            scores = " | ".join(
-                f"{percent(it['score'])} ({percent(it['retention'])})" for it in cells
-            )
-            lines.append(f"| | {level['setting']} | {scores} |")
-    return lines
+            cells = (corruption["levels"][index] for corruption in found)
+            scores = (f"{percent(x['score'])} ({percent(x['retention'])})" for x in cells)
+            rows.append(["", level["setting"], *scores])
+    return [
+        "mIoU, and in brackets the share of P that is kept, in percent.",
+        markdown_table(["corruption", "setting", *corruptions], rows),
+    ]
 
 
-def _official(paper_of: Mapping[str, Any]) -> list[str]:
-    lines = [
-        "", "## Beside the official network", "",
-        "Share of the clean precision_void_excluded (the paper's AP) that is kept, in percent. The "
-        "official curves are read off the paper's figures: Cityscapes val, clean AP "
-        f"{CLEAN_AP}. Other data (frames of another size, so that a blur of so many pixels is "
-        "another blur) and another network: no ranking follows from this table.", "",
-        "| corruption | setting | official | " + " | ".join(paper_of) + " |",
-        "|---|---|---|" + "---|" * len(paper_of),
-    ]  # fmt: skip
+def _official(corruptions: Mapping[str, Any]) -> list[str]:
+    """Of the paper's corruptions, by model."""
+    rows = []
     for name, points in CURVES.items():
         for value, ap in points:
-            found = [_at(of, name, value) for of in paper_of.values()]
-            cells = " | ".join(percent(it["retention"]) for it in found)
-            lines.append(f"| {name} | {found[0]['setting']} | {percent(ap / CLEAN_AP)} | {cells} |")
+            found = [
+                next(level for level in of[name]["levels"] if level["value"] == value)
+                for of in corruptions.values()
+            ]
+            kept = (percent(level["retention"]) for level in found)
+            rows.append([name, found[0]["setting"], percent(ap / CLEAN_AP), *kept])
     for name, ap in LOWEST.items():
-        levels = [of["corruptions"][name]["levels"] for of in paper_of.values()]
-        cells = " | ".join(percent(min(it["retention"] for it in level)) for level in levels)
-        lines.append(f"| {name} | lowest | {percent(ap / CLEAN_AP)} | {cells} |")
-    return lines
-
-
-def _at(group: Mapping[str, Any], name: str, value: float) -> Mapping[str, Any]:
-    levels = group["corruptions"][name]["levels"]
-    found: Mapping[str, Any] = next(level for level in levels if level["value"] == value)
-    return found
+        kept = (
+            percent(min(level["retention"] for level in of[name]["levels"]))
+            for of in corruptions.values()
+        )
+        rows.append([name, "lowest", percent(ap / CLEAN_AP), *kept])
+    return [
+        "## Beside the official network",
+        paragraph(f"""
+            Share of the clean precision_void_excluded (the paper's AP) that is kept, in percent.
+            The official curves are read off the paper's figures: Cityscapes val, clean AP
+            {CLEAN_AP}. Other data (frames of another size, so that a blur of so many pixels is
+            another blur) and another network: no ranking follows from this table."""),
+        markdown_table(["corruption", "setting", "official", *corruptions], rows),
+    ]

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.benchmark import Timer
 
 from camss_ros.evaluation.statistics import milliseconds
 from camss_ros.images.encodings import image_to_rgb
 from camss_ros.inference.segmenter import Segmenter
-from camss_ros.inference.stage_clock import StageClock
 from camss_ros.lab.frames import ENCODING, camera_images, street_frames
-from camss_ros.lab.machine import describe_machine, load_average
+from camss_ros.lab.machine import describe_machine, describe_segmenter, load_average
 from camss_ros.model.config import CamSegConfig
 from camss_ros.model.flops import count_macs
 from camss_ros.resident_memory import resident_bytes
@@ -57,7 +57,7 @@ def time_frames(
     """Segment `count` times one of `frames`, uint8 [H, W, 3] RGB, as messages of a camera.
 
     A frame ends with the download of its labels, which waits for a GPU, so that the host's clock
-    tells the whole of it; the stages within are told by events on the GPU.
+    measures all of it; events on the GPU measure the stages within.
     """
     images = camera_images(frames)
     stages: defaultdict[str, list[float]] = defaultdict(list)
@@ -99,8 +99,7 @@ def measure_segmenter(
     stages = {stage: milliseconds(seconds) for stage, seconds in times.stages.items()}
     return {
         "model": segmenter.model_name,
-        "backend": segmenter.backend,
-        "dtype": str(segmenter.dtype).removeprefix("torch."),
+        **describe_segmenter(segmenter),
         "sampling": asdict(segmenter.sampling),
         "working_size": list(segmenter.input_size),
         "frame_size": list(frame_size),
@@ -177,12 +176,10 @@ def matmul_peak(device: torch.device, dtype: torch.dtype, side: int | None = Non
     side = side or (8192 if device.type == "cuda" else 2048)
     left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     product = torch.empty(side, side, device=device, dtype=dtype)
-    seconds = []
-    for _ in range(_WARM_UP_PRODUCTS + _PRODUCTS):
-        clock = StageClock(device)
-        torch.mm(left, right, out=product)
-        clock.mark("matmul")
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        seconds.append(clock.seconds()["matmul"])
-    return 2 * side**3 / min(seconds[_WARM_UP_PRODUCTS:])
+    timer = Timer(
+        "torch.mm(left, right, out=product)",
+        globals={"torch": torch, "left": left, "right": right, "product": product},
+        num_threads=torch.get_num_threads(),
+    )  # which waits for a GPU
+    timer.timeit(_WARM_UP_PRODUCTS)
+    return 2 * side**3 / min(timer.timeit(1).mean for _ in range(_PRODUCTS))

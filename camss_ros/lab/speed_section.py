@@ -12,7 +12,6 @@ from camss_ros.inference.backends.open_runtime import open_runtime
 from camss_ros.inference.device import select_device
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.inference.spec import SegmenterSpec
-from camss_ros.lab.kept_budget import BudgetSettings
 from camss_ros.lab.node_speed import NodeSettings, Parameters
 from camss_ros.lab.official_procedure import STEPS
 from camss_ros.street.calibration_scenes import CalibrationScenes
@@ -31,6 +30,24 @@ class LabelledData:
     frames: LabeledFrames
     label_set: LabelSet
     clip: bool = False
+
+
+@dataclass(frozen=True)
+class BudgetSettings:
+    """How long to measure a latency budget.
+
+    Attributes:
+        pictures: that are sent, at most, evenly spread over the data.
+        rounds: of all pictures, with the budget.
+        highest_rate: Hz. A slower node gets fewer images, so that it loses none.
+        trial_rate, trial_images: of the images that tell how slow it is.
+    """
+
+    pictures: int = 50
+    rounds: int = 4
+    highest_rate: float = 10.0
+    trial_rate: float = 2.0
+    trial_images: int = 8
 
 
 @dataclass(frozen=True)
@@ -76,7 +93,24 @@ class SpeedSettings:
         return node_parameters(self.spec)
 
 
-Progress = Callable[[str], None]  # told what is being done
+@dataclass(frozen=True)
+class SpeedRun:
+    """What a section is measured with.
+
+    Attributes:
+        data: None where there are no labelled frames.
+        progress: called with what is being done.
+    """
+
+    settings: SpeedSettings
+    data: LabelledData | None = None
+    progress: Callable[[str], None] = lambda doing: None
+
+    @property
+    def labelled(self) -> LabelledData:
+        """The data of a section that needs some."""
+        assert self.data is not None
+        return self.data
 
 
 @dataclass(frozen=True)
@@ -95,7 +129,7 @@ class Section:
     key: str
     title: str
     wanted: str
-    measure: Callable[[SpeedSettings, LabelledData | None, Progress], dict[str, Any]]
+    measure: Callable[[SpeedRun], dict[str, Any]]
     show: Callable[[dict[str, Any]], str]
     needs: Literal["", "data", "clip"] = ""
 

@@ -8,34 +8,31 @@ A further section is one more module with a `SECTION`, named in `SECTIONS`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from camss_ros.evaluation.result_folder import write_atomically
 from camss_ros.inference.device import select_device
 from camss_ros.lab import (
     budget_section,
     node_section,
     official_section,
     score_section,
-    size_section,
     steady_section,
-    warm_section,
+    warm_start,
 )
 from camss_ros.lab.machine import describe_machine, load_average
-from camss_ros.lab.page import command_block, paragraph
-from camss_ros.lab.result_rows import ResultRows
-from camss_ros.lab.speed_section import LabelledData, Progress, Section, SpeedSettings
+from camss_ros.lab.speed_section import LabelledData, Section, SpeedRun, SpeedSettings
+from camss_ros.lab.study_output import ResultRows, paragraph, write_page
 
 SECTIONS: tuple[Section, ...] = (
     official_section.SECTION,
     node_section.SECTION,
     budget_section.SECTION,
     score_section.SECTION,
-    size_section.SECTION,
-    warm_section.SECTION,
+    score_section.SIZE_SECTION,
+    warm_start.SECTION,
     steady_section.SECTION,
 )
 
@@ -48,24 +45,26 @@ def study_speed(
     data: LabelledData | None = None,
     *,
     sections: Sequence[Section] | None = None,
-    progress: Progress = lambda doing: None,
+    progress: Callable[[str], None] = lambda doing: None,
 ) -> dict[str, str]:
     """Measure what is not there yet and write `output`.
-
-    Returns the titles that were left out, and what each of them lacks: "data" or "clip".
 
     Args:
         model: metadata of the model: `name`, `sha256`.
         command: as the page shows it.
         sections: by default `SECTIONS`.
 
-    Raises OutputMismatchError where `output` holds numbers of other settings or of another
-    machine, OSError where it can't be written, and what the measurements raise.
+    Returns:
+        The titles that were left out, and what each of them lacks: "data" or "clip".
+
+    Raises:
+        OutputMismatchError: `output` holds numbers of other settings or of another machine.
+        OSError: it can't be written; and what the measurements raise.
     """
     machine = describe_machine(select_device(settings.spec.device))
     metadata = {"model": model, "machine": machine, "settings": _json(settings)}
     results = ResultRows(output / "speed.json", metadata)
-    shown = []
+    parts = []
     left_out: dict[str, str] = {}
     for section in SECTIONS if sections is None else sections:
         if missing := section.lacks(data):
@@ -75,11 +74,21 @@ def study_speed(
         if key not in results:
             progress(section.title)
             load = load_average()
-            row = section.measure(settings, data, progress)
-            results.add(key, {"load_average": load, **row})
-        shown.append((section, results[key]))
+            measured = section.measure(SpeedRun(settings, data, progress))
+            results.add(key, {"load_average": load, **measured})
+        row = results[key]
+        wanted = paragraph(f"Wanted: {section.wanted}")
+        parts.append(
+            f"## {section.title}\n\n{wanted}\n\n{section.show(row)}\n"
+            f"Load average: {row['load_average']}."
+        )
     results.finish()
-    write_atomically(output / "speed.md", _page(shown, machine, model, command).encode())
+    method = paragraph(f"""
+        Model `{model["name"]}` (weights sha256 `{model["sha256"]}`). Machine:
+        {"; ".join(f"{name} {value}" for name, value in machine.items())}. The load average of a
+        section is that of its beginning: above zero, others were at work, too, and times are longer
+        than they need be.""")
+    write_page(output / "speed.md", "Speed", command, method, *parts)
     return left_out
 
 
@@ -95,22 +104,3 @@ def _json(settings: SpeedSettings) -> dict[str, Any]:
         **{name: value for name, value in asdict(settings).items() if name != "spec"},
         "official_turns": turns,
     }
-
-
-def _page(
-    shown: Sequence[tuple[Section, dict[str, Any]]],
-    machine: dict[str, Any],
-    model: dict[str, Any],
-    command: str,
-) -> str:
-    method = paragraph(f"""
-        Model `{model["name"]}` (weights sha256 `{model["sha256"]}`). Machine:
-        {"; ".join(f"{name} {value}" for name, value in machine.items())}. The load average of a
-        section is that of its beginning: above zero, others were at work, too, and times are longer
-        than they need be.""")
-    parts = [
-        f"## {section.title}\n\n{paragraph(f'Wanted: {section.wanted}')}\n\n{section.show(row)}\n"
-        f"Load average: {row['load_average']}.\n"
-        for section, row in shown
-    ]
-    return f"# Speed\n\n{command_block(command)}\n\n{method}\n\n" + "\n".join(parts)

@@ -11,9 +11,9 @@ import numpy as np
 from camss_ros.evaluation.statistics import milliseconds
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.lab.frames import street_frames
-from camss_ros.lab.page import markdown_table, p50_p95, paragraph, verdict
 from camss_ros.lab.segmenter_speed import time_frames
-from camss_ros.lab.speed_section import LabelledData, Progress, Section, SpeedSettings
+from camss_ros.lab.speed_section import Section, SpeedRun
+from camss_ros.lab.study_output import markdown_table, p50_p95, paragraph, verdict
 from camss_ros.resident_memory import resident_bytes
 
 _PICTURES = 8
@@ -63,16 +63,15 @@ ALLOWED_GROWTH_MB = 5.0
 _AS_FAST = 1.2  # times the hundredth frame
 
 
-def _measure(
-    settings: SpeedSettings, data: LabelledData | None, progress: Progress
-) -> dict[str, Any]:
+def _measure(run: SpeedRun) -> dict[str, Any]:
+    settings = run.settings
     segmenter = settings.segmenter()
     done = 0
 
     def on_frame() -> None:
         nonlocal done
         done += 1
-        progress(f"steadiness: {done} of {settings.steady_frames} frames")
+        run.progress(f"steadiness: {done} of {settings.steady_frames} frames")
 
     result = measure_steadiness(segmenter, settings.frame_size, settings.steady_frames, on_frame)
     segmenter.close()

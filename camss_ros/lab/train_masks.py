@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from camss_ros.datasets.augmentation import AugmentationOptions, random_view
+from camss_ros.errors import CamssError
 from camss_ros.evaluation.accumulator import ScoreAccumulator
 from camss_ros.images.label_sets import LabelSet
 from camss_ros.lab.mask_autoencoders import Builder, StudiedAutoencoder
@@ -22,7 +23,7 @@ THIN_CLASSES = ("pole", "sign", "traffic sign", "pedestrian", "person")
 _CLIP = 3.0  # largest norm of the gradient
 
 
-class StudyError(RuntimeError):
+class StudyError(CamssError):
     """A run of a study cannot be finished; the finished ones are kept."""
 
 
@@ -62,8 +63,13 @@ def train_variant(
 ) -> StudiedAutoencoder:
     """Train on random crops of `labels` (uint8 [H, W], 255 for void); in evaluation mode after.
 
-    The crops follow from seed and step alone, so that all variants see the same. `weights` are the
-    classes' in the loss. Raises StudyError where the loss is no number.
+    The crops follow from seed and step alone, so that all variants see the same.
+
+    Args:
+        weights: of the classes in the loss.
+
+    Raises:
+        StudyError: the loss is no number.
     """
     torch.manual_seed(seed)
     device = torch.device(training.device)

@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -30,6 +30,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from camss_ros.lab.frames import write_street
+from camss_ros.lab.study_output import markdown_table
 from camss_ros.nodes.harness.child_process import (
     ChildFailedError,
     isolate,
@@ -124,18 +125,21 @@ class _Subscriber:
 
 
 def row(
-    size: tuple[int, int], rate: float, with_profile: bool, trials: Iterable[TransportTrial]
-) -> str:
+    size: tuple[int, int], rate: float, with_profile: bool, trials: Sequence[TransportTrial]
+) -> list[str]:
     """A row of the table; all trials together."""
-    trials = list(trials)
     latencies = [1e3 * latency for trial in trials for latency in trial.latencies]
     sent = sum(len(trial.sent) for trial in trials)
     p50, p95 = (f"{np.percentile(latencies, p):.1f}" if latencies else "" for p in (50, 95))
-    return (
-        f"| {size[1]} x {size[0]} | {rate:g} Hz | {'with' if with_profile else 'without'} "
-        f"| {np.mean([trial.rate for trial in trials]):.1f} Hz "
-        f"| {100 * len(latencies) / sent:.1f} % of {sent} | {p50} | {p95} |"
-    )
+    return [
+        f"{size[1]} x {size[0]}",
+        f"{rate:g} Hz",
+        "with" if with_profile else "without",
+        f"{np.mean([trial.rate for trial in trials]):.1f} Hz",
+        f"{100 * len(latencies) / sent:.1f} % of {sent}",
+        p50,
+        p95,
+    ]
 
 
 def main() -> int:
@@ -167,10 +171,9 @@ def main() -> int:
         f"{rclpy.get_rmw_implementation_identifier()}; "
         f"load average {load} before and {load_average()} after; {TURNS} turns of {SECONDS:g} s:\n"
     )
-    print("| images | rate | profile | sent at | arrived | latency p50, ms | p95, ms |")
-    print("|---|---|---|---|---|---|---|")
-    for (size, rate, with_profile), of_setting in trials.items():
-        print(row(size, rate, with_profile, of_setting))
+    header = ["images", "rate", "profile", "sent at", "arrived", "latency p50, ms", "p95, ms"]
+    rows = [row(*setting, of_setting) for setting, of_setting in trials.items()]
+    print(markdown_table(header, rows), end="")
     return 0
 
 

@@ -1,36 +1,29 @@
 """What a clip gains from a warm start: scores and flicker, against every frame drawn on its own.
 
-output       the page
-output.json  the scores of every row, stored as they come: a stopped study goes on
-output.png   mIoU and flicker over the start of the warm rows
+page        the tables, a name that ends in .md
+page.json   the scores of every row, stored as they come: a stopped study goes on
+page.png    mIoU and flicker over the start of the warm rows
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from camss_ros.evaluation.evaluate import (
-    EvaluatedFrame,
-    LabeledFrames,
-    evaluate,
-    evaluation_report,
-)
 from camss_ros.evaluation.formats import number
-from camss_ros.evaluation.result_folder import write_atomically
-from camss_ros.images.label_sets import LabelSet
-from camss_ros.inference.segmenter import Segmenter
 from camss_ros.inference.temporal_state import MAX_GAP, SCENE_CHANGE
-from camss_ros.lab.page import (
-    command_block,
+from camss_ros.lab.machine import describe_segmenter
+from camss_ros.lab.sampling_study import SamplingStudy, StudyRow, score_sampling
+from camss_ros.lab.speed_section import Section, SpeedRun
+from camss_ros.lab.study_output import (
+    ResultRows,
     markdown_table,
-    new_figure,
     paragraph,
-    save_figure,
+    score_panels,
+    verdict,
+    write_page,
 )
-from camss_ros.lab.result_rows import ResultRows
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.model.warm_start import TOKEN_CHANGE
 
@@ -42,30 +35,18 @@ _COLUMNS = {
     "boundary IoU": "boundary_iou",
     "pixel accuracy": "pixel_accuracy",
     "ECE": "expected_calibration_error",
+    "warm frames": "warm_frames",
 }
-
-
-@dataclass(frozen=True)
-class WarmRow:
-    """One row: its name, and how its latents are drawn."""
-
-    name: str
-    sampling: SamplingOptions
-
-    @property
-    def key(self) -> str:
-        """Tells one row from another."""
-        s = self.sampling
-        return f"steps={s.steps} warm_start_time={s.warm_start_time}"
 
 
 def warm_rows(
     steps: Sequence[int] = STEPS, start_times: Sequence[int] = START_TIMES
-) -> list[WarmRow]:
+) -> list[StudyRow]:
     """The cold rows, then the warm ones from every start."""
     return [
-        WarmRow(
-            f"warm from {time}" if time else "cold",
+        StudyRow(
+            (f"warm from {time}" if time else "cold", str(count)),
+            f"steps={count} warm_start_time={time}",
             SamplingOptions(steps=count, warm_start_time=time),
         )
         for time in (0, *start_times)
@@ -74,130 +55,123 @@ def warm_rows(
 
 
 def study_warm_start(
-    segmenter: Segmenter,
-    clip: LabeledFrames,
-    label_set: LabelSet,
-    output: Path,
-    settings: dict[str, Any],
-    command: str,
+    study: SamplingStudy,
     *,
     steps: Sequence[int] = STEPS,
     start_times: Sequence[int] = START_TIMES,
-    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Score every row on the clip and write the page to `output`, going on where it stopped.
+    """Score every row on a clip and write the page, going on where an earlier run stopped.
 
-    Args:
-        segmenter, settings, command, progress: as of `step_study.study_steps`.
-        clip: frames in the order of time.
-        output: of the page, a name that ends in .md.
-        steps, start_times: of the rows.
-
-    Raises ValueError where model and data have different classes or the frames differ in size,
-    OutputMismatchError where `output` has the results of other settings beside it, OSError where
-    it can't be written.
+    Raises as `SamplingStudy.score`.
     """
     rows = warm_rows(steps, start_times)
-    results = ResultRows(output.with_suffix(".json"), settings)
-
-    def score(sampling: SamplingOptions, frame_done: Callable[[int], None]) -> dict[str, Any]:
-        return score_clip(segmenter, sampling, clip, label_set, frame_done)
-
-    samplings = {row.key: row.sampling for row in rows}
-    results.score_each(samplings, len(clip), score, progress)
-    _plot(rows, results, output.with_suffix(".png"))
-    page = _page(rows, results, label_set, output.with_suffix(".png").name, settings, command)
-    write_atomically(output, page.encode())
-
-
-def score_clip(
-    segmenter: Segmenter,
-    sampling: SamplingOptions,
-    clip: LabeledFrames,
-    label_set: LabelSet,
-    progress: Callable[[int], None],
-) -> dict[str, Any]:
-    """Everything measured on a clip from its beginning, as JSON values; `warm_frames`: that
-    continued the one before. Sets the segmenter's `sampling`. Raises as `evaluate`."""
-    warm_frames = 0
-
-    def count(frame: EvaluatedFrame) -> None:
-        nonlocal warm_frames
-        warm_frames += frame.result.warm
-
-    segmenter.sampling = sampling
-    segmenter.forget_last_frames()
-    evaluation = evaluate(segmenter, clip, label_set, clip=True, progress=progress, on_frame=count)
-    scores = evaluation_report(evaluation, label_set)
-    del scores["seconds_per_frame"]
-    return {"sampling": asdict(sampling), "warm_frames": warm_frames, **scores}
-
-
-def _page(
-    rows: Sequence[WarmRow],
-    results: ResultRows,
-    label_set: LabelSet,
-    plot: str,
-    settings: dict[str, Any],
-    command: str,
-) -> str:
-    model, data = settings["model"], settings["data"]
-    names = [label_class.name for label_class in label_set.classes]
-
-    def line(row: WarmRow) -> list[str]:
-        result = results[row.key]
-        scores = [number(result[key], 4) for key in _COLUMNS.values()]
-        return [row.name, str(row.sampling.steps), *scores, str(result["warm_frames"])]
-
-    def classes(row: WarmRow) -> list[str]:
-        per_class = results[row.key]["per_class_iou"]
-        return [row.name, str(row.sampling.steps), *(number(per_class[name]) for name in names)]
-
-    table = markdown_table(["start", "steps", *_COLUMNS, "warm frames"], map(line, rows))
-    per_class = markdown_table(["start", "steps", *names], map(classes, rows))
+    results = study.score(rows, clip=True)
+    _plot(rows, results, study.plot)
+    scores, per_class = study.tables(["start", "steps"], rows, results, _COLUMNS, decimals=4)
     method = paragraph(f"""
-        Model `{model["name"]}` (weights sha256 `{model["sha256"]}`, computed in {model["dtype"]})
-        on the {data["frames"]} frames of {data["name"]} {data["split"]}, one clip, at the size of
-        the labels; void is ignored. Sampler ddim without noise: a cold frame begins from zero at
-        timestep {rows[0].sampling.start}. In a warm one the tokens whose picture differs from that
-        before by less than {TOKEN_CHANGE:g} of 255 begin from the latents of the frame before,
-        scaled to the timestep of the row, and the others as in a cold one. A frame is cold after a
-        gap of more than {MAX_GAP:g} s in the stamps (these frames have none) and where the whole
-        picture differs from the one before by {SCENE_CHANGE:g} of 255 or more. Flicker: share of
-        the pixels whose label changes from a frame to the next though the true one stays, without
-        motion compensation. `warm frames`: how many continued the one before.""")
-    return f"""# Warm start over a clip
-
-{command_block(command)}
-
-{method}
-
-![mIoU and flicker over the start]({plot})
-
-{table}
-IoU of each class:
-
-{per_class}"""
+        {study.describe()} The frames are one clip. Sampler ddim without noise: a cold
+        frame begins from zero at timestep {rows[0].sampling.start}. In a warm one the tokens whose
+        picture differs from that before by less than {TOKEN_CHANGE:g} of 255 begin from the latents
+        of the frame before, scaled to the timestep of the row, and the others as in a cold one. A
+        frame is cold after a gap of more than {MAX_GAP:g} s in the stamps (these frames have none)
+        and where the whole picture differs from the one before by {SCENE_CHANGE:g} of 255 or more.
+        Flicker: share of the pixels whose label changes from a frame to the next though the true
+        one stays, without motion compensation. `warm frames`: how many continued the one
+        before.""")
+    plot = f"![mIoU and flicker over the start]({study.plot.name})"
+    write_page(
+        study.page, "Warm start over a clip", study.command, method, plot, scores,
+        "IoU of each class:", per_class,
+    )  # fmt: skip
 
 
-def _plot(rows: Sequence[WarmRow], results: ResultRows, path: Path) -> None:
-    figure = new_figure(10, 4.2)
-    for axes, column in zip(figure.subplots(1, 2), ("mIoU", "flicker"), strict=True):
-        for index, steps in enumerate(dict.fromkeys(row.sampling.steps for row in rows)):
-            points = [
-                (row.sampling.warm_start_time, results[row.key][_COLUMNS[column]])
-                for row in rows
-                if row.sampling.steps == steps and results[row.key][_COLUMNS[column]] is not None
-            ]
-            color = f"C{index}"
-            warm = [point for point in points if point[0]]
-            axes.plot(*zip(*warm, strict=True), marker="o", color=color, label=f"warm, {steps}")
-            for _, cold in (point for point in points if not point[0]):
-                axes.axhline(cold, color=color, linestyle="--", label=f"cold, {steps}")
-        axes.set_xlabel("warm_start_time")
-        axes.set_ylabel(column)
-        axes.grid(alpha=0.3)
-    figure.legend(
-        *axes.get_legend_handles_labels(), loc="outside lower center", ncols=6, title="steps"
-    )
-    save_figure(figure, path)
+def _plot(rows: Sequence[StudyRow], results: ResultRows, path: Path) -> None:
+    panels = score_panels(path, ("mIoU", "flicker"), "warm_start_time", 6, legend_title="steps")
+    with panels as scores:
+        for score, axes in scores:
+            for index, steps in enumerate(dict.fromkeys(row.sampling.steps for row in rows)):
+                of_steps = [row for row in rows if row.sampling.steps == steps]
+                points = [
+                    (row.sampling.warm_start_time, value)
+                    for row in of_steps
+                    if (value := results[row.key][_COLUMNS[score]]) is not None
+                ]
+                color = f"C{index}"
+                warm = [point for point in points if point[0]]
+                axes.plot(*zip(*warm, strict=True), marker="o", color=color, label=f"warm, {steps}")
+                for _, cold in (point for point in points if not point[0]):
+                    axes.axhline(cold, color=color, linestyle="--", label=f"cold, {steps}")
+
+
+# Lower ones drag old labels along, higher ones leave little of the frame before.
+SECTION_START_TIMES = (700, 750, 800)
+
+
+def _measure(run: SpeedRun) -> dict[str, Any]:
+    """mIoU and flicker cold with four steps, which is to be reached, and of all else with one."""
+    data, segmenter = run.labelled, run.settings.segmenter(backend="torch")
+    rows = {}
+    for row in (*warm_rows((4,), ()), *warm_rows((1,), SECTION_START_TIMES)):
+
+        def frame_done(done: int, key: str = row.key) -> None:
+            run.progress(f"warm start, {key}: {done} of {len(data.frames)} frames")
+
+        scores = score_sampling(
+            segmenter, row.sampling, data.frames, data.label_set, clip=True, progress=frame_done
+        )
+        chosen = {key: scores[key] for key in ("miou", "flicker", "warm_frames")}
+        rows[row.key] = {"name": row.cells[0], "steps": row.sampling.steps, **chosen}
+    segmenter.close()
+    return {
+        "data": data.name,
+        **describe_segmenter(segmenter),
+        "frames": len(data.frames),
+        "rows": rows,
+    }
+
+
+def show_warm_start(row: Mapping[str, Any]) -> str:
+    """Markdown of what was measured."""
+    four_cold, _, *warm = row["rows"].values()
+    better = [each["name"] for each in warm if _is_better(each, four_cold)]
+    table = markdown_table(
+        ["start", "steps", "mIoU", "flicker", "mIoU, difference", "flicker, ratio", "warm frames"],
+        [
+            [each["name"], str(each["steps"]), number(each["miou"], 4),
+             number(each["flicker"], 4), *_against(each, four_cold), str(each["warm_frames"])]
+            for each in row["rows"].values()
+        ],
+    )  # fmt: skip
+    which = f": {', '.join(better)}" if better else " at any of these starts"
+    how = paragraph(f"""
+        The {row["frames"]} frames of {row["data"]}, one clip, by {row["backend"]} in
+        {row["dtype"]}; `camss-ros study warm-start` has more starts and steps. Difference and ratio
+        are to four cold steps; nothing is allowed for chance. The promise
+        {verdict(bool(better))}{which}.""")
+    return f"{how}\n\n{table}"
+
+
+def _against(each: Mapping[str, Any], cold: Mapping[str, Any]) -> tuple[str, str]:
+    """Difference of the mIoU and ratio of the flicker; dashes where there is none."""
+    known = None not in (each["miou"], cold["miou"])
+    difference = f"{each['miou'] - cold['miou']:+.4f}" if known else "-"
+    if each["flicker"] is None or not cold["flicker"]:
+        return difference, "-"
+    return difference, f"{each['flicker'] / cold['flicker']:.3f}"
+
+
+def _is_better(warm: Mapping[str, Any], cold: Mapping[str, Any]) -> bool:
+    """Both scores without any allowance; where one is missing nothing is shown to be better."""
+    if None in (warm["miou"], cold["miou"], warm["flicker"], cold["flicker"]):
+        return False
+    return bool(warm["miou"] >= cold["miou"] and warm["flicker"] < cold["flicker"])
+
+
+SECTION = Section(
+    "warm start",
+    "Warm start",
+    "with one step, mIoU no lower than that of a cold start with four, and less flicker",
+    _measure,
+    show_warm_start,
+    needs="clip",
+)

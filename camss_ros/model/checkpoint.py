@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from camss_ros.atomic_files import replacing
+from camss_ros.errors import CamssError
 from camss_ros.git_lfs import is_lfs_pointer, why_unreadable
 from camss_ros.model.autoencoder import MaskAutoencoderConfig
 from camss_ros.model.camseg import CamSeg
@@ -26,7 +27,7 @@ _CONFIGS = {"camseg": CamSegConfig, "twin": TwinConfig}  # by "type" in the file
 _LISTED = 5  # tensors of each kind of problem
 
 
-class ModelError(RuntimeError):
+class ModelError(CamssError):
     """A model cannot be found or read; the message says where and why."""
 
 
@@ -166,6 +167,11 @@ def weights_hash(model: str | Path) -> str:
         while block := file.read(2**20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def find_config(model: str | Path) -> CamSegConfig | TwinConfig:
+    """The configuration of a model; see `find_model` and `read_config`."""
+    return read_config(find_model(model) / CONFIG_FILE)
 
 
 def read_config(path: Path) -> CamSegConfig | TwinConfig:

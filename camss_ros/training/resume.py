@@ -13,7 +13,6 @@ from camss_ros.training.run_folder import TrainingError
 CONFIG = "config.yaml"
 
 # Entries on which no number of a run depends: where and how it is computed, and what is told of it.
-# (`loop.steps` may be raised besides.)
 CHANGEABLE = frozenset(
     (
         "data.root",
@@ -25,6 +24,8 @@ CHANGEABLE = frozenset(
         "loop.evaluate_every",
     )
 )
+
+RAISABLE = frozenset(("loop.steps", "loop.minutes"))  # the schedule follows the new end
 
 
 def check_resumable(config: Config, output: Path) -> None:
@@ -48,13 +49,19 @@ def check_resumable(config: Config, output: Path) -> None:
         f"{name} {there.get(name)!r} there, {now.get(name)!r} now"
         for name in sorted(there.keys() | now.keys())
         if there.get(name) != now.get(name) and name not in CHANGEABLE
-        if name != "loop.steps" or config.loop.steps < earlier.loop.steps
+        if name not in RAISABLE or not _raised(there[name], now[name])
     ]
     if changes:
         raise TrainingError(
             f"{output} holds a run of another configuration ({'; '.join(changes)}): {advice}; "
-            "more loop.steps and other intervals, workers or folders of the data are no hindrance"
+            "more loop.steps or loop.minutes and other intervals, workers or folders of the data "
+            "are no hindrance"
         )
+
+
+def _raised(before: float | None, now: float | None) -> bool:
+    """Whether a limit became larger; None is no limit."""
+    return now is None or (before is not None and now > before)
 
 
 def _entries(values: dict[str, Any], where: str = "") -> dict[str, Any]:

@@ -12,9 +12,10 @@ from typing import BinaryIO
 import torch
 
 from camss_ros.atomic_files import replacing, sync
+from camss_ros.errors import CamssError
 
 
-class TrainingError(RuntimeError):
+class TrainingError(CamssError):
     """Training cannot go on; the last checkpoint is intact."""
 
 

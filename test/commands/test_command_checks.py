@@ -14,8 +14,7 @@ from training_run import CONFIGS, write_camvid
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
-from camss_ros.commands.checks import check_file, check_folder
-from camss_ros.commands.options import command_line, parse_size
+from camss_ros.commands.options import check_file, check_folder, command_line, parse_size
 from camss_ros.commands.segmenter_options import NETWORK, _make_spec, segmenter_options
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.inference.spec import SegmenterSpec
@@ -177,9 +176,6 @@ def test_a_command_line_shows_no_folders_of_others(
         "--image /camera/image --output out/scores --root PATH/camvid"
     )
     assert command_line() == shown
-    assert command_line("study", "steps", root=outside, label_set=None, every=2, clip=True) == (
-        "camss-ros study steps --root PATH/camvid --every 2 --clip"
-    )
 
 
 def test_the_options_of_a_segmenter_become_its_spec() -> None:

@@ -1,4 +1,4 @@
-"""Reliability of the confidence: by hand and against torchmetrics."""
+"""How good the confidence is: by hand and against torchmetrics."""
 
 import numpy as np
 import pytest
@@ -6,10 +6,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from torchmetrics.functional.classification import binary_calibration_error
+from torchmetrics.functional.classification import binary_auroc, binary_calibration_error
 
 from camss_ros.evaluation.accumulator import ScoreAccumulator
-from camss_ros.evaluation.reliability import reliability
+from camss_ros.evaluation.metrics import reliability
+from camss_ros.images.label_sets import load_label_set
+
+CLASSES = load_label_set("camvid11").classes[:3]
 
 
 def count(truth, predicted, confidence):
@@ -26,6 +29,13 @@ def test_by_hand():
     np.testing.assert_allclose(result.confidence, [0.3, 0.9])
     np.testing.assert_allclose(result.accuracy, [0.5, 0.5])
     assert result.expected_calibration_error == pytest.approx((0.2 + 0.4) / 2)
+
+
+def test_how_well_confidence_finds_wrong_pixels_by_hand():
+    # Right: 204, 102. Wrong: 51, 102. Of four pairs three are in order, and one is a tie.
+    found = count([0, 1, 2, 0], [0, 1, 0, 1], [204, 102, 51, 102]).report(CLASSES)
+    assert found["wrong_pixel_auroc"] == pytest.approx(3.5 / 4)
+    assert count([0, 1], [0, 1], [9, 8]).report(CLASSES)["wrong_pixel_auroc"] is None
 
 
 def test_void_does_not_count_and_empty_bins_are_nan():
@@ -57,6 +67,10 @@ def test_against_torchmetrics(data):
     )
     found = counted.reliability().expected_calibration_error
     assert found == pytest.approx(float(expected), abs=1e-6)
+    right = torch.from_numpy((truth == predicted)[known]).long()
+    if 0 < right.sum() < len(right):
+        area = binary_auroc(torch.from_numpy(confidence[known] / 255.0), right)
+        assert counted.report(CLASSES)["wrong_pixel_auroc"] == pytest.approx(float(area), abs=1e-5)
 
 
 def test_bad_confidence_is_named():

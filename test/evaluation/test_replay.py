@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -102,7 +103,7 @@ def recorded(tmp_path: Path, answered: dict[int, np.ndarray]) -> dict:
     """A replay of four frames in which some come back, 0.1 s later."""
     with Bag(tmp_path / "bag") as bag:
         frames = BagFrames(bag, BagSelection("/cam/image", "/cam/label"), model_label_values(11))
-        with ReplayRecorder(tmp_path / "out", frames, {"rate": 1.0}) as recorder:
+        with closing(ReplayRecorder(tmp_path / "out", frames, {"rate": 1.0})) as recorder:
             for number, stamp, _ in frames.messages():
                 recorder.on_sent(number, stamp, 10**9 * number)
                 assert recorder.knows(stamp)

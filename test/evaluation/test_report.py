@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import closing
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -137,11 +138,11 @@ def test_curves_are_reduced_and_keep_their_mean() -> None:
 
 def test_timings_go_on_after_a_torn_line(tmp_path: Path) -> None:
     path = tmp_path / "t.jsonl"
-    with TimingsFile(path) as timings:
+    with closing(TimingsFile(path)) as timings:
         timings.add("a", {"total": 1.0})
         timings.add("b", {"total": 2.0})
     path.write_bytes(path.read_bytes()[:-5])
-    with TimingsFile(path) as timings:
+    with closing(TimingsFile(path)) as timings:
         timings.add("c", {"total": 3.0})
     assert read_timings(path)["total"].tolist() == [1.0, 3.0]
     assert read_timings(tmp_path / "none") == {}

@@ -13,7 +13,7 @@ from camss_ros.lab.corruptions import CORRUPTIONS, corrupt
 from camss_ros.lab.imagenet_c import SETTINGS, imagenet_c
 from camss_ros.street.synthetic import random_scene
 
-OURS = [name for name, it in CORRUPTIONS.items() if it.group != "imagenet_c"]
+OURS = [n for n, it in CORRUPTIONS.items() if it.group not in ("imagenet_c", "paper_scaled")]
 
 
 @pytest.fixture(scope="module")

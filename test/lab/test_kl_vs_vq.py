@@ -196,6 +196,7 @@ def test_command_writes_page_plot_and_scores(tmp_path, monkeypatch):
     arguments = ["study", "kl-vs-vq", "--data", "camvid", "--root", tmp_path, "--output", output,
                  "--device", "cpu",
                  "--steps", 2, "--seeds", 2, "--crop", 32, "--batch", 2]  # fmt: skip
+    monkeypatch.setattr("sys.argv", ["camss-ros", *map(str, arguments)])
     result = CliRunner().invoke(app, [*map(str, arguments)])
     assert result.exit_code == 0, result.output
     page = (output / "kl_vs_vq.md").read_text()

@@ -185,6 +185,6 @@ def test_the_command_writes_table_plots_and_json_and_goes_on(tmp_path):
     wrong = run(*arguments, "--groups", "paper,mist")
     assert wrong.exit_code == 1
     assert (
-        "no group 'mist' of corruptions: expected some of paper, imagenet_c, weather, viewpoint"
-        in wrong.output
+        "no group 'mist' of corruptions: expected some of paper, paper_scaled, imagenet_c, "
+        "weather, viewpoint" in wrong.output
     )

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from small_model import save_small_model
-from test_kept_budget import SimulatedNode
+from test_budget_section import SimulatedNode
 from test_node_benchmark import SHORT, system_of
 from typer.testing import CliRunner
 
@@ -26,11 +26,11 @@ from camss_ros.inference.spec import SegmenterSpec
 from camss_ros.lab import node_benchmark, score_section, speed_section, speed_study
 from camss_ros.lab.machine import describe_machine
 from camss_ros.lab.node_speed import SIZES, measure_node
-from camss_ros.lab.size_section import show_sizes
+from camss_ros.lab.score_section import show_sizes
 from camss_ros.lab.speed_section import LabelledData, Section, SpeedSettings
 from camss_ros.lab.speed_study import SECTIONS, study_speed
 from camss_ros.lab.steady_section import measure_steadiness
-from camss_ros.lab.warm_section import START_TIMES, show_warm_start
+from camss_ros.lab.warm_start import SECTION_START_TIMES, show_warm_start
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.checkpoint import save_pretrained, weights_hash
 from camss_ros.model.config import ConcatTransformerConfig, DenoiserConfig
@@ -155,14 +155,18 @@ def test_every_section_is_measured_and_shown(settings, root, tmp_path, simulated
     warm = rows["warm start, camvid val"]["rows"]
     alone = settings.segmenter(backend="torch", precision="fp32")
     for key, steps, time in (("steps=4 warm_start_time=0", 4, 0), (
-        f"steps=1 warm_start_time={START_TIMES[0]}", 1, START_TIMES[0],
+        f"steps=1 warm_start_time={SECTION_START_TIMES[0]}", 1, SECTION_START_TIMES[0],
     )):  # fmt: skip
         alone.sampling = SamplingOptions(steps=steps, warm_start_time=time)
         alone.forget_last_frames()
         expected = evaluate(alone, open_data("camvid", root, "val"), CAMVID, clip=True)
         assert warm[key]["miou"] == pytest.approx(expected.scores.miou)
         assert warm[key]["flicker"] == pytest.approx(expected.accumulator.flicker())
-    assert [each["warm_frames"] for each in warm.values()] == [0, 0, *[1] * len(START_TIMES)]
+    assert [each["warm_frames"] for each in warm.values()] == [
+        0,
+        0,
+        *[1] * len(SECTION_START_TIMES),
+    ]
 
     scores = rows["scores, camvid val"]
     alone = settings.segmenter(backend="torch", precision="fp32")
@@ -217,7 +221,7 @@ def test_a_stopped_study_goes_on_with_what_is_missing(settings, tmp_path, monkey
     calls = []
 
     def section(key, stops=False):
-        def measure(settings, data, progress):
+        def measure(run):
             calls.append(key)
             if stops:
                 raise KeyboardInterrupt
@@ -337,6 +341,7 @@ def test_command_writes_the_page_without_data(model, tmp_path, monkeypatch):
         "study", "speed", "--model", str(model), "--steps", "2", "--device", "cpu",
         "--precision", "fp32", "--backend", "torch", "--output", str(output),
     ]  # fmt: skip
+    monkeypatch.setattr("sys.argv", ["camss-ros", *arguments])
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert "left out for lack of --data: What speed costs" in result.output

@@ -13,7 +13,8 @@ from camss_ros.datasets.datasets import open_data
 from camss_ros.evaluation.evaluate import EveryNth, evaluate
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference.segmenter import Segmenter
-from camss_ros.lab import step_study
+from camss_ros.lab import sampling_study, step_study
+from camss_ros.lab.sampling_study import SamplingStudy
 from camss_ros.lab.step_study import iteration_rows, step_rows, study_steps
 from camss_ros.model.checkpoint import weights_hash
 from camss_ros.model.schedule import SamplingOptions
@@ -48,8 +49,8 @@ def segmenter(model):
 
 def test_rows_are_what_the_study_is_about():
     rows = step_rows()
-    assert {row.count for row in rows} == {1, 2, 4, 8, 25, 100}
-    assert all(row.sampling.steps == row.count for row in rows)
+    assert {row.sampling.steps for row in rows} == {1, 2, 4, 8, 25, 100}
+    assert all(row.cells[1] == str(row.sampling.steps) for row in rows)
     kinds = {(r.sampling.sampler, r.sampling.temperature, r.sampling.samples) for r in rows}
     assert kinds == {
         ("ddim", 0, 1), ("ddim", 1, 1), ("ddim", 1, 8),
@@ -66,10 +67,9 @@ def test_every_nth():
 
 def run_study(model, root, output, progress=lambda done, total: None):
     frames = EveryNth(open_data("camvid", root, "val"), 2)
-    study_steps(
-        segmenter(model), frames, CAMVID, output, SETTINGS, "camss-ros study steps",
-        steps=(1, 2), iterations=(1, 2), progress=progress,
-    )  # fmt: skip
+    page, command = output / "steps.md", "camss-ros study steps"
+    study = SamplingStudy(segmenter(model), frames, CAMVID, page, SETTINGS, command, progress)
+    study_steps(study, steps=(1, 2), iterations=(1, 2))
 
 
 def test_a_stopped_study_goes_on_with_what_is_missing(model, root, tmp_path, monkeypatch):
@@ -82,7 +82,7 @@ def test_a_stopped_study_goes_on_with_what_is_missing(model, root, tmp_path, mon
             evaluated.append(segmenter.sampling)
             return evaluate(segmenter, *arguments, **options)
 
-        monkeypatch.setattr(step_study, "evaluate", counting)
+        monkeypatch.setattr(sampling_study, "evaluate", counting)
 
     stop_at(3)
     with pytest.raises(KeyboardInterrupt):
@@ -111,19 +111,18 @@ def test_a_stopped_study_goes_on_with_what_is_missing(model, root, tmp_path, mon
 
 def test_command_writes_page_plot_and_scores(model, root, tmp_path, monkeypatch):
     monkeypatch.setattr(step_study, "SAMPLINGS", {"ddim, zero start": SamplingOptions()})
-    result = CliRunner().invoke(
-        app,
-        ["study", "steps", "--data", "camvid", "--root", str(root), "--every", "2",
-         "--model", str(model), "--device", "cpu", "--precision", "fp32",
-         "--output", str(tmp_path / "out")],
-    )  # fmt: skip
+    arguments = [
+        "study", "steps", "--data", "camvid", "--root", str(root), "--every", "2", "--model",
+        str(model), "--device", "cpu", "--precision", "fp32", "--output", str(tmp_path / "out"),
+    ]  # fmt: skip
+    monkeypatch.setattr("sys.argv", ["camss-ros", *arguments])
+    result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     page = (tmp_path / "out" / "steps.md").read_text()
     text = " ".join(page.split())
     assert weights_hash(model) in page
     assert "2 frames of camvid val" in text
-    assert f"camss-ros study steps --data camvid --root PATH/{root.name} --split val" in page
-    assert "--every 2" in page
+    assert f"camss-ros study steps --data camvid --root PATH/{root.name} --every 2" in page
     assert str(tmp_path) not in page + (tmp_path / "out" / "steps.json").read_text()
     assert cv2.imread(str(tmp_path / "out" / "steps.png")).shape[1] > 600
 

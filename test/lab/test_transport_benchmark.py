@@ -76,6 +76,6 @@ def test_the_row_counts_what_was_lost() -> None:
         TransportTrial((0, 100_000_000, 200_000_000), (0.01, 0.03)),
         TransportTrial((0, 100_000_000, 200_000_000), ()),
     ]
-    expected = "| 64 x 48 | 10 Hz | without | 10.0 Hz | 33.3 % of 6 | 20.0 | 29.0 |"
+    expected = ["64 x 48", "10 Hz", "without", "10.0 Hz", "33.3 % of 6", "20.0", "29.0"]
     assert row((48, 64), 10.0, False, trials) == expected
-    assert row((48, 64), 10.0, True, trials[1:]).endswith("| 0.0 % of 3 |  |  |")
+    assert row((48, 64), 10.0, True, trials[1:])[4:] == ["0.0 % of 3", "", ""]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from camss_ros.lab.conditions import VIEWPOINTS, ViewpointFrames, view_shift
+from camss_ros.lab.conditions import VIEWPOINTS, ViewpointFrames
 from camss_ros.street.synthetic import SyntheticStreet, ViewShift
 
 SKY, ROAD = 0, 3
@@ -59,7 +59,7 @@ def test_lateral_moves_to_the_right(street):
 def test_frames_are_of_the_same_places_for_every_shift():
     assert set(VIEWPOINTS) == set(vars(ViewShift()))
     usual = ViewpointFrames(3, streets=2)
-    shifted = ViewpointFrames(3, view_shift("height", 0.6), streets=2)
+    shifted = ViewpointFrames(3, ViewShift(height=0.6), streets=2)
     assert [usual[i][2] for i in range(3)] == [shifted[i][2] for i in range(3)]
     assert len({usual[i][2] for i in range(3)}) == 3
     image, label, _ = shifted[2]

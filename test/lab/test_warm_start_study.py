@@ -14,7 +14,7 @@ from camss_ros.datasets.datasets import open_data
 from camss_ros.evaluation.evaluate import evaluate
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference.segmenter import Segmenter
-from camss_ros.lab import warm_start
+from camss_ros.lab import sampling_study, warm_start
 from camss_ros.model.schedule import SamplingOptions
 
 CAMVID = load_label_set("camvid11")
@@ -66,13 +66,13 @@ def test_the_page_has_the_scores_and_a_stopped_study_goes_on(model, root, tmp_pa
             raise OSError("disk full")
         return evaluate(*arguments, **options)
 
-    monkeypatch.setattr(warm_start, "evaluate", stop)
+    monkeypatch.setattr(sampling_study, "evaluate", stop)
     assert "disk full" in run(model, root, output).output
     assert not output.exists()
     before = json.loads(output.with_suffix(".json").read_text())["rows"]
     assert list(before) == ["steps=1 warm_start_time=0", "steps=1 warm_start_time=300"]
 
-    monkeypatch.setattr(warm_start, "evaluate", evaluate)
+    monkeypatch.setattr(sampling_study, "evaluate", evaluate)
     result = run(model, root, output)
     assert result.exit_code == 0, result.output
     content = json.loads(output.with_suffix(".json").read_text())

@@ -29,13 +29,13 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference.segmenter import DEFAULT_MODEL
-from camss_ros.model.checkpoint import CONFIG_FILE, find_model, read_config
+from camss_ros.model.checkpoint import find_config
 from camss_ros.nodes.qos import LATCHED
 from camss_ros.nodes.segmenter import outputs
 
 HEIGHT, WIDTH = 6, 8
 QUEUE = 10
-CLASSES = read_config(find_model(DEFAULT_MODEL) / CONFIG_FILE).label_set
+CLASSES = find_config(DEFAULT_MODEL).label_set
 
 
 class PaintedSegmenter(ScriptedSegmenter):

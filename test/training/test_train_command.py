@@ -234,6 +234,11 @@ def test_a_run_ends_when_its_time_is_over_and_does_not_begin_anew(root, autoenco
     assert [row["step"] for row in read_metrics(tmp_path / "validation.csv")] == [steps]
     run(arguments)
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == steps
+    assert "loop.minutes 0.02 there, 0.01 now" in failure(
+        [*arguments, "--set", "loop.minutes=0.01"]
+    )
+    run([*arguments, "--set", "loop.minutes=0.04"])
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] > steps
     zero = segmenter_arguments(root, tmp_path / "o", autoencoder, "loop.minutes=0")
     assert "minutes must be above 0" in failure(zero)
 

@@ -32,6 +32,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from camss_ros.errors import CamssError
 from camss_ros.inference.frame_ops import find_argmax, to_labels
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.schedule import SamplingOptions
@@ -40,7 +41,7 @@ from camss_ros.model.warm_start import FrameState
 OPSET = 20
 
 
-class ExportError(RuntimeError):
+class ExportError(CamssError):
     """A graph cannot be made, or does not do what the network does; the message says why."""
 
 

@@ -20,6 +20,7 @@ from std_msgs.msg import Header
 from camss_ros.bags.bag import Bag, BagError, BagMessage
 from camss_ros.bags.bag_types import IMAGE, fits_header
 from camss_ros.bags.recording import Counts
+from camss_ros.errors import CamssError
 from camss_ros.nodes.harness.segmenter_listener import (
     RELIABLE,
     DeferredSignals,
@@ -38,7 +39,7 @@ _CLOCK_PERIOD = 0.01  # s between two messages on /clock
 _IMAGE_QOS = QoSProfile(depth=10)
 
 
-class NoSegmenterError(RuntimeError):
+class NoSegmenterError(CamssError):
     """Nobody takes the images, or nobody publishes masks."""
 
 

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from camss_ros.errors import CamssError
 from camss_ros.resources import config_file
 
 _STOP_TIME = 5.0  # s from SIGINT to SIGKILL
@@ -24,7 +25,7 @@ _LAST_LINES = 20
 Parameters = Mapping[str, str | int | float | bool | Sequence[int]]  # of a ROS node
 
 
-class ChildFailedError(RuntimeError):
+class ChildFailedError(CamssError):
     """A child process failed; the message has its last output."""
 
 

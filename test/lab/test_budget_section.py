@@ -9,10 +9,12 @@ import pytest
 from small_model import save_small_model
 
 from camss_ros.images.label_sets import load_label_set
-from camss_ros.lab import budget_section, kept_budget
-from camss_ros.lab.budget_section import measure_budgets, show_budgets
-from camss_ros.lab.kept_budget import BudgetSettings, measure_kept_budget
+from camss_ros.inference.spec import SegmenterSpec
+from camss_ros.lab import budget_section
+from camss_ros.lab.budget_section import KeptBudget, show_budgets
 from camss_ros.lab.node_speed import LatencySample, SentImages
+from camss_ros.lab.speed_section import BudgetSettings, LabelledData, SpeedRun, SpeedSettings
+from camss_ros.model.schedule import SamplingOptions
 
 CAMVID = load_label_set("camvid11")
 PICTURES = ["000000", "000001"]
@@ -54,9 +56,9 @@ def measure(settings=BudgetSettings(rounds=40), **options):
         nodes.append(SimulatedNode(parameters, **options))
         yield nodes[-1]
 
-    result = measure_kept_budget(
-        start, {"steps": 1}, Path("pictures"), 2, lambda labels: len(labels) / 100, settings
-    )
+    result = KeptBudget(
+        start, Path("pictures"), 2, lambda labels: len(labels) / 100, settings, lambda doing: None
+    ).measure({"steps": 1})
     json.dumps(result, allow_nan=False)
     return result, nodes
 
@@ -112,7 +114,7 @@ def test_the_real_node_gives_way_and_its_masks_are_scored(tmp_path, monkeypatch)
     """With a budget that no setting keeps."""
     for name in ("ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_STATIC_PEERS"):
         monkeypatch.setenv(name, "")  # the study sets them; other tests get back what they had
-    monkeypatch.setattr(kept_budget, "_BUDGET", 0.02)
+    monkeypatch.setattr(budget_section, "_BUDGET", 0.02)
     monkeypatch.setattr(budget_section, "_RUNS", {"alone": {"samples": 2}})
     model = save_small_model(tmp_path / "model", label_set=CAMVID.classes)
     rng = np.random.default_rng(0)
@@ -120,9 +122,11 @@ def test_the_real_node_gives_way_and_its_masks_are_scored(tmp_path, monkeypatch)
         (rng.integers(0, 256, (48, 64, 3), np.uint8), rng.integers(0, 11, (48, 64), np.uint8), "")
         for _ in range(5)
     ]
-    parameters = {"device": "cpu", "backend": "torch", "precision": "fp32", "steps": 2}
-    settings = BudgetSettings(pictures=3, rounds=12, trial_rate=5, trial_images=3)
-    row = measure_budgets(str(model), parameters, frames, CAMVID, settings, lambda doing: None)
+    settings = SpeedSettings(
+        SegmenterSpec(str(model), SamplingOptions(steps=2), device="cpu", precision="fp32"),
+        budget=BudgetSettings(pictures=3, rounds=12, trial_rate=5, trial_images=3),
+    )
+    row = budget_section.SECTION.measure(SpeedRun(settings, LabelledData("some", frames, CAMVID)))
     assert row["pictures"] == 3  # every second one
     (run,) = row["runs"].values()
     free, kept = run["free"], run["kept"]

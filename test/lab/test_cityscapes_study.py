@@ -1,0 +1,113 @@
+"""`study cityscapes` on small models and data: the page, going on after a stop, bad options."""
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from small_model import save_small_model
+from typer.testing import CliRunner
+
+from camss_ros.cli import app
+from camss_ros.images.label_sets import load_label_set
+from camss_ros.inference.segmenter import Segmenter
+from camss_ros.lab.corruptions import CORRUPTIONS, PAPER_HEIGHT, corrupt
+
+CITYSCAPES = load_label_set("cityscapes19")
+LABEL_SETS = Path(__file__).parents[2] / "config" / "label_sets"
+
+
+def draw(root, classes, shape):
+    rng = np.random.default_rng(0)
+    for kind, of, high in (("images", (*shape, 3), 256), ("labels", shape, classes)):
+        (root / "val" / kind).mkdir(parents=True)
+        cv2.imwrite(str(root / "val" / kind / "a.png"), rng.integers(0, high, of))
+
+
+@pytest.fixture
+def arguments(tmp_path):
+    models = [
+        save_small_model(tmp_path / name, seed=seed, label_set=CITYSCAPES.classes)
+        for seed, name in enumerate(("m", "t"))
+    ]
+    draw(tmp_path / "towns", 19, (40, 40))
+    shutil.copy(LABEL_SETS / "cityscapes19.yaml", tmp_path / "towns" / "label_set.yaml")
+    draw(tmp_path / "camvid", 11, (36, 48))
+    return [
+        "study", "cityscapes", "--data", "folder", "--root", tmp_path / "towns",
+        "--network-size", "64x32", "--other", f"camvid:{tmp_path / 'camvid'}:val:48x32",
+        "--model", models[0], "--twin", models[1], "--output", tmp_path / "out",
+    ]  # fmt: skip
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, list(map(str, arguments)))
+
+
+def test_the_page_and_going_on(arguments, tmp_path, monkeypatch):
+    segment, frames = Segmenter.segment, []
+
+    def stop(self, image):
+        frames.append(image.shape)
+        if len(frames) == 20:
+            raise KeyboardInterrupt
+        return segment(self, image)
+
+    monkeypatch.setattr(Segmenter, "segment", stop)
+    assert run(*arguments).exit_code != 0
+    kept = json.loads((tmp_path / "out" / "cityscapes.json").read_text())
+    assert not kept["complete"]
+    assert "towns val: 4 steps" in kept["rows"]
+    assert set(frames) == {(32, 64, 3), (32, 48, 3)}  # stretched to the network's size
+
+    before = len(frames)
+
+    def count(self, image):
+        frames.append(image.shape)
+        return segment(self, image)
+
+    monkeypatch.setattr(Segmenter, "segment", count)
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    conditions = 1 + sum(len(c.values) for c in CORRUPTIONS.values() if c.group != "imagenet_c")
+    whole = 6 + 3 + 3 * conditions
+    assert (
+        whole - before <= len(frames) - before <= whole - before + 1
+    )  # at most the stopped one again
+
+    rows = json.loads((tmp_path / "out" / "cityscapes.json").read_text())["rows"]
+    assert rows.keys() == {
+        *(f"towns val: {name}" for name in
+          ("1 step", "2 steps", "4 steps", "noise start, 4 steps",
+           "noise start, 4 steps, mean of 8", "twin")),
+        *(f"camvid val: {name}" for name in ("1 step", "noise start, 4 steps, mean of 8", "twin")),
+    }  # fmt: skip
+    page = (tmp_path / "out" / "cityscapes.md").read_text()
+    assert f"| 1 step | {rows['towns val: 1 step']['miou']:.3f} |" in page
+    assert f"| {rows['camvid val: twin']['miou']:.3f} |" in page
+    assert "| salt_and_pepper, 50 % of pixels | 76.9 |" in page  # 54.0 of 70.2 in the paper
+    assert "| motion_blur_scaled, 21 px of 768 | 94.7 |" in page
+    assert "| motion_blur, 21 px | - |" in page
+    assert (tmp_path / "out" / "cityscapes.png").exists()
+
+
+def test_scaled_lengths_are_those_of_the_papers_frames():
+    image = np.random.default_rng(0).integers(0, 256, (PAPER_HEIGHT // 2, 40, 3), np.uint8)
+    half = corrupt(image, CORRUPTIONS["gaussian_blur_scaled"], 2, "a")  # sigma 2 of 768
+    assert np.array_equal(half, corrupt(image, CORRUPTIONS["gaussian_blur"], 1, "a"))  # sigma 1
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ("camvid", "WIDTHxHEIGHT"),
+        ("camvid:/nowhere:val:48x32", "nowhere"),
+        ("camvid:48x32", "expected DATA:ROOT:SPLIT:WIDTHxHEIGHT"),
+    ],
+)
+def test_bad_data_are_named(arguments, other, message):
+    result = run(*arguments, "--other", other)
+    assert result.exit_code == 1
+    assert message in result.output
