@@ -229,7 +229,7 @@ def speed(
         if key not in known:
             fail(f"no section {key!r}: expected one of {', '.join(known)}")
     check_folder(output)
-    labelled = []
+    labelled: list[LabelledData] = []
     for name, folder in zip(data or [], root or [], strict=True):
         frames = open_data(name, folder, split)
         shown = f"{folder.name if name == 'folder' else name} {split}"

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 
 from camss_ros.doctor import golden
-from camss_ros.doctor.finding import Finding
+from camss_ros.doctor.finding import Finding, Level
 from camss_ros.doctor.probes import ProbeError, ask
 from camss_ros.git_lfs import why_unreadable
 from camss_ros.inference.graphs.cache import MAX_BYTES, cache_directory
@@ -57,7 +57,7 @@ def check_weights() -> Iterator[Finding]:
 def check_golden(backends: Sequence[str]) -> Iterator[Finding]:
     """The labels of the golden frame, backend by backend; PyTorch's decide."""
     for backend in backends:
-        fault = "FAIL" if backend == "torch" else "WARN"
+        fault: Level = "FAIL" if backend == "torch" else "WARN"
         advice = (
             "see PyTorch and bundled model above"
             if backend == "torch"
