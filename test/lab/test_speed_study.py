@@ -299,16 +299,15 @@ def test_the_size_that_loses_least_of_those_that_are_fast_enough_is_named():
     def shown(*rows):
         metadata = {"image_size": "480 x 360", "latency_at": "10 Hz"}
         own = row([96, 128], 20.0, 0.8, 0.6, dtype="bfloat16")
-        return show_sizes({**metadata, "rows": [own, *rows]})
+        return " ".join(show_sizes({**metadata, "rows": [own, *rows]}).split())
 
-    page = shown(
+    text = shown(
         row([80, 112], 59.9, 0.8, 0.6), row([64, 96], 60.0, 0.79, 0.585),
         row([48, 64], 90.0, 0.8, 0.57),
     )  # fmt: skip
-    text = " ".join(page.split())
     assert "**reached**: of those that are fast enough, 96 x 64 in int8 loses least, 0.0150" in text
-    assert "| 64 x 48, int8 | 90.0 | 10.0 / 11.0 | 10.0 / 11.0 | 0.8000 | 0.5700 |" in page
-    lost = " ".join(shown(row([48, 64], 90.0, 0.8, 0.57)).split())
+    assert "| 64 x 48, int8 | 90.0 | 10.0 / 11.0 | 10.0 / 11.0 | 0.8000 | 0.5700 |" in text
+    lost = shown(row([48, 64], 90.0, 0.8, 0.57))
     assert "is **not reached**: of those that are fast enough, 64 x 48 in int8" in lost
     assert "**not reached**" in shown(row([48, 64], 90.0, 0.8, None))
     assert "**not reached**: no size is fast enough" in shown(row([80, 112], None, 0.8, 0.6))
