@@ -17,6 +17,7 @@ EXTRAS = {
     "jinja2": "eval",
     "matplotlib": "eval",
     "rosbags": "eval",
+    "mcap": "eval",
     "ray": "ray",
     "onnx": "export",
 }

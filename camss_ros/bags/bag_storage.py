@@ -9,21 +9,22 @@ from __future__ import annotations
 import re
 import shutil
 import sqlite3
+import sys
 from collections import Counter
 from contextlib import closing
 from pathlib import Path, PurePath
 from typing import Any
 
-from camss_ros.bags.bag_compression import ZSTD_MAGIC, decompress_file
 from camss_ros.bags.mcap_scan import MCAP_MAGIC, ScannedMcap
 from camss_ros.git_lfs import why_unreadable
 from camss_ros.images.image_files import visible
 
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _MAGIC = {
     MCAP_MAGIC: "mcap",
     b"SQLite format 3\x00": "sqlite3",
     b"#ROSBAG V": "ros1",
-    ZSTD_MAGIC: "zstd",
+    _ZSTD_MAGIC: "zstd",
 }
 _NAME = re.compile(r"\.(mcap|db3|bag)(\.zstd|\.active)?$")
 _NAMED = {"mcap": "mcap", "db3": "sqlite3", "bag": "ros1"}
@@ -88,7 +89,7 @@ def open_storage(path: Path, scratch: Path) -> tuple[Any, list[str]]:
     kind = _content(path)
     if kind == "zstd":
         whole = scratch / path.name.removesuffix(".zstd")
-        fault = decompress_file(path, whole)
+        fault = _decompress_file(path, whole)
         inside = scratch / "inside"
         inside.mkdir()
         reader, faults = open_storage(whole, inside)
@@ -188,3 +189,36 @@ def _complete_database(path: Path, scratch: Path) -> Path:
     with closing(sqlite3.connect(copy)) as database:
         database.execute("PRAGMA journal_mode = DELETE").fetchall()
     return copy
+
+
+def _zstd() -> Any:
+    """The module that rosbags brings along, or Python's own."""
+    if sys.version_info >= (3, 14):
+        from compression import zstd as module
+    else:
+        from backports import zstd as module
+    return module
+
+
+def decompress_message(data: bytes) -> bytes:
+    """A message serialized as CDR, whether or not it is compressed: no CDR begins as zstd does.
+
+    What is damaged stays as it is, which no decoder takes for a message.
+    """
+    if bytes(data[:4]) != _ZSTD_MAGIC:
+        return data
+    try:
+        return bytes(_zstd().decompress(data))
+    except (_zstd().ZstdError, EOFError):
+        return data
+
+
+def _decompress_file(path: Path, target: Path) -> str | None:
+    """Write what is in the file to `target`; returns why it breaks off, or None. Raises OSError."""
+    module = _zstd()
+    with target.open("wb") as whole, module.open(path, "rb") as compressed:
+        try:
+            shutil.copyfileobj(compressed, whole)
+        except (module.ZstdError, EOFError) as error:
+            return f"its compression is damaged: {error}"
+    return None

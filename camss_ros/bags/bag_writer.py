@@ -12,12 +12,11 @@ import numpy as np
 
 from camss_ros.bags.bag import BagError
 from camss_ros.bags.bag_types import IMAGE, LABEL_INFO, make_header, ros2_types
+from camss_ros.images.label_class import LabelClass
 from camss_ros.images.message_fields import fill_label_info, image_fields
 
 if TYPE_CHECKING:
     from rosbags.interfaces import Connection, Qos
-
-    from camss_ros.images.label_class import LabelClass
 
 Storage = Literal["mcap", "sqlite3"]
 

@@ -1,29 +1,31 @@
 """Reads an MCAP file from its beginning, without its index.
 
 rosbags wants a whole file with a whole index: a recorder that was killed leaves one without, one
-damaged chunk ends its reading, and all of an index is optional. The StreamReader of the package
-mcap ends at the first damage as well. Format: https://mcap.dev/spec.
+damaged chunk ends its reading, and all of an index is optional. The package mcap parses records;
+its StreamReader ends at the first damage, so that the way from one to the next is our own.
+Format: https://mcap.dev/spec.
 """
 
 from __future__ import annotations
 
 import struct
-import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from camss_ros.bags.bag_compression import zstd
-
 if TYPE_CHECKING:
+    from mcap.records import Channel, Chunk
     from rosbags.interfaces import Connection, ConnectionExtRosbag1, ConnectionExtRosbag2
 
 MCAP_MAGIC = b"\x89MCAP0\r\n"
-_SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _DATA_END, _FOOTER = 3, 4, 5, 6, 15, 2
 _RECORD = struct.Struct("<BQ")  # opcode, length
-_MESSAGE_HEAD = struct.Struct("<HIQQ")  # channel, sequence, log time, publish time
 _LARGEST_RECORD = 2**32  # more is a damaged length
+
+
+class _CutError(ValueError):
+    """A record reaches beyond the end of its file or chunk."""
 
 
 class ScannedMcap:
@@ -76,160 +78,115 @@ class ScannedMcap:
                 yield wanted[connection.id], log_time, data
 
     def _scan(self, on_fault: Callable[[str], None]) -> Iterator[tuple[Connection, int, bytes]]:
+        from mcap.opcode import Opcode
+
+        schemas: dict[int, tuple[str, str, str]] = {}
         with self.path.open("rb") as file:
             file.seek(len(MCAP_MAGIC))
-            schemas: dict[int, tuple[str, str, str]] = {}
-            for place, opcode, content in _records(file, on_fault):
-                if opcode == _CHUNK:
+            try:
+                for place, opcode, content in _records(file):
+                    if opcode in (Opcode.DATA_END, Opcode.FOOTER):
+                        return
                     try:
-                        inner = _decompress(content)
+                        yield from self._messages(opcode, content, schemas, on_fault)
                     except Exception as error:  # each compression fails in its own ways
-                        on_fault(f"the chunk at byte {place} is damaged: {error}")
-                        continue
-                    found = _inner_records(inner)
-                else:
-                    found = iter([(opcode, content)])
-                try:
-                    for inner_opcode, record in found:
-                        if inner_opcode == _MESSAGE:
-                            channel, _, log_time, _ = _MESSAGE_HEAD.unpack_from(record)
-                            if channel in self._channels:
-                                data = bytes(record[_MESSAGE_HEAD.size :])
-                                yield self._channels[channel], log_time, data
-                        else:
-                            self._learn(inner_opcode, record, schemas, on_fault)
-                except (struct.error, UnicodeDecodeError) as error:
-                    on_fault(f"the record at byte {place} is damaged: {error}")
+                        what = "chunk" if opcode == Opcode.CHUNK else "record"
+                        reason = str(error) or "it breaks off"
+                        on_fault(f"the {what} at byte {place} is damaged: {reason}")
+                on_fault(f"the file ends at byte {file.tell()} without an index")
+            except _CutError as error:
+                on_fault(f"the file {error}")
 
-    def _learn(
+    def _messages(
         self,
         opcode: int,
-        record: memoryview,
+        content: bytes,
         schemas: dict[int, tuple[str, str, str]],
         on_fault: Callable[[str], None],
-    ) -> None:
-        """Take note of a schema or a channel; other records say nothing of interest."""
+    ) -> Iterator[tuple[Connection, int, bytes]]:
+        """The messages of a record; schemas and channels are kept for those that follow."""
+        from mcap.data_stream import ReadDataStream
+        from mcap.opcode import Opcode
+        from mcap.records import Channel, Chunk, Message, Schema
+
+        record = ReadDataStream(BytesIO(content))
+        if opcode == Opcode.CHUNK:
+            for _, inner_opcode, inner in _records(BytesIO(_decompress(Chunk.read(record)))):
+                yield from self._messages(inner_opcode, inner, schemas, on_fault)
+        elif opcode == Opcode.MESSAGE:
+            message = Message.read(record, len(content))
+            if message.channel_id in self._channels:
+                yield self._channels[message.channel_id], message.log_time, message.data
+        elif opcode == Opcode.SCHEMA:
+            schema = Schema.read(record)
+            schemas[schema.id] = schema.name, schema.encoding, schema.data.decode()
+        elif opcode == Opcode.CHANNEL:
+            channel = Channel.read(record)
+            if channel.message_encoding not in ("cdr", "ros1"):
+                on_fault(
+                    f"topic {channel.topic} is left out: its messages are encoded as "
+                    f"'{channel.message_encoding}'"
+                )
+            elif channel.id not in self._channels:
+                schema = schemas.get(channel.schema_id, ("", "", ""))
+                self._channels[channel.id] = self._connection(channel, *schema)
+
+    def _connection(
+        self, channel: Channel, name: str, definition_encoding: str, definition: str
+    ) -> Connection:
         from rosbags.interfaces import Connection, MessageDefinition, MessageDefinitionFormat
 
-        if opcode == _SCHEMA:
-            (number,) = struct.unpack_from("<H", record)
-            name, place = _string(record, 2)
-            encoding, place = _string(record, place)
-            schemas[number] = (name, encoding, _string(record, place)[0])
-        elif opcode == _CHANNEL:
-            number, schema = struct.unpack_from("<HH", record)
-            if number in self._channels:
-                return
-            topic, place = _string(record, 4)
-            encoding, place = _string(record, place)
-            if encoding not in ("cdr", "ros1"):
-                on_fault(f"topic {topic} is left out: its messages are encoded as '{encoding}'")
-                return
-            name, definition_encoding, definition = schemas.get(schema, ("", "", ""))
-            formats = {
-                "ros1msg": MessageDefinitionFormat.MSG,
-                "ros2msg": MessageDefinitionFormat.MSG,
-                "ros2idl": MessageDefinitionFormat.IDL,
-                "omgidl": MessageDefinitionFormat.IDL,
-            }
-            self._channels[number] = Connection(
-                id=number,
-                topic=topic,
-                msgtype=name if name.count("/") > 1 else name.replace("/", "/msg/"),
-                msgdef=MessageDefinition(
-                    formats.get(definition_encoding, MessageDefinitionFormat.NONE), definition
-                ),
-                digest="",
-                msgcount=0,
-                ext=_details(encoding, _strings(record, place)),
-                owner=self,
-            )
+        formats = {
+            "ros1msg": MessageDefinitionFormat.MSG,
+            "ros2msg": MessageDefinitionFormat.MSG,
+            "ros2idl": MessageDefinitionFormat.IDL,
+            "omgidl": MessageDefinitionFormat.IDL,
+        }
+        return Connection(
+            id=channel.id,
+            topic=channel.topic,
+            msgtype=name if name.count("/") > 1 else name.replace("/", "/msg/"),
+            msgdef=MessageDefinition(
+                formats.get(definition_encoding, MessageDefinitionFormat.NONE), definition
+            ),
+            digest="",
+            msgcount=0,
+            ext=_details(channel),
+            owner=self,
+        )
 
 
-def _details(
-    encoding: str, metadata: dict[str, str]
-) -> ConnectionExtRosbag1 | ConnectionExtRosbag2:
+def _details(channel: Channel) -> ConnectionExtRosbag1 | ConnectionExtRosbag2:
     """What a channel's metadata say besides, of ROS 1 or 2."""
     from rosbags.interfaces import ConnectionExtRosbag1, ConnectionExtRosbag2
     from rosbags.rosbag2.metadata import parse_qos
 
-    if encoding == "ros1":
-        return ConnectionExtRosbag1(callerid=None, latching=metadata.get("latching") == "1")
+    if channel.message_encoding == "ros1":
+        return ConnectionExtRosbag1(callerid=None, latching=channel.metadata.get("latching") == "1")
     try:
-        profiles = parse_qos(metadata.get("offered_qos_profiles", ""))
+        profiles = parse_qos(channel.metadata.get("offered_qos_profiles", ""))
     except Exception:  # it is no YAML of the right form; the messages are read without
         profiles = []
     return ConnectionExtRosbag2(serialization_format="cdr", offered_qos_profiles=profiles)
 
 
-def _records(
-    file: BinaryIO, on_fault: Callable[[str], None]
-) -> Iterator[tuple[int, int, memoryview]]:
-    """(place, opcode, content) of the whole records up to the end of the data section."""
-    while True:
-        place = file.tell()
-        head = file.read(_RECORD.size)
-        if len(head) < _RECORD.size:
-            on_fault(f"the file ends at byte {place} without an index")
-            return
-        opcode, length = _RECORD.unpack(head)
-        if opcode in (_DATA_END, _FOOTER):
-            return
-        content = file.read(length) if length <= _LARGEST_RECORD else b""
+def _records(file: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
+    """(place, opcode, content) of the records. Raises _CutError where they break off."""
+    place = file.tell()
+    while head := file.read(_RECORD.size):
+        opcode, length = _RECORD.unpack(head) if len(head) == _RECORD.size else (0, _LARGEST_RECORD)
+        content = file.read(length) if length < _LARGEST_RECORD else b""
         if len(content) < length:
-            on_fault(f"the file ends within the record at byte {place}")
-            return
-        yield place, opcode, memoryview(content)
+            raise _CutError(f"ends within the record at byte {place}")
+        yield place, opcode, content
+        place = file.tell()
 
 
-def _inner_records(content: memoryview) -> Iterator[tuple[int, memoryview]]:
-    place = 0
-    while place < len(content):
-        opcode, length = _RECORD.unpack_from(content, place)
-        place += _RECORD.size
-        if place + length > len(content):
-            raise struct.error("a record reaches beyond its chunk")
-        yield opcode, content[place : place + length]
-        place += length
-
-
-def _decompress(chunk: memoryview) -> memoryview:
+def _decompress(chunk: Chunk) -> bytes:
     """The records in a chunk; raises ValueError or what the decompressor raises."""
-    _, _, size, checksum = struct.unpack_from("<QQQI", chunk)
-    compression, place = _string(chunk, 28)
-    (length,) = struct.unpack_from("<Q", chunk, place)
-    content = bytes(chunk[place + 8 : place + 8 + length])
-    if compression == "zstd":
-        content = zstd().decompress(content)
-    elif compression == "lz4":
-        import lz4.frame
+    from mcap.stream_reader import get_chunk_data_stream
 
-        content = lz4.frame.decompress(content)
-    elif compression:
-        raise ValueError(f"compression {compression!r} is not known")
-    if len(content) != size:
-        raise ValueError(f"{len(content)} bytes instead of {size}")
-    if checksum and zlib.crc32(content) != checksum:
-        raise ValueError("its checksum is another")
-    return memoryview(content)
-
-
-def _string(record: memoryview, place: int) -> tuple[str, int]:
-    """The string at `place`, and the place after it."""
-    (length,) = struct.unpack_from("<I", record, place)
-    end = place + 4 + length
-    if end > len(record):
-        raise struct.error("a string reaches beyond its record")
-    return bytes(record[place + 4 : end]).decode(), end
-
-
-def _strings(record: memoryview, place: int) -> dict[str, str]:
-    """The map of strings at `place`."""
-    (length,) = struct.unpack_from("<I", record, place)
-    end = place + 4 + length
-    place += 4
-    found = {}
-    while place < end:
-        key, place = _string(record, place)
-        found[key], place = _string(record, place)
-    return found
+    content, size = get_chunk_data_stream(chunk, validate_crc=True)
+    if size != chunk.uncompressed_size:
+        raise ValueError(f"{size} bytes instead of {chunk.uncompressed_size}")
+    return content.read(size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 
 import numpy as np
 
@@ -32,6 +32,12 @@ class Counts:
     dropped: int = 0
     rejected: int = 0
     failed: int = 0
+
+    def __sub__(self, before: Counts) -> Counts:
+        """What became of the images since `before`."""
+        return Counts(
+            *(one - other for one, other in zip(astuple(self), astuple(before), strict=True))
+        )
 
     @property
     def in_work(self) -> int:

@@ -81,7 +81,7 @@ def evaluate_bag(
     """Segment bags into masks, videos, scores and a report; run again, it goes on."""
     import dataclasses
 
-    require("rosbags", "jinja2", "matplotlib", *(["ray"] if ray is not None else []))
+    require("rosbags", "mcap", "jinja2", "matplotlib", *(["ray"] if ray is not None else []))
     from rich.console import Console
 
     from camss_ros.bags.bag_frames import BagSelection

@@ -57,10 +57,10 @@ def export(
     from rich.console import Console
 
     from camss_ros.inference.backends.open_runtime import open_runtime
+    from camss_ros.inference.backends.verify_graph import verify_graph
     from camss_ros.inference.device import select_device
     from camss_ros.inference.graphs.export import ExportError, GraphSpec, export_onnx, save_openvino
     from camss_ros.inference.graphs.quantize import quantize
-    from camss_ros.inference.graphs.verify_graph import verify_graph
     from camss_ros.inference.network_size import checked_size
     from camss_ros.model.checkpoint import find_config, find_model, load_camseg
     from camss_ros.street.calibration_scenes import COUNT, CalibrationScenes

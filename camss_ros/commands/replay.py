@@ -45,7 +45,7 @@ def replay(
     from contextlib import closing
 
     require_node()
-    require("rosbags", "jinja2", "matplotlib")
+    require("rosbags", "mcap", "jinja2", "matplotlib")
     from rich.console import Console
 
     from camss_ros.bags.bag import Bag

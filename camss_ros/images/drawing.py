@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-if TYPE_CHECKING:
-    from camss_ros.images.label_class import LabelClass
+from camss_ros.images.label_class import LabelClass
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _BACKGROUND = 24  # grey value behind legends and sheets

@@ -1,4 +1,4 @@
-"""The pixels of sensor_msgs images as numpy arrays, whoever deserialized the message.
+"""The pixels of sensor_msgs images as numpy arrays, of rclpy and of rosbags alike.
 
 Encodings are those of sensor_msgs/image_encodings.hpp; rows of `step` bytes may be padded.
 """
@@ -46,18 +46,18 @@ class ImageRejectedError(ValueError):
 
     Attributes:
         reason: a word for the kind of fault, to count by: "encoding", "size", "step", "data".
-        remedy: what could be published instead, where that is long: to be told once; or empty.
+        remedy: what could be published instead, where that is long: to be said once; or empty.
     """
 
     def __init__(self, reason: str, message: str, remedy: str = "") -> None:
         super().__init__(message)
         self.reason, self.remedy = reason, remedy
 
-    def text(self, told: set[str]) -> str:
-        """The message, with the remedy unless that is among those that were `told`: it is then."""
-        if self.remedy in {"", *told}:
+    def text(self, reported: set[str]) -> str:
+        """The message, with the remedy unless `reported` has it, to which it is added."""
+        if self.remedy in {"", *reported}:
             return str(self)
-        told.add(self.remedy)
+        reported.add(self.remedy)
         return f"{self}; {self.remedy}"
 
 

@@ -257,11 +257,11 @@ def _pair_labels(images: list[Path], folder: Path) -> dict[Path, Path]:
             f"for '{images[0]}', found {there}; the folder images/ alone is read without labels"
         )
     paired = set(pairs.values())
-    lonely = [path for path in files if path not in paired]
-    if lonely:
+    unpaired = [path for path in files if path not in paired]
+    if unpaired:
         _log.warning(
             "%d of %d labels have no image of their name, '%s' first",
-            len(lonely), len(files), lonely[0],
+            len(unpaired), len(files), unpaired[0],
         )  # fmt: skip
     return pairs
 

@@ -1,4 +1,4 @@
-"""Image files: which they are, decoding them, with damaged ones told from whole ones, encoding."""
+"""Image files: which they are, decoding them, damaged ones found out, encoding."""
 
 from __future__ import annotations
 

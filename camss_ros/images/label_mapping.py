@@ -60,8 +60,8 @@ def mapping_onto_labels(classes: Sequence[LabelClass], labels: LabelSet | None) 
     if labels is None:
         return LabelMapping(tuple(classes))
     table = label_set_of(classes, "the model").to(labels)
-    told = table[[label_class.id for label_class in classes]]
-    if unknown := [one.name for one in labels.classes if one.id not in told]:
+    reached = table[[label_class.id for label_class in classes]]
+    if unknown := [one.name for one in labels.classes if one.id not in reached]:
         raise NoMappingError(
             f"the model has no classes for {', '.join(unknown)} of label set {labels.name}"
         )

@@ -21,7 +21,7 @@ class LabelSetError(ValueError):
 
 
 class NoMappingError(LabelSetError):
-    """Classes of one label set can't be told in those of the other."""
+    """Classes of one label set can't be expressed in those of the other."""
 
 
 @dataclass(frozen=True)

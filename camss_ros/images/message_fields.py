@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from camss_ros.images.label_class import LabelClass
+from camss_ros.images.label_class import LabelClass
 
 # A byte of class, four of length, little-endian, no padding between them.
 _RUN = np.dtype([("label", "u1"), ("length", "<i4")])

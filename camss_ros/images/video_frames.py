@@ -40,7 +40,7 @@ class VideoFrames(FrameSource):
         super().__init__()
         self.path = path
         self.files = (path,)
-        self._told = False
+        self._warned = False
         self._turns = 0
         with self._open() as container:
             reading = _Reading(container, "AUTO")
@@ -79,8 +79,8 @@ class VideoFrames(FrameSource):
                     self.damage = [f"'{self.path}' is damaged: {', '.join(faults)}"] * bool(faults)
             if not reading.lost:
                 break
-        if self.damage and not self._told:  # once, however often the video is looped
-            self._told = True
+        if self.damage and not self._warned:  # once, however often the video is looped
+            self._warned = True
             _log.warning("%s", self.damage[0])
 
     def _open(self) -> Any:

@@ -18,11 +18,11 @@ import torch
 
 from camss_ros.extras import versions
 from camss_ros.inference.backends.base import Backend
+from camss_ros.inference.backends.build_graph import model_hash
 from camss_ros.inference.backends.open_backend import open_backend
 from camss_ros.inference.backends.open_runtime import open_runtime
 from camss_ros.inference.beside import Beside, has_turn
 from camss_ros.inference.device import describe_processor, select_dtype
-from camss_ros.inference.graphs.build_graph import model_hash
 from camss_ros.inference.graphs.cache import cache_directory, cache_key, write_atomically
 from camss_ros.model.schedule import SamplingOptions
 
@@ -45,23 +45,6 @@ class Candidate:
 
     def __str__(self) -> str:
         return f"{self.backend} {self.precision}"
-
-
-def choose_backend(
-    model: Path,
-    device: torch.device,
-    precision: str,
-    size: tuple[int, int],
-    sampling: SamplingOptions,
-) -> tuple[str, str]:
-    """The fastest backend for a model here, and its precision; measured now if need be.
-
-    Arguments as of `BackendChoice`. Raises ValueError for an unknown precision, ModelError where
-    the model cannot be read.
-    """
-    choice = BackendChoice(model, device, precision, size, sampling)
-    chosen = choice.known() or choice.measure()
-    return chosen.backend, chosen.precision
 
 
 @dataclass(frozen=True)
@@ -111,6 +94,10 @@ class BackendChoice:
         }
         return f"auto-{cache_key(metadata)}.json"
 
+    def choose(self) -> Candidate:
+        """The fastest; measured now if need be. Raises ModelError where the model is unreadable."""
+        return self.known() or self.measure()
+
     def known(self) -> Candidate | None:
         """The only one or the one that was chosen before; None where they have to be measured."""
         if len(self.possible) == 1:
@@ -122,7 +109,7 @@ class BackendChoice:
 
     def measure(self) -> Candidate:
         """Measure them here, which takes all of the processor for half a minute; the fastest."""
-        self._tell()
+        self._announce()
         return self._keep(measure(self.possible, self.model, self.device, self.size, self.sampling))
 
     def beside(self) -> Beside:
@@ -130,16 +117,9 @@ class BackendChoice:
 
         Not at low priority: where others keep the processor busy, its turns would be long.
         """
-        self._tell()
-        metadata = {
-            "model": str(self.model),
-            "device": str(self.device),
-            "precision": self.precision,
-            "size": self.size,
-            "sampling": dataclasses.asdict(self.sampling),
-            "threads": torch.get_num_threads(),
-        }
-        return Beside("camss_ros.inference.auto", json.dumps(metadata))
+        self._announce()
+        arguments = {**dataclasses.asdict(self), "threads": torch.get_num_threads()}
+        return Beside("camss_ros.inference.auto", json.dumps(arguments, default=str))
 
     def measured_beside(
         self, process: Beside, turn: Callable[[], AbstractContextManager[object]]
@@ -153,22 +133,25 @@ class BackendChoice:
             _log.warning("%s", message)
         return self._keep({self.possible[place]: value for place, value in result["seconds"]})
 
-    def _tell(self) -> None:
-        _log.info("measuring the backends for this model, once: %s", _listed(self.possible))
+    def _announce(self) -> None:
+        listed = ", ".join(map(str, self.possible))
+        _log.info("measuring the backends for this model, once: %s", listed)
 
     def _keep(self, seconds: dict[Candidate, float]) -> Candidate:
         """The fastest, kept for the next time."""
         chosen = min(seconds, key=lambda each: seconds[each])
-        content: dict[str, object] = {
-            "backend": chosen.backend,
-            "precision": chosen.precision,
+        content = {
+            **dataclasses.asdict(chosen),
             "seconds": {str(each): value for each, value in seconds.items()},
         }
         times = ", ".join(f"{each} {1e3 * value:.1f} ms" for each, value in seconds.items())
         _log.info("measured, for a frame: %s", times)
         _chosen[self._name] = chosen
         try:
-            write_atomically(cache_directory() / self._name, lambda file: _write(file, content))
+            path = cache_directory() / self._name
+            write_atomically(
+                path, lambda file: file.write_text(json.dumps(content, indent=2) + "\n")
+            )
         except OSError as error:  # no room, no permission
             _log.warning("backend auto: the choice is not kept, it is measured again: %s", error)
         _log.info("backend auto: %s", chosen)
@@ -287,14 +270,6 @@ def _read_choice(name: str, possible: list[Candidate]) -> Candidate | None:
     return chosen if chosen in possible else None
 
 
-def _listed(possible: list[Candidate]) -> str:
-    return ", ".join(map(str, possible))
-
-
-def _write(path: Path, content: dict[str, object]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n")
-
-
 class _Warnings(logging.Handler):
     """Keeps the messages."""
 
@@ -306,9 +281,9 @@ class _Warnings(logging.Handler):
         self.messages.append(record.getMessage())
 
 
-def main(metadata: str) -> None:
+def main(arguments: str) -> None:
     """Measure, for a process that goes on segmenting, and print the times."""
-    given = json.loads(metadata)
+    given = json.loads(arguments)
     torch.set_num_threads(given["threads"])
     warnings = _Warnings()
     logging.getLogger("camss_ros").addHandler(warnings)

@@ -89,8 +89,8 @@ def cast_to_half(network: nn.Module, autoencoder: PaletteAutoencoder) -> list[st
         Names of these stages.
     """
     activations = largest_activations(autoencoder)
-    told = ", ".join(f"{name} {value:.3g}" for name, value in activations.items())
-    _log.info("largest activations of the mask decoder: %s", told)
+    listed = ", ".join(f"{name} {value:.3g}" for name, value in activations.items())
+    _log.info("largest activations of the mask decoder: %s", listed)
     wide = [name for name, value in activations.items() if not value <= SAFE_ACTIVATION]
     stages = decoder_stages(autoencoder)
     weights = {name: stages[name].state_dict() for name in wide}  # still in float32

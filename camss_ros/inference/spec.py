@@ -82,6 +82,6 @@ class SegmenterSpec:
         backend, precision = self.backend, self.precision
         if backend == "auto":
             choice = BackendChoice(directory, device, precision, size, self.sampling)
-            chosen = (choice.known() or choice.measure()) if measure else choice.possible[0]
+            chosen = choice.choose() if measure else choice.possible[0]
             backend, precision = chosen.backend, chosen.precision
         return config.name, size, backend, backend_dtype(backend, device, precision)

@@ -55,7 +55,7 @@ class TemporalState:
         return self._state if continues else None
 
     def keep(self, state: FrameState | None) -> None:
-        """The frame that was begun is done, and this is what it leaves."""
+        """Keep what the frame given to `begin` leaves for the next one."""
         self._last, self._state = self._current, state
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import array
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,10 +12,8 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from camss_ros.images.image_files import encode_image
+from camss_ros.images.label_class import LabelClass
 from camss_ros.images.message_fields import encode_runs, fill_label_info, image_fields
-
-if TYPE_CHECKING:
-    from camss_ros.images.label_class import LabelClass
 
 
 def to_image_message(pixels: np.ndarray, encoding: str, header: Header) -> Image:

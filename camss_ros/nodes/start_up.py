@@ -1,4 +1,4 @@
-"""What users give a node at its start: wrong ROS arguments, told in one line, and parameters."""
+"""What users give a node at its start: ROS arguments, with one line on wrong ones; parameters."""
 
 from __future__ import annotations
 

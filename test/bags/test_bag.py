@@ -23,8 +23,7 @@ from hypothesis import strategies as st
 from rosbags.rosbag2 import CompressionMode
 
 from camss_ros.bags.bag import Bag, BagError
-from camss_ros.bags.bag_frames import decode_image
-from camss_ros.bags.bag_index import MessageCursor, match_stamps, read_stamps
+from camss_ros.bags.bag_frames import MessageCursor, decode_image, match_stamps, read_stamps
 from camss_ros.bags.bag_types import COMPRESSED_IMAGE, IMAGE
 from camss_ros.images.encodings import ImageRejectedError
 

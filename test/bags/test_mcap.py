@@ -10,8 +10,7 @@ from mcap.writer import CompressionType, IndexType, Writer
 from rosbags.interfaces import QosDurability
 
 from camss_ros.bags.bag import Bag, BagError
-from camss_ros.bags.bag_frames import BagSelection, decode_image, decode_labels
-from camss_ros.bags.bag_index import read_stamps
+from camss_ros.bags.bag_frames import BagSelection, decode_image, decode_labels, read_stamps
 from camss_ros.bags.bag_types import IMAGE, ros1_types, ros2_types
 from camss_ros.bags.bag_writer import image_message
 from camss_ros.bags.masks_bag import write_masks_bag

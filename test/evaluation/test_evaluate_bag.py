@@ -17,8 +17,7 @@ from small_model import save_small_model
 from typer.testing import CliRunner, Result
 
 from camss_ros.bags.bag import Bag, BagError
-from camss_ros.bags.bag_frames import BagSelection, decode_labels
-from camss_ros.bags.bag_index import read_stamps
+from camss_ros.bags.bag_frames import BagSelection, decode_labels, read_stamps
 from camss_ros.bags.bag_types import IMAGE, LABEL_INFO, header_stamp
 from camss_ros.bags.bag_writer import BagWriter, image_message
 from camss_ros.cli import app

@@ -14,7 +14,6 @@ from camss_ros.inference.auto import (
     BackendChoice,
     Candidate,
     candidates,
-    choose_backend,
     measure,
 )
 from camss_ros.inference.backends.base import FramePrediction
@@ -44,7 +43,7 @@ def two_candidates(monkeypatch):
 
 
 def choose(model, sampling=SamplingOptions()):
-    return choose_backend(model, CPU, "fp32", SIZE, sampling)
+    return str(BackendChoice(model, CPU, "fp32", SIZE, sampling).choose())
 
 
 def test_the_fastest_is_chosen_and_remembered(model_directory, two_candidates, monkeypatch):
@@ -55,8 +54,8 @@ def test_the_fastest_is_chosen_and_remembered(model_directory, two_candidates, m
         return {TORCH: 0.2, OTHER: 0.1}
 
     monkeypatch.setattr(auto, "measure", times)
-    assert choose(model_directory) == ("openvino", "fp32")
-    assert choose(model_directory, SamplingOptions(steps=9)) == ("openvino", "fp32")
+    assert choose(model_directory) == "openvino fp32"
+    assert choose(model_directory, SamplingOptions(steps=9)) == "openvino fp32"
     assert measured == [[TORCH, OTHER]]
     monkeypatch.setattr(auto, "versions", lambda *names: dict.fromkeys(names, "another"))
     choose(model_directory)
@@ -70,7 +69,7 @@ def test_a_damaged_memory_is_measured_again(model_directory, two_candidates, mon
     memory.write_text('{"backend"')
     monkeypatch.setattr(auto, "measure", lambda *_: {OTHER: 0.1})
     auto._chosen.clear()  # as in a new process
-    assert choose(model_directory) == ("openvino", "fp32")
+    assert choose(model_directory) == "openvino fp32"
 
 
 def test_with_pytorch_alone_nothing_is_measured(model_directory, monkeypatch, caplog):
@@ -86,7 +85,7 @@ def test_with_pytorch_alone_nothing_is_measured(model_directory, monkeypatch, ca
 
 
 def test_iterative_decoding_needs_no_graph(model_directory, two_candidates):
-    assert choose(model_directory, SamplingOptions(iterations=2)) == ("torch", "fp32")
+    assert choose(model_directory, SamplingOptions(iterations=2)) == "torch fp32"
 
 
 class _Wrong:

@@ -98,7 +98,7 @@ STREET = PACKAGE / "street"
 
 
 def test_the_key_follows_from_all_code_that_is_traced_into_a_graph(monkeypatch, tmp_path):
-    traced = imported_by("camss_ros.inference.graphs.build_graph")
+    traced = imported_by("camss_ros.inference.backends.build_graph")
     assert PACKAGE / "inference" / "frame_ops.py" in traced
     copy = tmp_path / "copy"
     shutil.copytree(PACKAGE, copy)

@@ -10,10 +10,10 @@ import torch
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
+from camss_ros.inference.backends import verify_graph as verification
 from camss_ros.inference.backends.open_runtime import open_runtime
-from camss_ros.inference.graphs import verify_graph as verification
+from camss_ros.inference.backends.verify_graph import verify_graph
 from camss_ros.inference.graphs.export import GraphSpec, export_onnx
-from camss_ros.inference.graphs.verify_graph import verify_graph
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.checkpoint import load_network, save_pretrained
 from camss_ros.model.config import ConcatTransformerConfig, DenoiserConfig

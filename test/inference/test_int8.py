@@ -13,10 +13,9 @@ import torch
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
-from camss_ros.inference.auto import choose_backend
-from camss_ros.inference.backends import openvino_runtime
+from camss_ros.inference.auto import BackendChoice
+from camss_ros.inference.backends import build_graph, openvino_runtime, verify_graph
 from camss_ros.inference.backends.base import BackendUnavailableError
-from camss_ros.inference.graphs import build_graph, verify_graph
 from camss_ros.inference.graphs.cache import cache_directory
 from camss_ros.inference.graphs.calibration import calibration_file, read_calibration
 from camss_ros.inference.graphs.export import ExportError, GraphSpec
@@ -140,7 +139,8 @@ def test_other_backends_have_no_int8(model, backend):
 
 
 def test_backend_auto_takes_the_only_one_that_has_it(model):
-    assert choose_backend(model, CPU, "int8", (32, 48), NOISY) == ("openvino", "int8")
+    choice = BackendChoice(model, CPU, "int8", (32, 48), NOISY)
+    assert str(choice.choose()) == "openvino int8"
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,7 @@ from camss_ros.model.camseg import CamSeg
 from camss_ros.model.checkpoint import save_pretrained
 from camss_ros.nodes.qos import LATCHED
 from camss_ros.nodes.segmenter.memory_guard import MemoryGuard
-from camss_ros.nodes.segmenter.parameter_checks import camera_names
-from camss_ros.nodes.segmenter.parameters import SPECS
+from camss_ros.nodes.segmenter.parameters import SPECS, camera_names
 
 
 class Rig:

@@ -178,8 +178,8 @@ def test_a_cache_that_cannot_be_written_leaves_the_choice_of_a_backend(
     warnings: list[str] = []
     monkeypatch.setattr(auto._log, "warning", lambda text, *_: warnings.append(text))
     cpu = torch.device("cpu")
-    chosen = auto.choose_backend(small, cpu, "fp32", (64, 96), SamplingOptions(steps=1))
-    assert chosen == ("openvino", "fp32")
+    choice = auto.BackendChoice(small, cpu, "fp32", (64, 96), SamplingOptions(steps=1))
+    assert choice.choose() == other
     assert ["not kept" in text for text in warnings] == [True]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from rclpy.node import NodeNameNonExistentError
@@ -13,7 +13,9 @@ from rclpy.qos import ReliabilityPolicy
 from ros_peer import rgb_image, wait_until
 from scripted_node import Running
 
-from camss_ros.model.schedule import SamplingOptions
+from camss_ros.inference.backends.base import BACKENDS
+from camss_ros.inference.device import PRECISIONS
+from camss_ros.model.schedule import SamplerName, SamplingOptions
 from camss_ros.nodes.messages import label_info_type
 from camss_ros.nodes.qos import LATCHED, PROFILES
 from camss_ros.nodes.segmenter.interfaces import (
@@ -117,6 +119,14 @@ def test_a_running_node_has_these_parameters(start: Callable[..., Running]) -> N
         described = node.describe_parameter(spec.name)
         assert described.description == spec.description
         assert described.read_only == (spec.change is Change.NEVER)
+
+
+def test_the_table_has_the_choices_that_the_code_has() -> None:
+    choices = {spec.name: spec.choices for spec in SPECS}
+    assert choices["image_qos"] == choices["output_qos"] == tuple(PROFILES)
+    assert choices["backend"] == BACKENDS
+    assert choices["precision"] == PRECISIONS
+    assert choices["sampler"] == get_args(SamplerName)
 
 
 def test_nodes_and_python_sample_alike_by_default(node: Running) -> None:

@@ -72,7 +72,7 @@ class Backend(ABC):
             frames: B of them, each uint8 [H, W, 3] RGB of any size of its own.
             size: working (height, width), multiples of 16.
             generator: of the noise, which is the same for every frame; on `device`.
-            stage_done: told of preprocess and of what comes after it: tokens, transformer,
+            stage_done: called at the end of preprocess and of what follows: tokens, transformer,
                 sampling and decode, or network where they are one.
             states: where `sampling` has a warm start, what each frame may begin from, of as many
                 samples and of the same working size; None if it begins anew.

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from camss_ros.inference.backends.base import Backend, FramePrediction, StageDone
+from camss_ros.inference.backends.build_graph import cached_graph, model_hash
 from camss_ros.inference.backends.runtime import Graph, Runtime
 from camss_ros.inference.backends.torch_backend import TorchBackend
 from camss_ros.inference.beside import Beside, BesideError
 from camss_ros.inference.frame_ops import Argmax, resize_frame
-from camss_ros.inference.graphs.build_graph import cached_graph, model_hash
 from camss_ros.inference.graphs.cache import cache_key, cached_file
 from camss_ros.inference.graphs.calibration import CalibrationFrames, calibration_file
 from camss_ros.inference.graphs.export import ExportError, GraphSpec
@@ -218,7 +218,7 @@ class GraphBackend(Backend):
         with self._lock:
             if self._closed:
                 raise ExportError("the segmenter was closed")
-            self._exporter = Beside("camss_ros.inference.graphs.build_graph", *arguments)
+            self._exporter = Beside("camss_ros.inference.backends.build_graph", *arguments)
         try:
             return Path(self._exporter.result())
         except BesideError as error:

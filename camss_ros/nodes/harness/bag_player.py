@@ -18,6 +18,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from camss_ros.bags.bag import Bag, BagError, BagMessage
+from camss_ros.bags.bag_frames import BagFrames
 from camss_ros.bags.bag_types import IMAGE, fits_header
 from camss_ros.bags.recording import Counts
 from camss_ros.errors import CamssError
@@ -43,16 +44,8 @@ class NoSegmenterError(CamssError):
     """Nobody takes the images, or nobody publishes masks."""
 
 
-class Frames(Protocol):
-    """Number, stamp in ns and message of the images to be sent, and the open bag they are of."""
-
-    bag: Bag
-
-    def messages(self) -> Any: ...
-
-
 class Recorder(Protocol):
-    """Is told what was sent and what came back; times are monotonic, in ns."""
+    """Gets what was sent and what came back; times are monotonic, in ns."""
 
     masks: int
 
@@ -78,7 +71,7 @@ class Played:
 
 
 def play_bag(
-    frames: Frames,
+    frames: BagFrames,
     kind: str,
     recorder: Recorder,
     *,
@@ -155,11 +148,11 @@ class _Player(SegmenterListener):
             "--namespace or --remap image:=TOPIC"
         )
 
-    def play(self, frames: Frames, rate: float, on_frame: Callable[[], None]) -> Played:
+    def play(self, frames: BagFrames, rate: float, on_frame: Callable[[], None]) -> Played:
         before = self.counts
         skipped: list[str] = []
         first: int | None = None
-        begun = time.monotonic()
+        start = time.monotonic()
         last = 0
         for number, stamp, message in frames.messages():
             try:
@@ -175,10 +168,10 @@ class _Player(SegmenterListener):
                 )
                 continue
             if first is None:
-                first, begun = message.log_time, time.monotonic()
+                first, start = message.log_time, time.monotonic()
             last = message.log_time
-            due = begun + (message.log_time - first) / 1e9 / rate
-            self._spin_until(due, lambda now: first + round((now - begun) * rate * 1e9))  # noqa: B023
+            due = start + (message.log_time - first) / 1e9 / rate
+            self._spin_until(due, lambda now: first + round((now - start) * rate * 1e9))  # noqa: B023
             self._recorder.on_sent(number, stamp, time.monotonic_ns())
             self._images.publish(image)
             on_frame()
@@ -186,17 +179,10 @@ class _Player(SegmenterListener):
             reasons = "".join(f"\n  {reason}" for reason in skipped[:3])
             raise BagError(f"'{frames.bag.path}': not one image can be sent{reasons}")
         ended = time.monotonic()
-        while not self.settled(
-            ended, self._recorder.masks, self.counts.segmented - before.segmented
-        ):
+        while not self.settled(ended, self._recorder.masks, (self.counts - before).segmented):
             self.spin()
-        after = self.counts
-        counts = Counts(*(
-            getattr(after, name) - getattr(before, name)
-            for name in ("received", "segmented", "dropped", "rejected", "failed")
-        ))  # fmt: skip
         span = (last - first) / 1e9
-        return Played(counts, skipped, span / max(ended - begun, 1e-9), self.status)
+        return Played(self.counts - before, skipped, span / max(ended - start, 1e-9), self.status)
 
     def on_mask(self, message: Image) -> None:
         now = time.monotonic_ns()

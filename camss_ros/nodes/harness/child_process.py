@@ -72,6 +72,12 @@ class ChildProcess:
                 f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
             )
 
+    def check_running(self) -> None:
+        """Raise ChildFailedError if the process ended at all."""
+        self.check()
+        if not self.running:
+            raise self.failure("ended by itself")
+
     def failure(self, what: str) -> ChildFailedError:
         """The error that says `what` happened, and the last output."""
         with self._log.open(errors="replace") as file:

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
-from lifecycle_msgs.msg import State
-from lifecycle_msgs.srv import GetState
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
@@ -32,7 +30,6 @@ from camss_ros.nodes.segmenter.diagnostics import MEASURING
 
 # Loading a large model from a slow disk takes a while.
 _START_TIME = 300.0  # s
-_ANSWER_TIME = 2.0  # s
 
 
 def record_demo(
@@ -78,9 +75,7 @@ def record_demo(
                 listener.spin()
                 on_progress(recording)
                 publisher.check()
-                segmenter_process.check()
-                if not segmenter_process.running:
-                    raise segmenter_process.failure("ended by itself")
+                segmenter_process.check_running()
                 if ended is None and not publisher.running:
                     ended = time.monotonic()
     return listener.recording
@@ -91,53 +86,25 @@ def wait_until_active(listener: SegmenterListener, segmenter: ChildProcess) -> N
 
     Raises ChildFailedError where it ends, can't be activated or does not get ready.
     """
-    measuring: list[str] = []
+    reported: dict[str, str] = {}  # of the latest diagnostics
 
     def on_diagnostics(message: DiagnosticArray) -> None:
-        measuring.extend(
-            value.value for status in message.status for value in status.values
-            if value.key == MEASURING
-        )  # fmt: skip
+        for status in message.status:
+            reported.update({value.key: value.value for value in status.values})
 
-    deadline = time.monotonic() + _START_TIME
-    _wait_for_activation(listener, segmenter, deadline)
     subscription = listener.node.create_subscription(
         DiagnosticArray, "/diagnostics", on_diagnostics, 10
     )
+    deadline = time.monotonic() + _START_TIME
     while time.monotonic() < deadline:
         listener.spin()
-        _check(segmenter)
-        if measuring and measuring[-1] == str(False):
+        segmenter.check_running()
+        # The first diagnostics come after it has tried to activate itself.
+        if (state := reported.get("state", "active")) != "active":
+            raise segmenter.failure(f"did not get ready (it is {state})")
+        if reported.get(MEASURING) == str(False):
             listener.node.destroy_subscription(subscription)
             return
-    raise segmenter.failure(f"did not get ready within {_START_TIME:.0f} s")
-
-
-def _check(segmenter: ChildProcess) -> None:
-    segmenter.check()
-    if not segmenter.running:
-        raise segmenter.failure("ended by itself")
-
-
-def _wait_for_activation(
-    listener: SegmenterListener, segmenter: ChildProcess, deadline: float
-) -> None:
-    client: Any = listener.node.create_client(GetState, "segmenter/get_state")
-    while time.monotonic() < deadline:
-        future = client.call_async(GetState.Request())
-        # An answer gets lost where the two don't know each other yet.
-        asked = time.monotonic()
-        while not future.done() and time.monotonic() < asked + _ANSWER_TIME:
-            listener.spin()
-            _check(segmenter)
-        if not future.done():
-            client.remove_pending_request(future)
-            continue
-        state = future.result().current_state
-        if state.id == State.PRIMARY_STATE_ACTIVE:
-            return
-        # It answers only after it has tried to activate itself.
-        raise segmenter.failure(f"did not get ready (it is {state.label})")
     raise segmenter.failure(f"did not get ready within {_START_TIME:.0f} s")
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Sequence
+from dataclasses import fields
 from types import FrameType
 from typing import Any
 
@@ -22,6 +23,7 @@ from sensor_msgs.msg import Image
 from camss_ros.bags.recording import Counts
 from camss_ros.extras import require_node
 from camss_ros.nodes.qos import LATCHED_HISTORY
+from camss_ros.nodes.segmenter.frame_processor import STAGES
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
@@ -57,16 +59,6 @@ class DeferredSignals:
 
 # From the last image to the last mask.
 _DRAIN_TIME = 60.0  # s
-_STAGES = (
-    "preprocess",
-    "tokens",
-    "transformer",
-    "sampling",
-    "decode",
-    "network",
-    "postprocess",
-    "total",
-)
 
 RELIABLE = QoSProfile(depth=1000)
 
@@ -108,7 +100,7 @@ class SegmenterListener:
         """A label image came."""
 
     def on_timings(self, stamp: int, seconds: dict[str, float]) -> None:
-        """The segmenter told how long each stage of the frame of that stamp, in ns, took."""
+        """The segmenter reported how long each stage of the frame of that stamp, in ns, took."""
 
     def on_status(self, message: Any) -> None:
         """A status came, which `counts` has already."""
@@ -139,16 +131,10 @@ class SegmenterListener:
     def _on_status(self, message: Any) -> None:
         self._last_status = time.monotonic()
         self.status = message
-        self.counts = Counts(
-            received=message.received,
-            segmented=message.segmented,
-            dropped=message.dropped,
-            rejected=message.rejected,
-            failed=message.failed,
-        )
+        self.counts = Counts(**{each.name: getattr(message, each.name) for each in fields(Counts)})
         stamp = nanoseconds(message.header.stamp)
         if stamp:  # zero before the first frame
-            seconds = {stage: getattr(message, stage) for stage in _STAGES}
+            seconds = {stage: getattr(message, stage) for stage in (*STAGES, "total")}
             # Zero: the backend does not tell this stage apart.
             self.on_timings(stamp, {stage: value for stage, value in seconds.items() if value})
         self.on_status(message)

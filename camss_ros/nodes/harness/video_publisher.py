@@ -21,7 +21,6 @@ from typing import Any
 
 import rclpy
 import rclpy.logging
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import qos_profile_sensor_data
@@ -33,6 +32,7 @@ from camss_ros.images.frames import FrameSource, open_frames
 from camss_ros.images.message_fields import pinhole
 from camss_ros.nodes.messages import to_image_message, to_jpeg_message
 from camss_ros.nodes.qos import LATCHED_HISTORY
+from camss_ros.nodes.segmenter.parameters import Change, ParameterSpec
 from camss_ros.nodes.start_up import START_ERRORS, GivenParameters, start_problem
 
 # A subscriber learns of this publisher a little later than the publisher of the subscriber, and
@@ -178,14 +178,8 @@ class VideoPublisher(GivenParameters):
         self, name: str, default: Any, description: str, bounds: tuple[Any, Any] | None = None
     ) -> Any:
         """Declare a read-only parameter and return its value; `bounds` are inclusive."""
-        descriptor = ParameterDescriptor(description=description, read_only=True)
-        if isinstance(default, float) and bounds:
-            descriptor.floating_point_range = [
-                FloatingPointRange(from_value=bounds[0], to_value=bounds[1])
-            ]
-        elif bounds:
-            descriptor.integer_range = [IntegerRange(from_value=bounds[0], to_value=bounds[1])]
-        return self.declare_parameter(name, default, descriptor).value
+        spec = ParameterSpec(name, default, description, Change.NEVER, bounds=bounds)
+        return self.declare_parameter(name, default, spec.descriptor()).value
 
 
 def main(args: list[str] | None = None) -> int:

@@ -12,6 +12,8 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode
+from rclpy.node import Node
+from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -21,7 +23,6 @@ from camss_ros.nodes.qos import PROFILES
 from camss_ros.nodes.segmenter.diagnostics import FrameCounter, FrameCounts, diagnostic_status
 from camss_ros.nodes.segmenter.frame import Arrival, SegmentedFrame
 from camss_ros.nodes.segmenter.health import LatencyWindow, Observation, assess, latency
-from camss_ros.nodes.segmenter.input_monitor import explain_silence
 from camss_ros.nodes.segmenter.outputs import Outputs
 from camss_ros.nodes.segmenter.parameters import NodeParameters
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from camss_ros.inference.segmenter import FrameRequest
 
 _SILENCE = 1.0  # s without an image after which publishers that do not match are looked for
+_COMPRESSED = "sensor_msgs/msg/CompressedImage"
+_LISTED = 5
 
 
 class CameraChannel:
@@ -55,18 +58,18 @@ class CameraChannel:
         self._prefix = f"{name}/" if name else ""
         self._named = f"{name}: " if name else ""
         self.info: CameraInfo | None = None
-        self._told: set[str] = set()
+        self._reported_remedies: set[str] = set()
         self.counter = FrameCounter()
         self.latencies = LatencyWindow()
         self.outputs: Outputs | None = None
         self._subscriptions: list[Any] = []
         self._status = status_type()
         self._status_lock = threading.Lock()
-        self._silent = self._mismatch_told = False
+        self._silent = self._mismatch_reported = False
         self.reset_reports()
 
     def warn(self, kind: str, text: str) -> None:
-        """To the log, with the name of the camera; seldom for each kind."""
+        """Log with the name of the camera; at most once in a while for each kind."""
         self._warn(f"{self.name} {kind}", self._named + text)
 
     # --- Topics ---------------------------------------------------------------------------------
@@ -141,14 +144,14 @@ class CameraChannel:
         for subscription in self._subscriptions:
             reason = self._explain(subscription)
             nameless = "_NODE_NAME_UNKNOWN_" in reason
-            if "incompatible" in reason and not (nameless or self._mismatch_told):
-                self._mismatch_told = True
+            if "incompatible" in reason and not (nameless or self._mismatch_reported):
+                self._mismatch_reported = True
                 self._log.warning(self._named + reason)
 
     def _explain(self, subscription: Any) -> str:
         kind = subscription.msg_type
         type_name = f"{kind.__module__.partition('.')[0]}/msg/{kind.__name__}"
-        return explain_silence(
+        return _explain_silence(
             self._node, subscription.topic_name, type_name, subscription.qos_profile
         )
 
@@ -157,7 +160,7 @@ class CameraChannel:
     def reject(self, error: ImageRejectedError) -> None:
         """Count an image that cannot be read."""
         self.counter.rejected(error.reason)
-        self.warn(error.reason, f"image rejected: {error.text(self._told)}")
+        self.warn(error.reason, f"image rejected: {error.text(self._reported_remedies)}")
 
     def fail(self, reason: str) -> None:
         """Count an image on which the network failed."""
@@ -227,10 +230,10 @@ class CameraChannel:
                 self.outputs.publish_status(status)
 
     def reset_reports(self) -> None:
-        """What was is not part of the next report."""
+        """Begin the period of the next report now."""
         self._reported = self.counter.snapshot()
         self._reported_at = self._last_image = time.monotonic()
-        self._silent = self._mismatch_told = False
+        self._silent = self._mismatch_reported = False
         self.latencies.clear()
 
     def report(
@@ -242,7 +245,11 @@ class CameraChannel:
         the same for every camera, or None while no images are expected.
         """
         counts, now = self.counter.snapshot(), time.monotonic()
-        if self._subscriptions and now - self._last_image > _SILENCE and not self._mismatch_told:
+        if (
+            self._subscriptions
+            and now - self._last_image > _SILENCE
+            and not self._mismatch_reported
+        ):
             # the event may come before the ROS graph knows the publisher
             self._tell_mismatch()
         found = []
@@ -294,3 +301,35 @@ class CameraChannel:
         if self._subscriptions:
             values["image publishers"] = self._subscriptions[0].get_publisher_count()
         return values
+
+
+def _explain_silence(node: Node, topic: str, kind: str, qos: QoSProfile) -> str:
+    """What the ROS graph says about a topic of type `kind` that `node` subscribes to with `qos`."""
+    publishers = node.get_publishers_info_by_topic(topic)
+    if not publishers:
+        same = [name for name, kinds in node.get_topic_names_and_types() if kind in kinds]
+        others = [name for name in same if name != topic and _has_other_publisher(node, name)]
+        listed = ", ".join(others[:_LISTED])
+        return f"nobody publishes {topic}" + (f"; {kind} is on {listed}: remap" if others else "")
+    return f"{topic}: " + "; ".join(_publisher(info, kind, qos) for info in publishers[:_LISTED])
+
+
+def _has_other_publisher(node: Node, topic: str) -> bool:
+    """Whether anybody else than the node publishes a topic: its own label images are no camera."""
+    own = (node.get_name(), node.get_namespace())
+    publishers = node.get_publishers_info_by_topic(topic)
+    return any((info.node_name, info.node_namespace) != own for info in publishers)
+
+
+def _publisher(info: Any, kind: str, qos: QoSProfile) -> str:
+    name = f"{info.node_namespace.rstrip('/')}/{info.node_name}"
+    if info.topic_type != kind:
+        hint = "set image_transport" if _COMPRESSED in (info.topic_type, kind) else "remap"
+        return f"{name} publishes {info.topic_type} instead of {kind}: {hint}"
+    compatible, reason = qos_check_compatible(info.qos_profile, qos)
+    if compatible == QoSCompatibility.ERROR:
+        return (
+            f"{name} has an incompatible quality of service ({reason.strip().rstrip(';')}): "
+            "set image_qos to sensor_data, which receives from every publisher"
+        )
+    return f"{name} publishes it with matching quality of service, but nothing arrives"

@@ -1,4 +1,4 @@
-"""The parameter latency_budget_ms: the setting of each frame, and what is told about it."""
+"""The parameter latency_budget_ms: the setting of each frame, and what is logged about it."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class CameraInterface(Protocol):
         """Count an image that has no result."""
 
     def warn(self, kind: str, text: str) -> None:
-        """To the log; seldom for each kind."""
+        """Log a warning; at most once in a while for each kind."""
 
     def publish(self, segmented: SegmentedFrame, mapping: LabelMapping) -> np.ndarray:
         """Publish the mask and what goes with it. Returns the labels as they are published."""

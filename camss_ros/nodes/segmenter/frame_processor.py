@@ -61,7 +61,7 @@ class FrameProcessor:
         self.used: Setting | None = None
 
     def reset(self) -> None:
-        """Begin as the parameters ask: with all samples, and nothing told of frames before."""
+        """Begin as the parameters ask: with all samples, and no setting of earlier frames."""
         self._memory.reset()
         self.used = None
 
@@ -106,9 +106,9 @@ class FrameProcessor:
         frames = []
         for source, arrival in list(arrivals.items()):
             try:
-                begun = time.perf_counter()
+                start = time.perf_counter()
                 image = self.converter.to_rgb(arrival.message)
-                convert = time.perf_counter() - begun
+                convert = time.perf_counter() - start
                 frames.append(
                     CameraFrame(source, arrival, source.request(image, arrival.header), convert)
                 )
@@ -200,13 +200,13 @@ class FrameProcessor:
         """Returns the seconds from the image's arrival until its mask was published; 0 where that
         failed."""
         frame, result = segmented.frame, segmented.result
-        begun = time.perf_counter()
+        start = time.perf_counter()
         try:
             labels = frame.source.publish(segmented, mapping)
         except Exception as error:
             self._fail(arrivals, frame.source, _reason(error))
             return 0.0
-        publish = time.perf_counter() - begun
+        publish = time.perf_counter() - start
         if arrivals.pop(frame.source, None) is not None:
             frame.source.counter.segmented()
         seconds = time.monotonic() - frame.arrival.time

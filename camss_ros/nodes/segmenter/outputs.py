@@ -95,7 +95,7 @@ class Outputs:
         self._publishers["status"].publish(status)
 
     def publish_label_info(self, mapping: LabelMapping) -> None:
-        """Latched: whoever subscribes later learns the names before the first mask."""
+        """Latched: a later subscriber gets the names before the first mask."""
         if "label_info" in self._publishers:
             header = Header(stamp=self._node.get_clock().now().to_msg())
             threshold = self._parameters["ignore_below_confidence"]

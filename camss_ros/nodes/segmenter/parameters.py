@@ -1,12 +1,15 @@
-"""Every parameter of the node: type, range, default, description, and when it may change."""
+"""Every parameter of the node (`parameters.yaml`): its type and values, and when it may change."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from rcl_interfaces.msg import (
     FloatingPointRange,
     IntegerRange,
@@ -16,18 +19,12 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from camss_ros.nodes.qos import PROFILES
-from camss_ros.nodes.segmenter.parameter_checks import (
-    camera_names,
-    camera_names_problem,
-    device_problem,
-    model_problem,
-    network_size_problem,
-)
-
 if TYPE_CHECKING:
     from camss_ros.inference.spec import SegmenterSpec
     from camss_ros.model.schedule import SamplingOptions
+
+_STRIDE = 16  # `inference/network_size.py` has it too, but imports torch
+_CAMERA_NAME = re.compile(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 
 
 class Change(Enum):
@@ -100,230 +97,62 @@ class ParameterSpec:
         return ""
 
 
-SPECS = (
-    ParameterSpec(
-        "autostart", True, "Configure and activate the node when it starts.", Change.NEVER
-    ),
-    # rclpy has no empty array of strings.
-    ParameterSpec(
-        "cameras",
-        ("",),
-        "Names of cameras that are segmented together: front has front/image, front/camera_info "
-        "and front/segmentation/... Empty: one camera without a name.",
-        Change.NEVER,
-        check=camera_names_problem,
-    ),
-    ParameterSpec(
-        "model",
-        "camss-tiny",
-        "Name of a bundled model, directory of a saved one, or Hugging Face Hub id.",
-        Change.RELOAD,
-        check=model_problem,
-    ),
-    ParameterSpec(
-        "device",
-        "auto",
-        "Where the network runs: auto (CUDA if there is one), cpu, cuda or cuda:N.",
-        Change.RELOAD,
-        check=device_problem,
-    ),
-    ParameterSpec(
-        "precision",
-        "auto",
-        "Number format of the network; int8 is backend openvino's, on a CPU.",
-        Change.RELOAD,
-        choices=("auto", "fp32", "bf16", "fp16", "int8"),
-    ),
-    ParameterSpec(
-        "backend",
-        "auto",
-        "What runs the network; auto measures once, while torch segments, which is the fastest on "
-        "this machine.",
-        Change.RELOAD,
-        choices=("auto", "torch", "compile", "onnxruntime", "openvino", "tensorrt"),
-    ),
-    ParameterSpec(
-        "network_size",
-        (0, 0),
-        "Width and height of the images in the network, multiples of 16; smaller is faster and "
-        "coarser. 0: the model's own.",
-        Change.RELOAD,
-        bounds=(0, 4096),
-        check=network_size_problem,
-    ),
-    ParameterSpec(
-        "seed",
-        0,
-        "Seed of the sampling noise: the same image gives the same labels.",
-        Change.RELOAD,
-        bounds=(0, 2**31 - 1),
-    ),
-    ParameterSpec(
-        "steps",
-        1,
-        "Denoising steps a frame. From zero (temperature 0) one scores as well as more; drawing "
-        "samples takes a few.",
-        Change.ALWAYS,
-        bounds=(1, 1000),
-    ),
-    ParameterSpec(
-        "sampler",
-        "ddim",
-        "How the denoising steps are taken.",
-        Change.ALWAYS,
-        choices=("ddim", "dpm++2m", "ddpm"),
-    ),
-    ParameterSpec(
-        "samples",
-        1,
-        "Label images drawn a frame, whose class probabilities are averaged.",
-        Change.ALWAYS,
-        bounds=(1, 64),
-    ),
-    ParameterSpec(
-        "temperature",
-        0.0,
-        "Share of the noise: 0 goes to the most likely labels, 1 samples.",
-        Change.ALWAYS,
-        bounds=(0.0, 2.0),
-    ),
-    ParameterSpec(
-        "warm_start_time",
-        0,
-        "Timestep from which tokens whose picture has not changed go on from the latents of the "
-        "frame before, for steadier labels; 0: none does.",
-        Change.ALWAYS,
-        bounds=(0, 999),
-    ),
-    ParameterSpec(
-        "latency_budget_ms",
-        0.0,
-        "95th percentile that the time from an image's arrival to its mask (ms) is kept under, by "
-        "fewer steps and samples. 0: no budget.",
-        Change.ALWAYS,
-        bounds=(0.0, 60000.0),
-    ),
-    ParameterSpec(
-        "allow_smaller_size",
-        False,
-        "The latency budget may also make the network's input smaller.",
-        Change.ALWAYS,
-    ),
-    ParameterSpec(
-        "output_size",
-        (0, 0),
-        "Width and height of the outputs; 0: as the image, or from the other at its aspect ratio.",
-        Change.ALWAYS,
-        bounds=(0, 16384),
-    ),
-    ParameterSpec(
-        "mask_format",
-        "mono8",
-        "mono8: class ids; autoware_rle: Image of runs of class and length; "
-        "png: CompressedImage on `segmentation/mask/compressed`.",
-        Change.UNCONFIGURED,
-        choices=("mono8", "autoware_rle", "png"),
-    ),
-    ParameterSpec(
-        "label_set",
-        "",
-        "Label set that is published: a name, a YAML file, or empty for the model's own "
-        "(autoware16 with mask_format autoware_rle).",
-        Change.UNCONFIGURED,
-    ),
-    ParameterSpec(
-        "ignore_below_confidence",
-        0.0,
-        "Pixels whose class is less probable become 255 (void).",
-        Change.ALWAYS,
-        bounds=(0.0, 1.0),
-    ),
-    ParameterSpec(
-        "image_transport",
-        "raw",
-        "raw: sensor_msgs/Image on `image`; compressed: CompressedImage on `image/compressed`.",
-        Change.UNCONFIGURED,
-        choices=("raw", "compressed"),
-    ),
-    ParameterSpec(
-        "image_conversion",
-        "auto",
-        "What converts raw images: auto takes cv_bridge where it is installed and passes a "
-        "self-test, for what that converts without loss, and builtin for the rest.",
-        Change.UNCONFIGURED,
-        choices=("auto", "cv_bridge", "builtin"),
-    ),
-    ParameterSpec(
-        "image_qos",
-        "sensor_data",
-        "Quality of service of the image and camera_info subscriptions.",
-        Change.UNCONFIGURED,
-        choices=tuple(PROFILES),
-    ),
-    ParameterSpec(
-        "output_qos",
-        "system_default",
-        "Quality of service of the images below segmentation/ and of its camera_info.",
-        Change.UNCONFIGURED,
-        choices=tuple(PROFILES),
-    ),
-    ParameterSpec(
-        "warn_no_image",
-        2.0,
-        "Time without an image (s), for WARN in /diagnostics. 0: never.",
-        Change.ALWAYS,
-        bounds=(0.0, 3600.0),
-    ),
-    ParameterSpec(
-        "error_no_image",
-        10.0,
-        "Time without an image (s), for ERROR in /diagnostics. 0: never.",
-        Change.ALWAYS,
-        bounds=(0.0, 3600.0),
-    ),
-    ParameterSpec(
-        "warn_latency",
-        0.0,
-        "95th percentile of the latency (s), for WARN in /diagnostics. 0: never.",
-        Change.ALWAYS,
-        bounds=(0.0, 3600.0),
-    ),
-    ParameterSpec(
-        "error_latency",
-        0.0,
-        "95th percentile of the latency (s), for ERROR in /diagnostics. 0: never.",
-        Change.ALWAYS,
-        bounds=(0.0, 3600.0),
-    ),
-    ParameterSpec(
-        "warn_rate",
-        0.0,
-        "Label images a second, below this (Hz), for WARN in /diagnostics. 0: never.",
-        Change.ALWAYS,
-        bounds=(0.0, 1000.0),
-    ),
-    ParameterSpec(
-        "error_rate",
-        0.0,
-        "Label images a second, below this (Hz), for ERROR in /diagnostics. 0: never.",
-        Change.ALWAYS,
-        bounds=(0.0, 1000.0),
-    ),
-    ParameterSpec(
-        "warn_unusable",
-        0.0,
-        "Share of images that could not be segmented, for WARN in /diagnostics.",
-        Change.ALWAYS,
-        bounds=(0.0, 1.0),
-    ),
-    ParameterSpec(
-        "error_unusable",
-        0.5,
-        "Share of images that could not be segmented, for ERROR in /diagnostics.",
-        Change.ALWAYS,
-        bounds=(0.0, 1.0),
-    ),
-)
+def camera_names(value: Sequence[str] | None) -> tuple[str, ...]:
+    """The parameter `cameras` without empty names. None: `[]` in a file, which has no type."""
+    return tuple(name for name in value or () if name)
+
+
+def camera_names_problem(value: Sequence[str] | None) -> str:
+    """Why this is no value of the parameter `cameras`; empty if it is one."""
+    names = camera_names(value)
+    for name in names:
+        if not _CAMERA_NAME.fullmatch(name) or "__" in name:
+            return (
+                "must be names that topics may begin with, of letters, digits, _ and / between "
+                f"them, not {name!r}"
+            )
+    return "" if len(set(names)) == len(names) else f"must differ from each other: {list(names)}"
+
+
+def model_problem(value: str) -> str:
+    """Why this is no value of the parameter `model`; empty if it is one."""
+    return "" if value.strip() else "must name a model, or be the directory of one, not empty"
+
+
+def device_problem(value: str) -> str:
+    """Why this is no value of the parameter `device`; empty if it is one."""
+    known = re.fullmatch(r"auto|cpu|cuda(:\d+)?", value, re.ASCII)
+    return "" if known else f"must be auto, cpu, cuda or cuda:N, not {value!r}"
+
+
+def network_size_problem(value: Sequence[int]) -> str:
+    """Why this is no value of the parameter `network_size`; empty if it is one."""
+    if all(side == 0 for side in value):
+        return ""
+    if all(side > 0 and side % _STRIDE == 0 for side in value):
+        return ""
+    return f"must be two multiples of {_STRIDE}, or 0 and 0, not {list(value)}"
+
+
+_CHECKS: dict[str, Callable[[Any], str]] = {
+    "cameras": camera_names_problem,
+    "model": model_problem,
+    "device": device_problem,
+    "network_size": network_size_problem,
+}
+
+
+def _read_specs() -> Iterator[ParameterSpec]:
+    table = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+    for change, rows in table.items():
+        for name, row in rows.items():
+            fields: dict[str, Any] = {
+                key: tuple(it) if isinstance(it, list) else it for key, it in row.items()
+            }
+            yield ParameterSpec(name, change=Change[change], check=_CHECKS.get(name), **fields)
+
+
+SPECS = tuple(_read_specs())
 
 
 class ParameterValues:

@@ -56,7 +56,7 @@ def parameters_page() -> str:
     """docs/parameters.md."""
     page = [
         "# Parameters of `segmenter`\n",
-        _ORIGIN.format(source="`camss_ros/nodes/segmenter/parameters.py`"),
+        _ORIGIN.format(source="`camss_ros/nodes/segmenter/parameters.yaml`"),
         "`ros2 param describe /segmenter NAME` tells the same of a running node. A bad value is "
         "refused with the reason,\nand all values stay as they were. `config/segmenter.yaml` has "
         "every parameter at its default: copy it and\ngive it to the launch files as "
@@ -89,7 +89,7 @@ def topics_page() -> str:
     return "\n".join(
         [
             "# Topics and services of `segmenter`\n",
-            _ORIGIN.format(source="`camss_ros/nodes/segmenter/interfaces.py`"),
+            _ORIGIN.format(source="`camss_ros/nodes/segmenter/interfaces.yaml`"),
             "Names are relative to the node's namespace and can be remapped; `~` is the node's "
             "name, `/segmenter`.\nStamp and frame_id of what is published for an image are the "
             "image's. Subscriptions exist while the\nnode is active and enabled, publishers below "

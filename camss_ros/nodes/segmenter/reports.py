@@ -1,4 +1,4 @@
-"""What the node tells of itself: its model, `segmentation/status` and `/diagnostics`."""
+"""What the node reports of itself: its model, `segmentation/status` and `/diagnostics`."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ class Reports:
                 "over_budget": self._deadline.exhausted,
                 "time_in_work": time_in_work,
             }
-        told = "disabled" if state == "active" and time_in_work is None else state
-        statuses = [camera.report(told, values, shared) for camera in self._cameras]
+        reported_state = "disabled" if state == "active" and time_in_work is None else state
+        statuses = [camera.report(reported_state, values, shared) for camera in self._cameras]
         now = self._node.get_clock().now().to_msg()
         self._diagnostics.publish(diagnostic_array(now, statuses))
         if state == "active":

@@ -1,4 +1,4 @@
-"""Graphs in the cache directory: `python -m camss_ros.inference.graphs.build_graph` makes one."""
+"""Graphs in the cache directory: `python -m camss_ros.inference.backends.build_graph` makes one."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import torch
 
 from camss_ros.extras import versions
 from camss_ros.inference.backends.open_runtime import open_runtime
+from camss_ros.inference.backends.verify_graph import verify_graph
 from camss_ros.inference.graphs.cache import cache_key, cached_file
 from camss_ros.inference.graphs.calibration import read_calibration
 from camss_ros.inference.graphs.export import ExportError, GraphSpec, export_onnx
 from camss_ros.inference.graphs.quantize import quantize, write_archive
-from camss_ros.inference.graphs.verify_graph import verify_graph
 from camss_ros.model.checkpoint import CONFIG_FILE, ModelError, load_camseg, weights_hash
 from camss_ros.model.schedule import SamplingOptions
 
