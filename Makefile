@@ -11,7 +11,7 @@ override VENV := $(abspath $(VENV))
 export VENV
 
 RUN := scripts/in_workspace
-requirements := $(filter-out requirements/oldest.txt,$(wildcard requirements/*.txt))
+requirements := $(filter-out requirements/oldest.txt requirements/mutation.txt,$(wildcard requirements/*.txt))
 package := CMakeLists.txt package.xml $(wildcard cmake/* msg/* scripts/* launch/* config/* config/*/*)
 
 # In a process of their own: after the tests of the graph runtimes, training once ended in a
@@ -24,8 +24,11 @@ oldest_tests := test/images test/datasets test/test_workspace.py test/model/test
 	test/inference/test_segmenter.py $(addprefix test/nodes/test_,$(addsuffix .py, cameras \
 	image_bridge label_info no_image outputs segmenter_node))
 
+MUTATION := $(abspath .mutation)
+TARGETS ?=
+
 .DEFAULT_GOAL := help
-.PHONY: help venv build test test-oldest test-faults soak demo docs clean
+.PHONY: help venv build test test-oldest test-faults mutation soak demo docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +76,14 @@ $(OLDEST)/workspace/.built: $(OLDEST)/.installed $(package)
 test-faults: install/.built ## The fault tests in their long form, without allowance for a busy machine
 	CAMSS_ROS_FAULTS=long $(RUN) pytest $(wildcard test/nodes/test_fault_*.py)
 
+mutation: install/.built $(MUTATION)/.installed ## Whether tests notice small changes of the code, numbers in docs/architecture.md
+	OMP_NUM_THREADS=1 $(RUN) python test/mutation.py $(TARGETS)
+
+# Beside the environment, whose versions it must not change.
+$(MUTATION)/.installed: requirements/mutation.txt $(VENV)/.installed
+	$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --upgrade --target $(MUTATION) -r $<
+	touch $@
+
 soak: install/.built ## The node at work for DURATION seconds (1800), numbers in docs/results/soak.md
 	$(RUN) python test/soak.py --duration $(DURATION)
 
@@ -83,4 +94,4 @@ docs: install/.built ## Write docs/parameters.md and docs/topics.md from the cod
 	$(RUN) python -m camss_ros.nodes.segmenter.reference docs
 
 clean: ## Remove the environment and everything built
-	rm -rf $(VENV) $(OLDEST) build install log out .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(OLDEST) $(MUTATION) build install log out .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

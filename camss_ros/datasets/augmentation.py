@@ -15,20 +15,6 @@ import numpy as np
 from camss_ros.datasets import image_noise
 from camss_ros.images.label_class import VOID
 
-_RANGES = ("crop", "zoom", "gaussian_noise", "salt_and_pepper", "gaussian_blur", "motion_blur")
-_PROBABILITIES = (
-    "flip",
-    "crop_probability",
-    "color_jitter_probability",
-    "gaussian_noise_probability",
-    "salt_and_pepper_probability",
-    "gaussian_blur_probability",
-    "motion_blur_probability",
-    "hide_and_seek_probability",
-    "hide_and_seek",
-)
-_STRENGTHS = ("aspect", "rotation", "shear", "skew", "recolour", "color_jitter", "hue_jitter")
-
 _OUTSIDE = (127, 127, 127)
 _REDUCED = 0.9  # below this scale the image is smoothed first
 
@@ -103,15 +89,14 @@ class AugmentationOptions:
 
     def __post_init__(self) -> None:
         _check("size", self.size, min(self.size) >= 1, "two sides of at least 1 pixel")
-        for name in _RANGES:
-            low, high = getattr(self, name)
-            _check(name, (low, high), 0 < low <= high, "two numbers above 0, in ascending order")
-        for name in _PROBABILITIES:
-            value = getattr(self, name)
-            _check(name, value, 0 <= value <= 1, "0 to 1")
-        for name in _STRENGTHS:
-            value = getattr(self, name)
-            _check(name, value, value >= 0, "0 or more")
+        for name, value in vars(self).items():
+            if name.endswith("probability") or name in ("flip", "hide_and_seek"):
+                _check(name, value, 0 <= value <= 1, "0 to 1")
+            elif not isinstance(value, tuple):
+                _check(name, value, value >= 0, "0 or more")
+            elif name not in ("size", "hide_and_seek_cells"):
+                low, high = value
+                _check(name, value, 0 < low <= high, "two numbers above 0, in ascending order")
         _check("skew", self.skew, self.skew < 0.25, "less than 0.25")
         _check("color_jitter", self.color_jitter, self.color_jitter <= 1, "0 to 1")
         cells = self.hide_and_seek_cells

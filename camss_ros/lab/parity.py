@@ -22,10 +22,11 @@ from camss_ros.git_lfs import why_unreadable
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.checkpoint import ModelError
 from camss_ros.model.config import CamSegConfig, ConcatTransformerConfig, DenoiserConfig
+from camss_ros.model.diffusion import q_sample
 from camss_ros.model.image_autoencoder import ImageAutoencoderConfig, PaletteAutoencoder
 from camss_ros.model.loss import diffusion_loss
 from camss_ros.model.official import base_config, convert
-from camss_ros.model.schedule import TRAIN_STEPS, SamplingOptions, q_sample
+from camss_ros.model.schedule import TRAIN_STEPS, SamplingOptions
 from camss_ros.model.transformer import ConcatTransformer
 
 TOLERANCE = 1e-4

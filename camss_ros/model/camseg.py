@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from camss_ros.model.autoencoder import MaskAutoencoder, MaskAutoencoderConfig
@@ -20,7 +20,8 @@ from camss_ros.model.config import CamSegConfig, TransformerConfig
 from camss_ros.model.denoiser import Denoiser
 from camss_ros.model.fast_decoder import FastDecoder
 from camss_ros.model.image_autoencoder import PaletteAutoencoder
-from camss_ros.model.schedule import Sampler, SamplingOptions, reveal_counts
+from camss_ros.model.network import SegmentationNetwork
+from camss_ros.model.schedule import Sampler, SamplingOptions
 from camss_ros.model.transformer import ConcatTransformer, PairedTransformer
 from camss_ros.model.warm_start import SteadyTokens
 
@@ -43,7 +44,7 @@ class SamplingPlan:
 
     @property
     def steps(self) -> int:
-        """Denoiser evaluations of a token that begins anew."""
+        """Denoiser evaluations of a token that is not warm-started."""
         return len(self.sampler.timesteps)
 
     @property
@@ -63,7 +64,7 @@ class SamplingPlan:
         return drawn if drawn is None or warm is None else torch.cat([drawn, warm])
 
 
-class CamSeg(nn.Module):
+class CamSeg(SegmentationNetwork):
     """The segmentation network (paper section 3).
 
     Args:
@@ -73,6 +74,8 @@ class CamSeg(nn.Module):
         ValueError: no tokenizer, and an autoencoder that cannot take its place; or a fast decoder
             beside an autoencoder of labels.
     """
+
+    config: CamSegConfig
 
     def __init__(self, config: CamSegConfig) -> None:
         super().__init__()
@@ -92,8 +95,7 @@ class CamSeg(nn.Module):
         self.denoiser = Denoiser(
             latent_channels,
             config.transformer.width,
-            config.denoiser.width,
-            config.denoiser.depth,
+            config.denoiser,
             latent_channels * (2 if config.learned_variance else 1),
         )
         self.latent_channels = latent_channels
@@ -105,21 +107,6 @@ class CamSeg(nn.Module):
             self.fast_decoder = FastDecoder(
                 config.fast_decoder, latent_channels, classes, self.stride
             )
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Precision of the network's weights; latents are float32 always."""
-        return self.denoiser.input_proj.weight.dtype
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.denoiser.input_proj.weight.device
-
-    def normalize(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] 0-255 RGB of any dtype -> the network's input, in its dtype."""
-        images = images.to(torch.float32)
-        return ((images - self.config.image_mean) / self.config.image_std).to(self.dtype)
 
     def image_tokens(self, images: Tensor) -> Tensor:
         """Image tokens as a map.
@@ -199,7 +186,7 @@ class CamSeg(nn.Module):
         drawn = draw(plan, None if noise is None else noise[:count])
         if previous is None or steady is None or plan.warm is None:
             return drawn
-        # all tokens both ways: to pick some would make a GPU wait to learn how many there are
+        # all tokens both ways: an index of variable length would make the CPU wait for the GPU
         warm = draw(plan.warm, None if noise is None else noise[count:], previous)
         return torch.where(steady[..., None], warm, drawn)
 
@@ -229,10 +216,7 @@ class CamSeg(nn.Module):
             [samples * B, C, h, w] float32; sample by sample, all images of the batch in each.
         """
         if plan.options.iterations == 1:
-            condition = self.condition(token_map)
-            return self.draw_from(
-                condition, token_map.shape[-2:], plan, generator, same_noise=same_noise
-            )
+            return super().draw_latents(token_map, plan, generator, same_noise)
         images = len(token_map) if same_noise else 1
         token_map = token_map.repeat(plan.options.samples, 1, 1, 1)
         return self._decode_iteratively(token_map, plan, generator, images)
@@ -291,9 +275,9 @@ class CamSeg(nn.Module):
         return self.latent_map(latents, (height, width))
 
     def _token_confidence(self, latents: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Mean probability of the winning class under each token: [B, n]."""
-        winning = self.decode(self.latent_map(latents, grid)).amax(dim=1, keepdim=True)
-        return functional.avg_pool2d(winning, self.stride).flatten(1)
+        """Mean largest class probability under each token: [B, n]."""
+        largest = self.decode(self.latent_map(latents, grid)).amax(dim=1, keepdim=True)
+        return functional.avg_pool2d(largest, self.stride).flatten(1)
 
     def average_samples(self, probabilities: Tensor, samples: int) -> Tensor:
         """[samples * B, classes, H, W] of `draw_latents` -> their mean [B, classes, H, W]."""
@@ -320,6 +304,32 @@ class CamSeg(nn.Module):
         return self.average_samples(self.decode(latents), plan.options.samples)
 
 
+def reveal_counts(tokens: int, iterations: int) -> list[int]:
+    """Tokens revealed at each iteration of masked-autoregressive decoding.
+
+    The share still masked after iteration k of K is cos(pi / 2 * k / K) (MaskGIT, arXiv
+    2202.04200), with at least one token revealed by every iteration.
+
+    Args:
+        tokens: mask tokens to decode.
+        iterations: K; no more than `tokens` iterations are made.
+
+    Returns:
+        min(iterations, tokens) positive numbers whose sum is `tokens`.
+    """
+    iterations = min(iterations, tokens)
+    counts, masked = [], tokens
+    for k in range(1, iterations + 1):
+        target = math.floor(tokens * math.cos(math.pi / 2 * k / iterations))
+        # leave one token to every later iteration, take one in this
+        remaining = min(masked - 1, max(iterations - k, target))
+        if k == iterations:
+            remaining = 0
+        counts.append(masked - remaining)
+        masked = remaining
+    return counts
+
+
 def _build_autoencoder(config: CamSegConfig) -> MaskAutoencoder | PaletteAutoencoder:
     size = config.mask_autoencoder
     if isinstance(size, MaskAutoencoderConfig):
@@ -332,16 +342,6 @@ def _build_transformer(
 ) -> PairedTransformer | ConcatTransformer:
     size = config.transformer
     if isinstance(size, TransformerConfig):
-        return PairedTransformer(
-            image_channels, latent_channels, size.width, size.depth, size.heads, size.mlp_ratio
-        )
-    return ConcatTransformer(
-        (config.input_size[0] // stride, config.input_size[1] // stride),
-        image_channels,
-        latent_channels,
-        size.width,
-        size.encoder_depth,
-        size.decoder_depth,
-        size.heads,
-        size.mlp_ratio,
-    )
+        return PairedTransformer(image_channels, latent_channels, size)
+    grid = (config.input_size[0] // stride, config.input_size[1] // stride)
+    return ConcatTransformer(grid, image_channels, latent_channels, size)

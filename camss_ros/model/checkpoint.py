@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -25,6 +26,8 @@ BUNDLED = Path(__file__).parent.parent / "weights"
 _ENCODER = ("mask_autoencoder.encoder.", "mask_autoencoder.quantizer.")
 _CONFIGS = {"camseg": CamSegConfig, "twin": TwinConfig}  # by "type" in the file
 _LISTED = 5  # tensors of each kind of problem
+
+Shape = tuple[int, ...]
 
 
 class ModelError(CamssError):
@@ -104,8 +107,7 @@ def load_network(model: str | Path, inference_only: bool = False) -> CamSeg | Tw
         raise ModelError(f"{path} cannot be read: {why_unreadable(path, error)}") from error
     with torch.device("meta"):
         network = Twin(config) if isinstance(config, TwinConfig) else CamSeg(config)
-    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    check_shapes(expected, {name: tuple(v.shape) for name, v in state.items()}, directory)
+    check_shapes(shapes_of(network.state_dict()), shapes_of(state), directory)
     state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
     network.load_state_dict(state, assign=True)
     return network.eval().requires_grad_(False)
@@ -193,24 +195,32 @@ def read_config(path: Path) -> CamSegConfig | TwinConfig:
         raise ModelError(f"{path}: {why_unreadable(path, error)}") from error
 
 
-def check_shapes(
-    expected: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]], source: Path
-) -> None:
+def shapes_of(state: Mapping[str, torch.Tensor]) -> dict[str, Shape]:
+    """The shape of each tensor."""
+    return {name: tuple(value.shape) for name, value in state.items()}
+
+
+def misfits(expected: Mapping[str, Shape], found: Mapping[str, Shape]) -> list[list[str]]:
+    """What tensors lack, have besides and have in another shape, each a list of sentences."""
+    return [
+        [f"missing {name}" for name in expected if name not in found],
+        [f"unexpected {name}" for name in found if name not in expected],
+        [
+            f"{name} has shape {list(found[name])}, expected {list(shape)}"
+            for name, shape in expected.items()
+            if name in found and found[name] != shape
+        ],
+    ]
+
+
+def check_shapes(expected: Mapping[str, Shape], found: Mapping[str, Shape], source: Path) -> None:
     """Compare tensors by name and shape.
 
     Raises:
         ModelError: tells the first missing, unexpected and misshapen tensors of `source`, and how
             many there are.
     """
-    kinds = [
-        [f"missing {name}" for name in expected if name not in found],
-        [f"unexpected {name}" for name in found if name not in expected],
-        [
-            f"{name} is {list(found[name])}, expected {list(shape)}"
-            for name, shape in expected.items()
-            if name in found and found[name] != shape
-        ],
-    ]
+    kinds = misfits(expected, found)
     listed = [problem for kind in kinds for problem in kind[:_LISTED]]
     others = sum(map(len, kinds)) - len(listed)
     if listed:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from camss_ros.model.config import DenoiserConfig
+
 _EPS = 1e-6
 
 
@@ -98,18 +100,19 @@ class Denoiser(nn.Module):
     Args:
         latent_channels: channels of a latent token.
         condition_dim: width of the transformer that supplies the condition.
-        width, depth: size of the MLP.
+        size: of the MLP.
         out_channels: `latent_channels` (v-prediction) or twice that (noise, then variance value).
     """
 
     def __init__(
-        self, latent_channels: int, condition_dim: int, width: int, depth: int, out_channels: int
+        self, latent_channels: int, condition_dim: int, size: DenoiserConfig, out_channels: int
     ) -> None:
         super().__init__()
+        width = size.width
         self.time_embed = TimeEmbedding(width)
         self.cond_embed = nn.Linear(condition_dim, width)
         self.input_proj = nn.Linear(latent_channels, width)
-        self.res_blocks = nn.ModuleList(ResidualBlock(width) for _ in range(depth))
+        self.res_blocks = nn.ModuleList(ResidualBlock(width) for _ in range(size.depth))
         self.final_layer = FinalLayer(width, out_channels)
 
     def forward(self, x: Tensor, time_embedding: Tensor, condition_embedding: Tensor) -> Tensor:

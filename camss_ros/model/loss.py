@@ -10,7 +10,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from camss_ros.model.schedule import Prediction, cosine_alpha_bar, predict_x0, v_target
+from camss_ros.model.diffusion import predict_x0, v_target
+from camss_ros.model.schedule import Prediction, cosine_alpha_bar
 
 # Half the width of a bin of 8-bit data in [-1, 1], which the bound is measured on at t = 0.
 _HALF_BIN = 1 / 255
@@ -53,7 +54,7 @@ def _posterior(device: torch.device) -> Tensor:
     variance = beta * (1 - previous) / (1 - bar)
     variance[0] = variance[1]  # it is zero at t = 0
     weight = beta * previous.sqrt() / (1 - bar)
-    with torch.inference_mode(False):  # kept for training, whoever asks first
+    with torch.inference_mode(False):  # cached, and training may use it later
         return torch.stack([weight, variance.log(), beta.log()]).float().to(device)
 
 

@@ -15,36 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from camss_ros.git_lfs import why_unreadable
-from camss_ros.images.label_class import LabelClass
+from camss_ros.images.label_sets import load_label_set
 from camss_ros.model.camseg import CamSeg
-from camss_ros.model.checkpoint import ModelError
+from camss_ros.model.checkpoint import ModelError, Shape, misfits, shapes_of
 from camss_ros.model.config import CamSegConfig, ConcatTransformerConfig, DenoiserConfig
 from camss_ros.model.image_autoencoder import ImageAutoencoderConfig
-
-# Classes in the order of Cityscapes' train ids and the colours the official palette paints them
-# in. Its sky differs from Cityscapes' own (70, 130, 180). Void comes first in it, in ours last.
-CITYSCAPES = (
-    LabelClass(0, "road", (128, 64, 128)),
-    LabelClass(1, "sidewalk", (244, 35, 232)),
-    LabelClass(2, "building", (70, 70, 70)),
-    LabelClass(3, "wall", (102, 102, 156)),
-    LabelClass(4, "fence", (190, 153, 153)),
-    LabelClass(5, "pole", (153, 153, 153)),
-    LabelClass(6, "traffic light", (250, 170, 30)),
-    LabelClass(7, "traffic sign", (220, 220, 0)),
-    LabelClass(8, "vegetation", (107, 142, 35)),
-    LabelClass(9, "terrain", (152, 251, 152)),
-    LabelClass(10, "sky", (0, 130, 180)),
-    LabelClass(11, "person", (220, 20, 60)),
-    LabelClass(12, "rider", (255, 0, 0)),
-    LabelClass(13, "car", (0, 0, 142)),
-    LabelClass(14, "truck", (0, 0, 70)),
-    LabelClass(15, "bus", (0, 60, 100)),
-    LabelClass(16, "train", (0, 80, 100)),
-    LabelClass(17, "motorcycle", (0, 0, 230)),
-    LabelClass(18, "bicycle", (119, 11, 32)),
-)
-VOID_COLOR = (0, 0, 0)
 
 # Attention heads leave no trace in the shapes; 64 channels a head are ViT's and the official size.
 _HEAD_CHANNELS = 64
@@ -66,8 +41,6 @@ _AUTOENCODER_NAMES = (
     (r"to_([qkv])\.", r"\1."),
 )
 
-Shape = tuple[int, ...]
-
 
 def base_config(
     name: str = "cam-seg-base",
@@ -78,10 +51,11 @@ def base_config(
     learned_variance: bool = True,
 ) -> CamSegConfig:
     """Configuration of the official network; what is left out has the official size."""
+    palette = load_label_set("cityscapes19")
     return CamSegConfig(
         name=name,
-        label_set=CITYSCAPES,
-        void_color=VOID_COLOR,
+        label_set=palette.classes,
+        void_color=palette.void_color,
         input_size=input_size,
         image_mean=127.5,
         image_std=127.5,
@@ -288,7 +262,8 @@ def convert(
     problems = [
         f"{part}: {problem}"
         for part, names, state in tables
-        for problem in _misfits(dict(names.values()), state)
+        for kind in misfits(dict(names.values()), shapes_of(state))
+        for problem in kind
     ]
     if problems:
         raise ModelError("the checkpoints do not fit together:\n  " + "\n  ".join(problems))
@@ -301,13 +276,3 @@ def convert(
     model = CamSeg(config)
     model.load_state_dict(weights, strict=False)  # the palette is not in the checkpoints
     return model.eval().requires_grad_(False)
-
-
-def _misfits(expected: dict[str, Shape], state: Mapping[str, Tensor]) -> list[str]:
-    problems = [f"missing {name}" for name in expected if name not in state]
-    problems += [f"unexpected {name}" for name in state if name not in expected]
-    return problems + [
-        f"{name} has shape {list(state[name].shape)}, expected {list(shape)}"
-        for name, shape in expected.items()
-        if name in state and tuple(state[name].shape) != shape
-    ]

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from camss_ros.model.config import ConcatTransformerConfig, TransformerConfig
+
 _EPS = 1e-6
 
 Rotation = tuple[Tensor, Tensor]
@@ -32,7 +34,7 @@ def rotary_table(
     Returns:
         (cos, sin), each [height * width, head_dim / 2].
     """
-    with torch.inference_mode(False):  # kept for training, whoever asks first
+    with torch.inference_mode(False):  # cached, and training may use it later
         cos, sin = _rotary_table(height, width, head_dim, device)
         return cos.to(dtype), sin.to(dtype)
 
@@ -103,7 +105,7 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """Pre-norm ViT block with timm's parameter names."""
 
-    def __init__(self, width: int, heads: int, mlp_ratio: float = 4.0) -> None:
+    def __init__(self, width: int, heads: int, mlp_ratio: float) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=_EPS)
         self.attn = Attention(width, heads)
@@ -139,25 +141,23 @@ class PairedTransformer(nn.Module):
     Args:
         image_channels: channels of an image token.
         latent_channels: channels of a mask token.
-        width, depth, heads, mlp_ratio: size of the transformer.
+        size: of the transformer.
     """
 
     def __init__(
         self,
         image_channels: int,
         latent_channels: int,
-        width: int,
-        depth: int,
-        heads: int,
-        mlp_ratio: float = 4.0,
+        size: TransformerConfig,
     ) -> None:
         super().__init__()
-        self.head_dim = width // heads
+        width = size.width
+        self.head_dim = width // size.heads
         self.image_embed = nn.Linear(image_channels, width)
         self.mask_embed = nn.Linear(latent_channels, width)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
         self.embed_norm = nn.LayerNorm(width, eps=_EPS)
-        self.blocks = nn.ModuleList(Block(width, heads, mlp_ratio) for _ in range(depth))
+        self.blocks = _blocks(size.depth, size)
         self.norm = nn.LayerNorm(width, eps=_EPS)
         _initialize(self, self.mask_token)
 
@@ -204,7 +204,7 @@ class ConcatTransformer(nn.Module):
         grid: (height, width) of the token grid, fixed by the position tables.
         image_channels: channels of an image token.
         latent_channels: channels of a mask token.
-        width, encoder_depth, decoder_depth, heads, mlp_ratio: size of the transformer.
+        size: of the transformer.
     """
 
     def __init__(
@@ -212,13 +212,10 @@ class ConcatTransformer(nn.Module):
         grid: tuple[int, int],
         image_channels: int,
         latent_channels: int,
-        width: int,
-        encoder_depth: int,
-        decoder_depth: int,
-        heads: int,
-        mlp_ratio: float = 4.0,
+        size: ConcatTransformerConfig,
     ) -> None:
         super().__init__()
+        width = size.width
         self.grid = grid
         self.tokens = grid[0] * grid[1]
         self.z_proj1 = nn.Linear(image_channels, width)
@@ -226,12 +223,12 @@ class ConcatTransformer(nn.Module):
         self.z_proj_ln = nn.LayerNorm(width, eps=_EPS)
         table = (1, 2 * self.tokens, width)
         self.encoder_pos_embed_learned = nn.Parameter(torch.zeros(table))
-        self.encoder_blocks = _blocks(encoder_depth, width, heads, mlp_ratio)
+        self.encoder_blocks = _blocks(size.encoder_depth, size)
         self.encoder_norm = nn.LayerNorm(width, eps=_EPS)
         self.decoder_embed = nn.Linear(width, width)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
         self.decoder_pos_embed_learned = nn.Parameter(torch.zeros(table))
-        self.decoder_blocks = _blocks(decoder_depth, width, heads, mlp_ratio)
+        self.decoder_blocks = _blocks(size.decoder_depth, size)
         self.decoder_norm = nn.LayerNorm(width, eps=_EPS)
         self.diffusion_pos_embed_learned = nn.Parameter(torch.zeros(table))
         _initialize(
@@ -324,8 +321,8 @@ class ConcatTransformer(nn.Module):
         return self.decoder_norm(x) + self.diffusion_pos_embed_learned[:, first:]
 
 
-def _blocks(depth: int, width: int, heads: int, mlp_ratio: float) -> nn.ModuleList:
-    return nn.ModuleList(Block(width, heads, mlp_ratio) for _ in range(depth))
+def _blocks(depth: int, size: TransformerConfig | ConcatTransformerConfig) -> nn.ModuleList:
+    return nn.ModuleList(Block(size.width, size.heads, size.mlp_ratio) for _ in range(depth))
 
 
 def _equal_count(known: Tensor) -> int:

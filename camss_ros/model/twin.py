@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from camss_ros.model.autoencoder import MaskAutoencoder
 from camss_ros.model.backbone import FusedTokenizer
 from camss_ros.model.config import TwinConfig
+from camss_ros.model.network import SegmentationNetwork
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.model.transformer import PairedTransformer
 
@@ -28,13 +29,14 @@ class TwinPlan:
     steps: int = 0
 
 
-class Twin(nn.Module):
+class Twin(SegmentationNetwork):
     """Per-pixel classification on the small model's backbone and transformer.
 
     Raises:
         ValueError: the decoder does not read the transformer's width, or has an encoder.
     """
 
+    config: TwinConfig
     stride = 16
 
     def __init__(self, config: TwinConfig) -> None:
@@ -48,26 +50,9 @@ class Twin(nn.Module):
         self.config = config
         self.tokenizer = FusedTokenizer(config.tokenizer.channels)
         # No mask token is ever known here: the embedding of known ones is small and not trained.
-        self.transformer = PairedTransformer(
-            config.tokenizer.channels, 1, size.width, size.depth, size.heads, size.mlp_ratio
-        )
+        self.transformer = PairedTransformer(config.tokenizer.channels, 1, size)
         self.transformer.mask_embed.requires_grad_(False)
         self.decoder = MaskAutoencoder(len(config.label_set), config.decoder)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Precision of the weights."""
-        return self.transformer.mask_token.dtype
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.transformer.mask_token.device
-
-    def normalize(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] 0-255 RGB of any dtype -> the network's input, in its dtype."""
-        images = images.to(torch.float32)
-        return ((images - self.config.image_mean) / self.config.image_std).to(self.dtype)
 
     def image_tokens(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] from `normalize`, sides multiples of 16 -> [B, C, H/16, W/16]."""
@@ -96,16 +81,6 @@ class Twin(nn.Module):
         """[B, h*w, width] -> the same as a map [B, width, h, w]; nothing is drawn."""
         return condition.transpose(1, 2).unflatten(2, tuple(grid))
 
-    def draw_latents(
-        self,
-        token_map: Tensor,
-        plan: TwinPlan,
-        generator: torch.Generator | None = None,
-        same_noise: bool = False,
-    ) -> Tensor:
-        """[B, C, h, w] -> [B, width, h, w]; nothing is drawn."""
-        return self.draw_from(self.condition(token_map), token_map.shape[-2:], plan, generator)
-
     def decode(self, latents: Tensor) -> Tensor:
         """Map [B, width, h, w] -> class probabilities [B, classes, H, W] float32."""
         return self.decoder.decode(latents).float().softmax(dim=1)
@@ -117,5 +92,5 @@ class Twin(nn.Module):
     def logits(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] 0-255 RGB, sides multiples of 16 -> class logits [B, classes, H, W]."""
         token_map = self.image_tokens(self.normalize(images))
-        condition = self.condition(token_map)
-        return self.decoder.decode(condition.transpose(1, 2).unflatten(2, token_map.shape[-2:]))
+        latents = self.draw_latents(token_map, TwinPlan(SamplingOptions()))
+        return self.decoder.decode(latents)

@@ -1,7 +1,7 @@
-"""What a frame of a clip leaves for the next one, and which tokens of that one begin from it.
+"""Warm start: which tokens of a video frame are sampled from the latents of the frame before.
 
-Where the picture under a token has changed, the latents of the frame before belong to something
-else, and beginning from them costs points: such a token begins anew, as all do in a first frame.
+Where the image under a token has changed, the latents of the frame before show something else, and
+starting from them lowers the mIoU: such a token is sampled from noise, as all are in a first frame.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-# Mean absolute difference of the colours under a token, 0-255, from which on it begins anew. On
-# CamVid val (15 Hz, a car that drives) 63 % of the tokens stay below.
+# Mean absolute difference of the colours under a token, 0-255, from which on it is sampled from
+# noise. On CamVid val (15 Hz, a moving car) 63 % of the tokens stay below.
 TOKEN_CHANGE = 8.0
 
-FAR = -1e4  # a colour that no picture comes near
+FAR = -1e4  # a colour far from that of any image
 
 _CELLS = 4  # rows and columns of a token's picture
 
 
 class FrameState(NamedTuple):
-    """What the next frame may begin from.
+    """The state that one frame passes to the next.
 
     Attributes:
         latents: [samples, C, h, w] float32, as they were drawn.
@@ -36,7 +36,7 @@ class FrameState(NamedTuple):
     def blank(
         cls, samples: int, channels: int, size: tuple[int, int], stride: int, device: torch.device
     ) -> FrameState:
-        """Stands for no frame: every token begins anew.
+        """The state before the first frame, after which no token is steady.
 
         Args:
             size: working (height, width), multiples of the stride.
@@ -48,8 +48,8 @@ class FrameState(NamedTuple):
 
 
 class SteadyTokens(nn.Module):
-    """Tells the tokens whose picture is that of the frame before. It has no parameters; as a
-    module it has a name in exported graphs.
+    """Finds the tokens whose image is that of the frame before. It has no parameters; as a module
+    it has a name in exported graphs.
 
     Args:
         stride: pixels of a token.

@@ -8,8 +8,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from camss_ros.street.classes import UNLABELLED
+
 Color = tuple[int, int, int]
 Point = tuple[float, float, float]
+Vector = Point | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,12 @@ class Mesh:
 
 
 class MeshBuilder:
-    """Collects faces; `inside` is a point within the body that tells the outside of a face."""
+    """Collects faces; one without a label is a detail of the face under it.
 
-    def __init__(self, inside: Point | np.ndarray = (0.0, 0.0, 0.0)) -> None:
+    `inside` is a point within the body, by which the outside of a face is found.
+    """
+
+    def __init__(self, inside: Vector = (0.0, 0.0, 0.0)) -> None:
         self.inside = np.array(inside, dtype=float)
         self._vertices: list[np.ndarray] = []
         self._radii: list[np.ndarray] = []
@@ -49,9 +55,9 @@ class MeshBuilder:
 
     def polygon(
         self,
-        points: Sequence[Point] | Sequence[np.ndarray] | np.ndarray,
+        points: Sequence[Vector] | np.ndarray,
         color: Color,
-        label: int,
+        label: int = UNLABELLED,
         *,
         culled: bool = True,
         glowing: bool = False,
@@ -65,13 +71,28 @@ class MeshBuilder:
         self._radii.append(np.zeros(len(corners)))
         self._faces.append((len(corners), color, label, normal, culled, glowing))
 
+    def rectangle(
+        self,
+        x: tuple[float, float],
+        y: tuple[float, float],
+        z: float,
+        color: Color,
+        label: int = UNLABELLED,
+        *,
+        glowing: bool = False,
+    ) -> None:
+        """Adds an upright rectangle across the z axis."""
+        (left, right), (low, high) = x, y
+        corners = [(left, low, z), (right, low, z), (right, high, z), (left, high, z)]
+        self.polygon(corners, color, label, glowing=glowing)
+
     def limb(
         self,
-        start: Point,
-        end: Point,
+        start: Vector,
+        end: Vector,
         radius: float,
         color: Color,
-        label: int,
+        label: int = UNLABELLED,
         *,
         end_radius: float | None = None,
         glowing: bool = False,
@@ -101,7 +122,7 @@ class MeshBuilder:
         radius: float,
         axis: str,
         color: Color,
-        label: int,
+        label: int = UNLABELLED,
         *,
         corners: int = 12,
         glowing: bool = False,
@@ -112,13 +133,6 @@ class MeshBuilder:
         ring[:, 2 if axis == "x" else 0] = np.cos(angles) * radius
         ring[:, 1] = np.sin(angles) * radius
         self.polygon(ring + centre, color, label, glowing=glowing)
-
-    @staticmethod
-    def build_empty() -> Mesh:
-        """A mesh without faces."""
-        none, flags = np.zeros((0, 3)), np.zeros(0, bool)
-        whole = np.zeros(0, int)
-        return Mesh(none, np.zeros(0), whole, none, whole, none, flags, flags)
 
     def build(self) -> Mesh:
         """The mesh of all faces added so far."""

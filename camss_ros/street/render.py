@@ -14,11 +14,12 @@ import numpy as np
 
 from camss_ros.images.label_class import VOID
 from camss_ros.street.camera import NEAR, SceneCamera, clip_near
+from camss_ros.street.chunk import CHUNK, Chunk, Panel, Solid
 from camss_ros.street.classes import BUILDING, SKY, TREE, UNLABELLED
 from camss_ros.street.light import Atmosphere, draw_sky
 from camss_ros.street.mesh import Mesh
 from camss_ros.street.textures import grain
-from camss_ros.street.world import CHUNK, Chunk, Panel, Solid, Street
+from camss_ros.street.world import Street
 
 _VIEW = 170.0  # metres
 _SHIFT = 4  # bits below the pixel in polygon coordinates
@@ -55,11 +56,14 @@ def _large_to_small(points: np.ndarray) -> np.ndarray:
     return (points - _ONE // 2) >> 1
 
 
+def _fill_polygon(picture: np.ndarray, points: np.ndarray, value: float | list[float]) -> None:
+    """Fills a convex polygon of fixed-point pixels."""
+    cv2.fillConvexPoly(picture, points, value, cv2.LINE_8, _SHIFT)
+
+
 def _project(mesh: Mesh, target: _Target, atmosphere: Atmosphere, *, hazy: bool = True) -> _Faces:
     camera = target.camera
     count = len(mesh.counts)
-    if not count:
-        return _Faces(np.zeros(0, int), [], [], [], [])
     ends = np.cumsum(mesh.counts)
     starts = ends - mesh.counts
     seen = camera.to_camera(mesh.vertices)
@@ -134,11 +138,10 @@ def _limb_outlines(a: np.ndarray, b: np.ndarray, ra: np.ndarray, rb: np.ndarray)
 
 def _fill(target: _Target, faces: _Faces, start: int, end: int) -> None:
     """Fills the faces in view number start to end."""
-    image, labels = target.image, target.label
     for i in range(start, end):
-        cv2.fillConvexPoly(image, faces.large[i], faces.colors[i], cv2.LINE_8, _SHIFT)
+        _fill_polygon(target.image, faces.large[i], faces.colors[i])
         if faces.labels[i] != UNLABELLED:
-            cv2.fillConvexPoly(labels, faces.small[i], faces.labels[i], cv2.LINE_8, _SHIFT)
+            _fill_polygon(target.label, faces.small[i], faces.labels[i])
 
 
 def render(
@@ -157,10 +160,10 @@ def render(
     first = math.floor((camera.z - 1) / CHUNK)
     indices = list(range(first, math.floor((camera.z + far) / CHUNK) + 1))
     chunks = [street.chunk(i) for i in indices]
-    traffic = street.traffic(time, camera.z, far)
+    traffic = street.traffic.at(time, camera.z, far)
 
     draw_sky(target.image, target.camera, atmosphere)
-    _draw_skyline(target, street.seed, atmosphere)
+    _draw_skyline(target, street.road.seed, atmosphere)
     _draw_ground(target, chunks, traffic, atmosphere)
     _draw_items(target, chunks, traffic, atmosphere)
 
@@ -176,12 +179,11 @@ def _draw_skyline(target: _Target, seed: int, atmosphere: Atmosphere) -> None:
     rng = np.random.default_rng((31, seed))
     foggy = atmosphere.density > 0.01
     span = np.linspace(-1.5, 1.5, 241)
-    profiles = []
-    for _ in range(2):
-        bumps = np.interp(span, np.linspace(-1.5, 1.5, 61), rng.uniform(0.2, 1.0, 61))
-        profiles.append(bumps)
-    roofs = np.repeat(rng.uniform(0.0, 1.0, 121), 2)[:241] * (profiles[0] > 0.55)
-    trees = profiles[1] * 0.8 + rng.uniform(0, 0.25, 241)
+    bumps = [
+        np.interp(span, np.linspace(-1.5, 1.5, 61), rng.uniform(0.2, 1.0, 61)) for _ in range(2)
+    ]
+    roofs = np.repeat(rng.uniform(0.0, 1.0, 121), 2)[:241] * (bumps[0] > 0.55)
+    trees = bumps[1] * 0.8 + rng.uniform(0, 0.25, 241)
     for rise, label, color in ((roofs, BUILDING, (120, 112, 108)), (trees, TREE, (64, 76, 52))):
         top = far * 0.028 * rise + camera.y
         x, z = np.sin(span) * far + camera.x, np.cos(span) * far + camera.z
@@ -191,11 +193,9 @@ def _draw_skyline(target: _Target, seed: int, atmosphere: Atmosphere) -> None:
         kept = seen[:, 2] > 0.02 * far
         points = np.round(camera.to_pixels(seen[kept]) * _ONE).astype(np.int32)
         clear = 0.0 if foggy else 0.45
-        shade = (
-            np.array(color) * atmosphere.ambient * clear + atmosphere.haze * (1 - clear)
-        ).tolist()
+        shade = np.array(color) * atmosphere.ambient * clear + atmosphere.haze * (1 - clear)
         if not foggy:
-            cv2.fillPoly(target.image, [points], shade, cv2.LINE_8, _SHIFT)
+            cv2.fillPoly(target.image, [points], shade.tolist(), cv2.LINE_8, _SHIFT)
         elif label == BUILDING:
             continue
         small = _large_to_small(points)
@@ -234,15 +234,11 @@ def _grain(target: _Target, top: int) -> np.ndarray:
     metre = 512 / 16
     # Whole tiles are taken off the origin: warp coordinates are of limited range.
     origin = np.array([16 * math.floor(camera.x / 16), 0.0, 16 * math.floor(camera.z / 16)])
-    plane = camera.plane_homography(
-        origin, np.array([1 / metre, 0, 0]), np.array([0, 0, 1 / metre])
-    )  # fmt: skip
+    right, ahead = np.array([1 / metre, 0, 0]), np.array([0, 0, 1 / metre])
+    plane = camera.plane_homography(origin, right, ahead)
     move = np.array([[1, 0, 0], [0, 1, -top], [0, 0, 1.0]])
     size = (target.image.shape[1], target.image.shape[0] - top)
-    flags = cv2.INTER_LINEAR
-    seen = cv2.warpPerspective(
-        grain("asphalt"), move @ plane, size, flags=flags, borderMode=cv2.BORDER_WRAP
-    )
+    seen = cv2.warpPerspective(grain(), move @ plane, size, borderMode=cv2.BORDER_WRAP)
     return seen.astype(np.float32)
 
 
@@ -255,7 +251,7 @@ def _shadows(target: _Target, chunks: list[Chunk], top: int, atmosphere: Atmosph
         value = int(255 * _SHADOW_LIGHT)
         shift = np.array([0, top * _ONE], np.int32)
         for points in faces.large:
-            cv2.fillConvexPoly(mask, points - shift, value, cv2.LINE_8, _SHIFT)
+            _fill_polygon(mask, points - shift, value)
         mask = cv2.blur(mask, (5, 3))
     return mask.astype(np.float32) * np.float32(1 / 255)
 
@@ -339,8 +335,8 @@ def _draw_panel(target: _Target, panel: Panel, atmosphere: Atmosphere) -> None:
     texture = panel.texture
     if extent.min() < (12 if texture.opaque else 4):
         color = _light_texture(texture.mean, None, panel, normal, depth, atmosphere)[0, 0].tolist()
-        cv2.fillConvexPoly(target.image, fixed, color, cv2.LINE_8, _SHIFT)
-        cv2.fillConvexPoly(target.label, small, panel.label, cv2.LINE_8, _SHIFT)
+        _fill_polygon(target.image, fixed, color)
+        _fill_polygon(target.label, small, panel.label)
         return
     image, alpha, outline, lamps = texture.level(
         _halvings(texture.width, extent[0]), _halvings(texture.height, extent[1])
@@ -351,32 +347,36 @@ def _draw_panel(target: _Target, panel: Panel, atmosphere: Atmosphere) -> None:
     texel = np.array([[1 / columns, 0, 0.5 / columns], [0, 1 / rows, 0.5 / rows], [0, 0, 1]])
     plane = camera.plane_homography(corner, u, v) @ texel
     move = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1.0]]) @ plane
-    size = (int(right - left), int(bottom - top))
-    mask = np.zeros((size[1], size[0]), np.uint8)
-    cv2.fillConvexPoly(
-        mask, fixed - np.array([left, top], np.int32) * _ONE, 255, cv2.LINE_8, _SHIFT
-    )
-    warped = cv2.warpPerspective(image, move, size, borderMode=cv2.BORDER_REPLICATE)
+    mask = _stencil(fixed, left, top, right, bottom)
+    warped = _warped(image, move, mask)
     if alpha is not None:
-        cut = cv2.warpPerspective(alpha, move, size, borderMode=cv2.BORDER_REPLICATE)
-        mask[cut < 90] = 0
+        mask[_warped(alpha, move, mask) < 90] = 0
     cv2.copyTo(warped, mask, target.image[top:bottom, left:right])
 
     if outline is None or texture.outline_is_full:
-        cv2.fillConvexPoly(target.label, small, panel.label, cv2.LINE_8, _SHIFT)
+        _fill_polygon(target.label, small, panel.label)
         return
     left, top = left // 2, top // 2
     right, bottom = min((right + 1) // 2, width // 2), min((bottom + 1) // 2, height // 2)
     if right <= left or bottom <= top:
         return
-    size = (int(right - left), int(bottom - top))
     halve = np.array([[0.5, 0, -0.25 - left], [0, 0.5, -0.25 - top], [0, 0, 1.0]])
-    cut = cv2.warpPerspective(outline, halve @ plane, size, borderMode=cv2.BORDER_REPLICATE)
-    mask = np.zeros((size[1], size[0]), np.uint8)
-    cv2.fillConvexPoly(
-        mask, small - np.array([left, top], np.int32) * _ONE, 255, cv2.LINE_8, _SHIFT
-    )
-    target.label[top:bottom, left:right][(mask > 0) & (cut >= 100)] = panel.label
+    mask = _stencil(small, left, top, right, bottom)
+    shown = (mask > 0) & (_warped(outline, halve @ plane, mask) >= 100)
+    target.label[top:bottom, left:right][shown] = panel.label
+
+
+def _stencil(polygon: np.ndarray, left: int, top: int, right: int, bottom: int) -> np.ndarray:
+    """uint8 mask of a window of the picture, 255 within the polygon."""
+    mask = np.zeros((bottom - top, right - left), np.uint8)
+    _fill_polygon(mask, polygon - np.array([left, top], np.int32) * _ONE, 255)
+    return mask
+
+
+def _warped(texture: np.ndarray, matrix: np.ndarray, window: np.ndarray) -> np.ndarray:
+    """The texture as it is seen in a window of that size."""
+    size = window.shape[::-1]
+    return cv2.warpPerspective(texture, matrix, size, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _light_texture(

@@ -16,6 +16,7 @@ from camss_ros.images.label_class import VOID
 from camss_ros.street.camera import SceneCamera
 from camss_ros.street.light import VARIANTS, Atmosphere, Variant, make_atmosphere
 from camss_ros.street.render import render
+from camss_ros.street.road import Road
 from camss_ros.street.world import Street
 
 FRAME_RATE = 15.0
@@ -26,7 +27,9 @@ _FIELD_OF_VIEW = 0.95  # focal length as a share of the image width
 _SMALLEST = 16
 
 
-def _check_size(height: int, width: int) -> None:
+def _check(seed: int, height: int, width: int) -> None:
+    if seed < 0:
+        raise ValueError(f"seed {seed} is negative: expected 0 or more")
     if height < _SMALLEST or width < _SMALLEST:
         raise ValueError(
             f"image size {height} x {width} (height x width) is too small: "
@@ -94,13 +97,11 @@ class SyntheticStreet:
     ) -> None:
         if variant not in VARIANTS:
             raise ValueError(f"unknown variant {variant!r}: expected one of {', '.join(VARIANTS)}")
-        if seed < 0:
-            raise ValueError(f"seed {seed} is negative: expected 0 or more")
-        _check_size(height, width)
+        _check(seed, height, width)
         self.seed, self.variant, self.height, self.width = seed, variant, height, width
         rng = np.random.default_rng((41, seed))
         self._atmosphere = make_atmosphere(variant, rng)
-        self._street = Street(seed, shadow=_shadow(self._atmosphere))
+        self._street = Street(Road(seed, shadow=_shadow(self._atmosphere)))
         self._speed = float(rng.uniform(6.5, 9.0))
 
     def frame(self, i: int, shift: ViewShift = ViewShift()) -> tuple[np.ndarray, np.ndarray]:
@@ -111,21 +112,21 @@ class SyntheticStreet:
         if i < 0:
             raise IndexError(f"frame {i}: frames are numbered from 0")
         time = i / FRAME_RATE
-        street = self._street
+        road = self._street.road
         z = _START + self._speed * time
         sway = 0.12 * math.sin(0.7 * time) + 0.05 * math.sin(1.9 * time + 1)
         camera = SceneCamera(
-            x=street.centre(z) - street.lane / 2 + sway + shift.lateral,
+            x=road.centre(z) - road.lane / 2 + sway + shift.lateral,
             y=1.4 + 0.012 * math.sin(6.1 * time) + shift.height,
             z=z,
-            yaw=street.heading(z + 4) + 0.012 * math.sin(0.5 * time + self.seed),
+            yaw=road.heading(z + 4) + 0.012 * math.sin(0.5 * time + self.seed),
             pitch=0.004 * math.sin(3.7 * time) + math.radians(shift.pitch),
             roll=0.004 * math.sin(1.3 * time + 2),
             focal=_FIELD_OF_VIEW * self.width,
             height=self.height,
             width=self.width,
         )
-        image, label = _render_rolled(street, camera, self._atmosphere, time, shift.roll)
+        image, label = _render_rolled(self._street, camera, self._atmosphere, time, shift.roll)
         noise = np.random.default_rng((42, self.seed, i))
         return _expose(image, self._atmosphere, noise), label
 
@@ -160,15 +161,13 @@ def random_scene(seed: int, height: int = 360, width: int = 480) -> tuple[np.nda
     Returns image uint8 [H, W, 3] RGB and label uint8 [H, W] (CamVid 11 ids, 255 void). Raises
     ValueError for a negative seed or a size below 16 pixels.
     """
-    if seed < 0:
-        raise ValueError(f"seed {seed} is negative: expected 0 or more")
-    _check_size(height, width)
+    _check(seed, height, width)
     rng = np.random.default_rng((43, seed))
     variant = VARIANTS[rng.choice(len(VARIANTS), p=(0.6, 0.25, 0.15))]
     atmosphere = make_atmosphere(variant, rng)
     gain = atmosphere.gain * rng.uniform(0.85, 1.2) * (1 + rng.normal(0, 0.03, 3))
     atmosphere = replace(atmosphere, gain=gain, grain=float(rng.uniform(1, 7)))
-    street = Street(
+    road = Road(
         int(rng.integers(1 << 30)),
         shadow=_shadow(atmosphere),
         density=float(rng.uniform(0.3, 1.9)),
@@ -176,17 +175,17 @@ def random_scene(seed: int, height: int = 360, width: int = 480) -> tuple[np.nda
     )
     z = float(rng.uniform(0, 20000))
     camera = SceneCamera(
-        x=street.centre(z) + float(rng.normal(-street.lane / 2, 0.7)),
+        x=road.centre(z) + float(rng.normal(-road.lane / 2, 0.7)),
         y=float(rng.uniform(1.15, 2.0)),
         z=z,
-        yaw=street.heading(z + 4) + float(rng.normal(0, 0.1)),
+        yaw=road.heading(z + 4) + float(rng.normal(0, 0.1)),
         pitch=float(rng.normal(0.0, 0.035)),
         roll=float(rng.normal(0, 0.012)),
         focal=_FIELD_OF_VIEW * width * float(rng.uniform(0.75, 1.35)),
         height=height,
         width=width,
     )
-    image, label = render(street, camera, atmosphere, time=float(rng.uniform(0, 600)))
+    image, label = render(Street(road), camera, atmosphere, time=float(rng.uniform(0, 600)))
     if rng.random() < 0.3:
         _draw_bonnet(image, label, rng)
     if rng.random() < 0.3:

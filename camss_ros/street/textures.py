@@ -77,6 +77,14 @@ def fractal_noise(
     return total / 1.6
 
 
+def _blocks(
+    rng: np.random.Generator, deviation: float, count: tuple[int, int], size: tuple[int, int]
+) -> np.ndarray:
+    """float32 [size] around 0: rows and columns of bricks or tiles, each of one random grey."""
+    shades = rng.normal(0, deviation, count).astype(np.float32)
+    return cv2.resize(shades, size[::-1], interpolation=cv2.INTER_NEAREST)
+
+
 def _rgb(base: tuple[int, ...] | np.ndarray, change: np.ndarray) -> np.ndarray:
     """A colour varied by a grey map [H, W], as float32 [H, W, 3]."""
     return np.asarray(base, np.float32) + change[..., None].astype(np.float32)
@@ -191,10 +199,7 @@ def facade(design: int, floors: int, bays: int, ground: str) -> Texture:
     height = floors * storey + PIXELS_PER_METRE // 2
     base, brick = _WALLS[rng.integers(len(_WALLS))]
     color = np.clip(np.array(base) + rng.normal(0, 9, 3), 0, 255)
-    pattern = cv2.resize(
-        rng.normal(0, 1, (height // 3, width // 7 + 1)).astype(np.float32),
-        (width, height), interpolation=cv2.INTER_NEAREST,
-    )  # fmt: skip
+    pattern = _blocks(rng, 1, (height // 3, width // 7 + 1), (height, width))
     grime = fractal_noise(rng, height, width, 96) * 12 - np.abs(
         fractal_noise(rng, 1, width, 24) * 8
     )
@@ -243,8 +248,7 @@ def roof(design: int) -> Texture:
     color = ((96, 60, 48), (78, 80, 86), (110, 76, 58), (66, 64, 66))[design % 4]
     rows = np.zeros((96, 256), np.float32)
     rows[::6] = -22
-    tiles = cv2.resize(rng.normal(0, 9, (16, 40)).astype(np.float32), (256, 96),
-                       interpolation=cv2.INTER_NEAREST)  # fmt: skip
+    tiles = _blocks(rng, 9, (16, 40), (96, 256))
     change = rows + tiles + fractal_noise(rng, 96, 256, 48) * 9
     return Texture(np.clip(_rgb(color, change), 0, 255).astype(np.uint8))
 
@@ -295,8 +299,7 @@ def wall(design: int) -> Texture:
     """A garden wall with coping stones."""
     rng = np.random.default_rng((14, design))
     color, brick = _WALLS[design % 4 if design % 3 else 8]
-    pattern = cv2.resize(rng.normal(0, brick, (16, 48)).astype(np.float32), (384, 64),
-                         interpolation=cv2.INTER_NEAREST)  # fmt: skip
+    pattern = _blocks(rng, brick, (16, 48), (64, 384))
     image = _rgb(color, pattern + fractal_noise(rng, 64, 384, 64) * 12)
     image[:7] = np.array(color) * 0.5 + 90
     return Texture(np.clip(image, 0, 255).astype(np.uint8))
@@ -389,8 +392,8 @@ def hedge(design: int) -> Texture:
     return _foliage(rng, (96, 384), np.concatenate([top, low]), 3.5, 2600)
 
 
-@lru_cache(maxsize=4)
-def grain(kind: str) -> np.ndarray:
+@lru_cache(maxsize=1)
+def grain() -> np.ndarray:
     """uint8 [512, 512], 128 = unchanged; a tile of 16 m that repeats without a seam."""
     rng = np.random.default_rng(17)
     fine = rng.normal(0, 1, (512, 512)).astype(np.float32)
@@ -400,8 +403,4 @@ def grain(kind: str) -> np.ndarray:
         spectrum = np.fft.rfft2(rng.normal(0, 1, (512, 512)))
         soft = np.fft.irfft2(spectrum * np.exp(-2 * (np.pi * sigma) ** 2 * frequency))
         total += (soft / soft.std() * amount).astype(np.float32)
-    if kind == "paving":
-        total[::16] -= 26
-        for row in range(0, 512, 16):
-            total[row : row + 16, (row // 16 % 2) * 8 :: 16] -= 26
     return np.clip(128 + total, 0, 255).astype(np.uint8)

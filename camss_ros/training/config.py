@@ -267,6 +267,7 @@ class DecoderTrainingConfig:
         _at_least("noise", self.noise, 0)
 
 
+AnyConfig = AutoencoderConfig | SegmenterConfig | TwinTrainingConfig | DecoderTrainingConfig
 Config = TypeVar(
     "Config", AutoencoderConfig, SegmenterConfig, TwinTrainingConfig, DecoderTrainingConfig
 )
@@ -306,9 +307,7 @@ def load_config(kind: type[Config], path: Path, overrides: Sequence[str] = ()) -
         raise ConfigError(f"{path}: {error}") from error
 
 
-def config_text(
-    config: AutoencoderConfig | SegmenterConfig | TwinTrainingConfig | DecoderTrainingConfig,
-) -> str:
+def config_text(config: AnyConfig) -> str:
     """The configuration in full as YAML that `load_config` reads back."""
     return yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False)
 

@@ -78,7 +78,7 @@ class LabelCodes:
         """(inside, judged), bool [256, codes] each: what a label says of each code.
 
         A pixel of a label is `inside` a code if all that it may be is among the code's classes. It
-        is `judged` if it is inside or if nothing that it may be is; otherwise nobody knows.
+        is `judged` if it is inside or if nothing that it may be is; otherwise it is unknown.
         """
         members = self.members()
         common = members.astype(int) @ members.T.astype(int)  # [label, code]

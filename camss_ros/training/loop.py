@@ -12,7 +12,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 import torch
 from accelerate import Accelerator
@@ -34,6 +34,7 @@ from camss_ros.training.config import LoopOptions
 from camss_ros.training.global_batch import synchronize_batch_norm
 from camss_ros.training.optimization import (
     ExponentialMovingAverage,
+    Model,
     learning_rate,
     parameter_groups,
     saved_state,
@@ -50,14 +51,14 @@ CHECKPOINT = "checkpoint.pt"
 SCORE = "miou"
 
 
-class Training(nn.Module, ABC):
+class Training(nn.Module, ABC, Generic[Model]):
     """A model with its losses, and what the loop needs to know of them.
 
     Attributes:
         model: what is trained, averaged and written.
     """
 
-    model: nn.Module
+    model: Model
 
     @abstractmethod
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -68,11 +69,11 @@ class Training(nn.Module, ABC):
         """
 
     @abstractmethod
-    def validate(self, average: nn.Module, accelerator: Accelerator) -> dict[str, float]:
+    def validate(self, average: Model, accelerator: Accelerator) -> dict[str, float]:
         """Scores of the averaged model, the same in every process; the best `miou` is kept."""
 
     @abstractmethod
-    def write(self, average: nn.Module, directory: Path) -> None:
+    def write(self, average: Model, directory: Path) -> None:
         """Write the averaged model into an empty folder."""
 
     def prepare_backward(self, device: torch.device) -> None:
@@ -115,13 +116,13 @@ def make_accelerator(options: LoopOptions) -> Accelerator:
 
 
 def train(
-    training: Training,
+    training: Training[Model],
     samples: TrainingSamples,
     output: Path,
     options: LoopOptions,
     accelerator: Accelerator,
     workers: int = 0,
-) -> nn.Module:
+) -> Model:
     """Train `training.model` in place, resuming from `output/checkpoint.pt` when it is there.
 
     Args:
@@ -169,11 +170,15 @@ def _share(first: int, options: LoopOptions, accelerator: Accelerator) -> Iterat
             yield list(range(start, start + size))
 
 
-class _Run:
+class _Run(Generic[Model]):
     """State of a run: everything that a checkpoint holds, and the files."""
 
     def __init__(
-        self, training: Training, output: Path, options: LoopOptions, accelerator: Accelerator
+        self,
+        training: Training[Model],
+        output: Path,
+        options: LoopOptions,
+        accelerator: Accelerator,
     ) -> None:
         self.training, self.output, self.options = training, output, options
         self.accelerator = accelerator

@@ -3,23 +3,26 @@
 import copy
 import math
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from camss_ros.training.config import LoopOptions
 
+Model = TypeVar("Model", bound=nn.Module)
+
 _NO_DECAY = ("mask_token", "pos_embed_learned")
 
 
-class ExponentialMovingAverage:
+class ExponentialMovingAverage(Generic[Model]):
     """Average of a module's trained parameters; frozen ones and buffers are copied.
 
     `torch.optim.swa_utils.AveragedModel` averages frozen parameters too, has no warm-up of its own,
     and would name the state of older checkpoints otherwise.
     """
 
-    def __init__(self, module: nn.Module, decay: float) -> None:
+    def __init__(self, module: Model, decay: float) -> None:
         self.module = copy.deepcopy(module).eval().requires_grad_(False)
         self.decay = decay
         self.updates = 0

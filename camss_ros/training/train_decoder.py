@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 
 from camss_ros.images.image_files import DataError
 from camss_ros.model.camseg import CamSeg
@@ -20,7 +20,7 @@ from camss_ros.training.config import DecoderTrainingConfig
 from camss_ros.training.global_batch import global_sum
 from camss_ros.training.loop import Training, make_accelerator, train
 from camss_ros.training.samples import TrainingSamples, validation_scores
-from camss_ros.training.sources import TrainingData, open_training_data, synthetic_scenes
+from camss_ros.training.sources import TrainingData, open_training_data
 from camss_ros.training.start import with_classes
 
 
@@ -45,14 +45,9 @@ def train_decoder(config: DecoderTrainingConfig, output: Path) -> CamSeg:
         deviation = np.float32(sample.uniform(0, config.noise))
         return {"noise": deviation * sample.standard_normal(shape, np.float32)}
 
-    synthetic = synthetic_scenes(config.data, data)
-    samples = TrainingSamples(
-        data, config.data, synthetic, config.augmentation,
-        config.loop.batch, config.loop.seed, draw,
-    )  # fmt: skip
+    samples = TrainingSamples.of(config, data, draw)
     training = DecoderTraining(network, config, data)
     average = train(training, samples, output, config.loop, accelerator, config.data.workers)
-    assert isinstance(average, FastDecoder)
     return with_fast_decoder(network, average)
 
 
@@ -76,7 +71,7 @@ def with_fast_decoder(network: CamSeg, decoder: FastDecoder) -> CamSeg:
     return complete.eval().requires_grad_(False)
 
 
-class DecoderTraining(Training):
+class DecoderTraining(Training[FastDecoder]):
     """Cross-entropy of the class probabilities that the KL decoder gives the same latents.
 
     The latents are those of label images, more or less noisy.
@@ -97,7 +92,7 @@ class DecoderTraining(Training):
         decoder = FastDecoder(
             config.decoder, network.latent_channels, len(autoencoder.colors), network.stride
         )
-        self.model: FastDecoder = decoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = decoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.teacher = autoencoder.requires_grad_(False).eval()
         self._network = (network,)  # a tuple: no part of the module
         self._validation = data.validation
@@ -120,9 +115,8 @@ class DecoderTraining(Training):
         sums = global_sum(torch.stack(parts))
         return {"loss": sums[0] / sums[2], "agreement": sums[1] / sums[2]}
 
-    def validate(self, average: nn.Module, accelerator: Accelerator) -> dict[str, float]:
+    def validate(self, average: FastDecoder, accelerator: Accelerator) -> dict[str, float]:
         """IoU with the labels, and the share of pixels whose class is the KL decoder's."""
-        assert isinstance(average, FastDecoder)
         config = self._network[0].config
         counts = torch.zeros(2, device=accelerator.device)
 
@@ -137,6 +131,5 @@ class DecoderTraining(Training):
         agreeing, pixels = accelerator.reduce(counts, "sum").tolist()
         return {**scores, "agreement": agreeing / pixels}
 
-    def write(self, average: nn.Module, directory: Path) -> None:
-        assert isinstance(average, FastDecoder)
+    def write(self, average: FastDecoder, directory: Path) -> None:
         save_pretrained(with_fast_decoder(self._network[0], average), directory)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 
 from camss_ros.images.image_files import DataError
 from camss_ros.model.autoencoder import MaskAutoencoder
@@ -22,7 +22,7 @@ from camss_ros.training.label_codes import LabelCodes, class_weights
 from camss_ros.training.loop import Training, make_accelerator, train
 from camss_ros.training.samples import TrainingSamples, validation_scores
 from camss_ros.training.segmenter_losses import segmenter_losses
-from camss_ros.training.sources import TrainingData, open_training_data, synthetic_scenes
+from camss_ros.training.sources import TrainingData, open_training_data
 from camss_ros.training.start import (
     check_sources,
     checkpoint_blocks,
@@ -48,15 +48,9 @@ def train_segmenter(config: SegmenterConfig, output: Path) -> CamSeg:
     data = open_training_data(config.data, candidates=True)
     config = dataclasses.replace(config, model=with_classes(config.model, data.classes))
     model = start_model(config)
-    synthetic = synthetic_scenes(config.data, data)
-    samples = TrainingSamples(
-        data, config.data, synthetic, config.augmentation,
-        config.loop.batch, config.loop.seed, SampleDraws(config, model),
-    )  # fmt: skip
+    samples = TrainingSamples.of(config, data, SampleDraws(config, model))
     training = SegmenterTraining(model, config, data)
-    average = train(training, samples, output, config.loop, accelerator, config.data.workers)
-    assert isinstance(average, CamSeg)
-    return average
+    return train(training, samples, output, config.loop, accelerator, config.data.workers)
 
 
 class SampleDraws:
@@ -88,15 +82,10 @@ class SampleDraws:
         return draws
 
 
-class SegmenterTraining(Training):
+class SegmenterTraining(Training[CamSeg]):
     """All of the model but its mask encoder, with the losses of `segmenter_losses`."""
 
-    def __init__(
-        self,
-        model: CamSeg,
-        config: SegmenterConfig,
-        data: TrainingData,
-    ) -> None:
+    def __init__(self, model: CamSeg, config: SegmenterConfig, data: TrainingData) -> None:
         super().__init__()
         self._config, self._validation = config, data.validation
         model.requires_grad_(True)
@@ -107,7 +96,7 @@ class SegmenterTraining(Training):
             model.get_submodule(_DECODER).requires_grad_(True)
         if model.tokenizer is not None:
             freeze_stages(model.tokenizer, config.frozen_stages)
-        self.model: CamSeg = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         codes, losses = data.codes, config.losses
         if model.config.void_color is not None:
             if codes.candidates:
@@ -136,8 +125,7 @@ class SegmenterTraining(Training):
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         return segmenter_losses(self.model, batch, self.decoded_loss, self._config.losses)
 
-    def validate(self, average: nn.Module, accelerator: Accelerator) -> dict[str, float]:
-        assert isinstance(average, CamSeg)
+    def validate(self, average: CamSeg, accelerator: Accelerator) -> dict[str, float]:
         plan = average.plan(self._config.validation)
         generator = torch.Generator(accelerator.device)
 
@@ -148,8 +136,7 @@ class SegmenterTraining(Training):
 
         return validation_scores(self._validation, segment, accelerator, average.config.input_size)
 
-    def write(self, average: nn.Module, directory: Path) -> None:
-        assert isinstance(average, CamSeg)
+    def write(self, average: CamSeg, directory: Path) -> None:
         save_pretrained(average, directory, torch.float16)
 
     def is_external(self, name: str) -> bool:

@@ -7,21 +7,21 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 
-from camss_ros.extras import MissingPackageError
-from camss_ros.model.checkpoint import ModelError, find_model, load_pretrained, save_pretrained
+from camss_ros.model.checkpoint import find_model, load_pretrained, save_pretrained
 from camss_ros.model.twin import Twin
 from camss_ros.training.config import TwinTrainingConfig
 from camss_ros.training.decoded_loss import DecodedLoss
 from camss_ros.training.label_codes import class_weights
 from camss_ros.training.loop import Training, make_accelerator, train
 from camss_ros.training.samples import TrainingSamples, validation_scores
-from camss_ros.training.sources import TrainingData, open_training_data, synthetic_scenes
+from camss_ros.training.sources import TrainingData, open_training_data
 from camss_ros.training.start import (
     depthwise_in_float32,
     freeze_stages,
     load_imagenet,
+    load_weights,
     with_classes,
 )
 
@@ -42,15 +42,9 @@ def train_twin(config: TwinTrainingConfig, output: Path) -> Twin:
     data = open_training_data(config.data, candidates=True)
     config = dataclasses.replace(config, model=with_classes(config.model, data.classes))
     model = start_twin(config)
-    synthetic = synthetic_scenes(config.data, data)
-    samples = TrainingSamples(
-        data, config.data, synthetic, config.augmentation,
-        config.loop.batch, config.loop.seed, lambda index, step, sample: {},
-    )  # fmt: skip
+    samples = TrainingSamples.of(config, data, lambda index, step, sample: {})
     training = TwinTraining(model, config, data)
-    average = train(training, samples, output, config.loop, accelerator, config.data.workers)
-    assert isinstance(average, Twin)
-    return average
+    return train(training, samples, output, config.loop, accelerator, config.data.workers)
 
 
 def start_twin(config: TwinTrainingConfig) -> Twin:
@@ -60,37 +54,26 @@ def start_twin(config: TwinTrainingConfig) -> Twin:
     if config.start_from is not None:
         _load_segmenter(model, config.start_from)
     elif config.imagenet_backbone:
-        try:
-            load_imagenet(model)
-        except MissingPackageError as error:
-            raise ModelError(str(error)) from error
+        load_imagenet(model)
     return model
 
 
 def _load_segmenter(model: Twin, source: str) -> None:
-    own = model.state_dict()
-    state = {}
-    for name, value in load_pretrained(source).state_dict().items():
-        name = name.replace("mask_autoencoder.", "decoder.", 1)
-        if name.startswith(_READS_LATENTS) or name not in own:
-            continue
-        if value.shape != own[name].shape:
-            raise ModelError(
-                f"{name} is {list(value.shape)} in {source}, {list(own[name].shape)} in the twin: "
-                "compare `model`"
-            )
-        state[name] = value
-    model.load_state_dict(state, strict=False)
+    own = model.state_dict().keys()
+    earlier = load_pretrained(source).state_dict().items()
+    state = {name.replace("mask_autoencoder.", "decoder.", 1): value for name, value in earlier}
+    shared = [name for name in state if name in own and not name.startswith(_READS_LATENTS)]
+    load_weights(model, {name: state[name] for name in shared}, source)
 
 
-class TwinTraining(Training):
+class TwinTraining(Training[Twin]):
     """The loss by which the segmenter judges the class map that its latents decode to."""
 
     def __init__(self, model: Twin, config: TwinTrainingConfig, data: TrainingData) -> None:
         super().__init__()
         self._config, self._validation = config, data.validation
         freeze_stages(model.tokenizer, config.frozen_stages)
-        self.model: Twin = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         shares = data.code_shares(data.codes)
         weights = class_weights(shares, data.codes, config.class_weight_power)
         self.decoded_loss = DecodedLoss(data.codes, weights, config.jaccard_weight)
@@ -111,17 +94,14 @@ class TwinTraining(Training):
         labels = batch["labels"].long()
         return {"loss": self.decoded_loss(logits, labels)}
 
-    def validate(self, average: nn.Module, accelerator: Accelerator) -> dict[str, float]:
-        assert isinstance(average, Twin)
-
+    def validate(self, average: Twin, accelerator: Accelerator) -> dict[str, float]:
         def segment(images: Tensor, _: Tensor) -> Tensor:
             with accelerator.autocast():
                 return average.logits(images).argmax(dim=1)
 
         return validation_scores(self._validation, segment, accelerator, average.config.input_size)
 
-    def write(self, average: nn.Module, directory: Path) -> None:
-        assert isinstance(average, Twin)
+    def write(self, average: Twin, directory: Path) -> None:
         save_pretrained(average, directory, torch.float16)
 
     def rate_of(self, name: str) -> float:

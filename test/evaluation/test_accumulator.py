@@ -38,6 +38,8 @@ def test_runs_add_up_by_their_counts():
     assert all(value is not None for value in whole.report(CLASSES).values())
     with pytest.raises(ValueError, match="11 classes: expected 10"):
         ScoreAccumulator(10).merge(whole.counts())
+    with pytest.raises(ValueError, match="10 classes: expected 11"):
+        ScoreAccumulator(11).merge(ScoreAccumulator(10).counts())
 
 
 def test_no_flicker_between_a_merged_run_and_the_next_frame():
@@ -71,10 +73,15 @@ def test_predicted_pixels_are_those_of_all_frames():
     assert counted.predicted_pixels[[0, 1, 5, 7, 255]].tolist() == [3, 1, 3, 4, 1]
     share = counted.class_share(CLASSES)
     assert [share[CLASSES[i].name] for i in (0, 2, 7)] == [3 / 12, 0, 4 / 12]
-    assert ScoreAccumulator(11).class_share(CLASSES)["road"] == 0
+    one = ScoreAccumulator(11)
+    assert one.class_share(CLASSES)["road"] == 0
+    one.add_unlabelled(np.array([[3]], np.uint8))
+    assert one.class_share(CLASSES)[CLASSES[3].name] == 1
 
 
-@pytest.mark.parametrize("fault", ["id of the truth", "predicted id", "confidence", "shape"])
+@pytest.mark.parametrize(
+    "fault", ["id of the truth", "predicted id", "confidence", "mask", "shape"]
+)
 def test_nothing_of_a_refused_frame_is_counted(fault):
     counted = ScoreAccumulator(11, boundary=True)
     first, (truth, predicted, confidence) = random_frames(2)
@@ -83,6 +90,8 @@ def test_nothing_of_a_refused_frame_is_counted(fault):
     pixels = counted.predicted_pixels.copy()
     if fault == "confidence":
         confidence = confidence.astype(float)
+    elif fault == "mask":
+        confidence = confidence > 0
     elif fault == "shape":
         predicted = predicted[:-1]
     else:
@@ -107,3 +116,13 @@ def test_without_frames_there_is_nothing_to_measure():
 def test_numbers_of_classes_that_labels_cannot_have_are_refused(classes):
     with pytest.raises(ValueError, match=f"{classes} classes: expected 1 to 254"):
         ScoreAccumulator(classes)
+
+
+@pytest.mark.parametrize("classes", [1, 254])
+def test_the_ids_of_all_classes_count_and_the_next_one_is_named(classes):
+    counted = ScoreAccumulator(classes)
+    largest = np.full((2, 2), classes - 1, np.uint8)
+    assert counted.add(largest, largest)[-1, -2] == 4
+    for frame in ((largest + 1, largest), (largest, largest + 1)):
+        with pytest.raises(ValueError, match=f"id {classes}: expected 0 to {classes - 1}, or 255"):
+            counted.add(*frame)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from camss_ros.inference.backends.open_backend import open_backend
 from camss_ros.inference.backends.torch_backend import TorchBackend
 from camss_ros.inference.frame_ops import resize_frame, to_labels
-from camss_ros.model.camseg import CamSeg
+from camss_ros.model.camseg import CamSeg, reveal_counts
 from camss_ros.model.checkpoint import ModelError, load_camseg, load_pretrained, save_pretrained
+from camss_ros.model.fast_decoder import FastDecoderConfig
 from camss_ros.model.schedule import SamplingOptions
 
 
@@ -84,6 +85,91 @@ def test_iterative_decoding_feeds_revealed_tokens_back(tiny_model, order):
     # What was revealed first is still among the known latents of the later pass.
     for latent in seen[0][1]:
         assert (seen[1][1] == latent).all(dim=1).any()
+
+
+def test_the_surest_token_is_revealed_first(tiny_model):
+    tokens = tiny_model.image_tokens(tiny_model.normalize(images()))
+    options = SamplingOptions(steps=2, iterations=3)  # 1, 2 and 3 of the 6 tokens
+    first = tiny_model.draw_latents(tokens, tiny_model.plan(SamplingOptions(steps=2)))
+    surest = tiny_model.decode(first).amax(dim=1).view(2, 16, 3, 16).mean(dim=(1, 3)).argmax()
+    seen = []
+    transformer_forward = tiny_model.transformer.forward
+
+    def watch(tokens, grid, latents=None, known=None, *rest):
+        seen.append((known, rest))
+        return transformer_forward(tokens, grid, latents, known, *rest)
+
+    tiny_model.transformer.forward = watch
+    try:
+        run(tiny_model, images(), options)
+    finally:
+        tiny_model.transformer.forward = transformer_forward
+    assert [rest for _, rest in seen] == [(None,), (1,), (3,)]
+    assert seen[1][0][0].nonzero().item() == surest
+
+
+@pytest.mark.parametrize("iterations", [1, 3])
+def test_images_that_share_noise_are_segmented_as_each_alone(tiny_model, iterations):
+    both = tiny_model.image_tokens(tiny_model.normalize(images(batch=2)))
+    options = SamplingOptions(steps=2, temperature=1.0, samples=2, iterations=iterations)
+    plan = tiny_model.plan(options)
+
+    def draw(tokens):
+        generator = torch.Generator().manual_seed(4)
+        return tiny_model.draw_latents(tokens, plan, generator, same_noise=True)
+
+    together = draw(both).unflatten(0, (2, 2))
+    for image in range(2):
+        alone = draw(both[image : image + 1])
+        torch.testing.assert_close(together[:, image], alone, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("warm_start_time", [0, 300])
+def test_noise_given_beforehand_is_that_of_the_generator(tiny_model, warm_start_time):
+    options = SamplingOptions(
+        steps=3, sampler="ddpm", temperature=0.7, warm_start_time=warm_start_time
+    )
+    plan = tiny_model.plan(options)
+    assert plan.steps == 3
+    assert plan.noise_count == (6 if warm_start_time else 3)
+    condition = tiny_model.condition(tiny_model.image_tokens(tiny_model.normalize(images())))
+    warm = {
+        "previous": torch.ones(1, tiny_model.latent_channels, 2, 3),
+        "steady": torch.tensor([[True, False, True, False, False, True]]),
+    }
+    shape, cpu = (1, 6, tiny_model.latent_channels), torch.device("cpu")
+    noise = plan.draw_noise(shape, cpu, torch.Generator().manual_seed(1))
+    assert noise.shape == (plan.noise_count, *shape)
+    given = tiny_model.draw_from(condition, (2, 3), plan, noise=noise, **warm)
+    drawn = tiny_model.draw_from(condition, (2, 3), plan, torch.Generator().manual_seed(1), **warm)
+    torch.testing.assert_close(given, drawn)
+    assert tiny_model.plan(SamplingOptions()).draw_noise(shape, cpu) is None
+
+
+def test_pixels_are_normalized_and_variances_have_their_channels(tiny_model, tiny_config):
+    pixels = torch.tensor([0, 127, 255], dtype=torch.uint8).view(1, 1, 1, 3)
+    assert tiny_model.normalize(pixels).flatten().tolist() == [-127 / 128, 0, 1]
+    with torch.device("meta"):
+        both = CamSeg(replace(tiny_config, learned_variance=True))
+    assert both.denoiser.final_layer.linear.out_features == 2 * tiny_model.latent_channels
+    assert tiny_model.denoiser.final_layer.linear.out_features == tiny_model.latent_channels
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tokenizer": None}, "needs a tokenizer"),
+        ({"fast_decoder": FastDecoderConfig()}, "a colour autoencoder only"),
+    ],
+)
+def test_parts_that_do_not_go_together_are_refused(tiny_config, change, message):
+    with torch.device("meta"), pytest.raises(ValueError, match=message):
+        CamSeg(replace(tiny_config, **change))
+
+
+def test_segmenting_records_no_gradients(tiny_config):
+    model = CamSeg(tiny_config).eval()
+    assert not run(model, images(), SamplingOptions(samples=2)).requires_grad
 
 
 def test_known_tokens_change_the_condition_of_the_others(tiny_model):
@@ -177,7 +263,7 @@ def test_weights_of_another_config_list_what_does_not_fit(tiny_model, tmp_path):
     with pytest.raises(ModelError) as error:
         load_pretrained(tmp_path)
     assert "missing denoiser.res_blocks" in str(error.value)
-    assert "mask_autoencoder.decoder.head.0.weight is" in str(error.value)
+    assert "mask_autoencoder.decoder.head.0.weight has shape" in str(error.value)
 
 
 def test_truncated_weights_are_a_clear_error(tiny_model, tmp_path):
@@ -220,3 +306,16 @@ def test_a_warm_start_makes_no_tensor_on_another_device(tiny_config):
             assert prediction.probabilities.shape == (1, 11, 32, 48)
             assert [each.device for each in prediction.state] == [meta, meta]
             assert prediction.state.latents.shape == (2, model.latent_channels, 2, 3)
+
+
+@given(tokens=st.integers(1, 5000), iterations=st.integers(1, 100))
+def test_every_iteration_reveals_something_and_together_everything(tokens, iterations):
+    counts = reveal_counts(tokens, iterations)
+    assert len(counts) == min(tokens, iterations)
+    assert min(counts) >= 1
+    assert sum(counts) == tokens
+
+
+def test_reveal_counts_follow_the_cosine():
+    # masked after each iteration: floor(100 * cos(pi/2 * k/4)) = 92, 70, 38, 0
+    assert reveal_counts(100, 4) == [8, 22, 32, 38]

@@ -14,7 +14,7 @@ GRID = (3, 4)
 @pytest.fixture
 def transformer():
     torch.manual_seed(0)
-    return ConcatTransformer(GRID, 5, 5, 32, encoder_depth=2, decoder_depth=2, heads=4).eval()
+    return ConcatTransformer(GRID, 5, 5, ConcatTransformerConfig(32, 2, 2, heads=4)).eval()
 
 
 @pytest.fixture

@@ -1,17 +1,18 @@
 import pytest
 import torch
 
+from camss_ros.images.label_sets import load_label_set
 from camss_ros.model.image_autoencoder import ImageAutoencoderConfig, PaletteAutoencoder
-from camss_ros.model.official import CITYSCAPES, VOID_COLOR
 
 TINY = ImageAutoencoderConfig(4, 32, (1, 1, 2), 1, (2,), latent_scale=0.5)
-COLORS = [each.color for each in CITYSCAPES]
+PALETTE = load_label_set("cityscapes19")
+COLORS = [each.color for each in PALETTE.classes]
 
 
 @pytest.fixture(scope="module")
 def autoencoder():
     torch.manual_seed(0)
-    return PaletteAutoencoder(TINY, COLORS, VOID_COLOR).eval().requires_grad_(False)
+    return PaletteAutoencoder(TINY, COLORS, PALETTE.void_color).eval().requires_grad_(False)
 
 
 def test_shapes_and_scale(autoencoder):
@@ -43,7 +44,7 @@ def test_painted_labels_are_read_back(autoencoder, dtype):
 
 def test_the_nearest_colour_wins(autoencoder):
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2.4 - 1.2
-    palette = torch.tensor([*COLORS, VOID_COLOR], dtype=torch.float64) / 255
+    palette = torch.tensor([*COLORS, PALETTE.void_color], dtype=torch.float64) / 255
     pixels = (image.double() * 0.5 + 0.5).permute(0, 2, 3, 1)
     distance = (pixels[..., None, :] - palette).square().sum(dim=-1)
     classes = autoencoder.classify(image).argmax(dim=1)
@@ -63,7 +64,7 @@ def test_confidence_falls_between_two_colours(autoencoder):
 
 def test_half_precision_leaves_the_palette_alone():
     torch.manual_seed(0)
-    half = PaletteAutoencoder(TINY, COLORS, VOID_COLOR).to(torch.bfloat16)
+    half = PaletteAutoencoder(TINY, COLORS, PALETTE.void_color).to(torch.bfloat16)
     labels = torch.arange(19).repeat(1, 4, 1)
     assert torch.equal(half.classify(half.paint(labels)).argmax(dim=1), labels)
     latents = half.encode(torch.zeros(1, 16, 16, dtype=torch.int64))

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from camss_ros.model.diffusion import q_sample, v_target
 from camss_ros.model.loss import diffusion_loss
-from camss_ros.model.schedule import q_sample, v_target
 
 
 def batch(prediction, count=64):

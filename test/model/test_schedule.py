@@ -7,17 +7,13 @@ from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 from hypothesis import given
 from hypothesis import strategies as st
 
+from camss_ros.model.diffusion import predict_x0, q_sample, v_target
 from camss_ros.model.schedule import (
     Sampler,
     SamplingOptions,
     cosine_alpha_bar,
-    predict_x0,
-    q_sample,
-    reveal_counts,
-    snr,
     spaced_timesteps,
     trailing_timesteps,
-    v_target,
 )
 
 CPU = torch.device("cpu")
@@ -232,10 +228,14 @@ def test_sampling_stays_on_its_device(name):
         ({"steps": 0}, "steps"),
         ({"steps": 1001}, "steps"),
         ({"steps": 2.5}, "steps"),
+        ({"steps": True}, "steps must be an integer"),
+        ({"start": 0}, "start must be from 1 to 999"),
         ({"start": 1000}, "start"),
+        ({"warm_start_time": -1}, "warm_start_time"),
+        ({"temperature": math.inf}, "temperature"),
         ({"temperature": -1.0}, "temperature"),
         ({"temperature": math.nan}, "temperature"),
-        ({"samples": 0}, "samples"),
+        ({"samples": 0}, "samples must be from 1 upwards"),
         ({"iterations": 0}, "iterations"),
         ({"sampler": "euler"}, "sampler"),
         ({"order": "raster"}, "order"),
@@ -244,6 +244,60 @@ def test_sampling_stays_on_its_device(name):
 def test_bad_options_are_refused_by_name(bad, named):
     with pytest.raises(ValueError, match=named):
         SamplingOptions(**bad)
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        {"steps": 1000, "start": 999, "samples": 1000, "iterations": 1000},
+        {"start": 1, "temperature": 0, "warm_start_time": 999},
+        {"iterations": 2, "warm_start_time": 0},
+    ],
+)
+def test_the_ends_of_the_ranges_are_allowed(good):
+    assert {name: getattr(SamplingOptions(**good), name) for name in good} == good
+
+
+def test_one_step_from_zero_without_a_warm_start_is_the_default():
+    assert SamplingOptions() == SamplingOptions(
+        steps=1, sampler="ddim", start=950, temperature=0.0, samples=1, iterations=1,
+        order="confidence", warm_start_time=0,
+    )  # fmt: skip
+    warm = SamplingOptions(steps=3, temperature=0.5, warm_start_time=300).warm()
+    assert warm == SamplingOptions(steps=3, temperature=0.5, start=300)
+
+
+def test_sampling_records_no_gradients():
+    weight = torch.ones(16, requires_grad=True)
+    sampler = Sampler(SamplingOptions(2), "v")
+    assert not sampler.sample(lambda x, i: weight * x + 1, (3, 16), CPU).requires_grad
+    x, x0 = sampler.step(0, torch.ones(3, 16), weight.expand(3, 16))
+    assert not x.requires_grad
+    assert not x0.requires_grad
+
+
+def test_images_that_share_noise_get_what_one_alone_would():
+    sampler = Sampler(SamplingOptions(3, "ddpm", temperature=0.7), "v")
+
+    def draw(rows, images):
+        generator = torch.Generator().manual_seed(3)
+        return sampler.sample(toy_network, (rows, 16), CPU, generator, images=images)
+
+    assert torch.equal(draw(6, 3), draw(2, 1).repeat_interleave(3, dim=0))
+
+
+def test_noise_is_drawn_for_the_start_and_every_noisy_step():
+    for name, steps, count in (("ddim", 4, 1), ("dpm++2m", 4, 1), ("ddpm", 1, 1), ("ddpm", 4, 4)):
+        warm = Sampler(SamplingOptions(steps, name, temperature=0.5), "v")
+        assert warm.noise_count == count
+        assert warm.draw_noise((2, 16), CPU).shape == (count, 2, 16)
+        assert Sampler(SamplingOptions(steps, name), "v").noise_count == 0
+
+
+def test_the_drawn_noise_has_the_deviation_of_the_temperature():
+    sampler = Sampler(SamplingOptions(1, temperature=0.25), "v")
+    noise = sampler.draw_noise((10_000,), CPU, torch.Generator().manual_seed(0))
+    assert noise.std().item() == pytest.approx(0.25, rel=0.03)
 
 
 @pytest.mark.parametrize("prediction", ["v", "epsilon"])
@@ -260,23 +314,3 @@ def test_q_sample_matches_diffusers():
     t = torch.tensor([0, 10, 300, 500, 700, 900])
     expected = DDPMScheduler(**COSINE).add_noise(x0, noise, t)
     torch.testing.assert_close(q_sample(x0, t, noise), expected, rtol=1e-4, atol=1e-4)
-
-
-def test_snr_falls():
-    ratio = snr(torch.arange(1000))
-    assert (ratio.diff() < 0).all()
-    bar = cosine_alpha_bar()[500]
-    assert ratio[500].item() == pytest.approx((bar / (1 - bar)).item(), rel=1e-5)
-
-
-@given(tokens=st.integers(1, 5000), iterations=st.integers(1, 100))
-def test_every_iteration_reveals_something_and_together_everything(tokens, iterations):
-    counts = reveal_counts(tokens, iterations)
-    assert len(counts) == min(tokens, iterations)
-    assert min(counts) >= 1
-    assert sum(counts) == tokens
-
-
-def test_reveal_counts_follow_the_cosine():
-    # masked after each iteration: floor(100 * cos(pi/2 * k/4)) = 92, 70, 38, 0
-    assert reveal_counts(100, 4) == [8, 22, 32, 38]

@@ -153,7 +153,7 @@ def test_it_refuses_a_segmenter_of_another_size(config, tiny_model, tmp_path):
     settings = TwinTrainingConfig(
         DATA, LoopOptions(1, 2, 1e-3), wide, start_from=str(tmp_path / "model")
     )
-    with pytest.raises(ModelError, match=r"\[32, .* in the twin"):
+    with pytest.raises(ModelError, match=r"\[32, .* in this network"):
         start_twin(settings)
 
 

@@ -11,7 +11,7 @@ from camss_ros.inference.segmenter import SegmentationCancelled, Segmenter
 from camss_ros.inference.temporal_state import MAX_GAP, TemporalState, thumbnail
 from camss_ros.model.checkpoint import save_pretrained
 from camss_ros.model.schedule import Sampler, SamplingOptions, cosine_alpha_bar
-from camss_ros.model.warm_start import FrameState
+from camss_ros.model.warm_start import FrameState, SteadyTokens
 
 WARM = SamplingOptions(steps=2, warm_start_time=400)
 
@@ -81,6 +81,38 @@ def test_a_warm_start_needs_one_pass_and_a_timestep():
         SamplingOptions(warm_start_time=300, iterations=2)
     with pytest.raises(ValueError, match="warm_start_time must be from 0 to 999"):
         SamplingOptions(warm_start_time=1000)
+
+
+# --- The tokens ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("stride", "cell"), [(16, 4), (8, 2), (2, 1)])
+def test_a_picture_has_the_mean_colours_of_the_cells(stride, cell):
+    images = torch.randint(0, 256, (2, 3, 2 * stride, 3 * stride), dtype=torch.uint8)
+    picture = SteadyTokens(stride).picture(images)
+    assert picture.shape == (2, 3, 2 * stride // cell, 3 * stride // cell)
+    expected = images[1, 2, -cell:, -cell:].float().mean()
+    torch.testing.assert_close(picture[1, 2, -1, -1], expected)
+
+
+def test_a_token_is_steady_below_a_mean_change_of_8():
+    tokens, images = SteadyTokens(16), torch.full((1, 3, 32, 48), 100.0)
+    before = tokens.picture(images)
+    for change, steady in ((-7.9, True), (8.0, False), (-8.0, False)):
+        images[..., :16, 16:32] = 100 + change
+        expected = torch.tensor([[True, steady, True, True, True, True]])
+        assert torch.equal(tokens(tokens.picture(images), before), expected)
+
+
+def test_no_token_is_steady_after_no_frame():
+    blank = FrameState.blank(2, 8, (32, 48), 16, torch.device("cpu"))
+    assert blank.latents.shape == (2, 8, 2, 3)
+    assert not blank.latents.any()
+    tokens = SteadyTokens(16)
+    for grey in (0, 255):
+        picture = tokens.picture(torch.full((1, 3, 32, 48), grey))
+        assert picture.shape[1:] == blank.picture.shape
+        assert not tokens(picture, blank.picture[None]).any()
 
 
 # --- The segmenter ------------------------------------------------------------------------------

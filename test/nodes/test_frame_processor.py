@@ -20,11 +20,11 @@ from std_msgs.msg import Header
 
 from camss_ros.images.encodings import ImageRejectedError
 from camss_ros.images.label_mapping import LabelMapping
-from camss_ros.inference.segmenter import FrameRequest
+from camss_ros.inference.segmenter import FrameRequest, Segmentation
 from camss_ros.nodes.segmenter.deadline import Deadline
 from camss_ros.nodes.segmenter.diagnostics import FrameCounter
 from camss_ros.nodes.segmenter.frame import Arrival, SegmentedFrame
-from camss_ros.nodes.segmenter.frame_processor import STAGES, FrameProcessor
+from camss_ros.nodes.segmenter.frame_processor import STAGES, FrameProcessor, enlarged
 from camss_ros.nodes.segmenter.memory_guard import MemoryGuard
 from camss_ros.nodes.segmenter.model_reloader import LoadedModel, ModelReloader, SupersededError
 from camss_ros.nodes.segmenter.parameters import SPECS, ParameterValues
@@ -157,6 +157,38 @@ def test_the_report_has_times_and_settings(bench: Bench) -> None:
     assert [status[name] for name in STAGES] == [TIMINGS.get(name, 0.0) for name in STAGES]
     assert status["convert"] > 0 < status["publish"]
     assert status["warm_start"] is False
+
+
+def test_times_are_those_between_begin_and_end(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = iter([10.0, 30.25, 20.0, 60.5])  # conversion, publication
+    clock = SimpleNamespace(perf_counter=lambda: next(ticks), monotonic=lambda: 303.0)
+    monkeypatch.setattr("camss_ros.nodes.segmenter.frame_processor.time", clock)
+    bench.processor.process({bench.front: Arrival(rgb_image(1), 100.0)}, lambda: False)
+    (status,) = bench.front.reports
+    times = [status[name] for name in ("convert", "publish", "latency_from_arrival")]
+    assert times == [20.25, 40.5, 203.0]
+
+
+def test_one_image_alone_that_fails_is_not_tried_again(bench: Bench) -> None:
+    bench.segmenter.bad = {1}
+    bench.process(1)
+    assert bench.front.counts == (0, 1, 0)
+    assert [len(batch) for batch in bench.segmenter.batches] == [1]
+    assert bench.segmenter.released == 0
+    assert not bench.log
+
+
+def test_only_a_result_of_another_size_is_enlarged() -> None:
+    labels, confidence = np.array([[1, 2]], np.uint8), np.array([[3, 4]], np.uint8)
+    result = Segmentation(labels, confidence, {}, steps=1)
+    assert enlarged(result, (1, 2)) is result
+    assert enlarged(result, None) is result
+    larger = enlarged(result, (2, 4))
+    np.testing.assert_array_equal(larger.labels, [[1, 1, 2, 2]] * 2)
+    np.testing.assert_array_equal(larger.confidence, [[3, 3, 4, 4]] * 2)
+    assert larger.uncertainty is None
 
 
 def test_each_image_meets_one_fate_and_takes_no_other_one_with_it(bench: Bench) -> None:
@@ -320,12 +352,19 @@ class TestBudget:
     ) -> None:
         observed: list[tuple[float, Mapping[str, float]]] = []
         monkeypatch.setattr(bench.deadline, "observe", lambda *given: observed.append(given))
-        arrivals = bench.arrivals(1, 2)
-        arrivals[bench.left] = Arrival(rgb_image(2), time.monotonic() - 5)
-        bench.processor.process(arrivals, lambda: False)
-        ((seconds, timings),) = observed
-        assert 5 <= seconds < 60
-        assert timings == TIMINGS
+        for slow in (bench.left, bench.front):
+            arrivals = bench.arrivals(1, 2)
+            arrivals[slow] = Arrival(rgb_image(2), time.monotonic() - 5)
+            bench.processor.process(arrivals, lambda: False)
+            ((seconds, timings),) = observed
+            assert 5 <= seconds < 60
+            assert timings == TIMINGS
+            observed.clear()
+        bench.front.errors["publish"] = OSError("no room")
+        bench.process(1)
+        assert not observed
+        bench.process(1, 2)
+        assert len(observed) == 1
         bench.segmenter.error = RuntimeError("lost")
         bench.process(1, 2)
         assert len(observed) == 1

@@ -177,6 +177,20 @@ def test_a_bad_message_is_rejected_with_its_reason(reason: str, change: dict) ->
     assert rejected.value.reason == reason
 
 
+@pytest.mark.parametrize("encoding", ["yuv422", "yuv422_yuy2", "nv12"])
+def test_an_even_width_is_enough_for_shared_chroma(encoding: str) -> None:
+    image = quadrants(32, 44)
+    assert image_to_rgb(message(encoding, encode(encoding, image), 44)).shape == image.shape
+
+
+def test_the_error_of_truncated_data_has_the_sizes() -> None:
+    image = message("rgb8", encode("rgb8", quadrants()), 48)
+    image.data = image.data[:-1]
+    expected = r"4607 bytes instead of rows \* step = 32 \* 144 = 4608"
+    with pytest.raises(ImageRejectedError, match=expected):
+        image_to_rgb(image)
+
+
 @given(
     encoding=st.sampled_from([*ENCODINGS, "16UC1", ""]),
     bigendian=st.integers(0, 255),
@@ -341,7 +355,8 @@ def test_what_holds_no_labels_is_rejected() -> None:
     for suffix, image in ((".jpg", np.zeros((4, 4), np.uint8)), (".png", quadrants())):
         _, data = cv2.imencode(suffix, image)
         compressed = CompressedImage(format=suffix, data=array.array("B", data.tobytes()))
-        with pytest.raises(ImageRejectedError) as rejected:
+        expected = "use PNG" if suffix == ".jpg" else "pixels of uint8, 3 channels"
+        with pytest.raises(ImageRejectedError, match=expected) as rejected:
             compressed_to_labels(compressed)
         assert rejected.value.reason == "encoding"
 
