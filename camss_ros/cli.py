@@ -9,6 +9,7 @@ from camss_ros import __version__
 from camss_ros.commands import convert, data, study, train
 from camss_ros.commands.benchmark import benchmark
 from camss_ros.commands.demo import demo
+from camss_ros.commands.doctor import doctor
 from camss_ros.commands.evaluate import evaluate
 from camss_ros.commands.evaluate_bag import evaluate_bag
 from camss_ros.commands.export import export
@@ -53,6 +54,7 @@ def _camss_ros(
     """Generative semantic segmentation (CAM-Seg) for ROS 2."""
 
 
+app.command()(doctor)
 app.command()(segment)
 app.command()(evaluate)
 app.command("evaluate-bag")(evaluate_bag)
