@@ -16,6 +16,7 @@ from camss_ros.commands.export import export
 from camss_ros.commands.info import info
 from camss_ros.commands.make_bag import make_bag
 from camss_ros.commands.options import fail
+from camss_ros.commands.pick import pick
 from camss_ros.commands.replay import replay
 from camss_ros.commands.robustness import robustness
 from camss_ros.commands.segment import segment
@@ -60,6 +61,7 @@ app.command()(evaluate)
 app.command("evaluate-bag")(evaluate_bag)
 app.command()(replay)
 app.command("make-bag")(make_bag)
+app.command()(pick)
 app.command()(robustness)
 app.command()(demo)
 app.command()(info)

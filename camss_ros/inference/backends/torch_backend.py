@@ -168,6 +168,13 @@ class TorchBackend(Backend):
         stage_done("decode")
         return probabilities, left
 
+    @torch.inference_mode()
+    def pooled_tokens(self, frame: np.ndarray, size: tuple[int, int]) -> Tensor:
+        """See `Backend`."""
+        image = self._network.normalize(self._resized(frame, size))
+        tokens = self._image_tokens(image.contiguous(memory_format=torch.channels_last))
+        return tokens[0].float().mean(dim=(1, 2))
+
     def _before(
         self,
         pictures: Tensor,
