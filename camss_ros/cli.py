@@ -9,6 +9,7 @@ from camss_ros import __version__
 from camss_ros.commands import convert, data, study, train
 from camss_ros.commands.benchmark import benchmark
 from camss_ros.commands.demo import demo
+from camss_ros.commands.doctor import doctor
 from camss_ros.commands.evaluate import evaluate
 from camss_ros.commands.evaluate_bag import evaluate_bag
 from camss_ros.commands.export import export
@@ -16,6 +17,7 @@ from camss_ros.commands.info import info
 from camss_ros.commands.make_bag import make_bag
 from camss_ros.commands.mount import mount
 from camss_ros.commands.options import fail
+from camss_ros.commands.pick import pick
 from camss_ros.commands.replay import replay
 from camss_ros.commands.robustness import robustness
 from camss_ros.commands.segment import segment
@@ -54,12 +56,14 @@ def _camss_ros(
     """Generative semantic segmentation (CAM-Seg) for ROS 2."""
 
 
+app.command()(doctor)
 app.command()(segment)
 app.command()(evaluate)
 app.command("evaluate-bag")(evaluate_bag)
 app.command()(replay)
 app.command("make-bag")(make_bag)
 app.command()(mount)
+app.command()(pick)
 app.command()(robustness)
 app.command()(demo)
 app.command()(info)

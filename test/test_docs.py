@@ -73,7 +73,9 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def scratch(sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def scratch(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, only_pytorch: None
+) -> Path:
     """The working directory of a page."""
     shutil.copytree(sources, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""`camss-ros data`: look at a data set, check that it is whole."""
+"""`camss-ros data`: look at a data set, check that it is whole; to labelling tools and back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
-from camss_ros.commands.options import DATA, LABEL_SET, ROOT, check_file, counted_progress, fail
+from camss_ros.commands.options import (
+    DATA,
+    LABEL_SET,
+    ROOT,
+    check_file,
+    check_folder,
+    counted_progress,
+    fail,
+)
 from camss_ros.seeds import LARGEST_SEED
 
 if TYPE_CHECKING:
@@ -19,7 +27,10 @@ if TYPE_CHECKING:
     from camss_ros.datasets.labeled_images import Contents, LabeledImages
     from camss_ros.images.label_class import LabelClass
 
-app = typer.Typer(help="Look at a data set, check that it is whole.", no_args_is_help=True)
+app = typer.Typer(
+    help="Look at a data set, check that it is whole; exchange labels with labelling tools.",
+    no_args_is_help=True,
+)
 
 SPLIT = typer.Option(None, help="Only this split; all that are there without it.")
 
@@ -98,6 +109,84 @@ def show(
                 tiles.append((colorize(view[1], images.label_set.classes), "its label"))
     write_image(output, contact_sheet(tiles, images.label_set.classes))
     typer.echo(f"wrote {output}")
+
+
+@app.command("import")
+def import_(
+    source: Path = typer.Argument(
+        ..., metavar="EXPORT", help="Archive, folder or file.", show_default=False
+    ),
+    format_name: str = typer.Option(
+        ...,
+        "--format",
+        help="cvat, label-studio, coco-panoptic, png, labelme, roboflow or supervisely.",
+    ),
+    label_set: str = typer.Option(
+        ...,
+        help="Classes of the data set, to which the labels belong by name: a name or a YAML file.",
+    ),
+    images: Optional[Path] = typer.Option(
+        None,
+        metavar="FOLDER",
+        help="The images, or the folder of `pick`. Default: those in the export.",
+    ),
+    output: Path = typer.Option(..., help="Folder of the data set; must not exist."),
+    val: Optional[list[str]] = typer.Option(
+        None, metavar="DRIVE", help="For validation; once for each. Default: about a fifth."
+    ),
+) -> None:
+    """Make a data set of what a labelling tool has exported, split by drive."""
+    from camss_ros.datasets.exchange.import_labels import import_labels
+    from camss_ros.images.label_sets import load_label_set
+
+    check_folder(output)
+    with counted_progress(transient=True) as bar:
+        task = bar.add_task("importing", total=None)
+        done = import_labels(
+            source, format_name, load_label_set(label_set), images, output, val or (),
+            lambda count: bar.update(task, total=count), lambda: bar.advance(task),
+        )  # fmt: skip
+    split = done.split
+    typer.echo(
+        f"{len(split.train)} frames for training and {len(split.val)} for validation "
+        f"({', '.join(done.val_drives)}) in '{output}'"
+    )
+    if split.left_out:
+        typer.echo(
+            "There is one drive only: validation is its end, which says little of other drives. "
+            f"Left out between the two: {len(split.left_out)}"
+        )
+    if done.unlabelled:
+        typer.echo(f"without labels: {len(done.unlabelled)} images, {done.unlabelled[0]} first")
+
+
+@app.command()
+def export(
+    source: Path = typer.Argument(
+        ..., metavar="FOLDER", help="images/ and prelabels/, as `pick` leaves it, or labels/."
+    ),
+    format_name: str = typer.Option(
+        ..., "--format", help="cvat, label-studio, coco-panoptic or png."
+    ),
+    output: Path = typer.Option(..., help="Folder for the labels and the tool's configuration."),
+    label_set: Optional[str] = typer.Option(
+        None, help="Of the label images: a name or a YAML file. Default: FOLDER/label_set.yaml."
+    ),
+) -> None:
+    """Write frames with their labels for a labelling tool, with the configuration of its labels."""
+    from camss_ros.datasets.exchange.formats import find_writer
+    from camss_ros.datasets.exchange.prelabels import Prelabels
+    from camss_ros.images.label_sets import load_label_set, save_label_set
+
+    check_folder(output)
+    write = find_writer(format_name)
+    classes = load_label_set(label_set or source / "label_set.yaml")
+    prelabels = Prelabels(source, classes)
+    output.mkdir(parents=True, exist_ok=True)
+    with counted_progress(transient=True) as bar:
+        write(bar.track(prelabels, total=len(prelabels), description="writing"), classes, output)
+    save_label_set(classes, output / "label_set.yaml")
+    typer.echo(f"{len(prelabels)} frames in '{output}'")
 
 
 def _augmentation(name: str) -> AugmentationOptions:

@@ -143,6 +143,25 @@ def load_label_set(name_or_path: str | Path) -> LabelSet:
     return _parse(content, path)
 
 
+def save_label_set(label_set: LabelSet, path: Path) -> None:
+    """Write the YAML of a label set for label files of ids, with 255 for void. Raises OSError."""
+    content: dict[str, Any] = {
+        "name": label_set.name,
+        "classes": [
+            {"id": one.id, "name": one.name, "color": list(one.color)} for one in label_set.classes
+        ],
+        "void": {"color": list(label_set.void_color), "file_values": [VOID]},
+    }
+    for kind in ("mappings", "sources", "candidates"):
+        if others := getattr(label_set, kind):
+            content[kind] = {
+                other: {name: list(it) if isinstance(it, tuple) else it for name, it in of.items()}
+                for other, of in others.items()
+            }
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None)
+    path.write_text(text, encoding="utf-8")
+
+
 def _parse(content: Any, path: Path) -> LabelSet:
     if not isinstance(content, dict) or not isinstance(content.get("classes"), list):
         raise LabelSetError(f"label set {path}: expected a mapping with a list `classes`")

@@ -292,6 +292,15 @@ class Segmenter:
             for each, state in zip(results, states or [None] * len(results), strict=True)
         ]
 
+    def pooled_tokens(self, image: np.ndarray) -> np.ndarray:
+        """What the network sees in an image, uint8 [H, W, 3] RGB, as a whole: its image tokens at
+        `input_size`, averaged over their places, float32 [C].
+
+        Raises ValueError where it is no such image, RuntimeError where the segmenter is closed.
+        """
+        check_image(image)
+        return self._open_backend().pooled_tokens(image, self.input_size).cpu().numpy()
+
     def _temporal_state(self, stream: Hashable) -> TemporalState:
         return self._temporal.setdefault(stream, TemporalState())
 

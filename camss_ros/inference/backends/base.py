@@ -128,6 +128,11 @@ class Backend(ABC):
         ]
 
     @abstractmethod
+    def pooled_tokens(self, frame: np.ndarray, size: tuple[int, int]) -> Tensor:
+        """The image tokens of a frame, uint8 [H, W, 3] RGB, at the working (height, width),
+        averaged over their places: float32 [C]."""
+
+    @abstractmethod
     def prepare(self, sampling: SamplingOptions, size: tuple[int, int], batch: int = 1) -> None:
         """Do now, and wait for, all that makes the first frame with these slow, alone and in
         batches of up to `batch` frames."""

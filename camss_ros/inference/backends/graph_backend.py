@@ -107,6 +107,10 @@ class GraphBackend(Backend):
                 stage_done("network")
         return predictions
 
+    def pooled_tokens(self, frame: np.ndarray, size: tuple[int, int]) -> Tensor:
+        """See `Backend`; of PyTorch, since a graph keeps its tokens to itself."""
+        return self._fallback.pooled_tokens(frame, size)
+
     def _resized(self, frame: np.ndarray, size: tuple[int, int]) -> Tensor:
         """uint8 [H, W, 3] -> uint8 [height, width, 3]."""
         pixels = torch.from_numpy(np.ascontiguousarray(frame)).to(self.device)

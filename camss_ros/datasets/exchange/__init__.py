@@ -1,0 +1,1 @@
+"""Label images to labelling tools and back, a file for each format."""

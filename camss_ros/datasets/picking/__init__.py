@@ -1,0 +1,1 @@
+"""Which frames of recordings are worth labelling."""
