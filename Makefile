@@ -93,8 +93,8 @@ soak: install/.built ## The node at work for DURATION seconds (1800), numbers in
 demo: install/.built ## Segment the synthetic street, or VIDEO=path (video file or image folder), over DDS
 	$(RUN) camss-ros demo $(if $(VIDEO),--input "$(VIDEO)") --output out/demo
 
-docs: install/.built ## Write docs/parameters.md and docs/topics.md from the code
-	$(RUN) python -m camss_ros.nodes.segmenter.reference docs
+docs: install/.built ## Write docs/parameters.md, docs/topics.md and docs/projector.md from the code
+	$(RUN) python -m camss_ros.nodes.reference docs
 
 clean: ## Remove the environment and everything built
 	rm -rf $(VENV) $(OLDEST) $(MUTATION) build install log out .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -10,6 +10,7 @@ from camss_ros.commands import convert, data, drift, study, study_own_data, trai
 from camss_ros.commands.benchmark import benchmark
 from camss_ros.commands.compare import compare
 from camss_ros.commands.demo import demo
+from camss_ros.commands.doctor import doctor
 from camss_ros.commands.evaluate import evaluate
 from camss_ros.commands.evaluate_bag import evaluate_bag
 from camss_ros.commands.export import export
@@ -17,6 +18,7 @@ from camss_ros.commands.finetune import finetune
 from camss_ros.commands.guard import guard
 from camss_ros.commands.info import info
 from camss_ros.commands.make_bag import make_bag
+from camss_ros.commands.mount import mount
 from camss_ros.commands.options import fail
 from camss_ros.commands.pick import pick
 from camss_ros.commands.replay import replay
@@ -57,6 +59,7 @@ def _camss_ros(
     """Generative semantic segmentation (CAM-Seg) for ROS 2."""
 
 
+app.command()(doctor)
 app.command()(segment)
 app.command()(evaluate)
 app.command("evaluate-bag")(evaluate_bag)
@@ -64,6 +67,7 @@ app.command()(compare)
 app.command()(guard)
 app.command()(replay)
 app.command("make-bag")(make_bag)
+app.command()(mount)
 app.command()(pick)
 app.command()(robustness)
 app.command()(demo)

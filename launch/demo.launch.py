@@ -1,4 +1,4 @@
-"""A video as a camera, the segmenter, and RViz:
+"""A video as a camera, the segmenter, and RViz; with the synthetic street the projector too:
 
     ros2 launch camss_ros demo.launch.py path:=drive.mp4
 
@@ -14,6 +14,7 @@ from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
 from camss_ros.nodes.harness.child_process import large_images
+from camss_ros.nodes.harness.launch_projector import projector, projector_arguments
 from camss_ros.nodes.harness.launch_segmenter import (
     end_with,
     parameter_value,
@@ -22,6 +23,8 @@ from camss_ros.nodes.harness.launch_segmenter import (
     typed_value,
 )
 from launch import LaunchContext, LaunchDescription
+
+STREET_CAMERA_HEIGHT = 1.4  # m
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -45,6 +48,7 @@ def generate_launch_description() -> LaunchDescription:
                 "rviz", default_value="true", description="true: show it in RViz."
             ),
             *segmenter_arguments(),
+            *projector_arguments(alone=False),
             *(SetEnvironmentVariable(name, value) for name, value in large_images().items()),
             OpaqueFunction(function=_demo),
         ]
@@ -55,6 +59,8 @@ def _demo(context: LaunchContext) -> list:
     # The same names for whoever publishes and whoever shows it.
     topics = [(name, LaunchConfiguration(name)) for name in ("image", "camera_info")]
     kinds = {"path": str, "rate": float, "loop": bool}
+    # The street knows its depth, and where its camera is.
+    is_street = LaunchConfiguration("path").perform(context).partition(":")[0] == "synthetic"
     camera = Node(
         package="camss_ros",
         executable="video_publisher",
@@ -63,7 +69,7 @@ def _demo(context: LaunchContext) -> list:
         output="screen",
         parameters=[
             {name: parameter_value(context, name, kind) for name, kind in kinds.items()}
-            | {"wait_for_subscriber": True}
+            | {"wait_for_subscriber": True, "depth": is_street}
         ],
         remappings=topics,
     )
@@ -74,18 +80,32 @@ def _demo(context: LaunchContext) -> list:
         *([] if respawns else [end_with(node, "the segmenter")]),
         node,
         camera,
-        *_rviz(context, topics),
+        *([projector(context), _street_camera()] if is_street else []),
+        *_rviz(context, topics, "projection" if is_street else "segmentation"),
     ]
 
 
-def _rviz(context: LaunchContext, topics: list) -> list:
+def _street_camera() -> Node:
+    """Tells TF where the camera of the synthetic street is on its vehicle."""
+    turn = {"qx": -0.5, "qy": 0.5, "qz": -0.5, "qw": 0.5}  # x forward -> z forward
+    frames = {"frame-id": "base_link", "child-frame-id": "camera_optical_frame"}
+    places = {"z": STREET_CAMERA_HEIGHT, **turn, **frames}
+    return Node(
+        package="tf2_ros",
+        executable="static_transform_publisher",
+        namespace=LaunchConfiguration("namespace"),
+        arguments=[part for name, value in places.items() for part in (f"--{name}", str(value))],
+    )
+
+
+def _rviz(context: LaunchContext, topics: list, layout: str) -> list:
     if not typed_value(context, "rviz", bool):
         return []
     try:
         get_package_prefix("rviz2")
     except PackageNotFoundError:
         return [LogInfo(msg="rviz2 is not installed: the demo goes on without a display")]
-    config = PathJoinSubstitution([FindPackageShare("camss_ros"), "config", "segmentation.rviz"])
+    config = PathJoinSubstitution([FindPackageShare("camss_ros"), "config", f"{layout}.rviz"])
     return [
         Node(
             package="rviz2",

@@ -11,8 +11,8 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 
+from camss_ros.nodes.camera_names import camera_names_problem
 from camss_ros.nodes.harness.launch_segmenter import segmenter, segmenter_arguments
-from camss_ros.nodes.segmenter.parameters import camera_names_problem
 from launch import LaunchContext, LaunchDescription
 
 

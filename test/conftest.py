@@ -12,6 +12,7 @@ import torch
 from hypothesis import settings
 
 from camss_ros.images.label_sets import load_label_set
+from camss_ros.inference import auto
 from camss_ros.model.autoencoder import MaskAutoencoderConfig
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.checkpoint import save_pretrained
@@ -32,6 +33,17 @@ def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture
+def only_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Backend auto knows no other: nothing is measured. Not in processes that a test starts."""
+    known = auto.candidates
+    monkeypatch.setattr(
+        auto,
+        "candidates",
+        lambda *arguments: [each for each in known(*arguments) if each.backend == "torch"][-1:],
+    )
 
 
 # Up to 101 the ports stay below those that Linux hands out by itself. Each run has its own order,

@@ -173,7 +173,7 @@ class Running:
 
     def close(self) -> None:
         self.peer.close()
-        self.node.cancel_inference()
+        self.node.cancel()
         self._executor.shutdown()
         self._thread.join()
         self.node.trigger_shutdown()

@@ -7,17 +7,15 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
+from camss_ros.nodes.endpoints import ROS_PUBLISHED, ROS_SERVICES, ROS_SUBSCRIBED
 from camss_ros.nodes.harness.child_process import large_images
-from camss_ros.nodes.segmenter.interfaces import (
-    PUBLISHED,
-    ROS_PUBLISHED,
-    ROS_SERVICES,
-    ROS_SUBSCRIBED,
-    SERVICES,
-    SUBSCRIBED,
-)
+from camss_ros.nodes.projection import interfaces as projector
+from camss_ros.nodes.projection import parameters as projector_parameters
+from camss_ros.nodes.segmenter.interfaces import PUBLISHED, SERVICES, SUBSCRIBED
+from camss_ros.nodes.segmenter.parameters import SPECS
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
 NAMES = {endpoint.name for endpoint in (*SUBSCRIBED, *PUBLISHED)}
@@ -37,6 +35,27 @@ def test_rviz_shows_images_of_the_node_with_a_quality_of_service_that_fits_all()
     assert {display["Class"] for display in displays} == {"rviz_default_plugins/Image"}
     assert {topic["Reliability Policy"] for topic in topics} == {"Best Effort"}
     assert {topic["Durability Policy"] for topic in topics} == {"Volatile"}
+
+
+def test_rviz_and_foxglove_show_what_the_projector_publishes() -> None:
+    config = yaml.safe_load((CONFIG / "projection.rviz").read_text())["Visualization Manager"]
+    types = TYPES | {e.resolved(): e.type for e in projector.PUBLISHED}
+    shown = {
+        display["Topic"]["Value"]: display["Class"].rpartition("/")[2]
+        for display in config["Displays"]
+        if "Topic" in display
+    }
+    kinds = {"Map": "OccupancyGrid"}
+    for topic, kind in shown.items():
+        assert types[f"/{topic}"].rpartition("/")[2] == kinds.get(kind, kind)
+    assert {"labeled_cloud", "drivable_grid", "obstacle_scan"} <= set(shown)
+    frame = {spec.name: spec.default for spec in projector_parameters.SPECS}["vehicle_frame"]
+    assert config["Global Options"]["Fixed Frame"] == frame
+    layout = json.loads((CONFIG / "foxglove_projection.json").read_text())
+    panels = layout["configById"]
+    assert panels_of(layout["layout"]) == set(panels)
+    assert panels["3D!world"]["followTf"] == frame
+    assert set(panels["3D!world"]["topics"]) == {f"/{t}" for t in shown} - {"/segmentation/overlay"}
 
 
 def panels_of(layout: Any) -> set[str]:
@@ -104,3 +123,11 @@ def test_cyclone_dds_has_a_buffer_for_an_image() -> None:
     buffer = root.find(".//dds:Internal/dds:SocketReceiveBufferSize", name)
     assert buffer is not None
     assert int(buffer.attrib["min"].removesuffix("MB")) * 10**6 >= 1920 * 1080 * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "specs"), [("segmenter", SPECS), ("projector", projector_parameters.SPECS)]
+)
+def test_a_parameter_file_has_every_parameter_at_its_default(name: str, specs: Any) -> None:
+    values = yaml.safe_load((CONFIG / f"{name}.yaml").read_text())["/**"]["ros__parameters"]
+    assert values == {spec.name: spec.initial() for spec in specs}

@@ -12,7 +12,7 @@ import shlex
 import shutil
 import subprocess
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ from camss_ros.cli import app
 from camss_ros.images.label_mapping import map_classes
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.images.video_writer import VideoWriter
+from camss_ros.nodes.parameter_table import ParameterSpec
+from camss_ros.nodes.projection import parameters as projector
 from camss_ros.nodes.segmenter.parameters import SPECS
 from camss_ros.street.synthetic import random_scene
 
@@ -71,7 +73,9 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def scratch(sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def scratch(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, only_pytorch: None
+) -> Path:
     """The working directory of a page."""
     shutil.copytree(sources, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
@@ -113,8 +117,8 @@ def parse() -> Callable[[list[str]], None]:
     return lambda arguments: root.main(arguments, prog_name="camss-ros", standalone_mode=False)
 
 
-def check_parameters(values: dict[str, Any]) -> None:
-    specs = {spec.name: spec for spec in SPECS}
+def check_parameters(values: dict[str, Any], table: Sequence[ParameterSpec] = SPECS) -> None:
+    specs = {spec.name: spec for spec in table}
     for name, value in values.items():
         if name == "use_sim_time":
             assert isinstance(value, bool)
@@ -136,9 +140,10 @@ def run_yaml(block: Block, folder: Path) -> None:
         for source in target.sources:
             map_classes(load_label_set(source).classes, "camss-tiny", str(path))
         return
+    tables = {"segmenter": SPECS, "**": SPECS, "projector": projector.SPECS}
     for node, content in block.data.items():
-        assert node.strip("/") in ("segmenter", "**"), f"{block}: of what node? Mark it"
-        check_parameters(content["ros__parameters"])
+        assert node.strip("/") in tables, f"{block}: of what node? Mark it"
+        check_parameters(content["ros__parameters"], tables[node.strip("/")])
 
 
 def run_shell(block: Block) -> None:

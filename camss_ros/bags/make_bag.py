@@ -40,9 +40,10 @@ def make_bag(
     """Write the first `limit` frames (all for None) to the rosbag2 folder `path`.
 
     Topics below `namespace`: `image` (sensor_msgs/Image, rgb8) or, with `jpeg` as its quality,
-    `image/compressed` (sensor_msgs/CompressedImage); `camera_info`, of a pinhole with a horizontal
-    field of view of 60 degrees; with labels `label` (sensor_msgs/Image, mono8 class ids, 255 is
-    void) and `label_info` (vision_msgs/LabelInfo, latched). All messages of a frame have one stamp.
+    `image/compressed` (sensor_msgs/CompressedImage); `camera_info`, of a pinhole with the
+    horizontal field of view of the source, or 60 degrees; with labels `label` (sensor_msgs/Image,
+    mono8 class ids, 255 is void) and `label_info` (vision_msgs/LabelInfo, latched). All messages of
+    a frame have one stamp.
     `rate`: frames a second; None: the source's own, with the stamps that a video has. The first
     stamp is one period after zero, so that a bag can be made again bit for bit. Returns the number
     of frames.
@@ -54,6 +55,7 @@ def make_bag(
         raise ValueError("this input has no end: say how many frames are wanted")
     types = ros2_types().types
     period = round(1e9 / (rate or source.fps))
+    fov = source.horizontal_fov or _HORIZONTAL_FOV
     count = 0
     topics: dict[str, Any] = {}
     with BagWriter(path, storage) as bag:
@@ -70,7 +72,7 @@ def make_bag(
             height, width = frame.image.shape[:2]
             calibration = {
                 key: np.array(value) if isinstance(value, list) else value
-                for key, value in pinhole(height, width, _HORIZONTAL_FOV).items()
+                for key, value in pinhole(height, width, fov).items()
             }
             info = types[CAMERA_INFO](
                 header=make_header(stamp, FRAME_ID),

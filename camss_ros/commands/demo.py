@@ -38,7 +38,7 @@ def demo(
     from rich.console import Console
     from rich.progress import Progress
 
-    from camss_ros.evaluation.demo_report import report_table, write_report
+    from camss_ros.evaluation.demo_report import report_table, write_report, write_world
     from camss_ros.images.frames import open_frames, open_frames_of_model, save_frames
     from camss_ros.model.checkpoint import find_config
     from camss_ros.nodes.harness.demo import record_demo
@@ -58,8 +58,8 @@ def demo(
             pass
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, Progress(console=console) as bar:
-        path = source
-        if opened.endless:
+        path, is_street = source, opened.endless
+        if is_street:
             # Drawn beforehand: it takes about as long as segmenting, on the same processor.
             task = bar.add_task("drawing the street", total=frames)
             save_frames(opened, Path(folder), frames, lambda: bar.advance(task))
@@ -84,5 +84,9 @@ def demo(
         if not recording.masks:
             fail(f"not one mask came back; see the logs in '{output}'")
         report = write_report(recording, opened, classes, output, {"input": source})
+        written = ["overlay.mp4", "contact_sheet.png", "report.json"]
+        if is_street and any(each.name == "road" for each in classes):
+            write_world(recording, source.partition(":")[2], classes, output)
+            written.append("world.png")
     console.print(report_table(report))
-    console.print(f"wrote overlay.mp4, contact_sheet.png and report.json to '{output}'")
+    console.print(f"wrote {', '.join(written)} to '{output}'")

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, Optional
 import typer
 
 from camss_ros.commands.options import check_folder, command_line, counted_progress, fail
-from camss_ros.commands.segmenter_options import NETWORK, SAMPLING, segmenter_options
+from camss_ros.commands.segmenter_options import (
+    NETWORK,
+    SAMPLING,
+    named_backend,
+    segmenter_options,
+    waiting_for_backend,
+)
 from camss_ros.extras import require
 
 if TYPE_CHECKING:
@@ -22,7 +28,7 @@ if TYPE_CHECKING:
     from camss_ros.inference.spec import SegmenterSpec
 
 
-@segmenter_options(*NETWORK, *SAMPLING, "iterations", "order")
+@segmenter_options(*NETWORK, *SAMPLING, "iterations", "order", backend="auto")
 def evaluate_bag(
     bags: list[Path] = typer.Argument(
         ...,
@@ -90,16 +96,19 @@ def evaluate_bag(
     )
     sampling = dataclasses.replace(spec.sampling, start=start_timestep)
     chosen = dataclasses.replace(spec, sampling=sampling)
+    one = len(bags) == 1 and is_bag(bags[0]) and ray is None
+    found = bags if one else find_bags(bags)
+    with waiting_for_backend():
+        described = chosen.describe()  # refuses a model that can't be read, before any bag
 
     def task(bag: Path, folder: Path) -> BagTask:
         return BagTask(bag, folder, cameras, label_set, chosen, write_bag, command_line(), frames)
 
-    if len(bags) == 1 and is_bag(bags[0]) and ray is None:
-        _one_bag(task(bags[0], output), console)
+    if one:
+        _one_bag(task(bags[0], output), described, console)
     else:
-        found = find_bags(bags)
         tasks = [task(b, output / name) for b, name in zip(found, bag_names(found), strict=True)]
-        _evaluate_batch(tasks, output, workers, ray, console)
+        _evaluate_batch(tasks, described, output, workers, ray, console)
 
 
 def _pairs(images: list[str], labels: list[str]) -> list[tuple[str, str | None]]:
@@ -114,7 +123,7 @@ def _pairs(images: list[str], labels: list[str]) -> list[tuple[str, str | None]]
     return list(zip(images, chosen, strict=True))
 
 
-def _one_bag(task: BagTask, console: Console) -> None:
+def _one_bag(task: BagTask, described: dict[str, Any], console: Console) -> None:
     import json
 
     from camss_ros.evaluation.bag_run import run_bag
@@ -130,13 +139,19 @@ def _one_bag(task: BagTask, console: Console) -> None:
     for note in notes:
         typer.echo(f"warning: {note}", err=True)
     console.print(
-        f"wrote masks, overlay.mp4, {METRICS_FILE} and report.html to '{task.output}'",
+        f"by {named_backend(described)}: wrote masks, overlay.mp4, {METRICS_FILE} and report.html "
+        f"to '{task.output}'",
         highlight=False,
     )
 
 
 def _evaluate_batch(
-    tasks: list[BagTask], output: Path, workers: int, ray: str | None, console: Console
+    tasks: list[BagTask],
+    described: dict[str, Any],
+    output: Path,
+    workers: int,
+    ray: str | None,
+    console: Console,
 ) -> None:
     """Every bag into its own folder, and one report on all. Ends with 1 where any failed."""
 
@@ -144,7 +159,6 @@ def _evaluate_batch(
     from camss_ros.evaluation.bag_run import REPORT_FILE, read_parts
     from camss_ros.evaluation.report import RunMetadata, write_report
 
-    described = tasks[0].spec.describe()  # refuses a model that can't be read, before any bag
     output.mkdir(parents=True, exist_ok=True)
     reasons: dict[int, str] = {}
     with counted_progress(console=console) as bar:
@@ -184,7 +198,11 @@ def _evaluate_batch(
     )
     numbers = write_report(output / REPORT_FILE, parts, metadata)
     console.print(bag_table(f"{metadata.bags} of {len(tasks)} bags", numbers["total"]))
-    console.print(f"wrote {REPORT_FILE} and a folder for each bag to '{output}'", highlight=False)
+    console.print(
+        f"by {named_backend(described)}: wrote {REPORT_FILE} and a folder for each bag to "
+        f"'{output}'",
+        highlight=False,
+    )
     if failed:
         raise typer.Exit(1)
 

@@ -8,13 +8,20 @@ from typing import TYPE_CHECKING, Optional
 import typer
 
 from camss_ros.commands.options import check_folder, counted_progress, warn_of_missing
-from camss_ros.commands.segmenter_options import DECODING, NETWORK, SAMPLING, segmenter_options
+from camss_ros.commands.segmenter_options import (
+    DECODING,
+    NETWORK,
+    SAMPLING,
+    named_backend,
+    segmenter_options,
+    waiting_for_backend,
+)
 
 if TYPE_CHECKING:
     from camss_ros.inference.spec import SegmenterSpec
 
 
-@segmenter_options(*NETWORK, *SAMPLING, *DECODING)
+@segmenter_options(*NETWORK, *SAMPLING, *DECODING, backend="auto")
 def segment(
     source: str = typer.Argument(
         ...,
@@ -39,8 +46,9 @@ def segment(
     opened = open_frames_of_model(source, config.label_set, config.name)
     if opened.endless and frames is None:
         raise ValueError("this input has no end: say by --frames how many are wanted")
-    described = spec.describe()
-    segmenter = spec.open(CalibrationScenes())
+    with waiting_for_backend():
+        described = spec.describe()
+        segmenter = spec.open(CalibrationScenes())
     settings = {
         "input": source if opened.endless else str(Path(source).resolve()),
         "input_sha256": files_hash(opened.files),
@@ -52,5 +60,5 @@ def segment(
         summary = segment_files(
             segmenter, opened, output, settings, frames, lambda: progress.advance(task)
         )
-    typer.echo(f"{summary['frames']} frames in '{output}'")
+    typer.echo(f"{summary['frames']} frames in '{output}', by {named_backend(described)}")
     warn_of_missing(opened)

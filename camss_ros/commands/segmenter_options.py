@@ -12,6 +12,8 @@ from camss_ros.commands.options import DEVICE, fail, parse_size
 from camss_ros.seeds import LARGEST_SEED
 
 if TYPE_CHECKING:
+    from rich.status import Status
+
     from camss_ros.inference.spec import SegmenterSpec
 
 Command = Callable[..., None]
@@ -106,6 +108,21 @@ def segmenter_options(*names: str, **defaults: Any) -> Callable[[Command], Comma
         return with_options
 
     return decorate
+
+
+def waiting_for_backend() -> "Status":
+    """Says on a terminal, while a segmenter is opened, why that may take long."""
+    from rich.console import Console
+
+    return Console(stderr=True).status(
+        "opening the model; the first time its backends are measured, for about a minute"
+    )
+
+
+def named_backend(described: dict[str, Any]) -> str:
+    """What segments, of what `SegmenterSpec.describe` says: "openvino in bfloat16"."""
+    model = described["model"]
+    return f"{model['backend']} in {model['dtype']}"
 
 
 def _with_default(option: inspect.Parameter, defaults: dict[str, Any]) -> inspect.Parameter:

@@ -22,6 +22,7 @@ from camss_ros.commands.options import (
 )
 from camss_ros.commands.segmenter_options import segmenter_options
 from camss_ros.commands.study_cityscapes import cityscapes
+from camss_ros.commands.study_projection import projection
 from camss_ros.extras import require, require_node
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 
 app.command()(cityscapes)
+app.command()(projection)
 
 OUTPUT = typer.Option(..., help="Folder of page, plot and JSON.")
 
@@ -192,13 +194,20 @@ def kl_vs_vq(
 @segmenter_options("model", "steps", "device", "precision", "backend", backend="auto")
 def speed(
     output: Path = OUTPUT,
-    data: Optional[str] = typer.Option(
-        None, help="Data set to score on, as of `steps`. Default: no scores."
+    data: Optional[list[str]] = typer.Option(
+        None,
+        help="Data set to score on, as of `steps`; once for each. All but the sizes are scored on "
+        "the first. Default: no scores.",
     ),
-    root: Optional[Path] = typer.Option(None, help="Its folder."),
-    split: str = SPLIT,
+    root: Optional[list[Path]] = typer.Option(None, help="Its folder; one for each --data."),
+    split: str = typer.Option("val", help="Split of the data sets."),
     clip: bool = typer.Option(
-        False, "--clip", help="Its frames are one clip, in order: score a warm start."
+        False, "--clip", help="The first one's frames are a clip, in order: score a warm start."
+    ),
+    section: Optional[list[str]] = typer.Option(
+        None,
+        help="Measure these sections only, by their keys in speed.json (sizes, offline, ...); "
+        "others are shown where they were measured before.",
     ),
     *,
     spec: SegmenterSpec,
@@ -209,25 +218,33 @@ def speed(
 
     from camss_ros.datasets.datasets import open_data
     from camss_ros.lab.speed_section import LabelledData, SpeedSettings
-    from camss_ros.lab.speed_study import study_speed
+    from camss_ros.lab.speed_study import SECTIONS, study_speed
     from camss_ros.model.checkpoint import find_config, weights_hash
 
     exit_on_sigterm()
-    if (data is None) != (root is None):
-        fail("--data and --root go together")
-    if clip and data is None:
+    if len(data or []) != len(root or []):
+        fail("--data and --root go together: one --root for each --data")
+    if clip and not data:
         fail("--clip says what the frames of --data are")
+    known = [each.key for each in SECTIONS]
+    for key in section or []:
+        if key not in known:
+            fail(f"no section {key!r}: expected one of {', '.join(known)}")
     check_folder(output)
-    labelled = None
-    if data is not None and root is not None:
-        frames = open_data(data, root, split)
-        labelled = LabelledData(f"{data} {split}", frames, frames.label_set, clip)
+    labelled: list[LabelledData] = []
+    for name, folder in zip(data or [], root or [], strict=True):
+        frames = open_data(name, folder, split)
+        shown = f"{folder.name if name == 'folder' else name} {split}"
+        labelled.append(LabelledData(shown, frames, frames.label_set, clip and not labelled))
     settings = SpeedSettings(spec)
     model = {"name": find_config(spec.model).name, "sha256": weights_hash(spec.model)}
     with Progress(TextColumn("{task.description}"), TimeElapsedColumn()) as bar:
         task = bar.add_task("")
         left_out = study_speed(
-            settings, output, model, command_line(), labelled,
+            settings, output, model, command_line(),
+            labelled[0] if labelled else None,
+            others=tuple(labelled[1:]),
+            only=section,
             progress=lambda doing: bar.update(task, description=doing),
         )  # fmt: skip
     for title, missing in left_out.items():

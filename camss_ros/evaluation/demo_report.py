@@ -13,11 +13,16 @@ from rich.table import Table
 from camss_ros.bags.recording import ReceivedMask, Recording
 from camss_ros.evaluation.result_folder import write_image
 from camss_ros.evaluation.statistics import FrameStatistics, milliseconds
+from camss_ros.evaluation.street_camera import camera_of, mount_of
+from camss_ros.evaluation.world_picture import world_picture
 from camss_ros.images.drawing import contact_sheet, overlay, sample_evenly
 from camss_ros.images.frames import Frame, FrameSource
 from camss_ros.images.label_class import LabelClass
 from camss_ros.images.label_mapping import mapping_onto_labels
+from camss_ros.images.label_sets import LabelSet
 from camss_ros.images.video_writer import VideoWriter
+from camss_ros.street.light import VARIANTS
+from camss_ros.street.synthetic import SyntheticStreet
 
 _PICTURES = 12  # on the contact sheet
 
@@ -86,6 +91,28 @@ def write_report(
     }
     (output / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     return report
+
+
+def write_world(
+    recording: Recording, variant: str, classes: Sequence[LabelClass], output: Path
+) -> None:
+    """Write `world.png`: cloud and ground of a frame of the synthetic street, whose depth is known,
+    from the mask of `classes` that came back. Raises OSError, and ValueError without a mask."""
+    frames = [frame for frame in recording.sent if frame.stamp in recording.masks]
+    if not frames:
+        raise ValueError("no mask has the stamp of a frame that was sent")
+    frame = frames[len(frames) // 2]
+    number = int(frame.name.rpartition("_")[2])
+    known = next(each for each in VARIANTS if each == (variant or VARIANTS[0]))
+    street = SyntheticStreet(variant=known)
+    image, _, depth = street.frame_with_depth(number)
+    labels = recording.masks[frame.stamp].labels
+    camera = street.camera(number)
+    picture = world_picture(
+        image, labels, np.full_like(labels, 255), depth, camera_of(camera), mount_of(camera),
+        LabelSet("model", tuple(classes)),
+    )  # fmt: skip
+    write_image(output / "world.png", picture)
 
 
 def report_table(report: dict[str, Any]) -> Table:

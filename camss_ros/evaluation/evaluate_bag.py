@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,17 +36,21 @@ from camss_ros.evaluation.evaluate import FrameSegmenter, class_table
 from camss_ros.evaluation.frame_thumbnails import FrameThumbnails
 from camss_ros.evaluation.mask_folder import FOLDERS, MaskFolder, Prediction
 from camss_ros.evaluation.metrics import confusion_scores, json_number
+from camss_ros.evaluation.pipeline import stage
 from camss_ros.evaluation.result_folder import begin_results, finish_results
 from camss_ros.evaluation.timings import TimingsFile
 from camss_ros.images.drawing import overlay
 from camss_ros.images.label_class import LabelClass
 from camss_ros.images.label_sets import LabelSet
 from camss_ros.images.video_writer import VideoWriter
+from camss_ros.inference.segmenter import Segmentation
 
 METRICS_FILE = "metrics.json"
 FRAMES_FILE = "frames.jsonl"
 TIMINGS_FILE = "timings.jsonl"
 THUMBNAILS = "strips"
+
+PredictedFrame = tuple[BagFrame, Prediction | None]
 
 
 class RunProgress:
@@ -91,6 +95,9 @@ def evaluate_bag(
 ) -> BagEvaluation:
     """Segment the selected frames of `bag` into `output`, made if missing, and score them.
 
+    Reading, the network, writing, drawing and scoring go on at the same time, each with another
+    frame.
+
     Args:
         settings: what the results depend on besides, JSON-able; kept in metrics.json.
         label_set: of the label images; None: they are numbered as the model's classes, with 255
@@ -108,20 +115,26 @@ def evaluate_bag(
     kept = MaskFolder(output)
     with contextlib.closing(TimingsFile(output / TIMINGS_FILE)) as timings:
 
-        def predict(frame: BagFrame) -> Prediction | None:
+        def predict(frame: BagFrame) -> tuple[PredictedFrame, Segmentation | None]:
             if only is not None and frame.stamp not in only:
-                return None
+                return (frame, None), None
             found = kept.read(frame.name, frame.image.shape[:2])
-            if found is None:
-                result = segmenter.segment(frame.image)
-                found = Prediction(result.labels, result.confidence)
+            if found is not None:
+                return (frame, found), None
+            result = segmenter.segment(frame.image)
+            return (frame, Prediction(result.labels, result.confidence)), result
+
+        def keep(predicted: tuple[PredictedFrame, Segmentation | None]) -> PredictedFrame:
+            (frame, found), result = predicted
+            if found is not None and result is not None:
                 timings.add(frame.name, result.timings)
                 kept.write(frame.name, found)
-            return found
+            return frame, found
 
         metrics = score_frames(
-            frames, predict, segmenter.classes, label_set, output, progress.segmented
-        )
+            frames, stage(keep, stage(predict, frames)), segmenter.classes, label_set, output,
+            progress.segmented,
+        )  # fmt: skip
     if not metrics["frames"]:
         raise BagError(f"'{bag.path}': not one image on {selection.image} has one of the stamps")
     return BagEvaluation(
@@ -187,7 +200,7 @@ def _check_numbering(bag: Bag, labels: str, classes: Sequence[LabelClass]) -> No
 
 def score_frames(
     frames: BagFrames,
-    predict: Callable[[BagFrame], Prediction | None],
+    predictions: Iterable[PredictedFrame],
     classes: Sequence[LabelClass],
     label_set: LabelSet | None,
     output: Path,
@@ -198,7 +211,7 @@ def score_frames(
     Writes the overlay video, frames.jsonl and the thumbnails to `output`.
 
     Args:
-        predict: returns None for a frame without a prediction, which is left out.
+        predictions: of the frames, in their order; None for one that is left out.
         classes: the model's.
 
     Raises:
@@ -216,17 +229,25 @@ def score_frames(
         replacing(output / FRAMES_FILE) as lines,
         VideoWriter(output / "overlay.mp4", frames.fps) as video,
         lines.open("w") as listing,
+        contextlib.ExitStack() as exits,
     ):
+
+        def draw(predicted: PredictedFrame) -> PredictedFrame:
+            frame, found = predicted
+            if found is not None:
+                video.write(overlay(frame.image, found.labels, classes))
+            return predicted
+
+        # closed before the video: whatever happens, nothing is written to it any more
+        drawn = exits.enter_context(contextlib.closing(stage(draw, predictions)))
         try:
-            for frame in frames:
+            for frame, found in drawn:
                 read += 1
-                found = predict(frame)
                 if found is None:
                     accumulator.end_sequence()
                     continue
                 count += 1
                 labels = table[found.labels]
-                video.write(overlay(frame.image, found.labels, classes))
                 line: dict[str, Any] = {
                     "name": frame.name,
                     "stamp": frame.stamp,

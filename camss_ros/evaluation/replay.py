@@ -14,10 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from camss_ros.bags.bag_frames import BagFrames
+from camss_ros.bags.bag_frames import BagFrame, BagFrames
 from camss_ros.bags.recording import Counts
-from camss_ros.evaluation.evaluate_bag import METRICS_FILE, TIMINGS_FILE, score_frames
+from camss_ros.evaluation.evaluate_bag import (
+    METRICS_FILE,
+    TIMINGS_FILE,
+    PredictedFrame,
+    score_frames,
+)
 from camss_ros.evaluation.mask_folder import FOLDERS, MaskFolder, Prediction
+from camss_ros.evaluation.pipeline import stage
 from camss_ros.evaluation.result_folder import begin_results, finish_results
 from camss_ros.evaluation.timings import TimingsFile
 from camss_ros.images.label_class import LabelClass
@@ -137,11 +143,12 @@ class ReplayRecorder:
                 f"{counts.received}, rejected {counts.rejected}, failed on {counts.failed}"
             )
 
+        def read(frame: BagFrame) -> PredictedFrame:
+            return frame, self._kept.read(frame.name, frame.image.shape[:2])
+
         metrics = score_frames(
-            self._frames,
-            lambda frame: self._kept.read(frame.name, frame.image.shape[:2]),
-            classes, label_set, self.output, on_frame,
-        )  # fmt: skip
+            self._frames, stage(read, self._frames), classes, label_set, self.output, on_frame
+        )
         live = {
             **rates,
             "images sent": self.sent,

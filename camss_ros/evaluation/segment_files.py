@@ -15,8 +15,11 @@ import contextlib
 import itertools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from camss_ros.evaluation.pipeline import stage
 from camss_ros.evaluation.result_folder import (
     begin_results,
     finish_results,
@@ -25,12 +28,21 @@ from camss_ros.evaluation.result_folder import (
 )
 from camss_ros.evaluation.statistics import FrameStatistics
 from camss_ros.images.drawing import overlay
-from camss_ros.images.frames import FrameSource, UnreadableInputError
+from camss_ros.images.frames import Frame, FrameSource, UnreadableInputError
 from camss_ros.images.label_mapping import mapping_onto_labels
 from camss_ros.images.video_writer import VideoWriter
 from camss_ros.inference.segmenter import Segmenter
 
 SUMMARY_FILE = "summary.json"
+
+
+class _SegmentedFrame(NamedTuple):
+    """A frame with its labels, uint8 [H, W], and the seconds of each stage; None where they are of
+    an earlier run."""
+
+    frame: Frame
+    labels: np.ndarray
+    timings: dict[str, float] | None
 
 
 def segment_files(
@@ -42,6 +54,8 @@ def segment_files(
     on_frame: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Segment the first `limit` frames of `source` (all for None) into `output`, made if missing.
+
+    While the network works on a frame, the next one is read and the last one drawn and written.
 
     Args:
         settings: what the results depend on, JSON-able; kept in the summary.
@@ -71,24 +85,34 @@ def segment_files(
             if is_clip
             else None
         )
-        for frame in itertools.islice(source, limit):
-            labels = (
-                read_mask(output / "masks" / f"{frame.name}.png", frame.image.shape[:2])
-                if resumed
-                else None
-            )
+
+        def segment(frame: Frame) -> _SegmentedFrame:
+            mask = output / "masks" / f"{frame.name}.png"
+            labels = read_mask(mask, frame.image.shape[:2]) if resumed else None
             if labels is not None:
-                reused += 1
-            else:
-                result = segmenter.segment(frame.image)
-                labels = result.labels
-                picture = overlay(frame.image, labels, segmenter.classes)
+                return _SegmentedFrame(frame, labels, None)
+            result = segmenter.segment(frame.image)
+            return _SegmentedFrame(frame, result.labels, result.timings)
+
+        def write(done: _SegmentedFrame) -> _SegmentedFrame:
+            frame, labels, timings = done
+            picture = overlay(frame.image, labels, segmenter.classes)
+            if timings is not None:
                 write_image(output / "overlays" / f"{frame.name}.jpg", picture)
                 write_image(output / "masks" / f"{frame.name}.png", labels)
-                statistics.add_timings(result.timings)
-            statistics.add_labels(comparable.apply(labels), frame.label)
             if video is not None:
-                video.write(overlay(frame.image, labels, segmenter.classes), frame.time)
+                video.write(picture, frame.time)
+            return done
+
+        frames = itertools.islice(source, limit)
+        # closed before the video: whatever happens, nothing is written to it any more
+        written = stack.enter_context(contextlib.closing(stage(write, stage(segment, frames))))
+        for frame, labels, timings in written:
+            if timings is None:
+                reused += 1
+            else:
+                statistics.add_timings(timings)
+            statistics.add_labels(comparable.apply(labels), frame.label)
             on_frame()
     if statistics.frames == 0:
         raise UnreadableInputError("no frame of the input could be read")

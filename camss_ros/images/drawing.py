@@ -25,8 +25,7 @@ def palette(classes: Sequence[LabelClass]) -> np.ndarray:
 
 def colorize(labels: np.ndarray, classes: Sequence[LabelClass]) -> np.ndarray:
     """Label image uint8 [H, W] -> its colours uint8 [H, W, 3] RGB, void black."""
-    colors: np.ndarray = palette(classes)[labels]
-    return colors
+    return cv2.LUT(cv2.merge([labels] * 3), palette(classes)[None])
 
 
 def overlay(
@@ -41,8 +40,9 @@ def overlay(
     if labels.shape != (height, width):
         labels = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
     blended = cv2.addWeighted(image, 1 - alpha, colorize(labels, classes), alpha, 0)
-    known = np.isin(labels, [label_class.id for label_class in classes])
-    return np.where(known[..., None], blended, image)
+    is_no_class = np.full(256, 255, np.uint8)
+    is_no_class[[label_class.id for label_class in classes]] = 0
+    return cv2.copyTo(image, cv2.LUT(labels, is_no_class), blended)
 
 
 def legend(classes: Sequence[LabelClass], width: int) -> np.ndarray:

@@ -49,12 +49,14 @@ class UnreadableInputError(ValueError):
 class Frame:
     """One frame: `image` uint8 [H, W, 3] RGB; `name` unique in its source, without a suffix;
     `label` uint8 [H, W] class ids with 255 for void, or None where there is none; `time` seconds
-    since the first frame of a video, None where the source has no clock of its own."""
+    since the first frame of a video, None where the source has no clock of its own; `depth` float32
+    [H, W] metres along the optical axis, NaN for none, or None where nobody knows it."""
 
     image: np.ndarray
     name: str
     label: np.ndarray | None = None
     time: float | None = None
+    depth: np.ndarray | None = None
 
 
 class FrameSource(ABC):
@@ -64,7 +66,9 @@ class FrameSource(ABC):
     `endless`: whether iterating never stops. `label_set`: that of the frames' labels, None where
     they have none. `skipped`: the files that could not be read so far. `files`: what is read. Of
     the latest iteration over a video: `missing`, the number of frames that it should have and has
-    not; `damage`, what is wrong with it, in sentences.
+    not; `damage`, what is wrong with it, in sentences. `horizontal_fov`: of the camera, degrees,
+    None when unknown. `has_depth`: whether it knows the depth of its frames; they have it with
+    `with_depth`.
     """
 
     fps: float = DEFAULT_FPS
@@ -75,6 +79,9 @@ class FrameSource(ABC):
     files: Sequence[Path] = ()
     missing: int = 0
     damage: Sequence[str] = ()
+    horizontal_fov: float | None = None
+    has_depth: bool = False
+    with_depth: bool = False
 
     def __init__(self) -> None:
         self.skipped: list[Path] = []

@@ -98,8 +98,8 @@ def to_labels(
     """
     if probabilities.shape[-2:] == size:
         labels, confidence = argmax or find_argmax(probabilities)
-    elif not traced and _is_enlarged_on_cpu(probabilities, size):
-        labels, confidence = _enlarged_argmax(
+    elif not traced and probabilities.device.type == "cpu" and probabilities.shape[1] <= _BORDER:
+        labels, confidence = _resized_argmax(
             probabilities[0], argmax or find_argmax(probabilities), size
         )
     else:
@@ -111,14 +111,8 @@ def to_labels(
     return torch.stack([labels.to(torch.uint8), (confidence * 255.0).round_().to(torch.uint8)])
 
 
-def _is_enlarged_on_cpu(probabilities: Tensor, size: tuple[int, int]) -> bool:
-    _, classes, height, width = probabilities.shape
-    enlarged = size[0] >= height and size[1] >= width
-    return probabilities.device.type == "cpu" and enlarged and classes <= _BORDER
-
-
-def _enlarged_argmax(probabilities: Tensor, argmax: Argmax, size: tuple[int, int]) -> Argmax:
-    """Argmax, as uint8, of the probabilities interpolated to a larger size.
+def _resized_argmax(probabilities: Tensor, argmax: Argmax, size: tuple[int, int]) -> Argmax:
+    """Argmax, as uint8, of the probabilities interpolated to another size.
 
     Bilinear interpolation is a weighted mean of four pixels. Where all four have the same winner,
     it wins the mean as well, so that only the pixels at the borders between classes need all

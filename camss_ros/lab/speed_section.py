@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -51,6 +51,20 @@ class BudgetSettings:
 
 
 @dataclass(frozen=True)
+class OfflineSettings:
+    """What offline commands are measured on.
+
+    Attributes:
+        frames, frame_size: so many of (height, width), in a video and in a bag.
+        turns: of each command.
+    """
+
+    frames: int = 200
+    frame_size: tuple[int, int] = (540, 960)
+    turns: int = 3
+
+
+@dataclass(frozen=True)
 class SpeedSettings:
     """What is measured, and how long.
 
@@ -58,6 +72,7 @@ class SpeedSettings:
         spec: of the segmenter and of the node.
         official_model: random weights of its size are compared with the official procedure, in so
             many turns at each (height, width).
+        network_sizes: (height, width) beside the model's own, at the aspect ratio of the images.
         frame_size: of the steady run.
     """
 
@@ -69,6 +84,8 @@ class SpeedSettings:
     )
     node: NodeSettings = NodeSettings()
     budget: BudgetSettings = BudgetSettings()
+    offline: OfflineSettings = OfflineSettings()
+    network_sizes: Sequence[tuple[int, int]] = ((304, 416), (256, 352), (240, 320), (208, 288))
     steady_frames: int = 5000
     frame_size: tuple[int, int] = (360, 480)
 
@@ -99,12 +116,14 @@ class SpeedRun:
 
     Attributes:
         data: None where there are no labelled frames.
+        others: further labelled frames, for the sections on `every_data`.
         progress: called with what is being done.
     """
 
     settings: SpeedSettings
     data: LabelledData | None = None
     progress: Callable[[str], None] = lambda doing: None
+    others: tuple[LabelledData, ...] = ()
 
     @property
     def labelled(self) -> LabelledData:
@@ -124,6 +143,7 @@ class Section:
         measure: makes the numbers, JSON-able.
         show: Markdown of the numbers.
         needs: it is left out where that is missing: "data", or data that are a "clip".
+        every_data: it is about all data sets, not about the first alone.
     """
 
     key: str
@@ -132,6 +152,7 @@ class Section:
     measure: Callable[[SpeedRun], dict[str, Any]]
     show: Callable[[dict[str, Any]], str]
     needs: Literal["", "data", "clip"] = ""
+    every_data: bool = False
 
     def lacks(self, data: LabelledData | None) -> str:
         """What is missing to measure it; empty if nothing is."""

@@ -8,7 +8,7 @@ A further section is one more module with a `SECTION`, named in `SECTIONS`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from camss_ros.lab import (
     budget_section,
     node_section,
     official_section,
+    offline_section,
     score_section,
     steady_section,
     warm_start,
@@ -34,6 +35,7 @@ SECTIONS: tuple[Section, ...] = (
     score_section.SIZE_SECTION,
     warm_start.SECTION,
     steady_section.SECTION,
+    offline_section.SECTION,
 )
 
 
@@ -44,6 +46,8 @@ def study_speed(
     command: str,
     data: LabelledData | None = None,
     *,
+    others: tuple[LabelledData, ...] = (),
+    only: Container[str] | None = None,
     sections: Sequence[Section] | None = None,
     progress: Callable[[str], None] = lambda doing: None,
 ) -> dict[str, str]:
@@ -52,6 +56,8 @@ def study_speed(
     Args:
         model: metadata of the model: `name`, `sha256`.
         command: as the page shows it.
+        others: further data sets, for sections that are about all of them.
+        only: keys of the sections to measure; the others are shown where their numbers are there.
         sections: by default `SECTIONS`.
 
     Returns:
@@ -70,11 +76,16 @@ def study_speed(
         if missing := section.lacks(data):
             left_out[section.title] = missing
             continue
-        key = f"{section.key}, {data.name}" if section.needs and data else section.key
+        key = section.key
+        if section.needs and data:
+            named = (data, *others) if section.every_data else (data,)
+            key = ", ".join([key, *(each.name for each in named)])
         if key not in results:
+            if only is not None and section.key not in only:
+                continue
             progress(section.title)
             load = load_average()
-            measured = section.measure(SpeedRun(settings, data, progress))
+            measured = section.measure(SpeedRun(settings, data, progress, others))
             results.add(key, {"load_average": load, **measured})
         row = results[key]
         wanted = paragraph(f"Wanted: {section.wanted}")

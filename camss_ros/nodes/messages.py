@@ -22,6 +22,15 @@ def to_image_message(pixels: np.ndarray, encoding: str, header: Header) -> Image
     return Image(header=header, data=data, **image_fields(pixels, encoding))
 
 
+def to_depth_message(metres: np.ndarray, header: Header) -> Image:
+    """float32 [H, W] -> sensor_msgs/Image, 32FC1 (REP 118)."""
+    height, width = metres.shape
+    data = to_array(np.ascontiguousarray(metres, "<f4").data.cast("B"))
+    return Image(
+        header=header, height=height, width=width, encoding="32FC1", step=4 * width, data=data
+    )
+
+
 def to_jpeg_message(image: np.ndarray, quality: int, header: Header) -> CompressedImage:
     """uint8 [H, W, 3] RGB -> sensor_msgs/CompressedImage; `quality` 1 to 100. Raises ValueError
     for an image that is too large."""
@@ -47,10 +56,10 @@ def to_png_message(labels: np.ndarray, header: Header) -> CompressedImage:
     return CompressedImage(header=header, format="mono8; png compressed ", data=to_array(png))
 
 
-def to_array(buffer: bytes | memoryview) -> array.array:
+def to_array(buffer: bytes | memoryview, code: str = "B") -> array.array:
     """The data of a message: rclpy takes an array without looking at each of its elements, unlike
-    bytes or a list."""
-    data = array.array("B")
+    bytes or a list. `code`: B for uint8, b for int8, f for float32."""
+    data = array.array(code)
     data.frombytes(buffer)
     return data
 

@@ -50,6 +50,11 @@ class SceneCamera:
         return np.array([[self.focal, 0, centre_x], [0, self.focal, centre_y], [0, 0, 1.0]])
 
     @property
+    def horizontal_fov(self) -> float:
+        """Degrees that the width of the image sees."""
+        return math.degrees(2 * math.atan(self.width / 2 / self.focal))
+
+    @property
     def horizon(self) -> float:
         """Image row of the horizon at the middle column."""
         return (self.height - 1) / 2 - self.focal * math.tan(self.pitch)

@@ -16,6 +16,7 @@ from camss_ros.images.label_class import VOID
 from camss_ros.street.camera import NEAR, SceneCamera, clip_near
 from camss_ros.street.chunk import CHUNK, Chunk, Panel, Solid
 from camss_ros.street.classes import BUILDING, SKY, TREE, UNLABELLED
+from camss_ros.street.depth import DepthPicture, mesh_planes, plane_of
 from camss_ros.street.light import Atmosphere, draw_sky
 from camss_ros.street.mesh import Mesh
 from camss_ros.street.textures import grain
@@ -27,17 +28,19 @@ _ONE = 1 << _SHIFT
 _CAP = np.linspace(-math.pi / 2, math.pi / 2, 5)
 _SHADOW_LIGHT = 0.55  # what the sky still gives to ground in the shadow
 _WINDOW = (255, 214, 140)
+_NO_PLANE = np.zeros(3)
 _HALO = 3.0  # radius of the halo of a lit lamp, in sizes of the lamp
 
 
 @dataclass
 class _Target:
-    """The two pictures that every polygon is drawn into, and the camera of the larger one."""
+    """The pictures that every polygon is drawn into, and the camera of the larger one."""
 
     image: np.ndarray  # uint8 [2H, 2W, 3]
     label: np.ndarray  # uint8 [H, W]
     camera: SceneCamera
     halos: list[tuple[float, float, float, tuple[float, ...], int]]
+    depth: DepthPicture | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class _Faces:
     small: list[np.ndarray]
     colors: list[list[float]]
     labels: list[int]
+    planes: np.ndarray  # float [M, 3], see DepthPicture; [0, 3] where no depth is drawn
 
 
 def _large_to_small(points: np.ndarray) -> np.ndarray:
@@ -59,6 +63,13 @@ def _large_to_small(points: np.ndarray) -> np.ndarray:
 def _fill_polygon(picture: np.ndarray, points: np.ndarray, value: float | list[float]) -> None:
     """Fills a convex polygon of fixed-point pixels."""
     cv2.fillConvexPoly(picture, points, value, cv2.LINE_8, _SHIFT)
+
+
+def _fill_labels(target: _Target, points: np.ndarray, label: int, plane: np.ndarray) -> None:
+    """Fills a polygon in the labels and, where the depth is drawn, of that plane in the depth."""
+    _fill_polygon(target.label, points, label)
+    if target.depth is not None:
+        _fill_polygon(target.depth.faces, points, target.depth.add(plane))
 
 
 def _project(mesh: Mesh, target: _Target, atmosphere: Atmosphere, *, hazy: bool = True) -> _Faces:
@@ -125,7 +136,11 @@ def _project(mesh: Mesh, target: _Target, atmosphere: Atmosphere, *, hazy: bool 
             target.halos.append((x, y, radius, tuple(mesh.colors[face]), int(mesh.labels[body])))
     indices = np.array(sorted(points), int)
     large, small = [points[i][0] for i in indices], [points[i][1] for i in indices]
-    return _Faces(indices, large, small, colors[indices].tolist(), mesh.labels[indices].tolist())
+    planes = np.zeros((0, 3))
+    if target.depth is not None:
+        planes = mesh_planes(mesh, seen, starts, camera)[indices]
+    labels = mesh.labels[indices].tolist()
+    return _Faces(indices, large, small, colors[indices].tolist(), labels, planes)
 
 
 def _limb_outlines(a: np.ndarray, b: np.ndarray, ra: np.ndarray, rb: np.ndarray) -> np.ndarray:
@@ -141,7 +156,8 @@ def _fill(target: _Target, faces: _Faces, start: int, end: int) -> None:
     for i in range(start, end):
         _fill_polygon(target.image, faces.large[i], faces.colors[i])
         if faces.labels[i] != UNLABELLED:
-            _fill_polygon(target.label, faces.small[i], faces.labels[i])
+            plane = faces.planes[i] if target.depth is not None else _NO_PLANE
+            _fill_labels(target, faces.small[i], faces.labels[i], plane)
 
 
 def render(
@@ -149,12 +165,32 @@ def render(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The street at `time` seconds: image uint8 [H, W, 3] RGB before the camera's own effects,
     and label uint8 [H, W], CamVid 11 ids or 255."""
+    return _render(street, camera, atmosphere, time, None)
+
+
+def render_with_depth(
+    street: Street, camera: SceneCamera, atmosphere: Atmosphere, time: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `render`, and the depth of what the labels show, float32 [H, W] metres, NaN for none."""
+    picture = DepthPicture(camera.height, camera.width)
+    image, label = _render(street, camera, atmosphere, time, picture)
+    return image, label, picture.metres(camera)
+
+
+def _render(
+    street: Street,
+    camera: SceneCamera,
+    atmosphere: Atmosphere,
+    time: float,
+    depth: DepthPicture | None,
+) -> tuple[np.ndarray, np.ndarray]:
     height, width = camera.height, camera.width
     target = _Target(
         image=np.zeros((2 * height, 2 * width, 3), np.uint8),
         label=np.full((height, width), SKY, np.uint8),
         camera=replace(camera, focal=2 * camera.focal, height=2 * height, width=2 * width),
         halos=[],
+        depth=depth,
     )
     far = min(_VIEW, 3.2 / atmosphere.density)
     first = math.floor((camera.z - 1) / CHUNK)
@@ -247,7 +283,8 @@ def _shadows(target: _Target, chunks: list[Chunk], top: int, atmosphere: Atmosph
     polygons = [polygon for chunk in chunks for polygon in chunk.shadows]
     mask = np.full((target.image.shape[0] - top, target.image.shape[1]), 255, np.uint8)
     if polygons:
-        faces = _project(_flat_mesh(polygons), replace(target, halos=[]), atmosphere)
+        flat = replace(target, halos=[], depth=None)
+        faces = _project(_flat_mesh(polygons), flat, atmosphere)
         value = int(255 * _SHADOW_LIGHT)
         shift = np.array([0, top * _ONE], np.int32)
         for points in faces.large:
@@ -316,6 +353,7 @@ def _draw_panel(target: _Target, panel: Panel, atmosphere: Atmosphere) -> None:
             return
     corner, u, v = panel.origin, panel.u, panel.v
     seen = camera.to_camera(np.array([corner, corner + u, corner + u + v, corner + v]))
+    q = plane_of(seen[0], np.cross(seen[1] - seen[0], seen[3] - seen[0]))
     depth = float(seen[:, 2].mean())
     if seen[:, 2].max() < NEAR:
         return
@@ -336,7 +374,7 @@ def _draw_panel(target: _Target, panel: Panel, atmosphere: Atmosphere) -> None:
     if extent.min() < (12 if texture.opaque else 4):
         color = _light_texture(texture.mean, None, panel, normal, depth, atmosphere)[0, 0].tolist()
         _fill_polygon(target.image, fixed, color)
-        _fill_polygon(target.label, small, panel.label)
+        _fill_labels(target, small, panel.label, q)
         return
     image, alpha, outline, lamps = texture.level(
         _halvings(texture.width, extent[0]), _halvings(texture.height, extent[1])
@@ -354,7 +392,7 @@ def _draw_panel(target: _Target, panel: Panel, atmosphere: Atmosphere) -> None:
     cv2.copyTo(warped, mask, target.image[top:bottom, left:right])
 
     if outline is None or texture.outline_is_full:
-        _fill_polygon(target.label, small, panel.label)
+        _fill_labels(target, small, panel.label, q)
         return
     left, top = left // 2, top // 2
     right, bottom = min((right + 1) // 2, width // 2), min((bottom + 1) // 2, height // 2)
@@ -364,6 +402,8 @@ def _draw_panel(target: _Target, panel: Panel, atmosphere: Atmosphere) -> None:
     mask = _stencil(small, left, top, right, bottom)
     shown = (mask > 0) & (_warped(outline, halve @ plane, mask) >= 100)
     target.label[top:bottom, left:right][shown] = panel.label
+    if target.depth is not None:
+        target.depth.faces[top:bottom, left:right][shown] = target.depth.add(q)
 
 
 def _stencil(polygon: np.ndarray, left: int, top: int, right: int, bottom: int) -> np.ndarray:

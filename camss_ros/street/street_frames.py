@@ -15,11 +15,13 @@ class SyntheticFrames(FrameSource):
 
     endless = True
     fps = FRAME_RATE
+    has_depth = True
 
     def __init__(self, variant: Variant, label_set: LabelSet | None) -> None:
         super().__init__()
         self._street = SyntheticStreet(variant=variant)
         self.label_set = label_set
+        self.horizontal_fov = self._street.camera(0).horizontal_fov
         self._table = None if label_set is None else load_label_set("camvid11").to(label_set)
 
     @property
@@ -29,9 +31,13 @@ class SyntheticFrames(FrameSource):
     def __iter__(self) -> Iterator[Frame]:
         index = 0
         while True:
-            image, label = self._street.frame(index)
+            depth = None
+            if self.with_depth:
+                image, label, depth = self._street.frame_with_depth(index)
+            else:
+                image, label = self._street.frame(index)
             truth = None if self._table is None else self._table[label]
-            yield Frame(image, f"frame_{index:06d}", truth)
+            yield Frame(image, f"frame_{index:06d}", truth, depth=depth)
             index += 1
 
 

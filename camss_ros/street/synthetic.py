@@ -15,7 +15,7 @@ import numpy as np
 from camss_ros.images.label_class import VOID
 from camss_ros.street.camera import SceneCamera
 from camss_ros.street.light import VARIANTS, Atmosphere, Variant, make_atmosphere
-from camss_ros.street.render import render
+from camss_ros.street.render import render, render_with_depth
 from camss_ros.street.road import Road
 from camss_ros.street.world import Street
 
@@ -101,7 +101,7 @@ class SyntheticStreet:
         self.seed, self.variant, self.height, self.width = seed, variant, height, width
         rng = np.random.default_rng((41, seed))
         self._atmosphere = make_atmosphere(variant, rng)
-        self._street = Street(Road(seed, shadow=_shadow(self._atmosphere)))
+        self.street = Street(Road(seed, shadow=_shadow(self._atmosphere)))
         self._speed = float(rng.uniform(6.5, 9.0))
 
     def frame(self, i: int, shift: ViewShift = ViewShift()) -> tuple[np.ndarray, np.ndarray]:
@@ -109,13 +109,29 @@ class SyntheticStreet:
 
         `shift` moves the camera and nothing else. Raises IndexError for a negative i.
         """
+        camera, time = self.camera(i, shift), i / FRAME_RATE
+        image, label = _render_rolled(self.street, camera, self._atmosphere, time, shift.roll)
+        return self._exposed(image, i), label
+
+    def frame_with_depth(self, i: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """As `frame`, and the depth, float32 [H, W] metres along the optical axis of `camera(i)`,
+        NaN for the sky and what is behind the end of the street."""
+        camera, time = self.camera(i), i / FRAME_RATE
+        image, label, depth = render_with_depth(self.street, camera, self._atmosphere, time)
+        return self._exposed(image, i), label, depth
+
+    def _exposed(self, image: np.ndarray, i: int) -> np.ndarray:
+        return _expose(image, self._atmosphere, np.random.default_rng((42, self.seed, i)))
+
+    def camera(self, i: int, shift: ViewShift = ViewShift()) -> SceneCamera:
+        """The camera of frame i, but for the roll of `shift`. Raises IndexError for i < 0."""
         if i < 0:
             raise IndexError(f"frame {i}: frames are numbered from 0")
         time = i / FRAME_RATE
-        road = self._street.road
+        road = self.street.road
         z = _START + self._speed * time
         sway = 0.12 * math.sin(0.7 * time) + 0.05 * math.sin(1.9 * time + 1)
-        camera = SceneCamera(
+        return SceneCamera(
             x=road.centre(z) - road.lane / 2 + sway + shift.lateral,
             y=1.4 + 0.012 * math.sin(6.1 * time) + shift.height,
             z=z,
@@ -126,9 +142,6 @@ class SyntheticStreet:
             height=self.height,
             width=self.width,
         )
-        image, label = _render_rolled(self._street, camera, self._atmosphere, time, shift.roll)
-        noise = np.random.default_rng((42, self.seed, i))
-        return _expose(image, self._atmosphere, noise), label
 
 
 def _render_rolled(

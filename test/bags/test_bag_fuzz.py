@@ -47,7 +47,8 @@ def folder() -> Iterator[Path]:
 
 def run(model: Path, bag: Path, output: Path, *arguments: object) -> Result:
     command = ["evaluate-bag", bag, "--image", "/cam/image", "--labels", "/cam/label", "--output",
-               output, "--model", model, "--device", "cpu", "--steps", 1, *arguments]  # fmt: skip
+               output, "--model", model, "--device", "cpu", "--backend", "torch",
+               *arguments]  # fmt: skip
     return CliRunner().invoke(app, list(map(str, command)))
 
 

@@ -39,8 +39,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(bags: list[Path], model: Path, output: Path, *arguments: object) -> list[str]:
-    words = ["evaluate-bag", *bags, "--model", model, "--device", "cpu", "--steps", 1,
-             "--output", output, *arguments]  # fmt: skip
+    words = ["evaluate-bag", *bags, "--model", model, "--device", "cpu", "--backend", "torch",
+             "--steps", 1, "--output", output, *arguments]  # fmt: skip
     return list(map(str, words))
 
 

@@ -26,6 +26,8 @@ from camss_ros.images.frames import open_frames
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference.segmenter import Segmentation, Segmenter
 
+pytestmark = pytest.mark.usefixtures("only_pytorch")
+
 CAMVID = load_label_set("camvid11")
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -344,7 +346,7 @@ def test_only_the_listed_frames_are_taken(tmp_path: Path, model: Path) -> None:
 def test_a_killed_run_goes_on_to_the_same_result(tmp_path: Path, model: Path) -> None:
     bag = write_bag(tmp_path / "bag", images(120), labels(120))
     arguments = ["evaluate-bag", bag, "--image", "/cam/image", "--labels", "/cam/label",
-                 "--model", model, "--device", "cpu"]  # fmt: skip
+                 "--model", model, "--device", "cpu", "--backend", "torch"]  # fmt: skip
     masks = tmp_path / "killed/masks"
     command = [sys.executable, "-m", "camss_ros.cli", *arguments, "--output", tmp_path / "killed"]
     process = subprocess.Popen(

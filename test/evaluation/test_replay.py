@@ -90,7 +90,8 @@ def test_the_node_gives_the_masks_of_the_offline_run(
     # The offline run on the frames that came back.
     command = [
         "evaluate-bag", bag, "--image", "/cam/image", "--labels", "/cam/label", "--model", model,
-        "--device", "cpu", "--frames", output / "frames.jsonl", "--output", tmp_path / "offline",
+        "--device", "cpu", "--backend", "torch", "--frames", output / "frames.jsonl",
+        "--output", tmp_path / "offline",
     ]  # fmt: skip
     result = CliRunner().invoke(app, list(map(str, command)))
     assert result.exit_code == 0, result.output

@@ -19,7 +19,10 @@ from camss_ros.evaluation.result_folder import OutputMismatchError
 from camss_ros.evaluation.segment_files import segment_files
 from camss_ros.images.frames import Frame, FrameSource, open_frames, open_frames_of_model
 from camss_ros.images.video_writer import VideoWriter
+from camss_ros.inference.auto import BackendChoice, Candidate
 from camss_ros.inference.segmenter import Segmenter
+
+pytestmark = pytest.mark.usefixtures("only_pytorch")
 
 SIZE = (48, 64)
 
@@ -84,6 +87,18 @@ def test_a_folder_leaves_masks_overlays_and_a_summary(
     assert summary["scores"]["pixel_accuracy"] == pytest.approx(correct / known)
     assert summary["stages_ms"]["total"]["p50"] > 0
     assert summary["settings"]["sampling"]["steps"] == 1
+
+
+def test_the_fastest_backend_is_taken_and_named(
+    folder: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BackendChoice, "known", lambda self: Candidate("torch", "fp32"))
+    result = run(folder, "--output", tmp_path / "out", "--model", model, "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    assert "by torch in float32" in result.output
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    assert summary["settings"]["model"]["backend"] == "torch"
+    assert summary["settings"]["model"]["dtype"] == "float32"
 
 
 def test_a_video_also_gives_an_overlay_video(model: Path, tmp_path: Path) -> None:

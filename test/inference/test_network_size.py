@@ -94,7 +94,8 @@ def test_the_commands_take_it_and_say_it(model, data, tmp_path):
     result = run("evaluate", "--data", "camvid", "--root", data, *options,
                  "--json", tmp_path / "scores.json")  # fmt: skip
     assert result.exit_code == 0, result.output
-    result = run("segment", data / "val", "--output", tmp_path / "out", *options)
+    result = run("segment", data / "val", "--output", tmp_path / "out", "--backend", "torch",
+                 *options)  # fmt: skip
     assert result.exit_code == 0, result.output
     result = run("benchmark", "--backend", "torch", "--frames", 2, *options,
                  "--json", tmp_path / "speed.json")  # fmt: skip

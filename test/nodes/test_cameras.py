@@ -21,9 +21,10 @@ from sensor_msgs.msg import CameraInfo, Image
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.checkpoint import save_pretrained
+from camss_ros.nodes.camera_names import camera_names
 from camss_ros.nodes.qos import LATCHED
 from camss_ros.nodes.segmenter.memory_guard import MemoryGuard
-from camss_ros.nodes.segmenter.parameters import SPECS, camera_names
+from camss_ros.nodes.segmenter.parameters import SPECS
 
 
 class Rig:

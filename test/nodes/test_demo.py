@@ -56,6 +56,9 @@ def test_the_street_comes_back_segmented(model: Path, tmp_path: Path) -> None:
 
     assert len(list(open_frames(tmp_path / "demo/overlay.mp4"))) == frames["masks_matched"]
     assert next(iter(open_frames(tmp_path / "demo/contact_sheet.png"))).image.std() > 10
+    world = next(iter(open_frames(tmp_path / "demo/world.png"))).image
+    assert world.shape == (360, 480 + 480 + 360, 3)  # overlay, cloud, ground
+    assert world[:, 480:960].std() > 10
 
 
 def test_a_segmenter_that_does_not_get_ready_is_quoted(model: Path, tmp_path: Path) -> None:

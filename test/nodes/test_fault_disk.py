@@ -69,7 +69,7 @@ def inputs(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def commands(inputs: Path, small: Path, output: Path) -> dict[str, list[Any]]:
     """By name; each writes into `output` what no other does."""
-    model = ["--model", small, "--device", "cpu"]
+    model = ["--model", small, "--device", "cpu", "--backend", "torch"]
     bag = ["--image", "/cam/image"]
     data = ["--data", "folder", "--root", inputs / "data"]
     return {

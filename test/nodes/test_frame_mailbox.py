@@ -2,7 +2,7 @@
 
 import threading
 
-from camss_ros.nodes.segmenter.inference_worker import FrameMailbox
+from camss_ros.nodes.worker import FrameMailbox
 
 
 def test_a_newer_frame_takes_the_place_of_an_older_one() -> None:

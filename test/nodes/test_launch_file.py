@@ -19,8 +19,10 @@ import pytest
 import yaml
 from ament_index_python.packages import PackageNotFoundError
 
+from camss_ros.nodes.projection.interfaces import SUBSCRIBED as PROJECTOR_SUBSCRIBED
 from camss_ros.nodes.segmenter.interfaces import PUBLISHED
 from camss_ros.nodes.segmenter.parameters import SPECS
+from camss_ros.street.synthetic import SyntheticStreet
 
 LAUNCH = Path(__file__).resolve().parents[2] / "launch"
 FILES = sorted(path.name for path in LAUNCH.glob("*.launch.py"))
@@ -38,7 +40,7 @@ MODULES = (
     "launch_ros.parameter_descriptions",
     "launch_ros.substitutions",
 )
-SHARED = "camss_ros.nodes.harness.launch_segmenter"
+SHARED = ("camss_ros.nodes.harness.launch_segmenter", "camss_ros.nodes.harness.launch_projector")
 
 
 class Configuration(str):
@@ -68,8 +70,9 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in MODULES:
         monkeypatch.setitem(sys.modules, name, Recording(name))
     # Imported again, with these, and forgotten at the end.
-    monkeypatch.setitem(sys.modules, SHARED, ModuleType(SHARED))
-    del sys.modules[SHARED]
+    for name in SHARED:
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+        del sys.modules[name]
 
 
 def description(name: str) -> list[Any]:
@@ -113,7 +116,7 @@ def test_every_argument_is_described(name: str) -> None:
 
 
 @pytest.mark.usefixtures("recorded")
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", sorted(set(FILES) - {"projection.launch.py"}))
 def test_arguments_of_parameters_tell_default_and_values_of_the_code(name: str) -> None:
     specs = {spec.name: spec for spec in SPECS}
     # `cameras` of multi_camera.launch.py has to be given
@@ -146,6 +149,23 @@ def test_only_given_arguments_override_the_file() -> None:
     assert dict(node.remappings)["image/compressed"] == ["", "image", "/compressed"]
     assert node.respawn == "respawn"
     assert arguments("segment.launch.py")["respawn"].default_value == "false"
+
+
+@pytest.mark.usefixtures("recorded")
+def test_the_projector_starts_alone_or_with_the_segmenter() -> None:
+    (alone,) = nodes(run("projection.launch.py", cloud_from="lidar", points="/top/points"))
+    file, given = alone.parameters
+    assert file == "projector_file"
+    assert given["cloud_from"].value_type is str
+    assert dict(alone.remappings)["points"] == "points"
+    assert {topic for topic, _ in alone.remappings} <= {e.name for e in PROJECTOR_SUBSCRIBED}
+    assert len(nodes(run("segment.launch.py"))) == 1
+    both = nodes(run("segment.launch.py", projector="true", namespace="front"))
+    assert [node.executable for node in both] == ["segmenter", "projector"]
+    assert both[1].parameters == ["projector_file"]
+    assert both[1].ros_arguments[1][0] == "front.projector:="
+    with pytest.raises(ValueError, match="projector:=perhaps: expected true or false"):
+        run("segment.launch.py", projector="perhaps")
 
 
 @pytest.mark.usefixtures("recorded")
@@ -312,7 +332,8 @@ def test_the_demo_starts_camera_segmenter_and_rviz(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("ament_index_python.packages.get_package_prefix", str)
     entities = run("demo.launch.py", namespace="front", image="camera/image")
     found = {n.executable: n for n in nodes(entities)}
-    assert set(found) == {"segmenter", "video_publisher", "rviz2"}
+    street = {"projector", "static_transform_publisher"}
+    assert set(found) == {"segmenter", "video_publisher", "rviz2"} | street
     (profile,) = (e for e in entities if e.kind == "SetEnvironmentVariable")
     assert profile.args[1].endswith("fastdds_large_images.xml")
     assert found["rviz2"].namespace == found["video_publisher"].namespace
@@ -326,10 +347,24 @@ def test_the_demo_does_without_rviz(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("ament_index_python.packages.get_package_prefix", missing)
     entities = run("demo.launch.py")
-    assert {n.executable for n in nodes(entities)} == {"segmenter", "video_publisher"}
+    assert "rviz2" not in {n.executable for n in nodes(entities)}
     (told,) = (e for e in entities if e.kind == "LogInfo")
     assert "rviz2 is not installed" in told.msg
     assert not [e for e in run("demo.launch.py", rviz="false") if e.kind == "LogInfo"]
+
+
+@pytest.mark.usefixtures("recorded")
+def test_the_demo_has_a_projector_where_the_depth_is_known(tmp_path: Path) -> None:
+    def started(path: str) -> dict[str, Any]:
+        return {n.executable: n for n in nodes(run("demo.launch.py", path=path, rviz="false"))}
+
+    street, video = started("synthetic:fog"), started("drive.mp4")
+    assert street["video_publisher"].parameters[0]["depth"] is True
+    arguments = street["static_transform_publisher"].arguments
+    height = float(arguments[arguments.index("--z") + 1])
+    assert height == pytest.approx(SyntheticStreet().camera(0).y, abs=0.02)
+    assert set(video) == {"segmenter", "video_publisher"}
+    assert video["video_publisher"].parameters[0]["depth"] is False
 
 
 @pytest.mark.usefixtures("recorded")
@@ -372,5 +407,6 @@ def test_launch_loads_it(name: str) -> None:
 
     source = PythonLaunchDescriptionSource(str(LAUNCH / name))
     loaded = source.get_launch_description(LaunchContext()).get_launch_arguments()
-    assert {"namespace", "image", "params_file", "model"} <= {a.name for a in loaded}
+    of_node = {"projector_file"} if name == "projection.launch.py" else {"params_file", "model"}
+    assert {"namespace"} | of_node <= {a.name for a in loaded}
     assert all(argument.description != "no description given" for argument in loaded)

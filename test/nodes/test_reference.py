@@ -16,19 +16,13 @@ from scripted_node import Running
 from camss_ros.inference.backends.base import BACKENDS
 from camss_ros.inference.device import PRECISIONS
 from camss_ros.model.schedule import SamplerName, SamplingOptions
+from camss_ros.nodes.endpoints import ROS_PUBLISHED, ROS_SERVICES, ROS_SUBSCRIBED, Endpoint
 from camss_ros.nodes.messages import label_info_type
+from camss_ros.nodes.parameter_table import Change, ParameterSpec
 from camss_ros.nodes.qos import LATCHED, PROFILES
-from camss_ros.nodes.segmenter.interfaces import (
-    PUBLISHED,
-    ROS_PUBLISHED,
-    ROS_SERVICES,
-    ROS_SUBSCRIBED,
-    SERVICES,
-    SUBSCRIBED,
-    Endpoint,
-)
-from camss_ros.nodes.segmenter.parameters import SPECS, Change, ParameterSpec
-from camss_ros.nodes.segmenter.reference import PAGES
+from camss_ros.nodes.reference import PAGES
+from camss_ros.nodes.segmenter.interfaces import PUBLISHED, SERVICES, SUBSCRIBED
+from camss_ros.nodes.segmenter.parameters import SPECS
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 

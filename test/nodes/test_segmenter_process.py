@@ -289,13 +289,3 @@ def test_a_model_that_is_not_there_is_named(spawn: Callable[..., Process], tmp_p
     assert "cannot load model" in process.log
     assert process.end(signal.SIGINT) < end_limit()
     assert process.process.returncode == 0
-
-
-def test_the_parameter_file_has_every_parameter_at_its_default() -> None:
-    import yaml
-
-    from camss_ros.nodes.segmenter.parameters import SPECS
-
-    path = Path(__file__).resolve().parents[2] / "config" / "segmenter.yaml"
-    values = yaml.safe_load(path.read_text())["/**"]["ros__parameters"]
-    assert values == {spec.name: spec.initial() for spec in SPECS}

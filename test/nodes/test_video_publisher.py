@@ -18,6 +18,8 @@ from ros_peer import TIMEOUT, RosPeer, wait_until
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from camss_ros.street.synthetic import SyntheticStreet
+
 # Keeps every header, whenever it was sent.
 LATCHED = QoSProfile(depth=1000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 IMAGES = qos_profile_sensor_data
@@ -258,3 +260,42 @@ def test_an_endless_source_cannot_be_preloaded(domain_id: int) -> None:
         output, _ = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 1
     assert "has no end" in output
+
+
+def test_the_street_publishes_its_depth_and_its_own_field_of_view(
+    peer: RosPeer, domain_id: int
+) -> None:
+    for topic, kind in (
+        ("image", Image), ("camera_info", CameraInfo),
+        ("depth/image", Image), ("depth/camera_info", CameraInfo),
+    ):  # fmt: skip
+        peer.listen(kind, topic, IMAGES)
+    with publisher(domain_id, path="synthetic", depth="true", wait_for_subscriber="true"):
+        # Best effort: any of them may get lost on a busy machine.
+        depth, image = wait_until(
+            lambda: next(
+                (
+                    (depth, image)
+                    for depth in list(peer.received["depth/image"])
+                    for image in list(peer.received["image"])
+                    if depth.header == image.header
+                ),
+                None,
+            ),
+            "image and depth of one moment",
+        )
+        info, depth_info = peer.wait_for("camera_info"), peer.wait_for("depth/camera_info")
+    assert (depth.height, depth.width, depth.encoding) == (image.height, image.width, "32FC1")
+    metres = np.frombuffer(depth.data, "<f4").reshape(depth.height, depth.width)
+    assert 0.1 < np.isnan(metres).mean() < 0.6  # the sky
+    assert 1 < np.nanmin(metres) < 10
+    street = SyntheticStreet()
+    assert info.k[0] == pytest.approx(street.camera(0).focal)
+    assert list(depth_info.k) == list(info.k)
+
+
+def test_what_knows_no_depth_is_refused(folder: Path, domain_id: int) -> None:
+    with publisher(domain_id, path=folder, depth="true") as process:
+        output, _ = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 1
+    assert "knows no depth" in output

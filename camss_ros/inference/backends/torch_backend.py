@@ -76,7 +76,7 @@ class TorchBackend(Backend):
         states: Sequence[FrameState | None] | None = None,
     ) -> list[FramePrediction]:
         """See `Backend`. A twin draws no latents and leaves none."""
-        uploaded = [torch.from_numpy(np.ascontiguousarray(each)).to(self.device) for each in frames]
+        uploaded = [self._upload(each) for each in frames]
         probabilities, left = self._run(
             uploaded, self._plan(sampling), sampling, size, generator, stage_done, states
         )
@@ -171,8 +171,7 @@ class TorchBackend(Backend):
     @torch.inference_mode()
     def pooled_tokens(self, frame: np.ndarray, size: tuple[int, int]) -> Tensor:
         """See `Backend`."""
-        pixels = torch.from_numpy(np.ascontiguousarray(frame)).to(self.device)
-        image = self._network.normalize(self._resized(pixels, size))
+        image = self._network.normalize(self._resized(self._upload(frame), size))
         tokens = self._image_tokens(image.contiguous(memory_format=torch.channels_last))
         return tokens[0].float().mean(dim=(1, 2))
 
@@ -203,6 +202,9 @@ class TorchBackend(Backend):
         """Of no frame, at the working (height, width)."""
         network = self._latent_network
         return FrameState.blank(samples, network.latent_channels, size, network.stride, self.device)
+
+    def _upload(self, frame: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(frame)).to(self.device)
 
     def _resized(self, pixels: Tensor, size: tuple[int, int]) -> Tensor:
         resized = resize_frame(pixels, size)

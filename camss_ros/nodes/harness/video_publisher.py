@@ -4,6 +4,8 @@ Node `video_publisher`; topics, relative to its namespace, all with the stamp of
 
 - `image` (sensor_msgs/Image, rgb8) or, with `image_transport: compressed`, `image/compressed`
   (sensor_msgs/CompressedImage, jpeg), and `camera_info` (sensor_msgs/CameraInfo): sensor data QoS
+- with `depth`, of the synthetic street: `depth/image` (sensor_msgs/Image, 32FC1) and
+  `depth/camera_info`, registered to the image: sensor data QoS
 - `source_frame` (std_msgs/Header): the name of the frame in the source, as the frame_id; reliable
   and transient local. What was sent, complete even where images got lost.
 
@@ -30,9 +32,9 @@ from std_msgs.msg import Header
 
 from camss_ros.images.frames import FrameSource, open_frames
 from camss_ros.images.message_fields import pinhole
-from camss_ros.nodes.messages import to_image_message, to_jpeg_message
+from camss_ros.nodes.messages import to_depth_message, to_image_message, to_jpeg_message
+from camss_ros.nodes.parameter_table import Change, ParameterSpec
 from camss_ros.nodes.qos import LATCHED_HISTORY
-from camss_ros.nodes.segmenter.parameters import Change, ParameterSpec
 from camss_ros.nodes.start_up import START_ERRORS, GivenParameters, start_problem
 
 # A subscriber learns of this publisher a little later than the publisher of the subscriber, and
@@ -43,6 +45,7 @@ _NAMES_S = 10.0  # nothing is lost meanwhile, but the process ends later where n
 _LINGER_S = 0.5
 _SIGNAL_S = 0.1
 _JPEG_QUALITY = 90
+_FOV = 60.0  # degrees, of a camera of which nothing is known
 
 
 class VideoPublisher(GivenParameters):
@@ -75,9 +78,13 @@ class VideoPublisher(GivenParameters):
         )
         self._fov = self._declare(
             "horizontal_fov",
-            60.0,
-            "Horizontal field of view of camera_info, degrees.",
-            (1.0, 179.0),
+            0.0,
+            "Horizontal field of view of camera_info, degrees; 0: the source's own where it has "
+            "one, else 60.",
+            (0.0, 179.0),
+        )
+        depth = self._declare(
+            "depth", False, "Publish the depth of the synthetic street too, on depth/image."
         )
         self.warn_of_unknown_parameters()
         if not path:
@@ -87,6 +94,10 @@ class VideoPublisher(GivenParameters):
         self._source: FrameSource = open_frames(path)
         if self._preload and self._source.endless:
             raise ValueError(f"parameter 'preload': '{path}' has no end")
+        if depth and not self._source.has_depth:
+            raise ValueError(f"parameter 'depth': '{path}' knows no depth, synthetic does")
+        self._source.with_depth = depth
+        self._fov = self._fov or self._source.horizontal_fov or _FOV
         self._compressed = transport == "compressed"
         self._images = (
             self.create_publisher(CompressedImage, "image/compressed", qos_profile_sensor_data)
@@ -94,6 +105,11 @@ class VideoPublisher(GivenParameters):
             else self.create_publisher(Image, "image", qos_profile_sensor_data)
         )
         self._infos = self.create_publisher(CameraInfo, "camera_info", qos_profile_sensor_data)
+        self._depths = self._depth_infos = None
+        if depth:
+            sensor = qos_profile_sensor_data
+            self._depths = self.create_publisher(Image, "depth/image", sensor)
+            self._depth_infos = self.create_publisher(CameraInfo, "depth/camera_info", sensor)
         self._names = self.create_publisher(Header, "source_frame", LATCHED_HISTORY)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self)
@@ -116,13 +132,13 @@ class VideoPublisher(GivenParameters):
             self._spin_until(time.monotonic() + _MATCHING_S)
         sent = 0
         started = ended = due = time.monotonic()
-        for name, size, pause, image in messages:
+        for name, size, pause, image, depth in messages:
             if sent:
                 # A frame that comes late moves the following ones: a camera doesn't catch up in
                 # bursts.
                 due = max(due, ended - pause) + pause
             self._spin_until(due)
-            self._publish(name, size, image)
+            self._publish(name, size, image, depth)
             sent += 1
             if sent == self._frames:
                 break
@@ -138,9 +154,11 @@ class VideoPublisher(GivenParameters):
         self.get_logger().info(f"sent {sent} frames in {elapsed:.1f} s")
         return sent
 
-    def _messages(self) -> Iterator[tuple[str, tuple[int, int], float, Image | CompressedImage]]:
-        """Name, (height, width), seconds after the one before and message, without its stamp, of
-        each frame."""
+    def _messages(
+        self,
+    ) -> Iterator[tuple[str, tuple[int, int], float, Image | CompressedImage, Image | None]]:
+        """Name, (height, width), seconds after the one before and messages of image and depth,
+        without their stamp, of each frame."""
         again = self._loop and not self._preload
         while True:
             empty = True
@@ -157,7 +175,9 @@ class VideoPublisher(GivenParameters):
                     if self._compressed
                     else to_image_message(frame.image, "rgb8", header)
                 )
-                yield frame.name, (frame.image.shape[0], frame.image.shape[1]), pause, message
+                depth = None if frame.depth is None else to_depth_message(frame.depth, header)
+                size = (frame.image.shape[0], frame.image.shape[1])
+                yield frame.name, size, pause, message, depth
             if empty or not again:  # every file has become unreadable, or the end
                 return
 
@@ -167,11 +187,22 @@ class VideoPublisher(GivenParameters):
             # A signal is served between two waits.
             self._executor.spin_once(timeout_sec=min(remaining, _SIGNAL_S))
 
-    def _publish(self, name: str, size: tuple[int, int], image: Image | CompressedImage) -> None:
+    def _publish(
+        self,
+        name: str,
+        size: tuple[int, int],
+        image: Image | CompressedImage,
+        depth: Image | None,
+    ) -> None:
         stamp = self.get_clock().now().to_msg()
         image.header.stamp = stamp
         self._names.publish(Header(stamp=stamp, frame_id=name))
-        self._infos.publish(CameraInfo(header=image.header, **pinhole(*size, self._fov)))
+        info = CameraInfo(header=image.header, **pinhole(*size, self._fov))
+        self._infos.publish(info)
+        if depth is not None and self._depths is not None and self._depth_infos is not None:
+            depth.header.stamp = stamp
+            self._depth_infos.publish(info)
+            self._depths.publish(depth)
         self._images.publish(image)
 
     def _declare(

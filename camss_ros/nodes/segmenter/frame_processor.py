@@ -69,7 +69,7 @@ class FrameProcessor:
     def process(
         self, arrivals: dict[CameraInterface, Arrival], cancelled: Callable[[], bool]
     ) -> None:
-        """Segment and publish; for `InferenceWorker`.
+        """Segment and publish; for `Worker`.
 
         Each image is taken from `arrivals` as soon as it is counted. Where `cancelled()` turns
         true the rest are left.
@@ -97,7 +97,7 @@ class FrameProcessor:
 
     def failed(self, sources: Sequence[CameraInterface], error: Exception) -> None:
         """Something else than a frame failed, with images of `sources` in work; for
-        `InferenceWorker`."""
+        `Worker`."""
         for source in sources:
             source.fail(_reason(error))
         if not sources:

@@ -24,20 +24,21 @@ from std_srvs.srv import SetBool, Trigger
 
 from camss_ros.extras import require_node
 from camss_ros.images.image_files import silence_opencv
+from camss_ros.inference.graphs.cache import discard_unfinished
+from camss_ros.nodes.node_log import SeldomWarnings, forward_log
+from camss_ros.nodes.process import run_until_signal
 from camss_ros.nodes.segmenter.backend_measurement import BackendMeasurement
 from camss_ros.nodes.segmenter.camera import CameraChannel
 from camss_ros.nodes.segmenter.deadline import Deadline
 from camss_ros.nodes.segmenter.frame import Arrival, CameraInterface
 from camss_ros.nodes.segmenter.frame_processor import FrameProcessor
 from camss_ros.nodes.segmenter.image_conversion import CvBridgeUnusableError, start_conversion
-from camss_ros.nodes.segmenter.inference_worker import InferenceWorker
 from camss_ros.nodes.segmenter.memory_guard import MemoryGuard
 from camss_ros.nodes.segmenter.model_reloader import LoadedModel, ModelReloader, SupersededError
-from camss_ros.nodes.segmenter.node_log import SeldomWarnings, forward_log
 from camss_ros.nodes.segmenter.parameters import NodeParameters, ParameterValues
-from camss_ros.nodes.segmenter.process import run_until_signal
 from camss_ros.nodes.segmenter.reports import Reports
 from camss_ros.nodes.start_up import GivenParameters
+from camss_ros.nodes.worker import Worker
 
 if TYPE_CHECKING:
     from camss_ros.inference.segmenter import Segmenter
@@ -86,7 +87,7 @@ class SegmenterNode(GivenParameters, LifecycleNode):
         self._state = "unconfigured"
         self._enabled = True
         self._reloading: int | None = None  # the ticket
-        self._worker: InferenceWorker[CameraInterface, Arrival] | None = None
+        self._worker: Worker[CameraInterface, Arrival] | None = None
 
         warn = SeldomWarnings(log)
         self._deadline = Deadline(self.parameters, log.info, log.warning)
@@ -206,13 +207,13 @@ class SegmenterNode(GivenParameters, LifecycleNode):
         if self._state != "finalized":
             self.trigger_shutdown()
 
-    def cancel_inference(self) -> None:
+    def cancel(self) -> None:
         """Give up the image in work, from any thread; returns at once."""
         if self._worker is not None:
             self._worker.cancel()
 
     def _start_inference(self) -> None:
-        self._worker = InferenceWorker(
+        self._worker = Worker(
             self._processor.process,
             lambda camera: camera.counter.dropped(),
             self._processor.failed,
@@ -339,7 +340,7 @@ class SegmenterNode(GivenParameters, LifecycleNode):
 
 def main(arguments: list[str] | None = None) -> int:
     """The program `segmenter`; see `run_until_signal`."""
-    return run_until_signal(SegmenterNode, arguments)
+    return run_until_signal("segmenter", SegmenterNode, arguments, discard_unfinished)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The one thread that runs the network, and how it gets the newest frames."""
+"""The one thread of a node that does the work, and how it gets the newest frames."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class FrameMailbox(Generic[Source, Frame]):
         return frames
 
 
-class InferenceWorker(Generic[Source, Frame]):
+class Worker(Generic[Source, Frame]):
     """Processes the newest frames given to it, one of each source at a time, in a thread of its
     own.
 
@@ -67,6 +67,7 @@ class InferenceWorker(Generic[Source, Frame]):
         process: Callable[[dict[Source, Frame], Callable[[], bool]], None],
         dropped: Callable[[Source], None],
         failed: Callable[[Sequence[Source], Exception], None],
+        name: str = "inference",
     ) -> None:
         self._process = process
         self._dropped, self._failed = dropped, failed
@@ -74,8 +75,8 @@ class InferenceWorker(Generic[Source, Frame]):
         self._cancelled = threading.Event()
         self._frames: dict[Source, Frame] = {}
         self._since: float | None = None
-        # A daemon: a network stage that cannot be interrupted must not keep the process alive.
-        self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
+        # A daemon: a stage of a network that cannot be interrupted must not keep the process alive.
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def submit(self, source: Source, frame: Frame) -> None:

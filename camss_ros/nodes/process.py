@@ -1,4 +1,4 @@
-"""The process of the segmenter: it ends within a second of a signal, whatever runs."""
+"""The process of a node: it ends within a second of a signal, whatever runs."""
 
 from __future__ import annotations
 
@@ -7,26 +7,43 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
-from camss_ros.inference.graphs.cache import discard_unfinished
 from camss_ros.nodes.start_up import START_ERRORS, start_problem
-
-if TYPE_CHECKING:
-    from camss_ros.nodes.segmenter.node import SegmenterNode
 
 # s from the signal to the end of the process, whatever the network is doing
 SHUTDOWN_TIME = 1.0
 
 
-def run_until_signal(make_node: Callable[[], SegmenterNode], arguments: list[str] | None) -> int:
-    """Run the node and end the process on SIGINT or SIGTERM, with exit code 0.
+class RunnableNode(Protocol):
+    """What the process needs of its node, which is an rclpy node."""
 
-    Returns only when the node cannot be made: 1, with the reason on stderr.
+    def autostart(self) -> None:
+        """Configure and activate, as its parameters say."""
+
+    def cancel(self) -> None:
+        """Give up what is in work, from any thread; returns at once."""
+
+    def shut_down(self) -> None:
+        """Make the last transition, unless somebody has made it."""
+
+    def destroy_node(self) -> None: ...
+
+
+def run_until_signal(
+    name: str,
+    make_node: Callable[[], RunnableNode],
+    arguments: list[str] | None,
+    at_end: Callable[[], None] = lambda: None,
+) -> int:
+    """Run the node `name` and end the process on SIGINT or SIGTERM, with exit code 0.
+
+    `at_end` is called last, whatever still runs. Returns only when the node cannot be made: 1, with
+    the reason on stderr.
     """
     # The main thread waits for a signal while another spins, so that a signal never interrupts
     # anything halfway and is served while a model loads.
@@ -37,12 +54,12 @@ def run_until_signal(make_node: Callable[[], SegmenterNode], arguments: list[str
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
         node = make_node()
     except START_ERRORS as error:
-        print(f"segmenter: {start_problem(error)}", file=sys.stderr)
+        print(f"{name}: {start_problem(error)}", file=sys.stderr)
         rclpy.try_shutdown()
         return 1
 
     executor = SingleThreadedExecutor()
-    executor.add_node(node)
+    executor.add_node(node)  # type: ignore[arg-type]
     failed = threading.Event()
 
     def spin() -> None:
@@ -60,7 +77,7 @@ def run_until_signal(make_node: Callable[[], SegmenterNode], arguments: list[str
     stop.wait()
 
     def end() -> None:
-        node.cancel_inference()
+        node.cancel()
         executor.shutdown(timeout_sec=0)
         spinner.join()
         node.shut_down()
@@ -73,7 +90,7 @@ def run_until_signal(make_node: Callable[[], SegmenterNode], arguments: list[str
     # interrupted. Either way nothing is left to be saved, and Python's own end is skipped: with
     # torch loaded it takes more than a second on a busy machine.
     ending.join(SHUTDOWN_TIME)
-    discard_unfinished()  # graphs that were being built for the cache
+    at_end()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(int(failed.is_set()))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from ros_peer import wait_until
 
-from camss_ros.nodes.segmenter.inference_worker import InferenceWorker
+from camss_ros.nodes.worker import Worker
 
 Frames = dict[str, int]
 
@@ -19,7 +19,7 @@ class Counted:
     def __init__(self, process: Callable[[Frames, Callable[[], bool]], None]) -> None:
         self.counts: Counter[str] = Counter()
         self.errors: list[str] = []
-        self.worker: InferenceWorker[str, int] = InferenceWorker(process, self._drop, self._fail)
+        self.worker: Worker[str, int] = Worker(process, self._drop, self._fail)
 
     def _drop(self, source: str) -> None:
         self.counts["dropped"] += 1

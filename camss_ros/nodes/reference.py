@@ -1,6 +1,6 @@
-"""The pages docs/parameters.md and docs/topics.md, from the declarations in the code.
+"""The pages docs/parameters.md, docs/topics.md and docs/projector.md, from the declarations.
 
-python -m camss_ros.nodes.segmenter.reference docs
+python -m camss_ros.nodes.reference docs
 """
 
 from __future__ import annotations
@@ -9,16 +9,12 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from camss_ros.nodes.segmenter.interfaces import (
-    PUBLISHED,
-    ROS_PUBLISHED,
-    ROS_SERVICES,
-    ROS_SUBSCRIBED,
-    SERVICES,
-    SUBSCRIBED,
-    Endpoint,
-)
-from camss_ros.nodes.segmenter.parameters import SPECS, Change, ParameterSpec
+from camss_ros.nodes.endpoints import ROS_PUBLISHED, ROS_SERVICES, ROS_SUBSCRIBED, Endpoint
+from camss_ros.nodes.parameter_table import Change, ParameterSpec
+from camss_ros.nodes.projection import interfaces as projector
+from camss_ros.nodes.projection import parameters as projector_parameters
+from camss_ros.nodes.segmenter.interfaces import PUBLISHED, SERVICES, SUBSCRIBED
+from camss_ros.nodes.segmenter.parameters import SPECS
 
 _ORIGIN = "<!-- Written by `make docs`: change {source} instead. -->\n"
 
@@ -35,7 +31,7 @@ _GROUPS = {
     Change.UNCONFIGURED: (
         "While unconfigured",
         "Refused, with the reason, unless the node is unconfigured: `ros2 lifecycle set "
-        "/segmenter deactivate`, then `cleanup`.",
+        "/{node} deactivate`, then `cleanup`.",
     ),
     Change.NEVER: (
         "Read-only",
@@ -45,6 +41,7 @@ _GROUPS = {
 
 _QOS = {
     "image_qos": "`image_qos`",
+    "input_qos": "`input_qos`",
     "output_qos": "`output_qos`",
     "latched": "reliable, transient local, depth 1",
     "reliable": "reliable, volatile, depth 10",
@@ -63,6 +60,35 @@ def parameters_page() -> str:
         "`params_file:=PATH`. Besides these there is `use_sim_time` (bool, false) of every\nROS "
         "node: the time is taken from `/clock`.\n",
     ]
+    return "\n".join([*page, *_parameter_tables("segmenter", SPECS)])
+
+
+def projector_page() -> str:
+    """docs/projector.md."""
+    columns = ("topic", "type", "quality of service", "")
+    return "\n".join(
+        [
+            "# Topics and parameters of `projector`\n",
+            _ORIGIN.format(
+                source="`camss_ros/nodes/projection/interfaces.yaml` and `parameters.yaml`"
+            ),
+            "What it is for, and how: [projection.md](projection.md). Names are relative to the "
+            "node's namespace and can be remapped.\nSubscriptions exist while the node is active, "
+            "publishers while it is configured. With several [cameras](cameras.md) all\nbut "
+            "`points`, `odometry` and what is made of `points` exist for each, below its name: "
+            "`front/segmentation/mask`.\n`config/projector.yaml` has every parameter at its "
+            "default.\n",
+            "## Subscribed\n",
+            _table(columns, map(_row, projector.SUBSCRIBED)),
+            "## Published\n",
+            _table(columns, map(_row, projector.PUBLISHED)),
+            *_parameter_tables("projector", projector_parameters.SPECS),
+        ]
+    )
+
+
+def _parameter_tables(node: str, specs: Sequence[ParameterSpec]) -> list[str]:
+    page: list[str] = []
     for change, (title, explanation) in _GROUPS.items():
         rows = [
             (
@@ -72,15 +98,16 @@ def parameters_page() -> str:
                 _range(spec),
                 spec.description,
             )
-            for spec in SPECS
+            for spec in specs
             if spec.change is change
         ]
-        page += [
-            f"## {title}\n",
-            f"{explanation}\n",
-            _table(("parameter", "type", "default", "values", "description"), rows),
-        ]
-    return "\n".join(page)
+        if rows:
+            page += [
+                f"## {title}\n",
+                f"{explanation.format(node=node)}\n",
+                _table(("parameter", "type", "default", "values", "description"), rows),
+            ]
+    return page
 
 
 def topics_page() -> str:
@@ -116,7 +143,11 @@ def topics_page() -> str:
     )
 
 
-PAGES = {"parameters.md": parameters_page, "topics.md": topics_page}
+PAGES = {
+    "parameters.md": parameters_page,
+    "topics.md": topics_page,
+    "projector.md": projector_page,
+}
 
 
 def write(folder: Path) -> None:
@@ -159,5 +190,5 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
-        sys.exit("usage: python -m camss_ros.nodes.segmenter.reference FOLDER")
+        sys.exit("usage: python -m camss_ros.nodes.reference FOLDER")
     write(Path(sys.argv[1]))

@@ -1,0 +1,81 @@
+"""`camss-ros mount`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Optional
+
+import typer
+
+from camss_ros.commands.options import counted_progress
+from camss_ros.commands.segmenter_options import NETWORK, segmenter_options
+from camss_ros.extras import require
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from camss_ros.bags.bag_frames import BagFrame
+    from camss_ros.inference.spec import SegmenterSpec
+
+_SURE = 1.0  # degrees, the largest error of a pitch that is worth having
+
+
+@segmenter_options(*NETWORK)
+def mount(
+    bag: Path = typer.Argument(..., help="Recording of a drive along a straight road."),
+    image: str = typer.Option(..., help="Image topic."),
+    camera_info: str = typer.Option(..., help="Its calibration topic."),
+    labels: Optional[str] = typer.Option(
+        None, help="Topic of label images, in place of the model's; of its classes."
+    ),
+    label_set: Optional[str] = typer.Option(None, help="Of these labels, if not the model's."),
+    drivable: list[str] = typer.Option(["road"], help="Class of the road; can be repeated."),
+    rectified: bool = typer.Option(False, "--rectified", help="The images are: P projects."),
+    every: int = typer.Option(5, min=1, help="Take every n-th image."),
+    *,
+    spec: SegmenterSpec,
+) -> None:
+    """Estimate pitch and roll of a camera from a drive, and how sure that is."""
+    import math
+
+    require("rosbags")
+
+    from camss_ros.bags.bag import Bag
+    from camss_ros.bags.bag_frames import BagFrames, BagSelection, model_label_values
+    from camss_ros.evaluation.mount_drive import mount_of_drive, read_camera
+    from camss_ros.images.label_sets import LabelSet, load_label_set
+    from camss_ros.model.checkpoint import find_config
+    from camss_ros.projection.ground_classes import class_ids
+
+    if label_set is not None:
+        known = load_label_set(label_set)
+    else:
+        config = find_config(spec.model)
+        known = LabelSet(config.name, config.label_set)
+    ids = class_ids(drivable, known, "--drivable")
+    with Bag(bag) as opened, counted_progress() as bar:
+        camera = read_camera(opened, camera_info, rectified=rectified)
+        selection = BagSelection(image, labels, every=every)
+        frames = BagFrames(opened, selection, model_label_values(len(known.classes)))
+        task = bar.add_task("frames", total=frames.expected)
+        segmenter = spec.open() if labels is None else None
+
+        def labeller(frame: BagFrame) -> np.ndarray | None:
+            bar.advance(task)
+            return frame.label if segmenter is None else segmenter.segment(frame.image).labels
+
+        found = mount_of_drive(frames, camera, labeller, ids)
+    degrees = math.degrees
+    error = degrees(found.pitch_error)
+    typer.echo(f"pitch {degrees(found.pitch):+.2f} +- {error:.2f} degrees down")
+    if found.roll is None:
+        typer.echo("roll  not known: the headings of the road differ too little; taken as 0")
+    else:
+        error = degrees(found.roll_error)
+        typer.echo(f"roll  {degrees(found.roll):+.2f} +- {error:.2f} degrees to the right")
+    typer.echo(f"from {found.frames} frames with straight edges of the road")
+    if degrees(found.pitch_error) > _SURE:
+        typer.echo("too unsure to use: record a straight drive with both edges of the road in view")
+        return
+    pitch, roll = (round(degrees(angle), 2) for angle in (found.pitch, found.roll or 0.0))
+    typer.echo(f"mount: [HEIGHT, {pitch}, {roll}]")

@@ -1,0 +1,1 @@
+"""What a user runs first: whether this machine has what the node needs."""

@@ -1,0 +1,35 @@
+"""What a check has found, and what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Level = Literal["OK", "WARN", "FAIL"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of one check, fit to be shown to others.
+
+    Attributes:
+        check: what was looked at.
+        level: OK; WARN: the node works, but less well; FAIL: it would not work.
+        text: what was found. The home directory is written as ~, here and in the advice.
+        advice: what to do; empty where nothing is.
+    """
+
+    check: str
+    level: Level
+    text: str
+    advice: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("text", "advice"):
+            object.__setattr__(self, name, _without_home(getattr(self, name)))
+
+
+def _without_home(text: str) -> str:
+    home = str(Path.home())
+    return text if home == "/" else text.replace(home, "~")

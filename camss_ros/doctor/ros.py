@@ -1,0 +1,122 @@
+"""ROS 2, its middleware with large images, and the packages that the node uses where they are."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+from camss_ros.doctor.finding import Finding
+from camss_ros.doctor.probes import ProbeError, ask
+from camss_ros.nodes.harness.child_process import large_images
+from camss_ros.resources import config_file
+
+_SHARED_MEMORY = Path("/dev/shm")
+_RECEIVE_BUFFER = Path("/proc/sys/net/core/rmem_max")
+# What config/dds/ asks for: a segment of shared memory for each publisher, a socket's buffer.
+_SEGMENT_BYTES = 64 * 2**20
+_BUFFER_BYTES = 10_000_000
+_GET_ROS = (
+    "use a ROS installation (source /opt/ros/<distribution>/setup.bash, colcon build, source "
+    "install/setup.bash), or `make build` in the checkout and scripts/in_workspace before the "
+    "command"
+)
+
+
+def check_ros() -> Generator[Finding, None, None]:
+    """rclpy, all that the node imports, and whether the middleware is set up for large images."""
+    rmw = None
+    distribution = os.environ.get("ROS_DISTRO", "wheels")
+    try:
+        rmw = ask("rclpy")["rmw"]
+        yield Finding("rclpy", "OK", f"a node can be made ({distribution}, {rmw})")
+    except ProbeError as error:
+        yield Finding("rclpy", "FAIL", str(error), _GET_ROS)
+    try:
+        ask("node")
+        yield Finding("node", "OK", "it and its messages can be imported")
+    except ProbeError as error:
+        yield Finding(
+            "node", "FAIL", str(error), f"install what is missing; for messages {_GET_ROS}"
+        )
+    if rmw is not None:
+        yield from _large_images(rmw)
+
+
+def _large_images(rmw: str) -> Iterator[Finding]:
+    buffer = int(_RECEIVE_BUFFER.read_text())
+    enough = buffer >= _BUFFER_BYTES
+    raise_it = "sudo sysctl -w net.core.rmem_max=67108864 (docs/transport.md)"
+    if "cyclone" in rmw:
+        uri = f"export CYCLONEDDS_URI=file://{config_file('dds/cyclonedds.xml')}"
+        yield _profile(os.environ.get("CYCLONEDDS_URI", "").removeprefix("file://"), uri)
+        text = f"net.core.rmem_max is {buffer} bytes"
+        if enough:
+            yield Finding("socket buffers", "OK", text)
+        else:
+            yield Finding(
+                "socket buffers", "WARN", f"{text}: fragments of images get lost", raise_it
+            )
+        return
+    if "fastrtps" in rmw:
+        ((variable, file),) = large_images().items()
+        given = os.environ.get(variable, "")
+        yield _profile(given, f"export {variable}={shlex.quote(file)}")
+        if given:
+            yield _shared_memory()
+    text = f"net.core.rmem_max is {buffer} bytes"
+    small = "" if enough else f"; small for raw images from another machine: {raise_it}"
+    yield Finding("socket buffers", "OK", text + small)
+
+
+def _profile(given: str, export: str) -> Finding:
+    """Of a profile file that an environment variable names, or ""."""
+    advice = f"for camera and node: {export}"
+    if not given:
+        text = "none: most raw images above half a megabyte get lost between processes"
+        return Finding("DDS profile", "WARN", text, advice)
+    # an inline <CycloneDDS> element is one too
+    if not given.startswith("<") and not Path(given).is_file():
+        return Finding("DDS profile", "WARN", f"{given} is not there", advice)
+    return Finding("DDS profile", "OK", given if not given.startswith("<") else "given inline")
+
+
+def _shared_memory() -> Finding:
+    free = shutil.disk_usage(_SHARED_MEMORY).free
+    text = f"{free / 2**20:.0f} MiB free in {_SHARED_MEMORY}"
+    if free < 2 * _SEGMENT_BYTES:  # of camera and node
+        return Finding(
+            "shared memory", "WARN", f"{text}: too little for the profile of camera and node",
+            "in a container --ipc=host or --shm-size 1g",
+        )  # fmt: skip
+    return Finding("shared memory", "OK", text)
+
+
+def check_ros_packages() -> Iterator[Finding]:
+    """What the node and its launch files use where it is there."""
+    install = f"sudo apt install ros-{os.environ.get('ROS_DISTRO', '<distribution>')}-"
+    without = {
+        "vision_msgs": ("no segmentation/label_info is published", "vision-msgs"),
+        "launch": ("`ros2 launch` does not work; `ros2 run` and the commands do", "launch-ros"),
+    }
+    for name, (consequence, package) in without.items():
+        try:
+            ask(name)
+            yield Finding(name, "OK", "it is there")
+        except ProbeError as error:
+            said = "not installed" if error.missing else str(error)
+            yield Finding(name, "WARN", f"{said}: {consequence}", f"{install}{package}")
+    try:
+        facts = ask("cv_bridge")
+    except ProbeError as error:
+        yield Finding("cv_bridge", "WARN", f"not tried: {error}", "see rclpy and node above")
+        return
+    if facts["warnings"]:
+        yield Finding(
+            "cv_bridge", "WARN", "; ".join(facts["warnings"]),
+            'pip install "numpy<2" where it is built for NumPy 1 (docs/troubleshooting.md)',
+        )  # fmt: skip
+    else:
+        yield Finding("cv_bridge", "OK", f"images are converted by {facts['conversion']}")

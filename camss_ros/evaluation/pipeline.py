@@ -1,0 +1,58 @@
+"""Stages that work at the same time, each on a frame of its own, in a bounded pipeline.
+
+    frames = read()                              # in the calling thread
+    predictions = stage(segment, frames)         # in a thread of its own
+    for result in stage(write, predictions):     # in another one
+        ...
+
+What the stages do is mostly outside Python's lock: networks, codecs, NumPy, files.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_AHEAD = 2  # items that a stage may be ahead of the next one
+
+
+def stage(
+    function: Callable[[Item], Result], items: Iterable[Item]
+) -> Generator[Result, None, None]:
+    """`map(function, items)`, with `function` in a thread of its own, a few items ahead.
+
+    One item is in work at a time, and results come in the order of the items. `items` is iterated
+    in the thread that iterates over the results. Where it raises, the results of what it gave come
+    first. Where `function` raises, or the generator is closed, what is not begun is left, and
+    `function` does no more work.
+    """
+    source = iter(items)
+    failure: BaseException | None = None
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(1) as worker:
+        try:
+            while True:
+                try:
+                    item = next(source)
+                except StopIteration:
+                    break
+                except BaseException as error:  # Ctrl-C too
+                    failure = error
+                    break
+                waiting.append(worker.submit(function, item))
+                if len(waiting) > _AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+            if isinstance(source, Generator):  # such as the stage before
+                source.close()
+    if failure is not None:
+        raise failure

@@ -1,0 +1,164 @@
+"""Drivable ground and where it ends, from the masks of one camera."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from nav_msgs.msg import Odometry
+from sensor_msgs.msg import LaserScan
+from std_msgs.msg import Header
+
+from camss_ros.images.image_files import read_image
+from camss_ros.nodes.messages import to_array
+from camss_ros.nodes.projection.job import JobContext, Labels, nanoseconds
+from camss_ros.nodes.projection.outputs import Outputs, to_cloud_message, to_grid_message
+from camss_ros.nodes.qos import PROFILES
+from camss_ros.projection.depth_cloud import POINT, dense_cloud
+from camss_ros.projection.errors import ProjectionRejectedError
+from camss_ros.projection.grid_memory import GridMemory
+from camss_ros.projection.ground import GridLayout, GroundProjector, GroundView, ranges
+from camss_ros.projection.odometry import OdometryTrack, yaw_of
+from camss_ros.projection.transforms import Mount
+
+_OUTPUTS = ("drivable_grid", "obstacle_points", "obstacle_scan")
+# m above the ground: an obstacle layer with a lowest height of 0 keeps them, tilted frames too.
+_HEIGHT_OF_OBSTACLES = 0.3
+_RAYS = 720
+_INCREMENT = 2 * math.pi / _RAYS
+
+
+class GroundJob:
+    """`drivable_grid`, `obstacle_points` and `obstacle_scan` of one camera.
+
+    Raises:
+        ValueError: an image of the own vehicle that cannot be read, or `mount` for several cameras.
+    """
+
+    def __init__(self, given: JobContext, camera: str, cameras: int = 1) -> None:
+        self._given = given
+        parameters = given.parameters
+        prefix = f"{camera}/" if camera else ""
+        self.name = f"drivable_grid of {camera}" if camera else "drivable_grid"
+        if cameras > 1 and parameters["mount"][0]:
+            raise ValueError(f"mount is that of one camera, not of {cameras}: publish TF for them")
+        x_min, x_max, y_min, y_max = parameters["grid_area"]
+        resolution = parameters["grid_resolution"]
+        self._layout = GridLayout(x_min, x_max, y_min, y_max, resolution)
+        self._ego = _ego_mask(parameters["ego_mask"])
+        self._projector: GroundProjector | None = None
+        self._key: Any = None
+        self._memory = GridMemory(self._layout) if parameters["grid_memory"] else None
+        self._track = OdometryTrack()
+        self._has_jumped = False  # set by the executor, taken back by the worker
+        self._subscriptions: list[Any] = []
+        self.outputs = Outputs(given.node, _OUTPUTS, parameters["output_qos"], prefix)
+
+    def subscribe(self) -> None:
+        """See `Job`."""
+        if self._memory is not None:
+            qos = PROFILES[self._given.parameters["input_qos"]]
+            self._subscriptions = [
+                self._given.node.create_subscription(Odometry, "odometry", self._on_odometry, qos)
+            ]
+
+    def unsubscribe(self) -> None:
+        """See `Job`."""
+        for subscription in self._subscriptions:
+            self._given.node.destroy_subscription(subscription)
+        self._subscriptions = []
+
+    def take(self, camera: str, labels: Labels) -> None:
+        """See `Job`."""
+        self._given.submit(self, labels)
+
+    def _on_odometry(self, message: Odometry) -> None:
+        place, turn = message.pose.pose.position, message.pose.pose.orientation
+        yaw = yaw_of(turn.x, turn.y, turn.z, turn.w)
+        try:
+            goes_on = self._track.add(nanoseconds(message.header.stamp), place.x, place.y, yaw)
+        except ProjectionRejectedError as error:
+            self._given.reject(self, error.reason, f"odometry: {error}")
+            return
+        self._has_jumped |= not goes_on
+
+    def process(self, inputs: Labels) -> None:
+        """See `Job`."""
+        parameters = self._given.parameters
+        header = Header(stamp=inputs.header.stamp, frame_id=parameters["vehicle_frame"])
+        view = self._projector_for(inputs).look(inputs.labels, inputs.confidence)
+        if self.outputs.is_heard("drivable_grid"):
+            grid = view.grid
+            if self._memory is not None:
+                place = self._track.at(nanoseconds(header.stamp))
+                if self._has_jumped:
+                    self._has_jumped = False
+                    self._memory.clear()
+                grid = self._memory.update(grid, *place)
+            message = to_grid_message(grid, self._layout, header)
+            self.outputs.publish("drivable_grid", message)
+        if self.outputs.is_heard("obstacle_points"):
+            cloud = to_cloud_message(dense_cloud(self._obstacles(view)), header)
+            self.outputs.publish("obstacle_points", cloud)
+        if self.outputs.is_heard("obstacle_scan"):
+            self.outputs.publish("obstacle_scan", self._scan(view, header))
+
+    def _projector_for(self, inputs: Labels) -> GroundProjector:
+        matrix = self._vehicle_to_camera(inputs.header)
+        key = (inputs.camera, matrix.round(5).tobytes())
+        if self._projector is None or key != self._key:
+            ego = None
+            if self._ego is not None:
+                size = (inputs.camera.width, inputs.camera.height)
+                ego = cv2.resize(
+                    self._ego.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST
+                ).astype(bool)
+            self._projector = GroundProjector(
+                inputs.camera, matrix, self._layout, self._given.classes.ground, ego
+            )
+            self._key = key
+        return self._projector
+
+    def _vehicle_to_camera(self, header: Header) -> np.ndarray:
+        height, pitch, roll = self._given.parameters["mount"]
+        if height:
+            return Mount(height, math.radians(pitch), math.radians(roll)).vehicle_to_camera()
+        return self._given.transforms.lookup(
+            (header.frame_id, header.stamp),
+            (self._given.parameters["vehicle_frame"], header.stamp),
+            timeout=self._given.parameters["tf_timeout"],
+        )
+
+    def _obstacles(self, view: GroundView) -> np.ndarray:
+        points = np.zeros((1, len(view.obstacles)), POINT)
+        points["x"], points["y"] = view.obstacles.T
+        points["z"] = _HEIGHT_OF_OBSTACLES
+        points["label"], points["confidence"] = view.obstacle_labels, view.obstacle_confidence
+        points["rgb"] = self._given.classes.colors[view.obstacle_labels]
+        return points
+
+    def _scan(self, view: GroundView, header: Header) -> LaserScan:
+        area = self._layout
+        farthest = max(
+            math.hypot(x, y) for x in (area.x_min, area.x_max) for y in (area.y_min, area.y_max)
+        )
+        scan = LaserScan(
+            header=header, angle_min=-(_RAYS - 1) / 2 * _INCREMENT,
+            angle_max=(_RAYS - 1) / 2 * _INCREMENT, angle_increment=_INCREMENT,
+            range_min=0.0, range_max=farthest,
+        )  # fmt: skip
+        scan.ranges = to_array(ranges(view, _RAYS, _INCREMENT).view(np.uint8).data, "f")
+        return scan
+
+
+def _ego_mask(path: str) -> np.ndarray | None:
+    """bool [H, W], True for the own vehicle; None without a file. Raises ValueError."""
+    if not path:
+        return None
+    image = read_image(Path(path))
+    if image is None:
+        raise ValueError(f"ego_mask: '{path}' is not there, or no image that can be read")
+    return image.max(axis=2) > 0

@@ -1,0 +1,137 @@
+"""The label images of one camera, each with its confidence and calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import CameraInfo, Image
+
+from camss_ros.images.encodings import ImageRejectedError, image_to_labels
+from camss_ros.nodes.projection.job import Job, Labels, nanoseconds
+from camss_ros.nodes.projection.parameters import ProjectorParameters
+from camss_ros.nodes.projection.synchroniser import Synchroniser
+from camss_ros.nodes.qos import PROFILES
+from camss_ros.projection.camera_model import CameraModel
+from camss_ros.projection.errors import ProjectionRejectedError
+
+_MASK, _CONFIDENCE = "mask", "confidence"
+
+
+class CameraOfTopic:
+    """The newest calibration of a topic, as a model; the same object as long as it is the same."""
+
+    def __init__(self, topic: str, rectified: bool) -> None:
+        self.topic, self._rectified = topic, rectified
+        self._info: CameraInfo | None = None
+        self._model: CameraModel | None = None
+        self._resized: CameraModel | None = None
+
+    def set(self, info: CameraInfo) -> None:
+        self._info = info
+
+    def model(self, height: int, width: int) -> CameraModel:
+        """For images of a size. Raises ProjectionRejectedError without a usable calibration."""
+        if self._info is None:
+            raise ProjectionRejectedError("calibration", f"nothing has come on {self.topic} yet")
+        model = CameraModel.from_message(self._info, rectified=self._rectified)
+        if model != self._model or self._resized is None:
+            self._model, self._resized = model, None
+        if self._resized is None or (self._resized.height, self._resized.width) != (height, width):
+            self._resized = model.resized(height, width)
+        return self._resized
+
+    @property
+    def is_known(self) -> bool:
+        return self._info is not None
+
+
+class LabelStream:
+    """Subscribes to what the segmenter publishes for one camera, and gives it to jobs.
+
+    What no job needs now is not looked at: a job needs nothing while nobody hears its outputs.
+    """
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        camera: str,
+        parameters: ProjectorParameters,
+        jobs: Sequence[Job],
+        reject: Callable[[Job, str, str], None],
+    ) -> None:
+        self._node, self._name, self._jobs, self._reject = node, camera, jobs, reject
+        self._prefix = f"{camera}/" if camera else ""
+        self._qos = PROFILES[parameters["input_qos"]]
+        self._pairs = Synchroniser(_MASK, [_CONFIDENCE], 0)
+        self._camera = CameraOfTopic(
+            f"{self._prefix}segmentation/camera_info", parameters["rectified"]
+        )
+        self._waiting: dict[str, Any] | None = None  # for the first calibration
+        self._subscriptions: list[Any] = []
+
+    def subscribe(self) -> None:
+        """Listen from now on."""
+        callbacks: tuple[tuple[type, str, Callable[[Any], None]], ...] = (
+            (CameraInfo, "camera_info", self._on_camera_info),
+            (Image, _MASK, lambda message: self._on_image(_MASK, message)),
+            (Image, _CONFIDENCE, lambda message: self._on_image(_CONFIDENCE, message)),
+        )
+        for kind, topic, callback in callbacks:
+            name = f"{self._prefix}segmentation/{topic}"
+            self._subscriptions.append(
+                self._node.create_subscription(kind, name, callback, self._qos)
+            )
+
+    def unsubscribe(self) -> None:
+        """Stop listening, and forget what waits."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []
+        self._pairs.clear()
+        self._waiting = None
+
+    def _on_camera_info(self, message: CameraInfo) -> None:
+        self._camera.set(message)
+        pair, self._waiting = self._waiting, None
+        if pair is not None:
+            self._give("camera_info", lambda: self._join(pair))
+
+    def _on_image(self, topic: str, message: Image) -> None:
+        self._give(topic, lambda: self._add(topic, message))
+
+    def _give(self, topic: str, make: Callable[[], Labels | None]) -> None:
+        """Give jobs what `make` makes of a message of a topic."""
+        jobs = [job for job in self._jobs if job.outputs.is_heard()]
+        if not jobs:
+            return
+        try:
+            labels = make()
+        except (ImageRejectedError, ProjectionRejectedError) as error:
+            for job in jobs:
+                self._reject(job, error.reason, f"{self._prefix}segmentation/{topic}: {error}")
+            return
+        if labels is not None:
+            for job in jobs:
+                job.take(self._name, labels)
+
+    def _add(self, topic: str, message: Image) -> Labels | None:
+        stamp = nanoseconds(message.header.stamp)
+        pair = self._pairs.add(topic, stamp, (message.header, image_to_labels(message)))
+        if pair is None:
+            return None
+        if not self._camera.is_known and self._waiting is None:
+            self._waiting = pair  # the segmenter publishes the calibration last
+            return None
+        return self._join(pair)
+
+    def _join(self, pair: dict[str, Any]) -> Labels:
+        (header, labels), (_, confidence) = pair[_MASK], pair[_CONFIDENCE]
+        if labels.shape != confidence.shape:
+            raise ProjectionRejectedError(
+                "size",
+                f"the confidence is of {confidence.shape[::-1]} pixels, the mask of "
+                f"{labels.shape[::-1]}",
+            )
+        return Labels(header, labels, confidence, self._camera.model(*labels.shape))

@@ -1,0 +1,212 @@
+"""The lifecycle node `projector`: masks with depth, lidar or a mount in, clouds and ground out.
+
+Topics: `interfaces.py`. With `cameras: [front, left]` those of a camera are below `front/` and
+`left/`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+
+from camss_ros.images.image_files import silence_opencv
+from camss_ros.nodes.node_log import SeldomWarnings
+from camss_ros.nodes.process import run_until_signal
+from camss_ros.nodes.projection.classes import Classes
+from camss_ros.nodes.projection.depth_job import DepthJob
+from camss_ros.nodes.projection.ground_job import GroundJob
+from camss_ros.nodes.projection.job import Job, JobContext
+from camss_ros.nodes.projection.label_stream import LabelStream
+from camss_ros.nodes.projection.lidar_job import LidarJob
+from camss_ros.nodes.projection.parameters import ProjectorParameters
+from camss_ros.nodes.projection.reports import Reports
+from camss_ros.nodes.projection.transforms import Transforms
+from camss_ros.nodes.start_up import GivenParameters
+from camss_ros.nodes.worker import Worker
+from camss_ros.projection.errors import ProjectionRejectedError
+
+_REPORT_PERIOD = 1.0  # s
+_CANCEL_TIME = 2.0  # s that a transition waits for the set in work
+
+
+class ProjectorNode(GivenParameters, LifecycleNode):
+    """Wires parameters and topics to jobs.
+
+    Inputs are checked and joined in the executor, projected and published in one other thread; of
+    what waits for it, the newest set of each job.
+    """
+
+    def __init__(self, **node_arguments: Any) -> None:
+        super().__init__("projector", **node_arguments)
+        silence_opencv()
+        self._state = "unconfigured"
+        self.parameters = ProjectorParameters(self, lambda: self._state == "unconfigured")
+        self.warn_of_unknown_parameters()
+        self.reports = Reports(self, SeldomWarnings(self.get_logger()))
+        self.jobs: list[Job] = []
+        self._streams: list[LabelStream] = []
+        self._transforms: Transforms | None = None
+        self._worker: Worker[Job, Any] | None = None
+        # A steady clock: a paused simulation does not stop the reports.
+        self._timer = self.create_timer(
+            _REPORT_PERIOD, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
+
+    # --- Lifecycle ------------------------------------------------------------------------------
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Create the outputs."""
+        try:
+            self._make_jobs()
+        except (ValueError, OSError) as error:  # a class, a label set, a file that there is not
+            self.get_logger().error(f"cannot configure: {error}")
+            self._release()
+            return TransitionCallbackReturn.FAILURE
+        self._state = "inactive"
+        return super().on_configure(state)
+
+    def _make_jobs(self) -> None:
+        self._transforms = Transforms(self)
+        given = JobContext(
+            self, self.parameters, self._transforms, Classes.from_parameters(self.parameters),
+            self._submit, self.reports.reject,
+        )  # fmt: skip
+        cameras = self.parameters.cameras()
+        of_camera: dict[str, list[Job]] = {camera: [] for camera in cameras}
+
+        def add(job: Job, seen_by: Sequence[str]) -> None:
+            self.jobs.append(job)
+            for camera in seen_by:
+                of_camera[camera].append(job)
+
+        if self.parameters["cloud_from"] == "lidar":
+            add(LidarJob(given, cameras), cameras)
+        for camera in cameras:
+            if self.parameters["cloud_from"] == "depth":
+                add(DepthJob(given, camera), [camera])
+            add(GroundJob(given, camera, len(cameras)), [camera])
+        self._streams = [
+            LabelStream(self, camera, self.parameters, jobs, self.reports.reject)
+            for camera, jobs in of_camera.items()
+        ]
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Start to project."""
+        result = super().on_activate(state)  # enables the publishers
+        self.reports.reset()
+        self._worker = Worker(
+            self._process,
+            lambda job: self.reports.count(job, "dropped"),
+            self._failed,
+            "projection",
+        )
+        for stream in self._streams:
+            stream.subscribe()
+        for job in self.jobs:
+            job.subscribe()
+        self._state = "active"
+        names = ", ".join(job.name for job in self.jobs)
+        self.get_logger().info(f"active: {names}, each while somebody listens")
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop listening."""
+        self._stop()
+        self._state = "inactive"
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Destroy the outputs."""
+        self._release()
+        self._state = "unconfigured"
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """End, from any state."""
+        self._release()
+        self._state = "finalized"
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Start over, unconfigured."""
+        self._release()
+        self._state = "unconfigured"
+        return TransitionCallbackReturn.SUCCESS
+
+    def autostart(self) -> None:
+        """Configure and activate, as the parameter `autostart` asks for."""
+        if (
+            self.parameters["autostart"]
+            and self.trigger_configure() == TransitionCallbackReturn.SUCCESS
+        ):
+            self.trigger_activate()
+
+    def shut_down(self) -> None:
+        """Make the last transition, unless somebody has made it."""
+        if self._state != "finalized":
+            self.trigger_shutdown()
+
+    def cancel(self) -> None:
+        """Give up the set in work, from any thread; returns at once."""
+        if self._worker is not None:
+            self._worker.cancel()
+
+    def _stop(self) -> None:
+        for stream in self._streams:
+            stream.unsubscribe()
+        for job in self.jobs:
+            job.unsubscribe()
+        if self._worker is not None:
+            self._worker.cancel()
+            self._worker.join(_CANCEL_TIME)
+            self._worker = None
+
+    def _release(self) -> None:
+        self._stop()
+        for job in self.jobs:
+            job.outputs.destroy()
+        self.jobs, self._streams = [], []
+        if self._transforms is not None:
+            self._transforms.destroy()
+            self._transforms = None
+
+    # --- Sets of inputs -------------------------------------------------------------------------
+
+    def _submit(self, job: Job, inputs: Any) -> None:
+        """From the executor: a set is complete."""
+        assert self._worker is not None
+        self.reports.count(job, "sets")
+        self._worker.submit(job, inputs)
+
+    def _process(self, sets: dict[Job, Any], cancelled: Callable[[], bool]) -> None:
+        for job in list(sets):
+            if cancelled():
+                return
+            try:
+                job.process(sets[job])
+                self.reports.count(job, "projected")
+            except ProjectionRejectedError as error:
+                self.reports.reject(job, error.reason, str(error))
+            except Exception as error:  # of this job; the others go on
+                self.reports.fail(job, error)
+            del sets[job]
+
+    def _failed(self, jobs: Sequence[Job], error: Exception) -> None:
+        for job in jobs:
+            self.reports.fail(job, error)
+
+    def _report(self) -> None:
+        self.reports.publish(self._state, self.jobs, self.parameters["warn_no_input"])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The program `projector`; see `run_until_signal`."""
+    return run_until_signal("projector", ProjectorNode, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

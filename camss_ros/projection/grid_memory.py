@@ -1,0 +1,87 @@
+"""Occupancy over several frames: log odds in cells that stay where they are on the ground.
+
+Thrun, Burgard, Fox: Probabilistic Robotics, 2005, section 4.2 and table 9.1.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from camss_ros.projection.ground import GridLayout
+from camss_ros.projection.ground_classes import UNKNOWN
+
+# No frame is believed more than that, and many not for ever: the world changes.
+_MOST_OF_A_FRAME = math.log(0.9 / 0.1)
+_MOST = math.log(0.98 / 0.02)
+
+
+class GridMemory:
+    """Joins the grids of a moving vehicle.
+
+    Cells are those of a square around the vehicle, along the axes of the odometry's frame; it moves
+    with the vehicle by whole cells, so that nothing is blurred.
+    """
+
+    def __init__(self, layout: GridLayout) -> None:
+        self._layout = layout
+        corners = [
+            (x, y) for x in (layout.x_min, layout.x_max) for y in (layout.y_min, layout.y_max)
+        ]
+        self._half = math.ceil(max(math.hypot(*c) for c in corners) / layout.resolution) + 2
+        x, y = layout.centres()
+        self._centres = np.stack([x.ravel(), y.ravel()])
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything: the odometry has jumped."""
+        self._odds = np.zeros((2 * self._half + 1,) * 2, np.float32)
+        self._known = np.zeros(self._odds.shape, bool)
+        self._middle: np.ndarray | None = None
+
+    def update(self, grid: np.ndarray, x: float, y: float, yaw: float) -> np.ndarray:
+        """Add a frame and return the grid of all so far, both int8 [rows, columns] in percent.
+
+        Args:
+            grid: of the vehicle's frame now, -1 for unknown.
+            x, y, yaw: place (m) and heading (rad) of the vehicle in the odometry's frame.
+        """
+        self._follow(np.round(np.array([x, y]) / self._layout.resolution).astype(np.int64))
+        places = self._places(x, y, yaw)
+        known = np.flatnonzero(grid.reshape(-1) != UNKNOWN)
+        share = np.clip(grid.reshape(-1)[known] / 100.0, 0.01, 0.99)
+        odds = np.clip(np.log(share / (1 - share)), -_MOST_OF_A_FRAME, _MOST_OF_A_FRAME)
+        memory, seen = self._odds.reshape(-1), self._known.reshape(-1)
+        # Two cells of the vehicle may fall into one here: the last one counts, not both.
+        memory[places[known]] = np.clip(memory[places[known]] + odds, -_MOST, _MOST)
+        seen[places[known]] = True
+        occupied = 100 / (1 + np.exp(-memory[places]))
+        joined = np.where(seen[places], np.round(occupied), UNKNOWN)
+        return joined.astype(np.int8).reshape(grid.shape)
+
+    def _places(self, x: float, y: float, yaw: float) -> np.ndarray:
+        """The cell of the memory in which the middle of each cell of the grid lies, flattened."""
+        assert self._middle is not None
+        cos, sin = math.cos(yaw), math.sin(yaw)
+        turned = np.array([[cos, -sin], [sin, cos]]) @ self._centres + [[x], [y]]
+        cells = np.round(turned / self._layout.resolution).astype(np.int64)
+        columns, rows = cells - self._middle[:, None] + self._half
+        return rows * self._odds.shape[1] + columns
+
+    def _follow(self, middle: np.ndarray) -> None:
+        """Move the square to the vehicle; what leaves it is forgotten."""
+        if self._middle is None:
+            self._middle = middle
+        columns, rows = (int(v) for v in middle - self._middle)
+        if columns == rows == 0:
+            return
+        size = len(self._odds)
+        if max(abs(columns), abs(rows)) >= size:
+            self.clear()
+        else:
+            for cells in (self._odds, self._known):
+                cells[...] = np.roll(cells, (-rows, -columns), axis=(0, 1))
+                cells[slice(size - rows, None) if rows > 0 else slice(0, -rows)] = 0
+                cells[:, slice(size - columns, None) if columns > 0 else slice(0, -columns)] = 0
+        self._middle = middle

@@ -1,0 +1,410 @@
+"""The projector over DDS: clouds, grid, TF, what nobody hears, and what goes wrong."""
+
+from __future__ import annotations
+
+import array
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import State
+from nav_msgs.msg import OccupancyGrid, Odometry
+from rclpy.parameter import Parameter
+from ros_peer import wait_until
+from running_projector import (
+    FOCAL,
+    HEIGHT,
+    WIDTH,
+    RunningProjector,
+    StandInTf,
+    calibration,
+    cloud,
+    depth_image,
+    header,
+    pair,
+    tf,
+)
+from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2
+
+from camss_ros.nodes.endpoints import ROS_PUBLISHED
+from camss_ros.nodes.projection.interfaces import PUBLISHED, SUBSCRIBED
+from camss_ros.nodes.projection.parameters import SPECS
+from camss_ros.projection.point_cloud import Cloud
+
+__all__ = ["tf"]
+ROAD, CAR, VOID = 0, 13, 255
+LABELS = np.random.default_rng(5).integers(0, 19, (HEIGHT, WIDTH), np.uint8)
+DEPTH = np.random.default_rng(6).uniform(1, 9, (HEIGHT, WIDTH)).astype(np.float32)
+
+
+@pytest.fixture
+def project(domain_id: int) -> Iterator[Callable[..., RunningProjector]]:
+    """Starts projectors with parameters by keyword."""
+    running: list[RunningProjector] = []
+
+    def start(**parameters: Any) -> RunningProjector:
+        running.append(RunningProjector(domain_id, **parameters))
+        return running[-1]
+
+    yield start
+    for each in running:
+        each.close()
+
+
+def received(running: RunningProjector, topic: str, number: int) -> Any:
+    stamp = header(number).stamp
+    return running.peer.wait_for(topic, lambda message: message.header.stamp == stamp)
+
+
+def test_a_mask_with_depth_becomes_an_organised_cloud(
+    project: Callable[..., RunningProjector],
+) -> None:
+    running = project(drop_classes=["road", "car"])
+    running.listen(labeled_cloud=PointCloud2, filtered_cloud=PointCloud2)
+    depth = DEPTH.copy()
+    depth[3, 4] = np.nan
+    running.calibrate(calibration())
+    running.send(**pair(1, LABELS), depth__image=depth_image(1, depth))
+    message = received(running, "labeled_cloud", 1)
+    assert (message.height, message.width, message.header.frame_id) == (
+        HEIGHT, WIDTH, "camera_optical_frame",
+    )  # fmt: skip
+    found = Cloud.from_message(message)
+    assert [field.name for field in found.fields] == ["x", "y", "z", "rgb", "label", "confidence"]
+    np.testing.assert_array_equal(found.values("label"), LABELS)
+    assert (found.values("confidence") == 200).all()
+    np.testing.assert_array_equal(found.values("z"), depth)
+    column = (np.arange(WIDTH) - 15.5) / FOCAL
+    np.testing.assert_allclose(found.values("x"), column * depth, rtol=1e-5)
+    assert not message.is_dense
+    filtered = Cloud.from_message(received(running, "filtered_cloud", 1))
+    kept = ~np.isin(LABELS, [ROAD, CAR]) & ~np.isnan(depth)
+    np.testing.assert_array_equal(filtered.values("label")[0], LABELS[kept])
+    # Another size of mask, other points in the same message: dense, once it is asked for.
+    changed = Parameter("organized_cloud", value=False)
+    assert running.node.set_parameters_atomically([changed]).successful
+    running.calibrate(calibration(2, 2 * HEIGHT, 2 * WIDTH))
+    running.send(depth__camera_info=calibration(2))
+    large = np.kron(LABELS, np.ones((2, 2), np.uint8))
+    running.send(**pair(2, large), depth__image=depth_image(2, depth))
+    dense = received(running, "labeled_cloud", 2)
+    assert (dense.height, dense.is_dense) == (1, True)
+    assert 0.9 * large.size < dense.width < large.size
+
+
+def test_points_of_a_lidar_get_the_surest_label_of_the_cameras(
+    project: Callable[..., RunningProjector],
+) -> None:
+    """Two cameras at the lidar's place; the points are given in the cameras' own axes."""
+    running = project(
+        cloud_from="lidar",
+        cameras=["front", "left"],
+        lidar_to_camera=[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0] * 2,
+        keep_classes=["car"],
+    )
+    running.listen(labeled_cloud=PointCloud2, filtered_cloud=PointCloud2)
+    road, car = (np.full((HEIGHT, WIDTH), label, np.uint8) for label in (ROAD, CAR))
+    car[:, : WIDTH // 2] = VOID
+    for camera in ("front", "left"):
+        running.calibrate(calibration(), camera)
+    masks = {f"front__{name}": message for name, message in pair(1, road, 100).items()}
+    masks |= {f"left__{name}": message for name, message in pair(1, car, 150).items()}
+    points = [(1.0, 0, 5), (-1, 0, 5), (0, 0, -5), (9, 0, 1)]
+    running.send(**masks, points=cloud(1, points))
+    found = Cloud.from_message(received(running, "labeled_cloud", 1))
+    assert found.values("label")[0].tolist() == [CAR, ROAD, VOID, VOID]
+    assert found.values("confidence")[0].tolist() == [150, 100, 0, 0]
+    assert found.values("intensity")[0].tolist() == [0, 1, 2, 3]
+    filtered = Cloud.from_message(received(running, "filtered_cloud", 1))
+    assert filtered.values("intensity")[0].tolist() == [0]
+    # A camera that is silent does not keep the others from it.
+    masks = {f"front__{name}": message for name, message in pair(2, road, 100).items()}
+    running.send(**masks, points=cloud(2, points))
+    running.send(points=cloud(3, points))
+    found = Cloud.from_message(received(running, "labeled_cloud", 2))
+    assert found.values("label")[0].tolist() == [ROAD, ROAD, VOID, VOID]
+
+
+def test_tf_is_asked_at_the_stamps_of_cloud_and_mask(
+    project: Callable[..., RunningProjector], tf: StandInTf
+) -> None:
+    """The vehicle moves 10 m a second to the left. Cloud at 1.000 s, mask at 1.015 s, so that a
+    point 5 m ahead has moved by 0.15 m to the right in the camera: 0.6 pixels."""
+    tf.places = {
+        "lidar": [(0, 0, 0, 0, 0), (2, 0, 20, 0, 0)],
+        "camera_optical_frame": [(0, 0, 0, 0, 0), (2, 0, 20, 0, 0)],
+    }
+    stripes = np.tile(np.arange(WIDTH, dtype=np.uint8) % 19, (HEIGHT, 1))
+    running = project(cloud_from="lidar", fixed_frame="odom")
+    running.listen(labeled_cloud=PointCloud2)
+    running.calibrate(calibration())
+
+    def label(number: int) -> int:
+        masks = pair(1, stripes)
+        for message in masks.values():
+            message.header.stamp.nanosec = 15_000_000
+        moved = cloud(1, [(5.0, 0.0, 0.0)])
+        moved.header.stamp.nanosec = number
+        running.send(**masks, points=moved)
+        wait_for = lambda message: message.header.stamp.nanosec == number  # noqa: E731
+        found = Cloud.from_message(running.peer.wait_for("labeled_cloud", wait_for))
+        return int(found.values("label")[0, 0])
+
+    # Column 15.5 without motion, 16.1 with it.
+    assert label(0) == 16
+    tf.places["lidar"] = tf.places["camera_optical_frame"] = [(0, 0, 0, 0, 0), (2, 0, -20, 0, 0)]
+    assert label(1) == 15
+    tf.places = {}
+    running.send(**pair(2, stripes), points=cloud(2, [(5.0, 0.0, 0.0)]))
+    rejected = lambda: running.counts("labeled_cloud").get("rejected: transform", 0)  # noqa: E731
+    wait_until(lambda: rejected() == 1, "TF missing")
+    for last in (2.5, 9.0):  # late at first
+        still = [(0, 0, 0, 0, 0), (last, 0, 0, 0, 0)]
+        tf.places = {"lidar": still, "camera_optical_frame": still}
+        number = 3 if last < 3 else 4
+        running.send(**pair(number, stripes), points=cloud(number, [(5.0, 0.0, 0.0)]))
+        wait_until(lambda: rejected() == 2, "TF late")
+    received(running, "labeled_cloud", 4)
+
+
+def ground_view(running: RunningProjector, number: int, labels: np.ndarray) -> None:
+    running.calibrate(calibration(number, *labels.shape))
+    running.send(**pair(number, labels, 255))
+
+
+def test_a_mask_becomes_drivable_ground(project: Callable[..., RunningProjector]) -> None:
+    running = project(
+        mount=[1.5, 10.0, 0.0], grid_area=[0.0, 6.0, -3.0, 3.0], grid_resolution=0.5,
+        vehicle_frame="below_camera", cloud_from="none",
+    )  # fmt: skip
+    running.listen(
+        drivable_grid=OccupancyGrid, obstacle_points=PointCloud2, obstacle_scan=LaserScan
+    )
+    labels = np.zeros((120, 160), np.uint8)
+    labels[:50] = CAR  # from 3.9 m on: 10 + atan(-9.5 / 100) degrees down at its foot
+    ground_view(running, 1, labels)
+    grid = received(running, "drivable_grid", 1)
+    assert (grid.header.frame_id, grid.info.width, grid.info.height) == ("below_camera", 12, 12)
+    assert grid.info.resolution == pytest.approx(0.5)
+    assert (grid.info.origin.position.x, grid.info.origin.position.y) == (0.0, -3.0)
+    cells = np.array(grid.data, np.int8).reshape(12, 12)
+    foot = 1.5 / math.tan(math.radians(10) - math.atan(9.5 / 100))
+    assert foot == pytest.approx(18.6, abs=0.5)
+    assert set(cells.reshape(-1).tolist()) == {-1, 0}
+    labels[:70] = CAR  # 1.5 / tan(10 + atan(10.5 / 100))
+    ground_view(running, 2, labels)
+    cells = np.array(received(running, "drivable_grid", 2).data, np.int8).reshape(12, 12)
+    foot = 1.5 / math.tan(math.radians(10) + math.atan(10.5 / 100))
+    assert foot == pytest.approx(5.3, abs=0.1)
+    assert cells[5, [9, 11]].tolist() == [0, 100]
+    scan = received(running, "obstacle_scan", 2)
+    ahead = round((0 - scan.angle_min) / scan.angle_increment)
+    assert scan.ranges[ahead] == pytest.approx(foot, abs=0.15)
+    assert math.isnan(scan.ranges[0])
+    points = Cloud.from_message(received(running, "obstacle_points", 2))
+    np.testing.assert_allclose(points.values("x"), foot, atol=0.25)
+    assert set(points.values("label")[0].tolist()) == {CAR}
+    refused = running.node.set_parameters_atomically([Parameter("mount", value=[-1.0, 0.0, 0.0])])
+    assert "must be height" in refused.reason
+
+
+def test_the_mount_comes_from_tf_and_the_memory_from_odometry(
+    project: Callable[..., RunningProjector], tf: StandInTf
+) -> None:
+    tf.places = {
+        "base_link": [(0, 0, 0, 0, 0), (9, 0, 0, 0, 0)],
+        "camera_optical_frame": [(0, 0.5, 0, 1.5, 0), (9, 0.5, 0, 1.5, 0)],
+    }
+    running = project(
+        grid_area=[0.0, 6.0, -3.0, 3.0], grid_resolution=0.5, cloud_from="none", grid_memory=True
+    )
+    running.listen(drivable_grid=OccupancyGrid)
+    road = np.zeros((120, 160), np.uint8)
+    ground_view(running, 1, road)
+    wait_until(lambda: running.counts("drivable_grid").get("rejected: odometry"), "no odometry")
+    for number, fraction in ((1, 0.7), (2, 0.3), (3, 0.0)):  # 1 m/s, 0 at 1 s
+        place = Odometry(header=header(number, "odom", round(1e9 * fraction)))
+        place.pose.pose.position.x = number + fraction - 1
+        place.pose.pose.orientation.w = 1.0
+        running.send(odometry=place)
+    wait_until(lambda: len(running.node.jobs[0]._track._stamps) == 3, "the places")  # type: ignore[attr-defined]
+    ground_view(running, 2, road)  # at x = 1
+    first = np.array(received(running, "drivable_grid", 2).data, np.int8).reshape(12, 12)
+    ground_view(running, 3, np.full_like(road, VOID))  # nothing seen, one metre further
+    second = np.array(received(running, "drivable_grid", 3).data, np.int8).reshape(12, 12)
+    assert (first == 10).any()
+    np.testing.assert_array_equal(second[:, :-2], first[:, 2:])
+
+
+def test_nothing_is_computed_that_nobody_hears(project: Callable[..., RunningProjector]) -> None:
+    running = project(mount=[1.5, 0.0, 0.0])
+    running.listen(drivable_grid=OccupancyGrid)
+    bad = Image(header=header(1), encoding="rgb8")
+    running.calibrate(calibration())
+    running.send(depth__image=bad)
+    running.send(**pair(1, LABELS), depth__image=depth_image(1, DEPTH))
+    wait_until(lambda: running.counts("drivable_grid").get("rejected: mount"), "the mask looked at")
+    assert running.counts("labeled_cloud") == {}
+
+
+@pytest.mark.parametrize(
+    "parameters", [{}, {"cloud_from": "lidar", "grid_memory": True}, {"cloud_from": "none"}]
+)
+def test_a_running_node_has_the_topics_and_parameters_that_are_described(
+    project: Callable[..., RunningProjector], parameters: dict[str, Any]
+) -> None:
+    running = project(**parameters)
+    wait_until(lambda: running.node._state == "active", "the node active")
+    node = running.node
+    values = {spec.name: spec.default for spec in SPECS} | parameters
+    for found, endpoints in (
+        (node.get_subscriber_names_and_types_by_node("projector", "/"), SUBSCRIBED),
+        (
+            node.get_publisher_names_and_types_by_node("projector", "/"),
+            (*PUBLISHED, *ROS_PUBLISHED),
+        ),
+    ):
+        assert dict(found) == {
+            each.resolved("projector"): [each.type]
+            for each in endpoints
+            if each.only_with is None or str(values[each.only_with[0]]).lower() in each.only_with[1]
+        }
+    own = set(node._parameters) - {"use_sim_time", "start_type_description_service"}
+    assert own == {spec.name for spec in SPECS}
+
+
+def test_cleanup_leaves_nothing_and_the_node_can_go_on(
+    project: Callable[..., RunningProjector],
+) -> None:
+    running = project()
+    node = running.node
+    wait_until(lambda: node._state_machine.current_state[1] == "active", "the node active")
+    endpoints = (len(list(node.publishers)), len(list(node.subscriptions)))
+    for _ in range(3):
+        node.trigger_deactivate()
+        refused = node.set_parameters_atomically([Parameter("label_set", value="camvid11")])
+        assert "only while the node is unconfigured" in refused.reason
+        node.trigger_cleanup()
+        assert list(node.subscriptions) == []
+        node.trigger_configure()
+        node.trigger_activate()
+    assert (len(list(node.publishers)), len(list(node.subscriptions))) == endpoints
+    running.listen(labeled_cloud=PointCloud2)
+    running.calibrate(calibration())
+    running.send(**pair(1, LABELS), depth__image=depth_image(1, DEPTH))
+    received(running, "labeled_cloud", 1)
+
+
+CLOUD_JOB = "labeled_cloud"
+
+
+def other(message: Any, **changed: Any) -> Any:
+    for name, value in changed.items():
+        setattr(message, name, value)
+    return message
+
+
+FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "depth of another size": ("depth size", {"depth__image": depth_image(1, DEPTH[:5])}),
+    "depth of another frame": ("frame", {"depth__image": depth_image(1, DEPTH, "depth_frame")}),
+    "depth of colours": ("depth", {"depth__image": other(depth_image(1, DEPTH), encoding="rgb8")}),
+    "depth cut off": ("depth", {"depth__image": other(depth_image(1, DEPTH), height=99)}),
+    "K all zero": (
+        "calibration", {"segmentation__camera_info": CameraInfo(height=HEIGHT, width=WIDTH)},
+    ),
+    "K not a number": (
+        "calibration", {"segmentation__camera_info": other(calibration(), k=[math.nan] * 9)},
+    ),
+    "mask as runs": (
+        "data", {"segmentation__mask": other(pair(1, LABELS)["segmentation__mask"],
+                                             data=array.array("B", bytes(10)))},
+    ),
+    "confidence of another size": (
+        "size", {"segmentation__confidence": pair(1, LABELS[:9])["segmentation__confidence"]},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_an_unusable_input_is_counted_and_the_next_one_is_projected(
+    project: Callable[..., RunningProjector], fault: str
+) -> None:
+    reason, faulty = FAULTS[fault]
+    running = project()
+    running.listen(labeled_cloud=PointCloud2)
+    good = {"segmentation__camera_info": calibration()} | pair(1, LABELS)
+    good["depth__image"] = depth_image(1, DEPTH)
+    inputs = good | faulty
+    running.calibrate(inputs.pop("segmentation__camera_info"))
+    running.send(**inputs)
+    wait_until(lambda: running.counts(CLOUD_JOB).get(f"rejected: {reason}"), reason)
+    running.calibrate(calibration(2))
+    running.send(**pair(2, LABELS), depth__image=depth_image(2, DEPTH))
+    received(running, "labeled_cloud", 2)
+
+
+@pytest.mark.parametrize(
+    ("points", "reason"),
+    [
+        ([], ""),
+        ([(math.nan, math.inf, -math.inf)], ""),
+        ([(1.0, 1.0, 5.0)], "cloud"),
+    ],
+)
+def test_a_cloud_may_be_empty_or_not_a_number_and_is_refused_when_cut_off(
+    project: Callable[..., RunningProjector], points: list, reason: str
+) -> None:
+    running = project(cloud_from="lidar", lidar_to_camera=[0.0] * 6 + [1.0])
+    running.listen(labeled_cloud=PointCloud2)
+    message = cloud(1, points)
+    if reason:
+        message.data = message.data[:-1]
+    running.calibrate(calibration())
+    running.send(**pair(1, LABELS), points=message)
+    if reason:
+        wait_until(lambda: running.counts(CLOUD_JOB).get(f"rejected: {reason}"), reason)
+        return
+    found = Cloud.from_message(received(running, "labeled_cloud", 1))
+    assert found.values("label")[0].tolist() == [VOID] * len(points)
+
+
+def test_diagnostics_say_what_is_wrong(project: Callable[..., RunningProjector]) -> None:
+    running = project(warn_no_input=0.2)
+    running.listen(labeled_cloud=PointCloud2)
+    running.peer.listen(DiagnosticArray, "/diagnostics")
+    said = running.peer.wait_for(
+        "/diagnostics",
+        lambda m: any("no complete set of inputs" in status.message for status in m.status),
+    )
+    assert {s.name: s.level for s in said.status} == {
+        "/projector: labeled_cloud": b"\x01", "/projector: drivable_grid": b"\x00",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"drivable_classes": ["raod"]}, "'raod' is no class"),
+        ({"label_set": "nowhere"}, "nowhere"),
+        ({"ego_mask": "/nowhere.png"}, "ego_mask: '/nowhere.png' is not there"),
+        ({"cameras": ["a", "b"], "mount": [1.0, 0.0, 0.0]}, "mount is that of one camera"),
+        (
+            {"cloud_from": "lidar", "cameras": ["a", "b"], "lidar_to_camera": [1.0] * 7},
+            "1 transforms for 2 cameras",
+        ),
+    ],
+)
+def test_what_cannot_be_is_said_and_the_node_can_be_configured_again(
+    domain_id: int, parameters: dict, said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    running = RunningProjector(domain_id, **parameters)
+    try:
+        wait_until(lambda: said in capfd.readouterr().err, said, 10)
+        state = running.node._state_machine.current_state[0]
+        assert state == State.PRIMARY_STATE_UNCONFIGURED
+        assert running.node.jobs == []
+    finally:
+        running.close()

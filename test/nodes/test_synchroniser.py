@@ -1,0 +1,59 @@
+"""Sets of messages by their stamps."""
+
+from __future__ import annotations
+
+from camss_ros.nodes.projection.synchroniser import Synchroniser
+
+MS = 10**6
+
+
+def test_exact_stamps_make_a_set_once() -> None:
+    sets = Synchroniser("mask", ["depth"], 0)
+    assert sets.add("mask", 5, "m5") is None
+    assert sets.add("depth", 6, "d6") is None
+    assert sets.add("depth", 5, "d5") == {"mask": "m5", "depth": "d5"}
+    assert sets.add("depth", 5, "again") is None
+
+
+def test_the_nearest_within_the_tolerance_is_taken() -> None:
+    sets = Synchroniser("cloud", ["mask"], 20 * MS)
+    sets.add("mask", 70 * MS, "early")
+    sets.add("mask", 95 * MS, "near")
+    assert sets.add("cloud", 100 * MS, "c") == {"cloud": "c", "mask": "near"}
+    assert sets.add("cloud", 200 * MS, "c2") is None
+    assert sets.add("mask", 221 * MS, "late") is None
+    assert sets.add("mask", 220 * MS, "just") == {"cloud": "c2", "mask": "just"}
+
+
+def test_the_newest_set_wins_and_none_follows_that_is_older() -> None:
+    sets = Synchroniser("mask", ["depth"], 0)
+    for stamp in (1, 2, 3):
+        sets.add("mask", stamp, stamp)
+    assert sets.add("depth", 3, 3) == {"mask": 3, "depth": 3}
+    assert sets.add("depth", 2, 2) is None
+    sets.add("mask", 2, 2)
+    assert sets.add("depth", 2, 2) is None
+
+
+def test_a_silent_partner_is_left_out_when_the_next_reference_comes() -> None:
+    sets = Synchroniser("cloud", ["front", "left"], 0, partial=True)
+    sets.add("front", 1, "f1")
+    assert sets.add("cloud", 1, "c1") is None
+    assert sets.add("cloud", 2, "c2") == {"cloud": "c1", "front": "f1"}
+    assert sets.add("cloud", 3, "c3") is None  # nobody saw the second
+    sets.add("front", 3, "f3")
+    assert sets.add("left", 3, "l3") == {"cloud": "c3", "front": "f3", "left": "l3"}
+
+
+def test_a_bag_that_begins_again_makes_sets_again() -> None:
+    sets = Synchroniser("mask", ["depth"], 0)
+    for stamp in (100 * 10**9, 3 * 10**9):
+        sets.add("mask", stamp, "m")
+        assert sets.add("depth", stamp, "d") == {"mask": "m", "depth": "d"}
+
+
+def test_only_a_few_messages_wait() -> None:
+    sets = Synchroniser("mask", ["depth"], 0)
+    for stamp in range(1000):
+        sets.add("mask", stamp, stamp)
+    assert sum(map(len, sets._queues.values())) == 10

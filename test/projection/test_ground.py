@@ -1,0 +1,220 @@
+"""The ground from a label image: what is free, occupied, hidden, and not known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from cameras import CAMERA
+
+from camss_ros.images.label_class import VOID
+from camss_ros.images.label_sets import load_label_set
+from camss_ros.projection.errors import ProjectionRejectedError
+from camss_ros.projection.grid_memory import GridMemory
+from camss_ros.projection.ground import GridLayout, GroundProjector, ranges
+from camss_ros.projection.ground_classes import GroundClasses, class_ids
+from camss_ros.projection.transforms import Mount, apply
+
+ROAD, PAVEMENT, CAR = 0, 1, 13
+CLASSES = GroundClasses(19, drivable=(ROAD,), flat=(PAVEMENT,))
+LAYOUT = GridLayout(0.0, 12.0, -6.0, 6.0, 0.2)
+MOUNT = Mount(1.5, math.radians(3.0), math.radians(1.0))
+
+
+def scene(mount: Mount = MOUNT) -> np.ndarray:
+    """A road, 6 m wide, between pavements; a car's rear, 1.6 m wide and 1.2 m high, at x = 7."""
+    to_camera = mount.vehicle_to_camera()
+    to_vehicle = np.linalg.inv(to_camera)
+    columns, rows = np.meshgrid(np.arange(640), np.arange(480))
+    rays = np.stack([
+        (columns - CAMERA.cx) / CAMERA.fx, (rows - CAMERA.cy) / CAMERA.fy, np.ones(rows.shape),
+    ]).reshape(3, -1)  # fmt: skip
+    rays = to_vehicle[:3, :3] @ rays
+    labels = np.full(rays.shape[1], 10, np.uint8)  # sky
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ground = np.where(rays[2] < 0, -mount.height / rays[2], np.nan)
+        y = rays[1] * ground
+        labels[~np.isnan(ground)] = PAVEMENT
+        labels[np.abs(y) < 3] = ROAD
+        wall = 7 / rays[0]
+        y, z = rays[1] * wall, mount.height + rays[2] * wall
+        labels[(np.abs(y) < 0.8) & (z > 0) & (z < 1.2)] = CAR
+    return labels.reshape(480, 640)
+
+
+@pytest.fixture(scope="module")
+def projector() -> GroundProjector:
+    return GroundProjector(CAMERA, MOUNT.vehicle_to_camera(), LAYOUT, CLASSES)
+
+
+def test_a_mount_is_what_it_says() -> None:
+    matrix = Mount(1.5, math.radians(10)).vehicle_to_camera()
+    ahead = apply(matrix, np.array([[1.5 / math.tan(math.radians(10))], [0.0], [0.0]]))
+    np.testing.assert_allclose(ahead[:2, 0], 0, atol=1e-12)
+    rolled = apply(Mount(1.0, 0, math.radians(5)).vehicle_to_camera(), np.array([[9.0], [0], [1]]))
+    np.testing.assert_allclose(rolled[:, 0], [0, 0, 9], atol=1e-12)
+    left = apply(Mount(1.0, 0, math.radians(5)).vehicle_to_camera(), np.array([[9.0], [3], [1]]))
+    # What is to the left of a camera that leans to its right is further down in its picture.
+    assert left[0, 0] < 0 < left[1, 0]
+
+
+def test_cells_are_as_the_ground_is(projector: GroundProjector) -> None:
+    labels = scene()
+    view = projector.look(labels, np.full_like(labels, 255))
+    x, y = LAYOUT.centres()
+    known = view.grid >= 0
+    free = view.grid < 50
+    truth = (np.abs(y) < 3) & ~((np.abs(y) < 0.8) & (x > 7))
+    edge = np.abs(np.abs(y) - 3) < 0.2
+    inner = known & ~edge & (np.abs(np.abs(y) - 0.8) > 0.3)
+    assert known.sum() > 800
+    assert (free == truth)[inner].mean() > 0.995
+    # Behind the rear of the car nothing is known, but for the depth that it is taken to have.
+    behind = (np.abs(y) < 0.6) & (x > 7.8)
+    assert not known[behind].any()
+    assert (view.grid[(np.abs(y) < 0.6) & (x > 7.2) & (x < 7.4)] == 100).all()
+    assert view.grid.dtype == np.int8
+
+
+def test_cells_that_a_pixel_does_not_resolve_are_unknown(projector: GroundProjector) -> None:
+    """A pixel at distance d takes (d2 + h2) / h of an angle of 1 / f."""
+    labels = np.full((480, 640), ROAD, np.uint8)
+    grid = projector.look(labels, np.full_like(labels, 255)).grid
+    x, y = LAYOUT.centres()
+    distance = np.hypot(x, y)
+    limit = math.sqrt(0.2 * 1.5 * CAMERA.fx - 1.5**2)
+    assert (grid[distance > limit] == -1).all()
+    assert (grid >= 0).any()
+    assert distance[grid >= 0].max() > limit - 0.3
+
+
+@pytest.mark.parametrize(
+    ("label", "confidence", "percent"),
+    [(ROAD, 1.0, 0), (ROAD, 0.6, 40), (PAVEMENT, 1.0, 100), (CAR, 0.46, 97), (VOID, 1.0, -1)],
+)
+def test_a_cell_is_the_expected_occupancy(
+    projector: GroundProjector, label: int, confidence: float, percent: int
+) -> None:
+    labels = np.full((480, 640), label, np.uint8)
+    view = projector.look(labels, np.full_like(labels, round(255 * confidence)))
+    found = view.grid[view.grid >= 0]
+    assert set(found.tolist()) == ({percent} if percent >= 0 else set())
+
+
+def test_several_drivable_classes_share_what_is_uncertain() -> None:
+    table = GroundClasses(5, drivable=(0, 1), flat=()).occupancy
+    assert table[0, 51].item() == 60  # 0.2 it is; of 0.8 three of four others are not drivable
+    assert table[2, 51].item() == 60  # 0.8 are spread over four, two of them drivable
+
+
+def test_small_islands_of_free_ground_are_not_believed(projector: GroundProjector) -> None:
+    labels = np.full((480, 640), PAVEMENT, np.uint8)
+    labels[300:400, 200:400] = ROAD
+    labels[420:424, 300:304] = ROAD
+    grid = projector.look(labels, np.full_like(labels, 255)).grid
+    free = (grid >= 0) & (grid < 50)
+    rows, columns = np.nonzero(free)
+    assert free.any()
+    assert LAYOUT.centres()[0][rows, columns].min() > 3.0
+
+
+def test_the_own_vehicle_is_not_seen() -> None:
+    ego = np.zeros((480, 640), bool)
+    ego[380:] = True
+    labels = np.where(ego, CAR, scene()).astype(np.uint8)
+    masked = GroundProjector(CAMERA, MOUNT.vehicle_to_camera(), LAYOUT, CLASSES, ego)
+    view = masked.look(labels, np.full_like(labels, 255))
+    near = LAYOUT.centres()[0] < 3.0
+    assert (view.grid[near] == -1).all()
+    assert view.obstacles[:, 0].min() > 3.5
+
+
+def test_the_ground_ends_where_something_stands(projector: GroundProjector) -> None:
+    labels = scene()
+    view = projector.look(labels, np.full_like(labels, 200))
+    middle = np.abs(view.obstacles[:, 1]) < 0.5
+    np.testing.assert_allclose(view.obstacles[middle, 0], 7.0, atol=0.15)
+    assert set(view.obstacle_labels[middle].tolist()) == {CAR}
+    assert set(view.obstacle_confidence.tolist()) == {200}
+    edge = (view.obstacles[:, 0] < 5) & (view.obstacle_labels == PAVEMENT)
+    np.testing.assert_allclose(np.abs(view.obstacles[edge, 1]), 3.0, atol=0.1)
+
+
+def test_a_virtual_laser_measures_what_stands_and_goes_on_over_free_ground(
+    projector: GroundProjector,
+) -> None:
+    labels = scene()
+    count, increment = 361, math.radians(0.5)
+    view = projector.look(labels, np.full_like(labels, 255))
+    found = ranges(view, count, increment)
+    assert found[180] == pytest.approx(7.0, abs=0.15)
+    assert np.isnan(found[0])  # 90 degrees to the right: not seen
+    road = np.full_like(labels, ROAD)
+    free = ranges(projector.look(road, np.full_like(labels, 255)), count, increment)
+    assert free[180] == np.inf
+
+
+def test_a_camera_without_ground_is_refused() -> None:
+    for mount, said in ((Mount(-1.0), "-1.00 m above"), (Mount(1.5, -1.0), "sees no cell")):
+        with pytest.raises(ProjectionRejectedError, match=said) as raised:
+            GroundProjector(CAMERA, mount.vehicle_to_camera(), LAYOUT, CLASSES)
+        assert raised.value.reason == "mount"
+
+
+@pytest.mark.parametrize("pitch", [0.0, 0.6, 1.2, math.pi / 2])
+def test_any_pitch_has_its_ground(pitch: float) -> None:
+    layout = GridLayout(-8.0, 8.0, -8.0, 8.0, 0.2)
+    mount = Mount(2.0, pitch)
+    view = GroundProjector(CAMERA, mount.vehicle_to_camera(), layout, CLASSES).look(
+        np.full((480, 640), ROAD, np.uint8), np.full((480, 640), 255, np.uint8)
+    )
+    assert (view.grid == 0).sum() > 50
+
+
+def test_class_names_are_checked() -> None:
+    cityscapes = load_label_set("cityscapes19")
+    assert class_ids(["", "road", "car"], cityscapes, "drivable_classes") == [ROAD, CAR]
+    with pytest.raises(ValueError, match=r"drivable_classes: 'raod' is no class of cityscapes19"):
+        class_ids(["raod"], cityscapes, "drivable_classes")
+
+
+def test_memory_keeps_what_was_seen_where_it_is() -> None:
+    """An obstacle is seen at (4, 1), then the vehicle turns by 90 degrees to the left and moves."""
+    layout = GridLayout(-6.0, 6.0, -6.0, 6.0, 0.5)
+    memory = GridMemory(layout)
+    grid = np.full(layout.shape, -1, np.int8)
+    grid[14, 20] = 100  # x = 4.25, y = 1.25
+    assert memory.update(grid, 100.1, 50.1, 0.0)[14, 20] == 90
+    unknown = np.full(layout.shape, -1, np.int8)
+    turned = memory.update(unknown, 101.1, 50.1, math.pi / 2)
+    # 3.25 m ahead is to the right now, 1.25 m to the left is ahead
+    x, y = layout.centres()
+    ((row, column),) = np.argwhere(turned >= 0)
+    assert (x[row, column], y[row, column]) == pytest.approx((1.25, -3.25), abs=0.3)
+
+
+def test_memory_believes_several_frames_more_than_one_and_can_change_its_mind() -> None:
+    layout = GridLayout(0.0, 4.0, -2.0, 2.0, 0.5)
+    memory = GridMemory(layout)
+    free = np.full(layout.shape, 20, np.int8)
+    first = memory.update(free, 0.0, 0.0, 0.0)
+    assert (first == 20).all()
+    second = memory.update(free, 0.0, 0.0, 0.0)
+    assert (second == 6).all()  # 0.2^2 / (0.2^2 + 0.8^2)
+    for _ in range(50):
+        memory.update(free, 0.0, 0.0, 0.0)
+    for _ in range(4):
+        changed = memory.update(np.full(layout.shape, 100, np.int8), 0.0, 0.0, 0.0)
+    assert (changed > 90).all()
+
+
+def test_memory_forgets_what_is_far_behind() -> None:
+    layout = GridLayout(0.0, 4.0, -2.0, 2.0, 0.5)
+    memory = GridMemory(layout)
+    full, unknown = np.full(layout.shape, 100, np.int8), np.full(layout.shape, -1, np.int8)
+    for way in (30.0, 1000.0):
+        memory.update(full, 0.0, 0.0, 0.3)
+        memory.update(unknown, way / 2, 0.0, 0.3)
+        memory.update(unknown, way, 0.0, 0.3)
+        assert (memory.update(unknown, 0.0, 0.0, 0.3) == -1).all()

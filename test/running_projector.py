@@ -1,0 +1,202 @@
+"""A projector node, somebody to talk to it, and the messages that it takes."""
+
+from __future__ import annotations
+
+import array
+import math
+import sys
+import threading
+from collections.abc import Sequence
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import rclpy
+from builtin_interfaces.msg import Time
+from rclpy.executors import SingleThreadedExecutor
+from ros_peer import RosPeer, wait_until
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
+from std_msgs.msg import Header
+
+from camss_ros.nodes.messages import to_image_message
+from camss_ros.nodes.projection.node import ProjectorNode
+from camss_ros.nodes.qos import PROFILES
+
+HEIGHT, WIDTH = 24, 32
+FOCAL = 20.0
+FRAME = "camera_optical_frame"
+IN, OUT = PROFILES["default"], PROFILES["default"]
+
+
+class RunningProjector:
+    """A node that spins, and a peer that publishes its inputs and listens to its outputs."""
+
+    def __init__(self, domain_id: int, **parameters: Any) -> None:
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context, domain_id=domain_id)
+        overrides = [rclpy.Parameter(name, value=value) for name, value in parameters.items()]
+        self.node = ProjectorNode(context=self._context, parameter_overrides=overrides)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+        self.peer = RosPeer(domain_id)
+        self._publishers: dict[str, Any] = {}
+
+    def _spin(self) -> None:
+        self.node.autostart()
+        self._executor.spin()
+
+    def listen(self, **topics: type) -> None:
+        """Listen to outputs; returns when the node knows it."""
+        ends = [self.peer.listen(kind, topic, OUT) for topic, kind in topics.items()]
+        wait_until(lambda: self.node._state == "active", "the node active")
+        self.peer.connect(*ends, others=self.node.publishers)
+
+    def send(self, **messages: Any) -> None:
+        """Publish a message on each topic; `__` in a name is `/`."""
+        names = {name.replace("__", "/"): message for name, message in messages.items()}
+        new = {
+            name: self.peer.publisher(type(message), name, IN)
+            for name, message in names.items()
+            if name not in self._publishers
+        }
+        self._publishers |= new
+        if new:
+            others = [*self.node.subscriptions]
+            self.peer.connect(*new.values(), others=others)
+        for name, message in names.items():
+            self._publishers[name].publish(message)
+
+    def calibrate(self, info: CameraInfo, camera: str = "") -> None:
+        """Publish the calibration of the masks; returns when the node has it."""
+        (stream,) = (each for each in self.node._streams if each._name == camera)
+        topic = f"{camera}/segmentation/camera_info" if camera else "segmentation/camera_info"
+        self.send(**{topic: info})
+        wait_until(
+            lambda: getattr(stream._camera._info, "header", None) == info.header, "the calibration"
+        )
+
+    def counts(self, job: str) -> dict[str, int]:
+        """What became of the inputs of a job."""
+        found = next(each for each in self.node.jobs if each.name == job)
+        return dict(self.node.reports.snapshot(found))
+
+    def close(self) -> None:
+        self.peer.close()
+        self.node.cancel()
+        self._executor.shutdown()
+        self._thread.join()
+        self.node.shut_down()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self._context)
+
+
+def header(number: int, frame: str = FRAME, nanosec: int = 0) -> Header:
+    return Header(stamp=Time(sec=1_700_000_000 + number, nanosec=nanosec), frame_id=frame)
+
+
+def calibration(number: int = 0, height: int = HEIGHT, width: int = WIDTH) -> CameraInfo:
+    focal = FOCAL * width / WIDTH
+    k = [focal, 0.0, (width - 1) / 2, 0.0, focal, (height - 1) / 2, 0.0, 0.0, 1.0]
+    return CameraInfo(header=header(number), height=height, width=width, k=k)
+
+
+def pair(number: int, labels: np.ndarray, confidence: int = 200) -> dict[str, Image]:
+    """Mask and confidence, as the segmenter publishes them."""
+    sure = np.full(labels.shape, confidence, np.uint8)
+    return {
+        "segmentation__mask": to_image_message(labels, "mono8", header(number)),
+        "segmentation__confidence": to_image_message(sure, "mono8", header(number)),
+    }
+
+
+def depth_image(number: int, metres: np.ndarray, frame: str = FRAME) -> Image:
+    height, width = metres.shape
+    return Image(
+        header=header(number, frame), height=height, width=width, encoding="32FC1",
+        step=4 * width, data=array.array("B", metres.astype("<f4").tobytes()),
+    )  # fmt: skip
+
+
+def cloud(number: int, points: Sequence[Sequence[float]], frame: str = "lidar") -> PointCloud2:
+    """x, y, z float32 and intensity uint16 of each point."""
+    kind = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("intensity", "<u2")])
+    values = np.array([(*p, i) for i, p in enumerate(points)], kind)
+    fields = [
+        PointField(name=name, offset=4 * i, datatype=7 if i < 3 else 4, count=1)
+        for i, name in enumerate(kind.names or ())
+    ]
+    return PointCloud2(
+        header=header(number, frame), height=1, width=len(values), fields=fields,
+        point_step=kind.itemsize, row_step=values.nbytes, is_dense=True,
+        data=array.array("B", values.tobytes()),
+    )  # fmt: skip
+
+
+class StandInTf(ModuleType):
+    """In the place of tf2_ros: frames that move at constant speed from one place to the next.
+
+    `places[frame]`: of a child of "odom", two or more (stamp in s, x, y, z, yaw), interpolated
+    between them as TF does it, and not known outside of them.
+    """
+
+    class TransformException(Exception):  # noqa: N818
+        pass
+
+    def __init__(self, places: dict[str, list[tuple[float, ...]]]) -> None:
+        super().__init__("tf2_ros")
+        self.places = places
+        self.TransformListener = lambda buffer, node, spin_thread: SimpleNamespace(
+            unregister=lambda: None
+        )
+        self.Buffer = lambda: self
+
+    def _at(self, frame: str, seconds: float) -> np.ndarray:
+        if frame == "odom":
+            return np.eye(4)
+        known = self.places.get(frame)
+        if known is None:
+            raise self.TransformException(f'"{frame}" passed to lookupTransform does not exist.')
+        stamps = [place[0] for place in known]
+        if not stamps[0] <= seconds <= stamps[-1]:
+            raise self.TransformException("Lookup would require extrapolation into the future.")
+        x, y, z, yaw = (np.interp(seconds, stamps, [p[i] for p in known]) for i in (1, 2, 3, 4))
+        matrix = np.eye(4)
+        matrix[:2, :2] = [[math.cos(yaw), -math.sin(yaw)], [math.sin(yaw), math.cos(yaw)]]
+        matrix[:3, 3] = x, y, z
+        if frame == FRAME:  # its places are those of a body; the lens looks along x
+            matrix = matrix @ np.array([[0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1.0]])
+        return matrix
+
+    def lookup_transform(self, target: str, source: str, time: Any, timeout: Any) -> Any:
+        return self.lookup_transform_full(target, time, source, time, "odom", timeout)
+
+    def lookup_transform_full(
+        self, target: str, target_time: Any, source: str, source_time: Any, fixed: str, timeout: Any
+    ) -> Any:
+        assert fixed == "odom"
+        target_place = self._at(target, target_time.nanoseconds / 1e9 - 1_700_000_000)
+        source_place = self._at(source, source_time.nanoseconds / 1e9 - 1_700_000_000)
+        matrix = np.linalg.inv(target_place) @ source_place
+        # Shepperd's method, for rotations of which the trace is not -1.
+        w = math.sqrt(max(0.0, 1 + np.trace(matrix[:3, :3]))) / 2
+        if w > 1e-6:
+            x, y, z = ((matrix[i, j] - matrix[j, i]) / (4 * w) for i, j in ((2, 1), (0, 2), (1, 0)))
+        else:
+            x, y, z = np.sqrt(np.maximum(0, (np.diag(matrix[:3, :3]) + 1) / 2))
+        return SimpleNamespace(
+            transform=SimpleNamespace(
+                translation=SimpleNamespace(**dict(zip("xyz", matrix[:3, 3], strict=True))),
+                rotation=SimpleNamespace(x=x, y=y, z=z, w=w),
+            )
+        )
+
+
+@pytest.fixture
+def tf(monkeypatch: pytest.MonkeyPatch) -> StandInTf:
+    """TF, empty."""
+    stand_in = StandInTf({})
+    monkeypatch.setitem(sys.modules, "tf2_ros", stand_in)
+    return stand_in
