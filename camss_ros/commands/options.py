@@ -45,12 +45,15 @@ def command_line() -> str:
 
 def _without_folder(word: str) -> str:
     option, equals, value = word.rpartition("=") if word.startswith("-") else ("", "", word)
-    path = Path(value)
+    # of DATA:ROOT:SPLIT each for itself
+    return f"{option}{equals}{':'.join(map(_without_parents, value.split(':')))}"
+
+
+def _without_parents(text: str) -> str:
+    path = Path(text)
     # a topic is no path, though it begins as one: of a path something exists
     outside = path.is_absolute() and any(part.exists() for part in (path, *path.parents[:-1]))
-    if outside or ".." in path.parts or value.startswith("~"):
-        return f"{option}{equals}PATH/{path.name}"
-    return word
+    return f"PATH/{path.name}" if outside or ".." in path.parts or text.startswith("~") else text
 
 
 def parse_size(option: str, text: str, model: str) -> tuple[int, int]:

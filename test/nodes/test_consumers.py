@@ -209,7 +209,7 @@ def test_names_come_before_the_first_mask_and_to_those_who_come_late(
 def nav2_parameters() -> dict[str, Any]:
     """The layer's parameters in docs/integration/nav2.md."""
     page = blocks_of(DOCS / "integration" / "nav2.md")
-    (block,) = (b.data for b in page if b.language == "yaml" and "observation_sources" in b.text)
+    (block,) = (b.data for b in page if b.language == "yaml" and "pointcloud_topic" in b.text)
     return block["local_costmap"]["local_costmap"]["ros__parameters"]["semantic_segmentation_layer"]
 
 
@@ -382,7 +382,7 @@ def test_the_documented_matching_of_autoware_has_an_entry_for_each_camera() -> N
     """Fewer are an error of FusionNode; of the windows any other number is one."""
     page = blocks_of(DOCS / "integration" / "autoware.md")
     (block,) = (b.data for b in page if b.language == "yaml" and "rois_timestamp" in b.text)
-    (launch,) = (b.text for b in page if b.language == "sh")
+    (launch,) = (b.text for b in page if b.language == "sh" and "camera_number" in b.text)
     cameras = int(re.search(r"camera_number:=(\d+)", launch)[1])
     values = block["/**"]["ros__parameters"]
     matching = values["matching_strategy"]
