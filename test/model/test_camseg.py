@@ -14,6 +14,7 @@ from camss_ros.inference.backends.torch_backend import TorchBackend
 from camss_ros.inference.frame_ops import resize_frame, to_labels
 from camss_ros.model.camseg import CamSeg, reveal_counts
 from camss_ros.model.checkpoint import ModelError, load_camseg, load_pretrained, save_pretrained
+from camss_ros.model.config import ConcatTransformerConfig
 from camss_ros.model.fast_decoder import FastDecoderConfig
 from camss_ros.model.schedule import SamplingOptions
 
@@ -35,6 +36,14 @@ def test_any_multiple_of_16_is_segmented_at_its_own_size(tiny_model, rows, colum
     probabilities = run(tiny_model, frames, SamplingOptions(steps=1))
     assert probabilities.shape == (batch, 11, 16 * rows, 16 * columns)
     torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(batch, *frames.shape[2:]))
+
+
+def test_the_official_transformer_has_a_place_for_each_token_of_its_own_size(tiny_config):
+    transformer = ConcatTransformerConfig(32, 1, 1, 2)
+    model = CamSeg(replace(tiny_config, input_size=(48, 80), transformer=transformer)).eval()
+    assert model.transformer.grid == (3, 5)
+    probabilities = run(model, images(1, 48, 80), SamplingOptions(steps=1))
+    assert probabilities.shape == (1, 11, 48, 80)
 
 
 def test_same_seed_same_result_other_seed_another(tiny_model):
