@@ -7,36 +7,21 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from typing import Protocol
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
+from camss_ros.nodes.managed_node import ManagedNode
 from camss_ros.nodes.start_up import START_ERRORS, start_problem
 
 # s from the signal to the end of the process, whatever the network is doing
 SHUTDOWN_TIME = 1.0
 
 
-class RunnableNode(Protocol):
-    """What the process needs of its node, which is an rclpy node."""
-
-    def autostart(self) -> None:
-        """Configure and activate, as its parameters say."""
-
-    def cancel(self) -> None:
-        """Give up what is in work, from any thread; returns at once."""
-
-    def shut_down(self) -> None:
-        """Make the last transition, unless somebody has made it."""
-
-    def destroy_node(self) -> None: ...
-
-
 def run_until_signal(
     name: str,
-    make_node: Callable[[], RunnableNode],
+    make_node: Callable[[], ManagedNode],
     arguments: list[str] | None,
     at_end: Callable[[], None] = lambda: None,
 ) -> int:
@@ -59,7 +44,7 @@ def run_until_signal(
         return 1
 
     executor = SingleThreadedExecutor()
-    executor.add_node(node)  # type: ignore[arg-type]
+    executor.add_node(node)
     failed = threading.Event()
 
     def spin() -> None:

@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
 from camss_ros.images.image_files import silence_opencv
+from camss_ros.nodes.managed_node import ManagedNode
 from camss_ros.nodes.node_log import SeldomWarnings
 from camss_ros.nodes.process import run_until_signal
 from camss_ros.nodes.projection.classes import Classes
@@ -25,7 +26,6 @@ from camss_ros.nodes.projection.lidar_job import LidarJob
 from camss_ros.nodes.projection.parameters import ProjectorParameters
 from camss_ros.nodes.projection.reports import Reports
 from camss_ros.nodes.projection.transforms import Transforms
-from camss_ros.nodes.start_up import GivenParameters
 from camss_ros.nodes.worker import Worker
 from camss_ros.projection.errors import ProjectionRejectedError
 
@@ -33,24 +33,24 @@ _REPORT_PERIOD = 1.0  # s
 _CANCEL_TIME = 2.0  # s that a transition waits for the set in work
 
 
-class ProjectorNode(GivenParameters, LifecycleNode):
+class ProjectorNode(ManagedNode):
     """Wires parameters and topics to jobs.
 
     Inputs are checked and joined in the executor, projected and published in one other thread; of
     what waits for it, the newest set of each job.
     """
 
+    parameters: ProjectorParameters
+
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__("projector", **node_arguments)
         silence_opencv()
-        self._state = "unconfigured"
         self.parameters = ProjectorParameters(self, lambda: self._state == "unconfigured")
         self.warn_of_unknown_parameters()
         self.reports = Reports(self, SeldomWarnings(self.get_logger()))
         self.jobs: list[Job] = []
         self._streams: list[LabelStream] = []
         self._transforms: Transforms | None = None
-        self._worker: Worker[Job, Any] | None = None
         # A steady clock: a paused simulation does not stop the reports.
         self._timer = self.create_timer(
             _REPORT_PERIOD, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME)
@@ -118,42 +118,6 @@ class ProjectorNode(GivenParameters, LifecycleNode):
         self._stop()
         self._state = "inactive"
         return super().on_deactivate(state)
-
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Destroy the outputs."""
-        self._release()
-        self._state = "unconfigured"
-        return TransitionCallbackReturn.SUCCESS
-
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """End, from any state."""
-        self._release()
-        self._state = "finalized"
-        return TransitionCallbackReturn.SUCCESS
-
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Start over, unconfigured."""
-        self._release()
-        self._state = "unconfigured"
-        return TransitionCallbackReturn.SUCCESS
-
-    def autostart(self) -> None:
-        """Configure and activate, as the parameter `autostart` asks for."""
-        if (
-            self.parameters["autostart"]
-            and self.trigger_configure() == TransitionCallbackReturn.SUCCESS
-        ):
-            self.trigger_activate()
-
-    def shut_down(self) -> None:
-        """Make the last transition, unless somebody has made it."""
-        if self._state != "finalized":
-            self.trigger_shutdown()
-
-    def cancel(self) -> None:
-        """Give up the set in work, from any thread; returns at once."""
-        if self._worker is not None:
-            self._worker.cancel()
 
     def _stop(self) -> None:
         for stream in self._streams:

@@ -19,25 +19,25 @@ import rclpy
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from std_srvs.srv import SetBool, Trigger
 
 from camss_ros.extras import require_node
 from camss_ros.images.image_files import silence_opencv
 from camss_ros.inference.graphs.cache import discard_unfinished
+from camss_ros.nodes.managed_node import ManagedNode
 from camss_ros.nodes.node_log import SeldomWarnings, forward_log
 from camss_ros.nodes.process import run_until_signal
 from camss_ros.nodes.segmenter.backend_measurement import BackendMeasurement
 from camss_ros.nodes.segmenter.camera import CameraChannel
 from camss_ros.nodes.segmenter.deadline import Deadline
-from camss_ros.nodes.segmenter.frame import Arrival, CameraInterface
+from camss_ros.nodes.segmenter.frame import Arrival
 from camss_ros.nodes.segmenter.frame_processor import FrameProcessor
 from camss_ros.nodes.segmenter.image_conversion import CvBridgeUnusableError, start_conversion
 from camss_ros.nodes.segmenter.memory_guard import MemoryGuard
 from camss_ros.nodes.segmenter.model_reloader import LoadedModel, ModelReloader, SupersededError
 from camss_ros.nodes.segmenter.parameters import NodeParameters, ParameterValues
 from camss_ros.nodes.segmenter.reports import Reports
-from camss_ros.nodes.start_up import GivenParameters
 from camss_ros.nodes.worker import Worker
 
 if TYPE_CHECKING:
@@ -58,13 +58,15 @@ def load_segmenter(parameters: ParameterValues) -> Segmenter:
     return parameters.segmenter_spec().open(CalibrationScenes(), measure=False)
 
 
-class SegmenterNode(GivenParameters, LifecycleNode):
+class SegmenterNode(ManagedNode):
     """Wires parameters, topics and the inference thread to a `Segmenter`.
 
     Images are checked in the executor and segmented in one inference thread, which also publishes;
     the newest image of each camera wins, and those that wait are segmented together.
     `segmenter_factory` makes the segmenter when the node is configured.
     """
+
+    parameters: NodeParameters
 
     def __init__(
         self,
@@ -84,10 +86,8 @@ class SegmenterNode(GivenParameters, LifecycleNode):
         self._models = ModelReloader()
         self.parameters = NodeParameters(self, lambda: self._models.current is None)
         self.warn_of_unknown_parameters()
-        self._state = "unconfigured"
         self._enabled = True
         self._reloading: int | None = None  # the ticket
-        self._worker: Worker[CameraInterface, Arrival] | None = None
 
         warn = SeldomWarnings(log)
         self._deadline = Deadline(self.parameters, log.info, log.warning)
@@ -175,42 +175,6 @@ class SegmenterNode(GivenParameters, LifecycleNode):
         self._reports.publish_status()
         self._state = "inactive"
         return super().on_deactivate(state)
-
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Free the model and its memory."""
-        self._release()
-        self._state = "unconfigured"
-        return TransitionCallbackReturn.SUCCESS
-
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """End, from any state."""
-        self._release()
-        self._state = "finalized"
-        return TransitionCallbackReturn.SUCCESS
-
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Start over, unconfigured."""
-        self._release()
-        self._state = "unconfigured"
-        return TransitionCallbackReturn.SUCCESS
-
-    def autostart(self) -> None:
-        """Configure and activate, as the parameter `autostart` asks for."""
-        if (
-            self.parameters["autostart"]
-            and self.trigger_configure() == TransitionCallbackReturn.SUCCESS
-        ):
-            self.trigger_activate()
-
-    def shut_down(self) -> None:
-        """Make the last transition, unless somebody has made it."""
-        if self._state != "finalized":
-            self.trigger_shutdown()
-
-    def cancel(self) -> None:
-        """Give up the image in work, from any thread; returns at once."""
-        if self._worker is not None:
-            self._worker.cancel()
 
     def _start_inference(self) -> None:
         self._worker = Worker(

@@ -1,0 +1,65 @@
+"""What the lifecycle nodes share: the transitions that free everything, and how they are run."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+
+from camss_ros.nodes.parameter_table import DeclaredParameters
+from camss_ros.nodes.start_up import GivenParameters
+from camss_ros.nodes.worker import Worker
+
+
+class ManagedNode(GivenParameters, LifecycleNode):
+    """A lifecycle node whose work is done by one worker thread while it is active.
+
+    Attributes:
+        parameters: declared by the node, `autostart` among them.
+    """
+
+    parameters: DeclaredParameters
+
+    def __init__(self, name: str, **node_arguments: Any) -> None:
+        super().__init__(name, **node_arguments)
+        self._state = "unconfigured"
+        self._worker: Worker[Any, Any] | None = None
+
+    @abstractmethod
+    def _release(self) -> None:
+        """Stop, and free what was made when the node was configured; harmless without it."""
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free what configuring has made."""
+        self._release()
+        self._state = "unconfigured"
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """End, from any state."""
+        self._release()
+        self._state = "finalized"
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Start over, unconfigured."""
+        return self.on_cleanup(state)
+
+    def autostart(self) -> None:
+        """Configure and activate, as the parameter `autostart` asks for."""
+        if (
+            self.parameters["autostart"]
+            and self.trigger_configure() == TransitionCallbackReturn.SUCCESS
+        ):
+            self.trigger_activate()
+
+    def shut_down(self) -> None:
+        """Make the last transition, unless somebody has made it."""
+        if self._state != "finalized":
+            self.trigger_shutdown()
+
+    def cancel(self) -> None:
+        """Give up what is in work, from any thread; returns at once."""
+        if self._worker is not None:
+            self._worker.cancel()
