@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import array
-from collections.abc import Sequence
+import socket
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
 import numpy as np
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -62,6 +65,26 @@ def to_array(buffer: bytes | memoryview, code: str = "B") -> array.array:
     data = array.array(code)
     data.frombytes(buffer)
     return data
+
+
+def to_diagnostic_status(
+    name: str, level: int, message: str, values: Mapping[str, object], hardware: str = ""
+) -> DiagnosticStatus:
+    """diagnostic_msgs/DiagnosticStatus, of this computer where no hardware is named."""
+    return DiagnosticStatus(
+        level=bytes([level]),
+        name=name,
+        message=message,
+        hardware_id=hardware or socket.gethostname(),
+        values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
+    )
+
+
+def diagnostic_array(stamp: Time, statuses: Sequence[DiagnosticStatus]) -> DiagnosticArray:
+    """The message of the `/diagnostics` topic."""
+    array = DiagnosticArray(status=list(statuses))
+    array.header.stamp = stamp
+    return array
 
 
 def label_info_type() -> type | None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
 
+from camss_ros.nodes.messages import diagnostic_array, to_diagnostic_status
 from camss_ros.nodes.projection.job import Job
 
 _COUNTED = ("sets", "projected", "dropped", "failed")
@@ -63,9 +63,7 @@ class Reports:
         statuses = [self._status(job, state, limit) for job in jobs]
         if not statuses:
             statuses = [self._diagnostic("projection", 0, state, {"state": state})]
-        array = DiagnosticArray(status=statuses)
-        array.header.stamp = self._node.get_clock().now().to_msg()
-        self._publisher.publish(array)
+        self._publisher.publish(diagnostic_array(self._node.get_clock().now().to_msg(), statuses))
 
     def _status(self, job: Job, state: str, limit: float) -> DiagnosticStatus:
         now, counts = time.monotonic(), self.snapshot(job)
@@ -91,10 +89,5 @@ class Reports:
     def _diagnostic(
         self, name: str, level: int, message: str, values: dict[str, object]
     ) -> DiagnosticStatus:
-        return DiagnosticStatus(
-            level=bytes([level]),
-            name=f"{self._node.get_fully_qualified_name()}: {name}",
-            message=message,
-            hardware_id=socket.gethostname(),
-            values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
-        )
+        full_name = f"{self._node.get_fully_qualified_name()}: {name}"
+        return to_diagnostic_status(full_name, level, message, values)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from builtin_interfaces.msg import Time
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from camss_ros.nodes.messages import to_diagnostic_status
 
 # Key of the fact whether backend `auto` is still being measured: frames are slower meanwhile.
 MEASURING = "measuring backends"
@@ -94,17 +94,10 @@ def diagnostic_status(
         **{f"rejected: {reason}": count for reason, count in sorted(counts.rejected.items())},
         **values,
     }
-    return DiagnosticStatus(
-        level=bytes([max((level for level, _ in found), default=0)]),
-        name=f"{name}: segmentation of {camera}" if camera else f"{name}: segmentation",
-        message="; ".join(text for _, text in found) or state,
-        hardware_id=camera or socket.gethostname(),
-        values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
+    return to_diagnostic_status(
+        f"{name}: segmentation of {camera}" if camera else f"{name}: segmentation",
+        max((level for level, _ in found), default=0),
+        "; ".join(text for _, text in found) or state,
+        values,
+        camera,
     )
-
-
-def diagnostic_array(stamp: Time, statuses: Sequence[DiagnosticStatus]) -> DiagnosticArray:
-    """The message of the `/diagnostics` topic."""
-    array = DiagnosticArray(status=list(statuses))
-    array.header.stamp = stamp
-    return array

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.lifecycle import LifecycleNode
 
+from camss_ros.nodes.messages import diagnostic_array
 from camss_ros.nodes.segmenter.backend_measurement import BackendMeasurement
 from camss_ros.nodes.segmenter.camera import CameraChannel
 from camss_ros.nodes.segmenter.deadline import Deadline
-from camss_ros.nodes.segmenter.diagnostics import MEASURING, diagnostic_array
+from camss_ros.nodes.segmenter.diagnostics import MEASURING
 from camss_ros.nodes.segmenter.frame_processor import FrameProcessor
 from camss_ros.nodes.segmenter.memory_guard import MemoryGuard
 from camss_ros.nodes.segmenter.model_reloader import LoadedModel, ModelReloader
