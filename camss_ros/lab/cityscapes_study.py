@@ -116,17 +116,22 @@ def study_cityscapes(
     robustness: dict[str, Rows] = {}
     for name, spec in in_full.items():
         sized = replace(spec, network_size=data[0].size)
-        done = count(1)
         robustness[name] = score_conditions(
             sized.open,
             {"data": (data[0].label_set, conditions)},
             output / "cityscapes_scores" / name.replace(", ", "_").replace(" ", "_"),
-            lambda name=name, done=done: progress(  # type: ignore[misc]
-                f"{name}, corruptions", next(done), len(conditions)
-            ),
+            _counting(progress, f"{name}, corruptions", len(conditions)),
         )
     results.finish()
     return write_cityscapes_page(output, command, settings, data, results, robustness)
+
+
+def _counting(
+    progress: Callable[[str, int, int], None], what: str, total: int
+) -> Callable[[], None]:
+    """What is called after each of `total` things."""
+    done = count(1)
+    return lambda: progress(what, next(done), total)
 
 
 def _scores(

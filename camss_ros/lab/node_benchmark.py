@@ -152,9 +152,7 @@ class NodeUnderTest:
             while not listener.is_done(ended, before):
                 listener.spin()
                 publisher.check()
-                self._segmenter.check()
-                if not self._segmenter.running:
-                    raise self._segmenter.failure("ended by itself")
+                self._segmenter.check_running()
                 if ended is None and not publisher.running:
                     ended = time.monotonic()
             sent = listener.result()
