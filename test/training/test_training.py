@@ -112,6 +112,26 @@ def test_the_autoencoder_learns_to_reconstruct(tmp_path):
     torch.testing.assert_close(pooled.std(1), torch.ones(8), atol=1e-3, rtol=0)
 
 
+def test_shuffled_classes_keep_the_weight_of_what_they_were():
+    torch.manual_seed(0)
+    size = MaskAutoencoderConfig(8, (16, 16, 32), (1, 1, 1))
+    config = AutoencoderConfig(DATA, options(1), size)
+    training = AutoencoderTraining(MaskAutoencoder(11, size), config, data()).eval()
+    labels = torch.from_numpy(np.stack([label for _, label in pairs()]))
+    labels[:, :5] = 255
+    order, noise = torch.randperm(11), torch.randn(6, 8, 4, 3)
+
+    def loss(labels, classes):
+        batch = {"labels": labels, "noise": noise, "classes": classes.expand(6, -1)}
+        return training(batch)["loss"].item()
+
+    shuffled = loss(labels, order)
+    renamed = torch.cat([order, torch.full((245,), 255)])[labels.long()].to(torch.uint8)
+    assert loss(renamed, torch.arange(11)) != pytest.approx(shuffled, rel=1e-3)
+    training.weights[order] = training.weights.clone()
+    assert loss(renamed, torch.arange(11)) == pytest.approx(shuffled, rel=1e-5)
+
+
 def test_a_loss_that_is_no_number_ends_the_run_and_names_the_step(tmp_path):
     loop = options(6, log_every=20)
     with pytest.raises(TrainingError, match=r"loss is nan at step 3.*checkpoint\.pt"):
