@@ -72,7 +72,8 @@ def robustness(
         fail(f"no group {unknown[0]!r} of corruptions: expected some of {', '.join(GROUPS)}")
     specs = {"model": spec}
     if twin is not None:
-        specs["twin"] = dataclasses.replace(spec, model=str(twin))
+        # only PyTorch runs a twin
+        specs["twin"] = dataclasses.replace(spec, model=str(twin), backend="torch")
     check_folder(output)
     check_folder(output if page is None else page.parent)
     labelled = open_data(data, root, split, label_set)

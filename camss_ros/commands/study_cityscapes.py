@@ -49,7 +49,8 @@ def cityscapes(
     named = (f"{data}:{root}:{split}", spec.network_size or _SIZE)
     others = [(one.rpartition(":")[0], _size(one)) for one in other]
     sized = [_open(*each, every) for each in (named, *others)]
-    twin_spec = None if twin is None else replace(spec, model=str(twin))
+    # only PyTorch runs a twin
+    twin_spec = None if twin is None else replace(spec, model=str(twin), backend="torch")
     specs = contenders(spec, twin_spec)
     models = {"model": spec} if twin_spec is None else {"model": spec, "twin": twin_spec}
     described = {role: each.describe()["model"] for role, each in models.items()}

@@ -207,7 +207,6 @@ class _Run(Generic[Model]):
         optimizer = torch.optim.AdamW(
             groups, lr=options.learning_rate, betas=options.betas, fused=on_gpu
         )
-        torch.backends.cudnn.benchmark = on_gpu  # the samples are of one size
         self.module, self.optimizer = accelerator.prepare(training, optimizer)
         self.parameters = [p for p in training.model.parameters() if p.requires_grad]
         self.pending: list[tuple[int, dict[str, Tensor]]] = []
