@@ -93,6 +93,7 @@ TARGETS = {
         ("test/model/test_schedule.py",),
         (
             ("if self.temperature != 0:", "no temperature is negative"),
+            ("if steps <= 1:", "there is at least one step"),
             (
                 'return (signal, -sigma) if prediction is "v" else (1 / signal, -sigma / signal)',
                 "equal literals are one object",
