@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from camss_ros.extras import versions
-from camss_ros.inference.backends.base import Backend
+from camss_ros.inference.backends.base import Backend, BatchRequest
 from camss_ros.inference.backends.build_graph import model_hash
 from camss_ros.inference.backends.open_backend import open_backend
 from camss_ros.inference.backends.open_runtime import open_runtime
@@ -236,9 +236,8 @@ def _time(
         generator = torch.Generator(backend.device).manual_seed(0)
         with turn():
             start = time.perf_counter()
-            [result] = backend.segment(
-                [frame], [OutputSpec(size)], classes, sampling, size, generator, lambda _: None
-            )
+            request = BatchRequest([frame], sampling, size, generator, [OutputSpec(size)])
+            [result] = backend.segment(request, classes)
             best = min(best, time.perf_counter() - start)
     return result.labels[0], best
 

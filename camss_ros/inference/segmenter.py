@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from camss_ros.images.label_class import LabelClass
-from camss_ros.inference.backends.base import Backend
+from camss_ros.inference.backends.base import Backend, BatchRequest
 from camss_ros.inference.backends.open_backend import open_backend
 from camss_ros.inference.device import select_device
 from camss_ros.inference.drift import Drift, load_reference
@@ -273,16 +273,16 @@ class Segmenter:
             if cancelled is not None and cancelled():
                 raise SegmentationCancelled
 
-        results = backend.segment(
+        batch = BatchRequest(
             [request.image for request in requests],
-            [OutputSpec(_output_size(request), request.uncertainty) for request in requests],
-            len(self.classes),
             sampling,
             size,
             self._generator,
+            [OutputSpec(_output_size(request), request.uncertainty) for request in requests],
             stage_done,
             states,
         )
+        results = backend.segment(batch, len(self.classes))
         clock.mark("postprocess")
         if states is not None:
             for request, each in zip(requests, results, strict=True):

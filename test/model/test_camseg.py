@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from camss_ros.inference.backends.base import BatchRequest
 from camss_ros.inference.backends.open_backend import open_backend
 from camss_ros.inference.backends.torch_backend import TorchBackend
 from camss_ros.inference.frame_ops import resize_frame, to_labels
@@ -307,9 +308,8 @@ def test_a_warm_start_makes_no_tensor_on_another_device(tiny_config):
     size = (32, 48)
     states = [None, backend.blank_state(2, size)]
     for _ in range(2):
-        predictions = backend.predict(
-            [frame, frame], sampling, size, torch.Generator(), lambda _: None, states
-        )
+        request = BatchRequest([frame, frame], sampling, size, torch.Generator(), states=states)
+        predictions = backend.predict(request)
         states = [prediction.state for prediction in predictions]
         for prediction in predictions:
             assert prediction.probabilities.shape == (1, 11, 32, 48)
