@@ -32,7 +32,7 @@ class ChildFailedError(CamssError):
 class ChildProcess:
     """`python -m MODULE` with ROS parameters, its output in a log file; stopped by SIGINT.
 
-    with ChildProcess("camss_ros.nodes.segmenter.node", {"steps": 4}, env, log) as child:
+    with ChildProcess("camss_ros.run_segmenter", {"steps": 4}, env, log) as child:
         child.check()
     """
 

@@ -57,7 +57,7 @@ def record_demo(
         DeferredSignals() as signals,
         _Listener(signals) as listener,
         ChildProcess(
-            "camss_ros.nodes.segmenter.node", segmenter, environment, logs / "segmenter.log"
+            "camss_ros.run_segmenter", segmenter, environment, logs / "segmenter.log"
         ) as segmenter_process,
     ):
         wait_until_active(listener, segmenter_process)
