@@ -60,14 +60,15 @@ class Played:
     """What is known after a replay.
 
     `counts`: the segmenter's, over the replay. `skipped`: images that were not sent, by reason.
-    `rate`: at which the bag's time went by, on average. `model`, `device`, `backend`, `sampling`:
-    as the segmenter said.
+    `rate`: at which the bag's time went by, on average. `model`, `device`, `backend`, `sampling`,
+    `network_size` (height, width): as the segmenter said of its last frame.
     """
 
     def __init__(self, counts: Counts, skipped: list[str], rate: float, status: Any) -> None:
         self.counts, self.skipped, self.rate = counts, skipped, rate
         self.model, self.device, self.backend = status.model, status.device, status.backend
         self.sampling = sampling_of(status)
+        self.network_size = status.network_height, status.network_width
 
 
 def play_bag(
