@@ -45,6 +45,9 @@ class GraphBackend(Backend):
         model: directory of the model.
         fallback: the same network in PyTorch, on the same device.
         calibration: for a runtime in int8.
+
+    Raises:
+        OSError, ModelError: as of `model_hash`.
     """
 
     def __init__(
@@ -101,7 +104,7 @@ class GraphBackend(Backend):
         return predictions
 
     def pooled_tokens(self, frame: np.ndarray, size: tuple[int, int]) -> Tensor:
-        """See `Backend`; of PyTorch, since a graph keeps its tokens to itself."""
+        """See `Backend`: float32 [C]; of PyTorch, since a graph keeps its tokens to itself."""
         return self._fallback.pooled_tokens(frame, size)
 
     def _resized(self, frame: np.ndarray, size: tuple[int, int]) -> Tensor:

@@ -185,7 +185,15 @@ class TorchBackend(Backend):
     def draw_noise(
         self, sampling: SamplingOptions, size: tuple[int, int], generator: torch.Generator
     ) -> Tensor | None:
-        """The noise of one frame, from the generator as `predict` takes it; see `Sampler`."""
+        """The noise of one frame, from the generator as `predict` takes it.
+
+        Args:
+            size: working (height, width).
+
+        Returns:
+            [noise_count, samples, tokens, latent_channels] float32, as of `Sampler.draw_noise`;
+            None where none is drawn.
+        """
         network = self._latent_network
         stride = network.stride
         tokens = (size[0] // stride) * (size[1] // stride)
@@ -197,7 +205,11 @@ class TorchBackend(Backend):
         return self._plan(sampling).steps
 
     def prepare(self, sampling: SamplingOptions, size: tuple[int, int], batch: int = 1) -> None:
-        """Segment a grey frame, compiled also in batches of every size; see `Backend`."""
+        """Segment a grey frame, compiled also in batches of every size; see `Backend`.
+
+        Raises:
+            RuntimeError: PyTorch cannot run the network, as without enough memory.
+        """
         compiles = not self.is_prepared(sampling, size)
         start = time.monotonic()
         if compiles:
