@@ -387,7 +387,7 @@ def _output_size(request: FrameRequest) -> tuple[int, int]:
 
 
 def check_image(image: np.ndarray) -> None:
-    """Raise ValueError for what is no image: a non-empty uint8 [H, W, 3] array."""
+    """Raise ValueError unless it is an image: a non-empty uint8 [H, W, 3] array."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise ValueError(
             "expected an RGB image as uint8 [height, width, 3], at least 1 x 1, "
