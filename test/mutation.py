@@ -112,7 +112,7 @@ TARGETS = {
     ),
     "camseg": Target(
         "camss_ros.model.camseg",
-        ("test/model/test_camseg.py",),
+        ("test/model/test_camseg.py", "test/model/test_warm_start.py"),
     ),
     "warm_start": Target(
         "camss_ros.model.warm_start",

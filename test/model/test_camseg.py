@@ -118,10 +118,14 @@ def test_the_surest_token_is_revealed_first(tiny_model):
     assert seen[1][0][0].nonzero().item() == surest
 
 
-@pytest.mark.parametrize("iterations", [1, 3])
-def test_images_that_share_noise_are_segmented_as_each_alone(tiny_model, iterations):
+@pytest.mark.parametrize(
+    ("iterations", "order"), [(1, "confidence"), (3, "confidence"), (3, "random")]
+)
+def test_images_that_share_noise_are_segmented_as_each_alone(tiny_model, iterations, order):
     both = tiny_model.image_tokens(tiny_model.normalize(images(batch=2)))
-    options = SamplingOptions(steps=2, temperature=1.0, samples=2, iterations=iterations)
+    options = SamplingOptions(
+        steps=2, temperature=1.0, samples=2, iterations=iterations, order=order
+    )
     plan = tiny_model.plan(options)
 
     def draw(tokens):
