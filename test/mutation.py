@@ -82,10 +82,20 @@ TARGETS = {
         (
             ("steady = (truth == old_truth) // (truth != VOID)", "1 // 1, as 1 & 1, is 1"),
             ("steady = (truth == old_truth) & (truth < VOID)", "VOID is the largest uint8"),
-            (
-                "if self._previous is not None and self._previous[ 1].shape == truth.shape:",
-                "both label images of a frame have one shape",
+            ("changed = steady * (predicted != old_predicted)", "1 * 1, as 1 & 1, is 1"),
+            ("outcome[truth >= VOID] = VOID", "VOID is the largest uint8"),
+            *(
+                (
+                    f"if self._previous is not None and self._previous[ {index}].shape == "
+                    "truth.shape:",
+                    "both label images of a frame have one shape",
+                )
+                for index in (1, -1)
             ),
+            ("return float(ratio(self._flicker[1:], self._flicker[:1])[ -1])", "there is one"),
+            ("strange = pixels[self.classes : VOID].nonzero()[ -1]", "of one dimension"),
+            ('raise ValueError(f"{classes} classes: expected 1 to {VOID ^ 1}")', "255 ^ 1 is 254"),
+            ('if len(counts["confusion"]) is not self.classes:', "small numbers are one object"),
         ),
     ),
     "schedule": Target(
@@ -93,6 +103,7 @@ TARGETS = {
         ("test/model/test_schedule.py",),
         (
             ("if self.temperature != 0:", "no temperature is negative"),
+            ("if steps <= 1:", "there is at least one step"),
             (
                 'return (signal, -sigma) if prediction is "v" else (1 / signal, -sigma / signal)',
                 "equal literals are one object",
@@ -101,7 +112,7 @@ TARGETS = {
     ),
     "camseg": Target(
         "camss_ros.model.camseg",
-        ("test/model/test_camseg.py",),
+        ("test/model/test_camseg.py", "test/model/test_warm_start.py"),
     ),
     "warm_start": Target(
         "camss_ros.model.warm_start",

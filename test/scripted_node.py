@@ -137,7 +137,10 @@ class Running:
         self._context = rclpy.Context()
         rclpy.init(context=self._context, domain_id=domain_id)
         self.node = SegmenterNode(
-            segmenter_factory=self._make, context=self._context, parameter_overrides=parameters
+            segmenter_factory=self._make,
+            check_guard=lambda file, segmenter: None,
+            context=self._context,
+            parameter_overrides=parameters,
         )
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)

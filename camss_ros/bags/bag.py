@@ -39,8 +39,12 @@ class BagError(ValueError):
 
 @dataclass(frozen=True)
 class Topic:
-    """A topic of a bag: `type` such as "sensor_msgs/msg/Image"; `messages`: how many, as the bag
-    says."""
+    """A topic of a bag.
+
+    Attributes:
+        type: such as "sensor_msgs/msg/Image".
+        messages: how many, as the bag says.
+    """
 
     name: str
     type: str
@@ -76,11 +80,16 @@ class _Reader(Protocol):
 class Bag:
     """A bag that is open for reading.
 
-    `path`: a rosbag2 folder, a file of one (.mcap, .db3) or a ROS 1 bag (.bag), under any name.
-    `warnings`: what was found damaged so far.
+    Args:
+        path: a rosbag2 folder, a file of one (.mcap, .db3) or a ROS 1 bag (.bag), under any name.
 
-    Raises FileNotFoundError where nothing is, BagError for what can't be read as a bag,
-    MissingPackageError without rosbags.
+    Attributes:
+        warnings: what was found damaged so far.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        BagError: it can't be read as a bag.
+        MissingPackageError: rosbags is not installed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -141,7 +150,8 @@ class Bag:
     def require(self, name: str, types: Sequence[str] = IMAGE_TYPES) -> Topic:
         """The topic of that name and one of the types; what else lies on it is warned of.
 
-        Raises BagError that lists what is there.
+        Raises:
+            BagError: there is none; lists what is there.
         """
         found = [topic for topic in self.topics if topic.name == name]
         held = ", ".join(f"{topic.type} ({topic.messages} messages)" for topic in found)
@@ -170,11 +180,15 @@ class Bag:
         start: int | None = None,
         stop: int | None = None,
     ) -> Iterator[BagMessage]:
-        """The messages of the topics (all for None) with `start` <= log time < `stop`, ns.
+        """The messages of topics, in the order of their log times; in an MCAP file without a whole
+        index, in its own.
 
-        `topics`: a name stands for all types on it, a `Topic` for its own. In the order of their
-        log times; in an MCAP file without a whole index, in its own. Raises BagError where the bag
-        turns out to be damaged; what was yielded before is good.
+        Args:
+            topics: a name stands for all types on it, a `Topic` for its own; None: all.
+            start, stop: `start` <= log time < `stop`, ns.
+
+        Raises:
+            BagError: the bag turns out to be damaged; what was yielded before is good.
         """
         wanted = [t if isinstance(t, str) else (t.name, t.type) for t in topics or ()]
         sources = []
@@ -232,7 +246,11 @@ class Bag:
         return min(message.log_time, 2**63 - 1) if stamp is None else stamp
 
     def decode(self, message: BagMessage) -> Any:
-        """The message's fields, as in its definition. Raises BagError where that can't be done."""
+        """The message's fields, as in its definition.
+
+        Raises:
+            BagError: its bytes are no such message.
+        """
         try:
             if is_ros1(message.connection):
                 return ros1_types().deserialize_ros1(message.data, message.type)

@@ -36,6 +36,9 @@ class BagSelection:
         every: take every n-th image.
         start: seconds after the bag's first message.
         duration: seconds from there on; None: to the end.
+
+    Raises:
+        ValueError: a value out of range, which it names.
     """
 
     image: str
@@ -91,7 +94,13 @@ class Faults:
     def add(
         self, topic: str, number: int, stamp: int, error: BagError | ImageRejectedError
     ) -> None:
-        """`number`: of the message on its topic, within the span; `stamp` in ns."""
+        """Note a message.
+
+        Args:
+            number: of the message on its topic, within the span.
+            stamp: ns.
+            error: why it was passed over.
+        """
         if isinstance(error, ImageRejectedError):
             reason, text = error.reason, error.text(self._reported)
         else:
@@ -104,11 +113,18 @@ class Faults:
 class BagFrames:
     """The selected frames of an open bag. Making one reads the bag's stamps.
 
-    `label_values`: int16 [256], the class id for each value of a label image, 255 for void, -1 for
-    values that are none. `expected`: how many frames will come, at most. `fps`: of the selected
-    frames, from their stamps. `faults`: of the iteration that ran last.
+    Args:
+        label_values: int16 [256], the class id for each value of a label image, 255 for void, -1
+            for values that are none.
+        on_message: called after each message whose stamp was read.
 
-    Raises BagError where a topic is missing or of another type, listing those that are there.
+    Attributes:
+        expected: how many frames will come, at most.
+        fps: of the selected frames, from their stamps, Hz.
+        faults: of the iteration that ran last.
+
+    Raises:
+        BagError: a topic is missing or of another type; lists those that are there.
     """
 
     def __init__(
@@ -171,7 +187,11 @@ class BagFrames:
             )
 
     def messages(self) -> Iterator[tuple[int, int, BagMessage]]:
-        """Number within the span, stamp in ns and message of every selected image."""
+        """Number within the span, stamp in ns and message of every selected image.
+
+        Raises:
+            BagError: the bag ends before what it held when its stamps were read.
+        """
         messages = self.bag.messages([self._image_topic], *self._span)
         for number in range(len(self._images)):
             message = next(messages, None)
@@ -208,14 +228,24 @@ class BagFrames:
 
 
 def decode_image(bag: Bag, message: BagMessage) -> np.ndarray:
-    """uint8 [H, W, 3] RGB. Raises BagError or ImageRejectedError."""
+    """uint8 [H, W, 3] RGB of a message.
+
+    Raises:
+        BagError: its bytes are no such message.
+        ImageRejectedError: they are no usable image.
+    """
     content: Any = bag.decode(message)
     image = image_to_rgb(content) if message.type == IMAGE else compressed_to_rgb(content)
     return np.require(image, requirements="W")  # a view of the message can't be written to
 
 
 def decode_labels(bag: Bag, message: BagMessage) -> np.ndarray:
-    """uint8 [H, W], the values as they are. Raises BagError or ImageRejectedError."""
+    """uint8 [H, W] of a message, the values as they are.
+
+    Raises:
+        BagError: its bytes are no such message.
+        ImageRejectedError: they are no usable image.
+    """
     content: Any = bag.decode(message)
     return image_to_labels(content) if message.type == IMAGE else compressed_to_labels(content)
 
@@ -241,10 +271,18 @@ def read_stamps(
     stop: int | None = None,
     on_message: Callable[[], None] = lambda: None,
 ) -> dict[str, np.ndarray]:
-    """int64 stamps, in ns, of the messages of each topic by its name, as the bag yields them.
+    """The stamps of the messages of each topic, as the bag yields them.
 
-    `start` <= log time < `stop`, ns. Reads the bag once without decoding pixels. Damage ends up in
-    `bag.warnings`; the bag then yields what is listed here, no more.
+    Reads the bag once without decoding pixels. Damage ends up in `bag.warnings`; the bag then
+    yields what is listed here, no more.
+
+    Args:
+        topics: of messages with a header.
+        start, stop: `start` <= log time < `stop`, ns.
+        on_message: called after each.
+
+    Returns:
+        int64 [messages] of each topic by its name, ns.
     """
     while True:
         stamps = {t if isinstance(t, str) else t.name: array("q") for t in topics}
@@ -260,11 +298,17 @@ def read_stamps(
 
 
 def match_stamps(images: np.ndarray, labels: np.ndarray, tolerance: int) -> np.ndarray:
-    """For each image the number of its label, or -1: int64 [images].
+    """Which label belongs to each image.
 
-    `images`, `labels`: int64 stamps in any order; `tolerance`: ns, 0 for equal stamps only. A label
-    belongs to the image nearest to it, and of several an image gets the nearest: no label is used
-    twice. The earlier one wins where two are as near.
+    A label belongs to the image nearest to it, and of several an image gets the nearest: no label
+    is used twice. The earlier one wins where two are as near.
+
+    Args:
+        images, labels: int64 [N] and [M] stamps, ns, in any order.
+        tolerance: ns; 0 for equal stamps only.
+
+    Returns:
+        int64 [N], the number of its label for each image, or -1.
     """
     matched = np.full(len(images), -1, np.int64)
     if not len(images) or not len(labels):
@@ -297,7 +341,11 @@ class MessageCursor:
         self._last: BagMessage | None = None
 
     def get(self, number: int) -> BagMessage:
-        """The message of that number, from 0. Raises BagError where there is none."""
+        """The message of that number, from 0.
+
+        Raises:
+            BagError: there is none any more.
+        """
         if number < self._next - 1:
             self._messages, self._next = self._open(), 0
         while self._next <= number:

@@ -59,7 +59,8 @@ def storage_files(folder: Path) -> list[Path]:
 def read_metadata(folder: Path) -> tuple[list[Path], int]:
     """The storage files that a rosbag2's metadata.yaml lists, and how many messages they hold.
 
-    Raises ValueError, which says what is wrong with it.
+    Raises:
+        ValueError: it is missing, damaged or lists files that are not there.
     """
     import yaml
 
@@ -80,8 +81,13 @@ def read_metadata(folder: Path) -> tuple[list[Path], int]:
 def open_storage(path: Path, scratch: Path) -> tuple[Any, list[str]]:
     """A reader for a file, as rosbags has them, and what was found damaged in it.
 
-    `scratch`: an empty folder that lasts as long as the reader. Raises OSError, and whatever the
-    parsing hits where the file can't be read.
+    Args:
+        scratch: an empty folder that lasts as long as the reader.
+
+    Raises:
+        OSError: the file can't be read.
+        ValueError: it is empty, no bag, or a ROS 1 bag without an index.
+        Exception: whatever the parsing of a damaged file hits.
     """
     import rosbags.rosbag1
     import rosbags.rosbag2
@@ -152,7 +158,12 @@ def _open_mcap(path: Path, scratch: Path) -> tuple[Any, list[str]]:
 
 
 def scan_mcap(path: Path) -> tuple[ScannedMcap, list[str]]:
-    """An MCAP file without its index. Raises ValueError where no topic is left, OSError."""
+    """An MCAP file without its index.
+
+    Raises:
+        ValueError: no topic is left.
+        OSError: the file can't be read.
+    """
     scanned = ScannedMcap(path)
     if not scanned.connections:
         raise ValueError("; ".join(scanned.faults) or "it holds no topics of ROS")

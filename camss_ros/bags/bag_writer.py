@@ -30,9 +30,15 @@ class BagWriter:
             topic = bag.add_topic("/camera/image", IMAGE)
             bag.write(topic, message, log_time)
 
-    `path`: of the folder, which must not exist. `storage`: "mcap" (chunks compressed with zstd) or
-    "sqlite3". Leaving the block with an exception keeps nothing. Raises BagError where `path`
-    exists, OSError where it can't be written.
+    Leaving the block with an exception keeps nothing.
+
+    Args:
+        path: of the folder, which must not exist.
+        storage: "mcap" (chunks compressed with zstd) or "sqlite3".
+
+    Raises:
+        BagError: `path` exists.
+        OSError: it can't be written.
     """
 
     def __init__(self, path: Path, storage: Storage = "mcap") -> None:
@@ -51,8 +57,11 @@ class BagWriter:
             self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
 
     def add_topic(self, name: str, kind: str, latched: bool = False) -> Connection:
-        """A topic of a type that `bag_types` knows. `latched`: transient local, for messages that
-        late subscribers need too."""
+        """A topic of a type that `bag_types` knows.
+
+        Args:
+            latched: transient local, for messages that late subscribers need too.
+        """
         return self._writer.add_connection(
             name, kind, typestore=ros2_types(), offered_qos_profiles=[_qos(latched)]
         )
@@ -60,7 +69,12 @@ class BagWriter:
     def add_raw_topic(
         self, name: str, kind: str, definition: str, digest: str, qos: Sequence[Qos]
     ) -> Connection:
-        """A topic of any type; `definition`: its text, `digest`: its RIHS01 hash (REP-2016)."""
+        """A topic of any type.
+
+        Args:
+            definition: its text.
+            digest: its RIHS01 hash (REP-2016).
+        """
         return self._writer.add_connection(
             name, kind, msgdef=definition, rihs01=digest, offered_qos_profiles=qos
         )

@@ -37,19 +37,32 @@ def make_bag(
     jpeg: int | None = None,
     on_frame: Callable[[], None] = lambda: None,
 ) -> int:
-    """Write the first `limit` frames (all for None) to the rosbag2 folder `path`.
+    """Write frames to a rosbag2 folder.
 
     Topics below `namespace`: `image` (sensor_msgs/Image, rgb8) or, with `jpeg` as its quality,
     `image/compressed` (sensor_msgs/CompressedImage); `camera_info`, of a pinhole with the
     horizontal field of view of the source, or 60 degrees; with labels `label` (sensor_msgs/Image,
     mono8 class ids, 255 is void) and `label_info` (vision_msgs/LabelInfo, latched). All messages of
-    a frame have one stamp.
-    `rate`: frames a second; None: the source's own, with the stamps that a video has. The first
-    stamp is one period after zero, so that a bag can be made again bit for bit. Returns the number
-    of frames.
+    a frame have one stamp. The first stamp is one period after zero, so that a bag can be made
+    again bit for bit.
 
-    Raises UnreadableInputError where no frame can be read, DataError for a bad label file, BagError
-    where `path` exists, ValueError for a source without end and no `limit`, OSError.
+    Args:
+        path: of the folder, which must not exist.
+        rate: frames a second; None: the source's own, with the stamps that a video has.
+        limit: frames written at most; None: all.
+        storage: "mcap" or "sqlite3".
+        jpeg: quality, 1 to 100; None: uncompressed images.
+        on_frame: called after each frame.
+
+    Returns:
+        The number of frames.
+
+    Raises:
+        UnreadableInputError: no frame can be read.
+        DataError: a bad label file.
+        BagError: `path` exists.
+        ValueError: a source without end and no `limit`.
+        OSError: it can't be written.
     """
     if source.endless and limit is None:
         raise ValueError("this input has no end: say how many frames are wanted")

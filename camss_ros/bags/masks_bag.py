@@ -31,15 +31,24 @@ def write_masks_bag(
     classes: Sequence[LabelClass],
     on_message: Callable[[], None] = lambda: None,
 ) -> list[str]:
-    """Write the span of `bag` that the selections name, the same one, to the new folder `path`.
+    """Write the span of `bag` that the selections name, the same one, to a new folder.
 
     Every image with a mask is followed by it on `segmentation/mask` beside the image's topic
     (sensor_msgs/Image, mono8), with the image's header and log time; `segmentation/label_info`
     (vision_msgs/LabelInfo, latched) comes first. Topics of these names in the bag are replaced.
-    `cameras`: a selection, and the file for an image message by its number in the span.
 
-    Returns what could not be copied. Raises BagError where `path` exists and where two cameras'
-    masks would have one topic, OSError.
+    Args:
+        path: of the folder, which must not exist.
+        cameras: a selection, and the file for an image message by its number in the span.
+        classes: of the masks.
+        on_message: called after each message.
+
+    Returns:
+        What could not be copied, in sentences.
+
+    Raises:
+        BagError: `path` exists, or two cameras' masks would have one topic.
+        OSError: it can't be written.
     """
     notes: list[str] = []
     by_image = {selection.image: (selection, mask_of) for selection, mask_of in cameras}

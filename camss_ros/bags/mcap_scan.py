@@ -32,10 +32,16 @@ class ScannedMcap:
     """The readable part of an MCAP file, with the interface of a reader of rosbags.
 
     Messages come in the order of the file, which is nearly that of time. Opening reads the file
-    once. `connections`: as rosbags has them, of ROS 1 and 2. `start_time`, `end_time`: ns, of the
-    log, the latter after the last message. `faults`: what was passed over.
+    once.
 
-    Raises ValueError where the file is no MCAP file, OSError where it can't be read.
+    Attributes:
+        connections: as rosbags has them, of ROS 1 and 2.
+        start_time, end_time: of the log, ns, the latter after the last message.
+        faults: what was passed over.
+
+    Raises:
+        ValueError: the file is no MCAP file.
+        OSError: it can't be read.
     """
 
     def __init__(self, path: Path) -> None:

@@ -49,8 +49,11 @@ class Counts:
 class Recording:
     """A run.
 
-    `sent`: every frame, in order. `masks`: by stamp in ns. `timings`: seconds of each stage, by
-    the stamp of the frame. `model`, `device`, `sampling`: what the segmenter said it used.
+    Attributes:
+        sent: every frame, in order.
+        masks: by stamp in ns.
+        timings: seconds of each stage, by the stamp of the frame.
+        model, device, sampling: what the segmenter said it used.
     """
 
     sent: list[SentFrame] = field(default_factory=list)

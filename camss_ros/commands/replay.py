@@ -39,7 +39,10 @@ def replay(
         "camss-tiny", help="The running node's model, whose classes the masks have."
     ),
 ) -> None:
-    """Play a bag into a running segmenter over DDS; scores what it really did."""
+    """Play a bag into a running segmenter over DDS; scores what it really did.
+
+    Network size, sampling and backend are parameters of that node; the report names them.
+    """
     import dataclasses
     import os
     from contextlib import closing
@@ -109,6 +112,7 @@ def replay(
             "name": played.model,
             "device": played.device,
             "backend": played.backend,
+            "network_size": list(played.network_size),
             "source": model,
             "sha256 of source": weights_hash(model),
         },

@@ -33,8 +33,12 @@ def overlay(
 ) -> np.ndarray:
     """The image with the label colours over it, uint8 [H, W, 3] RGB.
 
-    `image`: uint8 [H, W, 3] RGB; `labels`: uint8 [h, w], scaled to the image where the sizes
-    differ; `alpha`: the share of the colour, 0 to 1. Pixels without a class stay as they are.
+    Pixels without a class stay as they are.
+
+    Args:
+        image: uint8 [H, W, 3] RGB.
+        labels: uint8 [h, w], scaled to the image where the sizes differ.
+        alpha: the share of the colour, 0 to 1.
     """
     height, width = image.shape[:2]
     if labels.shape != (height, width):
@@ -75,8 +79,14 @@ def contact_sheet(
 ) -> np.ndarray:
     """A grid of captioned pictures over a legend, uint8 [H, W, 3] RGB.
 
-    `tiles`: (image uint8 [h, w, 3] RGB, caption) in reading order; all are scaled to `tile_width`,
-    rows are as high as their highest picture. Raises ValueError without tiles.
+    Args:
+        tiles: (image uint8 [h, w, 3] RGB, caption) in reading order; all are scaled to
+            `tile_width` pixels, rows are as high as their highest picture.
+        classes: of the legend.
+        columns: tiles side by side.
+
+    Raises:
+        ValueError: no tile.
     """
     if not tiles:
         raise ValueError("a contact sheet needs at least one picture")

@@ -62,13 +62,19 @@ class Frame:
 class FrameSource(ABC):
     """Frames in order. Iterating starts at the first frame each time.
 
-    `fps`: frames a second. `length`: frames at most, None when unknown or without end.
-    `endless`: whether iterating never stops. `label_set`: that of the frames' labels, None where
-    they have none. `skipped`: the files that could not be read so far. `files`: what is read. Of
-    the latest iteration over a video: `missing`, the number of frames that it should have and has
-    not; `damage`, what is wrong with it, in sentences. `horizontal_fov`: of the camera, degrees,
-    None when unknown. `has_depth`: whether it knows the depth of its frames; they have it with
-    `with_depth`.
+    Attributes:
+        fps: frames a second.
+        length: frames at most, None when unknown or without end.
+        endless: whether iterating never stops.
+        is_video: whether it is a video file.
+        label_set: that of the frames' labels, None where they have none.
+        files: what is read.
+        skipped: the files that could not be read so far.
+        missing: of the latest iteration over a video, the frames that it should have and has not.
+        damage: what is wrong with it, in sentences.
+        horizontal_fov: of the camera, degrees, None when unknown.
+        has_depth: whether it knows the depth of its frames.
+        with_depth: whether its frames have it.
     """
 
     fps: float = DEFAULT_FPS
@@ -98,7 +104,9 @@ class FrameSource(ABC):
 class ImageFrames(FrameSource):
     """Image files in the given order.
 
-    `labels`: the label file of an image, for some or all of them; `label_files` reads them.
+    Args:
+        labels: the label file of an image, for some or all of them.
+        label_files: reads them.
     """
 
     def __init__(
@@ -130,6 +138,11 @@ class ImageFrames(FrameSource):
 
     @property
     def size(self) -> tuple[int, int]:
+        """See `FrameSource`.
+
+        Raises:
+            UnreadableInputError: not one image file can be read.
+        """
         height, width = self._first.image.shape[:2]
         return height, width
 
@@ -293,7 +306,11 @@ def save_frames(
     """Write the first `count` frames to `folder`/images/NAME.png, labels to `folder`/labels,
     for `open_frames` to read.
 
-    `on_frame` is called after each. Raises OSError where that can't be done.
+    Args:
+        on_frame: called after each.
+
+    Raises:
+        OSError: a file can't be written.
     """
     for frame in itertools.islice(source, count):
         pictures = {"images": frame.image}

@@ -27,7 +27,8 @@ IMAGE_SUFFIXES = (
 def visible(folder: Path) -> Iterator[Path]:
     """What is in a folder, without hidden files, such as the `._` ones that macOS leaves.
 
-    Raises OSError where it can't be read.
+    Raises:
+        OSError: it can't be read.
     """
     return (path for path in folder.iterdir() if not path.name.startswith("."))
 
@@ -42,7 +43,8 @@ def read_image(path: Path) -> np.ndarray | None:
 
 
 def read_pixels(path: Path, flags: int) -> np.ndarray | None:
-    """The image as OpenCV reads it with these flags; None as of `read_image`."""
+    """uint8 or uint16 [H, W] or [H, W, C], BGR, as OpenCV reads it with these flags; None as of
+    `read_image`."""
     try:
         data = path.read_bytes()
     except OSError:
@@ -56,9 +58,15 @@ def read_pixels(path: Path, flags: int) -> np.ndarray | None:
 
 
 def encode_image(image: np.ndarray, suffix: str, *flags: int) -> bytes:
-    """The file of uint8 [H, W] or [H, W, 3] RGB in the format of a suffix; `flags` are OpenCV's.
+    """The bytes of an image file.
 
-    Raises ValueError where the format has no room for it.
+    Args:
+        image: uint8 [H, W] or [H, W, 3] RGB.
+        suffix: of the format, such as ".png".
+        flags: OpenCV's, of `cv2.imencode`.
+
+    Raises:
+        ValueError: the format has no room for it.
     """
     if image.ndim == 3:
         image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)

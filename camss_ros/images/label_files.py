@@ -28,7 +28,8 @@ class LabelFiles:
             other; the last one is `label_set`.
         read: reads a file; by default as its label set says.
 
-    Raises LabelSetError without a mapping from one onto the next.
+    Raises:
+        LabelSetError: there is no mapping from one onto the next.
     """
 
     def __init__(self, label_sets: Sequence[LabelSet], read: LabelReader | None = None) -> None:
@@ -39,11 +40,27 @@ class LabelFiles:
             self._table = one.to(other)[self._table]
 
     def read(self, path: Path) -> np.ndarray:
-        """uint8 [H, W], 255 for void. Raises DataError as a `LabelReader`."""
+        """The label of a file, uint8 [H, W], 255 for void.
+
+        Raises:
+            DataError: as a `LabelReader`.
+        """
         return self._table[self._read(path, self._of_files)]
 
     def read_of(self, path: Path, image: np.ndarray, image_path: Path) -> np.ndarray:
-        """The label of an image. Raises DataError as `read`, and where the two differ in size."""
+        """The label of an image.
+
+        Args:
+            path: of the label.
+            image: [H, W, 3].
+            image_path: its file, for the message.
+
+        Returns:
+            uint8 [H, W], 255 for void.
+
+        Raises:
+            DataError: as of `read`, or the two differ in size.
+        """
         label = self.read(path)
         if image.shape[:2] != label.shape:
             (height, width), (label_height, label_width) = image.shape[:2], label.shape
@@ -55,13 +72,21 @@ class LabelFiles:
 
 
 def read_labels(path: Path, label_set: LabelSet) -> np.ndarray:
-    """What the label set says that its files hold: class ids or colours."""
+    """uint8 [H, W] of what the label set says that its files hold: class ids or colours.
+
+    Raises:
+        DataError: as a `LabelReader`.
+    """
     read = read_colors if label_set.label_files == "colors" else read_ids
     return read(path, label_set)
 
 
 def read_ids(path: Path, label_set: LabelSet) -> np.ndarray:
-    """Class ids as grey values of 1 to 16 bits or palette indices."""
+    """uint8 [H, W] class ids, stored as grey values of 1 to 16 bits or palette indices.
+
+    Raises:
+        DataError: as a `LabelReader`.
+    """
     expected = (
         "class ids, grey or indexed (or the classes' colours, where the label set says "
         "`label_files: colors`)"
@@ -72,13 +97,22 @@ def read_ids(path: Path, label_set: LabelSet) -> np.ndarray:
 
 
 def read_red_channel(path: Path, label_set: LabelSet) -> np.ndarray:
-    """Class ids in the red channel of a panoptic image; green and blue number the instance."""
+    """uint8 [H, W] class ids, stored in the red channel of a panoptic image, whose green and blue
+    number the instance.
+
+    Raises:
+        DataError: as a `LabelReader`.
+    """
     with _open(path, ("RGB",), "a panoptic image, 8-bit RGB with the class in red") as image:
         return _ids_of_values(np.asarray(image)[..., 0], path, label_set)
 
 
 def read_colors(path: Path, label_set: LabelSet) -> np.ndarray:
-    """Class ids as the colours of the label set."""
+    """uint8 [H, W] class ids, stored as the colours of the label set.
+
+    Raises:
+        DataError: as a `LabelReader`.
+    """
     with _open(path, ("RGB", "RGBA", "P"), "the classes' colours, 8-bit RGB") as image:
         colors = np.asarray(image.convert("RGB")).astype(np.int32)
     codes = colors[..., 0] << 16 | colors[..., 1] << 8 | colors[..., 2]

@@ -35,13 +35,16 @@ class LabelMapping:
 
 
 def map_classes(classes: Sequence[LabelClass], model: str, label_set: str) -> LabelMapping:
-    """How the `classes` of the model named `model` become those of `label_set`.
+    """How the `classes` of the model named `model` become those of a label set.
 
-    label_set: a name, the path of a YAML file, or "" for the model's own classes. The mapping is
-    that of the known label set with the classes of the model; in a file of your own it may also
-    stand under `sources`, by the name of that set or of the model.
+    The mapping is that of the known label set with the classes of the model; in a file of your own
+    it may also stand under `sources`, by the name of that set or of the model.
 
-    Raises LabelSetError: no such set, or no mapping onto it.
+    Args:
+        label_set: a name, the path of a YAML file, or "" for the model's own classes.
+
+    Raises:
+        LabelSetError: no such set, or no mapping onto it.
     """
     if not label_set:
         return LabelMapping(tuple(classes))
@@ -52,10 +55,12 @@ def map_classes(classes: Sequence[LabelClass], model: str, label_set: str) -> La
 def mapping_onto_labels(classes: Sequence[LabelClass], labels: LabelSet | None) -> LabelMapping:
     """How the `classes` of a model become those of the labels that its masks are compared with.
 
-    labels: None for the model's own classes.
+    Args:
+        labels: None for the model's own classes.
 
-    Raises NoMappingError: there is no mapping, or no class of the model becomes one of the labels',
-    which would count as never found.
+    Raises:
+        NoMappingError: there is no mapping, or no class of the model becomes one of the labels',
+            which would count as never found.
     """
     if labels is None:
         return LabelMapping(tuple(classes))

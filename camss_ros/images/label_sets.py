@@ -71,7 +71,11 @@ class LabelSet:
     def to(self, other: LabelSet) -> np.ndarray:
         """uint8 [256]: the class id in `other` of each class id of this set, 255 where it has none.
 
-        Sets of the same class names need no mapping. Raises NoMappingError where the two have none.
+        Sets of the same class names need no mapping.
+
+        Raises:
+            NoMappingError: the two have none.
+            LabelSetError: it maps onto a class that `other` does not have.
         """
         ids = {label_class.name: label_class.id for label_class in other.classes}
         mapping: Mapping[str, str | None] = {name: name for name in ids}
@@ -98,7 +102,8 @@ class LabelSet:
     def candidates_in(self, other: LabelSet) -> tuple[tuple[int, ...], ...]:
         """For each class of this set the ids of the classes of `other` that it may be; () for none.
 
-        Raises LabelSetError where the two have no mapping.
+        Raises:
+            LabelSetError: the two have no mapping, or it names a class that `other` does not have.
         """
         several = self.candidates.get(other.name, {})
         ids = {label_class.name: label_class.id for label_class in other.classes}
@@ -123,7 +128,8 @@ class LabelSet:
 def load_label_set(name_or_path: str | Path) -> LabelSet:
     """The label set of a name (a file in `config/label_sets`) or of a YAML file.
 
-    Raises LabelSetError where there is none, or naming the entry that is wrong.
+    Raises:
+        LabelSetError: there is none, or an entry is wrong, which is named.
     """
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
@@ -144,7 +150,11 @@ def load_label_set(name_or_path: str | Path) -> LabelSet:
 
 
 def save_label_set(label_set: LabelSet, path: Path) -> None:
-    """Write the YAML of a label set for label files of ids, with 255 for void. Raises OSError."""
+    """Write the YAML of a label set for label files of ids, with 255 for void.
+
+    Raises:
+        OSError: it can't be written.
+    """
     content: dict[str, Any] = {
         "name": label_set.name,
         "classes": [

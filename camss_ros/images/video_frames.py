@@ -31,7 +31,9 @@ class VideoFrames(FrameSource):
     """The frames of a video file, upright.
 
     What can't be decoded is passed over: `missing` and `damage` tell of the latest iteration.
-    Raises UnreadableInputError where the file is no video or not one frame can be read.
+
+    Raises:
+        UnreadableInputError: the file is no video, or not one frame can be read.
     """
 
     is_video = True
@@ -56,6 +58,7 @@ class VideoFrames(FrameSource):
 
     @property
     def size(self) -> tuple[int, int]:
+        """See `FrameSource`."""
         return self._size
 
     def __iter__(self) -> Iterator[Frame]:

@@ -24,7 +24,10 @@ class VideoWriter:
             video.write(image)        # uint8 [H, W, 3] RGB
 
     The first frame sets the size, later ones are scaled to it. Leaving the block with an exception
-    keeps nothing. Raises OSError where the file can't be written.
+    keeps nothing.
+
+    Raises:
+        OSError: the file can't be written.
     """
 
     def __init__(self, path: Path, fps: float) -> None:
@@ -40,7 +43,8 @@ class VideoWriter:
     def write(self, image: np.ndarray, time: float | None = None) -> None:
         """Append one frame, uint8 [H, W, 3] RGB.
 
-        `time`: seconds since the first one, growing; None: a frame follows the other at `fps`.
+        Args:
+            time: seconds since the first one, growing; None: a frame follows the other at `fps`.
         """
         if self._container is None:
             height, width = image.shape[:2]

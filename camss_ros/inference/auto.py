@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from camss_ros.extras import versions
-from camss_ros.inference.backends.base import Backend
+from camss_ros.inference.backends.base import Backend, BatchRequest
 from camss_ros.inference.backends.build_graph import model_hash
 from camss_ros.inference.backends.open_backend import open_backend
 from camss_ros.inference.backends.open_runtime import open_runtime
@@ -73,7 +73,11 @@ class BackendChoice:
 
     @functools.cached_property
     def possible(self) -> list[Candidate]:
-        """All that may work; PyTorch is the first. Raises ValueError for an unknown precision."""
+        """All that may work; PyTorch is the first.
+
+        Raises:
+            ValueError: an unknown precision, or one that the device does not compute in.
+        """
         if self.precision == "int8":
             return [Candidate("openvino", "int8")]  # no other backend has it
         possible = candidates(self.device, self.precision)
@@ -97,7 +101,11 @@ class BackendChoice:
         return f"auto-{cache_key(metadata)}.json"
 
     def choose(self) -> Candidate:
-        """The fastest; measured now if need be. Raises ModelError where the model is unreadable."""
+        """The fastest; measured now if need be.
+
+        Raises:
+            ModelError: the model is unreadable.
+        """
         return self.known() or self.measure()
 
     def known(self) -> Candidate | None:
@@ -128,7 +136,8 @@ class BackendChoice:
     ) -> Candidate:
         """Wait for `beside`; the fastest. Each frame of it is timed within `turn()`.
 
-        Raises BesideError.
+        Raises:
+            BesideError: that process failed.
         """
         result = json.loads(process.result(turn))
         for message in result["warnings"]:
@@ -164,6 +173,9 @@ def candidates(device: torch.device, precision: str) -> list[Candidate]:
     """What may be the fastest on a device, whether or not it is installed.
 
     `compile` is left out on a CPU: it takes minutes, and a graph runtime does as well.
+
+    Raises:
+        ValueError: an unknown precision, or one that the device does not compute in.
     """
     native = select_dtype(precision, device)
     half = {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(native)
@@ -236,9 +248,8 @@ def _time(
         generator = torch.Generator(backend.device).manual_seed(0)
         with turn():
             start = time.perf_counter()
-            [result] = backend.segment(
-                [frame], [OutputSpec(size)], classes, sampling, size, generator, lambda _: None
-            )
+            request = BatchRequest([frame], sampling, size, generator, [OutputSpec(size)])
+            [result] = backend.segment(request, classes)
             best = min(best, time.perf_counter() - start)
     return result.labels[0], best
 

@@ -49,7 +49,8 @@ class Beside:
         Whenever the module wants to have the processor to itself (`has_turn`), it has to wait
         until `turn()` is entered, which is left as soon as it is done.
 
-        Raises BesideError, also where a turn takes more than half a minute.
+        Raises:
+            BesideError: it failed, or a turn takes more than half a minute.
         """
         output = self._process.stdout
         assert output is not None

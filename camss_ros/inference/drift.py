@@ -128,7 +128,8 @@ def learn_reference(
         look: pooled tokens float32 [C] and confidence uint8 [H, W] of a frame.
         size: working (height, width).
 
-    Raises ValueError for fewer than `LEAST_FRAMES` frames.
+    Raises:
+        ValueError: fewer than `LEAST_FRAMES` frames.
     """
     tokens, unsure, folds = [], [], []
     for source in sources:
@@ -152,7 +153,11 @@ def learn_reference(
 
 
 def save_reference(reference: DriftReference, model: Path) -> None:
-    """Write it into a model directory. Raises OSError."""
+    """Write it into a model directory.
+
+    Raises:
+        OSError: it can't be written.
+    """
     tokens = reference.tokens
     arrays: dict[str, np.ndarray] = {
         "mean": tokens.mean.astype(np.float32),
@@ -171,7 +176,8 @@ def save_reference(reference: DriftReference, model: Path) -> None:
 
 
 def load_reference(model: Path) -> DriftReference | None:
-    """That of a model directory; None, with a warning where there is one of no use, without."""
+    """The reference of a model directory; None where there is none, or, with a warning, none that
+    can be used."""
     path = model / DRIFT_FILE
     if not path.exists():
         return None

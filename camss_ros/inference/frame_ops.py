@@ -70,7 +70,13 @@ def render(
     """`to_labels` and, where it is wanted, `to_uncertainty`.
 
     Args:
+        probabilities: [1, C, h, w] class probabilities.
+        output: size of the result, and whether with uncertainty.
         classes: of the label set: a class more than these is void.
+        traced, argmax: see `to_labels`.
+
+    Returns:
+        uint8 [2, height, width] class ids and confidence, and uint8 [height, width] or None.
     """
     void_last = probabilities.shape[1] > classes
     labels = to_labels(probabilities, output.size, void_last, traced, argmax)

@@ -24,7 +24,8 @@ def checked_size(
 ) -> tuple[int, int]:
     """The asked-for (height, width), or by default the model's own.
 
-    Raises ValueError where the sides are no multiples of the stride or the model has one size only.
+    Raises:
+        ValueError: the sides are no multiples of the stride, or the model has one size only.
     """
     if asked is None or asked == config.input_size:
         return config.input_size

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from camss_ros.images.label_class import LabelClass
-from camss_ros.inference.backends.base import Backend
+from camss_ros.inference.backends.base import Backend, BatchRequest
 from camss_ros.inference.backends.open_backend import open_backend
 from camss_ros.inference.device import select_device
 from camss_ros.inference.drift import Drift, load_reference
@@ -95,7 +95,8 @@ class Segmenter:
     the frame's size. The same frame with the same options gives the same result, whatever was
     segmented before; but not where `warm_start_time` of its sampling is above 0: a frame then
     begins from the latents of the one before of its stream, unless it is no continuation of it
-    (`temporal_state.py` says when). Not thread-safe.
+    (`temporal_state.py` says when). Not thread-safe. Once it is closed, what needs the network
+    raises RuntimeError.
 
     Attributes:
         input_size: working (height, width) that it is made for: `network_size` or the model's own.
@@ -179,7 +180,10 @@ class Segmenter:
         uncertainty: bool = False,
         stamp: float | None = None,
     ) -> Segmentation:
-        """Segment one frame: a batch of one. Arguments as in `FrameRequest`, errors as there."""
+        """Segment one frame, uint8 [H, W, 3] RGB: a batch of one.
+
+        Arguments are as in `FrameRequest`, `cancelled` and errors as of `segment_batch`.
+        """
         request = FrameRequest(image, output_size, uncertainty, stamp)
         return self.segment_batch([request], cancelled=cancelled)[0]
 
@@ -209,7 +213,6 @@ class Segmenter:
                 that differ in network size or sampling, or two frames of a stream with a warm
                 start.
             SegmentationCancelled: `cancelled` said true.
-            RuntimeError: the segmenter is closed.
         """
         requests = [
             frame if isinstance(frame, FrameRequest) else FrameRequest(frame, stream=place)
@@ -234,12 +237,8 @@ class Segmenter:
         if len(settings) > 1:
             raise ValueError("the frames of a batch must have the same network size and sampling")
         ((size, sampling),) = settings
-        self._check_size(size)
+        checked_size(self._config, size)
         return size, sampling
-
-    def _check_size(self, size: tuple[int, int]) -> None:
-        if size != self.input_size:
-            checked_size(self._config, size)
 
     def _begin(
         self,
@@ -273,16 +272,10 @@ class Segmenter:
             if cancelled is not None and cancelled():
                 raise SegmentationCancelled
 
-        results = backend.segment(
-            [request.image for request in requests],
-            [OutputSpec(_output_size(request), request.uncertainty) for request in requests],
-            len(self.classes),
-            sampling,
-            size,
-            self._generator,
-            stage_done,
-            states,
-        )
+        images = [request.image for request in requests]
+        outputs = [OutputSpec(_output_size(each), each.uncertainty) for each in requests]
+        batch = BatchRequest(images, sampling, size, self._generator, outputs, stage_done, states)
+        results = backend.segment(batch, len(self.classes))
         clock.mark("postprocess")
         if states is not None:
             for request, each in zip(requests, results, strict=True):
@@ -296,10 +289,16 @@ class Segmenter:
         ]
 
     def pooled_tokens(self, image: np.ndarray) -> np.ndarray:
-        """What the network sees in an image, uint8 [H, W, 3] RGB, as a whole: its image tokens at
-        `input_size`, averaged over their places, float32 [C].
+        """What the network sees in an image as a whole.
 
-        Raises ValueError where it is no such image, RuntimeError where the segmenter is closed.
+        Args:
+            image: uint8 [H, W, 3] RGB.
+
+        Returns:
+            Its image tokens at `input_size`, averaged over their places, float32 [C].
+
+        Raises:
+            ValueError: no such image.
         """
         check_image(image)
         return self._open_backend().pooled_tokens(image, self.input_size).cpu().numpy()
@@ -311,7 +310,11 @@ class Segmenter:
             image: uint8 [H, W, 3] RGB.
             confidence: of its result, uint8 [H, W].
 
-        Returns None without a `drift_reference`. Raises as `pooled_tokens`.
+        Returns:
+            None without a `drift_reference`.
+
+        Raises:
+            ValueError: no such image.
         """
         reference = self.drift_reference
         if reference is None:
@@ -331,8 +334,12 @@ class Segmenter:
         """Do what makes first frames slow: build what the backend needs, segment a grey frame.
 
         Args:
-            height, width: of the frames to come.
+            height, width: of the frames to come, pixels.
             batch: the most frames that will be segmented together.
+
+        Raises:
+            ExportError: a graph cannot be built.
+            RuntimeError: the device has not enough memory.
         """
         self._batch = batch
         self.prepare(self.sampling, self.input_size)
@@ -343,10 +350,12 @@ class Segmenter:
         """Build what the backend needs for frames with `sampling` at the working (height, width),
         in batches as large as `warm_up` was told.
 
-        Raises ValueError where the model has another size only, ExportError where a graph cannot be
-        built.
+        Raises:
+            ValueError: the model has another size only.
+            ExportError: a graph cannot be built.
+            RuntimeError: the device has not enough memory.
         """
-        self._check_size(size)
+        checked_size(self._config, size)
         self._open_backend().prepare(sampling, size, self._batch)
 
     def is_prepared(self, sampling: SamplingOptions, size: tuple[int, int]) -> bool:
@@ -378,7 +387,7 @@ def _output_size(request: FrameRequest) -> tuple[int, int]:
 
 
 def check_image(image: np.ndarray) -> None:
-    """Refuse what is not a non-empty uint8 [H, W, 3] array with a ValueError that says so."""
+    """Raise ValueError unless it is an image: a non-empty uint8 [H, W, 3] array."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise ValueError(
             "expected an RGB image as uint8 [height, width, 3], at least 1 x 1, "

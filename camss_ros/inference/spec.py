@@ -24,7 +24,8 @@ from camss_ros.seeds import check_seed
 class SegmenterSpec:
     """Which network runs, and how; the arguments of `Segmenter`, which says what they are.
 
-    Raises ValueError for a seed out of range.
+    Raises:
+        ValueError: a seed out of range.
     """
 
     model: str | Path = DEFAULT_MODEL
@@ -47,19 +48,28 @@ class SegmenterSpec:
     ) -> Segmenter:
         """A segmenter like this; the arguments are as of `Segmenter`.
 
-        Raises ModelError or ValueError.
+        Raises:
+            ModelError: the model cannot be found or read.
+            ValueError: an argument is out of range, or the backend is not available.
         """
         arguments = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return Segmenter(**arguments, calibration=calibration, measure=measure, captured=captured)
 
     def check(self) -> None:
-        """Raise what `open` would, as far as that shows without loading or measuring."""
+        """Raise what `open` would, as far as that shows without loading or measuring.
+
+        Raises:
+            ModelError, ValueError: as of `open`.
+        """
         self._settle(measure=False)
 
     def describe(self) -> dict[str, Any]:
         """What results depend on, as JSON values: of the `model` and of its `sampling`.
 
-        The network need not be loaded for it. Raises as `open`.
+        The network need not be loaded for it.
+
+        Raises:
+            ModelError, ValueError: as of `open`.
         """
         name, size, backend, dtype = self._settle(measure=True)
         return {

@@ -108,7 +108,7 @@ def node_under_test(segmenter: Parameters, logs: Path) -> Iterator[NodeUnderTest
         DeferredSignals() as signals,
         closing(_Listener(signals)) as listener,
         ChildProcess(
-            "camss_ros.nodes.segmenter.node", segmenter, environment, logs / "segmenter.log"
+            "camss_ros.run_segmenter", segmenter, environment, logs / "segmenter.log"
         ) as process,
     ):
         wait_until_active(listener, process)

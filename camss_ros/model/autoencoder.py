@@ -39,7 +39,7 @@ class Posterior:
     log_variance: Tensor
 
     def sample(self, noise: Tensor) -> Tensor:
-        """The latent for standard normal `noise` of the mean's shape."""
+        """The latent [B, C, h, w] for standard normal `noise` of that shape."""
         return self.mean + (0.5 * self.log_variance).exp() * noise
 
     def kl(self) -> Tensor:
@@ -88,6 +88,7 @@ class Encoder(nn.Module):
         self.moments = nn.Conv2d(channels, outputs, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, channels, H, W], sides multiples of 16 -> [B, outputs, H/16, W/16]."""
         return self.moments(self.stages(x))
 
 
@@ -109,6 +110,7 @@ class Decoder(nn.Module):
         )
 
     def forward(self, z: Tensor) -> Tensor:
+        """[B, latent_channels, h, w] -> [B, channels, 16h, 16w]."""
         return self.head(self.stages(functional.relu(self.stem(z))))
 
 
@@ -124,6 +126,9 @@ class MaskAutoencoder(nn.Module):
     Args:
         classes: number of classes; labels outside 0 .. classes - 1 are void.
         config: size.
+
+    Raises:
+        ValueError: a code book without codes.
     """
 
     stride = 16
@@ -177,6 +182,9 @@ class MaskAutoencoder(nn.Module):
         """[B, H, W] labels -> normalised latents [B, C, H/16, W/16], float32.
 
         The latents are the posterior's mode, or the codes.
+
+        Raises:
+            RuntimeError: the model was saved without its encoder.
         """
         if self.quantizer is None:
             raw = self.posterior(labels).mean
@@ -189,7 +197,7 @@ class MaskAutoencoder(nn.Module):
         return self.decode_raw(latents * self.latent_std + self.latent_mean)
 
     def decode_raw(self, latents: Tensor) -> Tensor:
-        """As `decode`, from latents of the encoder's own scale."""
+        """As `decode`, from latents [B, C, h, w] of the encoder's own scale."""
         return self.decoder(latents.to(self.decoder.stem.weight.dtype))
 
     def _encoded(self, labels: Tensor) -> Tensor:

@@ -106,6 +106,9 @@ class EfficientNetLite0(nn.Module):
         Both list convolutions and norms in the order of the forward pass, so they are paired by
         position; the classifier head of the package is left out.
 
+        Args:
+            state: its tensors by name, each of the shape of ours of that position.
+
         Raises:
             ValueError: the file has other layers or shapes.
         """

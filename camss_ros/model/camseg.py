@@ -161,14 +161,20 @@ class CamSeg(SegmentationNetwork):
         steady: Tensor | None = None,
         images: int = 1,
     ) -> Tensor:
-        """Denoise every mask token: [B, n, width] -> latents [B, n, latent_channels] float32.
+        """Denoise every mask token.
 
         Args:
+            condition: [B, n, width] of `condition`.
+            plan: from `plan`.
+            generator: of the noise, on the model's device.
             noise: [plan.noise_count, B, n, latent_channels] of `Sampler.draw_noise`, replaces the
                 generator.
             previous: [B, n, latent_channels] latents that tokens begin from, with a `plan.warm`.
             steady: bool [B, n], which of them do.
             images: as in `Sampler.sample`.
+
+        Returns:
+            Latents [B, n, latent_channels] float32.
         """
         embedded = self.denoiser.cond_embed(condition)
         dtype = embedded.dtype
@@ -235,11 +241,17 @@ class CamSeg(SegmentationNetwork):
         """The one-pass half of `draw_latents` that follows `condition`.
 
         Args:
+            condition: [B, h*w, width] of `condition`.
             grid: (h, w).
+            plan, generator: as of `sample`.
             noise: in place of the generator; see `sample`.
-            previous: latents as this function returned them for the frame before.
+            previous: [samples * B, C, h, w] latents, as this function returned them for the frame
+                before.
             steady: bool [B, h*w], the tokens that begin from them.
             same_noise: see `draw_latents`.
+
+        Returns:
+            [samples * B, C, h, w] float32, as of `draw_latents`.
         """
         images, samples = len(condition) if same_noise else 1, plan.options.samples
         condition = condition.repeat(samples, 1, 1)

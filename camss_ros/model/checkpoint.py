@@ -128,7 +128,8 @@ def _without_encoder(config: CamSegConfig | TwinConfig) -> CamSegConfig | TwinCo
 def load_camseg(model: str | Path) -> CamSeg:
     """The model in float32 on the CPU, ready for inference alone. Graphs are of these, of no twin.
 
-    Raises ModelError where it cannot be read or is a twin.
+    Raises:
+        ModelError: it cannot be read, or is a twin.
     """
     network = load_pretrained(model, inference_only=True)
     fold_batch_norms(network)
@@ -136,7 +137,14 @@ def load_camseg(model: str | Path) -> CamSeg:
 
 
 def find_model(model: str | Path) -> Path:
-    """Directory of a model; see `load_pretrained`."""
+    """Directory of a model.
+
+    Args:
+        model: as of `load_pretrained`.
+
+    Raises:
+        ModelError: there is none, with the places looked at, or a pointer of Git LFS in its place.
+    """
     places = [Path(model), BUNDLED / str(model)]
     for place in places:
         if (place / CONFIG_FILE).is_file():
@@ -164,7 +172,12 @@ def find_model(model: str | Path) -> Path:
 
 
 def weights_hash(model: str | Path) -> str:
-    """SHA-256 of a model's weights, in hexadecimal; see `find_model`."""
+    """SHA-256 of a model's weights, in hexadecimal.
+
+    Raises:
+        ModelError: as of `find_model`.
+        OSError: the weights can't be read.
+    """
     with (find_model(model) / WEIGHTS_FILE).open("rb") as file:
         digest = hashlib.sha256()
         while block := file.read(2**20):
@@ -173,7 +186,11 @@ def weights_hash(model: str | Path) -> str:
 
 
 def find_config(model: str | Path) -> CamSegConfig | TwinConfig:
-    """The configuration of a model; see `find_model` and `read_config`."""
+    """The configuration of a model.
+
+    Raises:
+        ModelError: as of `find_model` and `read_config`.
+    """
     return read_config(find_model(model) / CONFIG_FILE)
 
 
@@ -197,7 +214,7 @@ def read_config(path: Path) -> CamSegConfig | TwinConfig:
 
 
 def shapes_of(state: Mapping[str, torch.Tensor]) -> dict[str, Shape]:
-    """The shape of each tensor."""
+    """The shape of each tensor, by its name."""
     return {name: tuple(value.shape) for name, value in state.items()}
 
 

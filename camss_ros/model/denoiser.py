@@ -72,6 +72,7 @@ class ResidualBlock(nn.Module):
         self.adaLN_modulation = nn.Sequential(nn.SiLU(), _zero_linear(width, 3 * width))
 
     def forward(self, x: Tensor, activated: Tensor) -> Tensor:
+        """[..., width], and the condition of that shape -> [..., width]."""
         shift, scale, gate = self.adaLN_modulation[1](activated).chunk(3, dim=-1)
         return x + gate * self.mlp(_modulate(self.in_ln(x), shift, scale))
 
@@ -86,6 +87,7 @@ class FinalLayer(nn.Module):
         self.adaLN_modulation = nn.Sequential(nn.SiLU(), _zero_linear(width, 2 * width))
 
     def forward(self, x: Tensor, activated: Tensor) -> Tensor:
+        """[..., width], and the condition of that shape -> [..., out_channels]."""
         shift, scale = self.adaLN_modulation[1](activated).chunk(2, dim=-1)
         x = functional.layer_norm(x, (self.width,), eps=_EPS)
         return self.linear(_modulate(x, shift, scale))

@@ -21,6 +21,9 @@ class FastDecoderConfig:
         widths: channels of each level, the first at the latents' resolution, each further one at
             twice that of the one before.
         depths: residual blocks of each level.
+
+    Raises:
+        ValueError: no level, or not one width and one depth for each.
     """
 
     widths: tuple[int, ...] = (128, 128, 64)

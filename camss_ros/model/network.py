@@ -44,13 +44,16 @@ class SegmentationNetwork(nn.Module, ABC):
         return ((images - self.config.image_mean) / self.config.image_std).to(self.dtype)
 
     @abstractmethod
-    def image_tokens(self, images: Tensor) -> Tensor: ...
+    def image_tokens(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] from `normalize`, sides multiples of the stride -> [B, C, h, w]."""
 
     @abstractmethod
-    def condition(self, token_map: Tensor) -> Tensor: ...
+    def condition(self, token_map: Tensor) -> Tensor:
+        """Run the transformer: [B, C, h, w] -> [B, h*w, width]."""
 
     @abstractmethod
-    def plan(self, options: SamplingOptions) -> Any: ...
+    def plan(self, options: SamplingOptions) -> Any:
+        """Prepare what `draw_from` needs for `options`."""
 
     @abstractmethod
     def draw_from(
@@ -63,7 +66,8 @@ class SegmentationNetwork(nn.Module, ABC):
         previous: Tensor | None = None,
         steady: Tensor | None = None,
         same_noise: bool = False,
-    ) -> Tensor: ...
+    ) -> Tensor:
+        """The mask latents for a condition [B, h*w, width]: [samples * B, C, h, w] float32."""
 
     def draw_latents(
         self,
@@ -72,12 +76,14 @@ class SegmentationNetwork(nn.Module, ABC):
         generator: torch.Generator | None = None,
         same_noise: bool = False,
     ) -> Tensor:
-        """`condition`, then `draw_from`."""
+        """`condition`, then `draw_from`: [B, C, h, w] image tokens -> mask latents as there."""
         condition, grid = self.condition(token_map), token_map.shape[-2:]
         return self.draw_from(condition, grid, plan, generator, same_noise=same_noise)
 
     @abstractmethod
-    def decode(self, latents: Tensor) -> Tensor: ...
+    def decode(self, latents: Tensor) -> Tensor:
+        """Mask latents [B, C, h, w] -> class probabilities [B, classes, H, W] float32."""
 
     @abstractmethod
-    def average_samples(self, probabilities: Tensor, samples: int) -> Tensor: ...
+    def average_samples(self, probabilities: Tensor, samples: int) -> Tensor:
+        """[samples * B, classes, H, W] -> their mean [B, classes, H, W]."""

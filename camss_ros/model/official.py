@@ -50,7 +50,12 @@ def base_config(
     input_size: tuple[int, int] = (768, 768),
     learned_variance: bool = True,
 ) -> CamSegConfig:
-    """Configuration of the official network; what is left out has the official size."""
+    """Configuration of the official network; what is left out has the official size.
+
+    Args:
+        input_size: (height, width) in the network, pixels.
+        learned_variance: the denoiser also predicts the variance of ancestral steps.
+    """
     palette = load_label_set("cityscapes19")
     return CamSegConfig(
         name=name,
@@ -72,18 +77,25 @@ def base_config(
 
 
 def read_autoencoder(path: Path) -> dict[str, Tensor]:
-    """Tensors of `modelf16.ckpt`, without the `loss.*` ones of its training."""
+    """Tensors of `modelf16.ckpt` by their official names, without those of its training (`loss.*`).
+
+    Raises:
+        ModelError: no such checkpoint, or one without weights.
+    """
     content = read_pickle(path)
     state = _tensors(content.get("state_dict", content), path)
     return {name: value for name, value in state.items() if not name.startswith("loss.")}
 
 
 def read_transformer(path: Path, ema: bool = True) -> dict[str, Tensor]:
-    """Tensors of `city768.16.pth`.
+    """Tensors of `city768.16.pth` by their official names.
 
     Args:
         ema: the moving average of the weights, which the published numbers are of, rather than
             the last weights.
+
+    Raises:
+        ModelError: no such checkpoint, or one without these weights.
     """
     content = read_pickle(path)
     entry = "model_ema" if ema else "model"
@@ -96,7 +108,11 @@ def read_transformer(path: Path, ema: bool = True) -> dict[str, Tensor]:
 
 
 def read_pickle(path: Path) -> dict[str, Any]:
-    """What `torch.save` wrote, a dictionary. Raises ModelError for anything else."""
+    """What `torch.save` wrote, a dictionary.
+
+    Raises:
+        ModelError: the file is anything else, or can't be read.
+    """
     # The training arguments lie in the file as an argparse.Namespace, a plain record.
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
@@ -136,6 +152,8 @@ def infer_config(
     `convert` names the tensor.
 
     Args:
+        autoencoder: from `read_autoencoder`.
+        transformer: from `read_transformer`.
         heads: attention heads; one for each 64 channels when left out.
 
     Raises:
@@ -243,6 +261,10 @@ def convert(
     transformer: Mapping[str, Tensor],
 ) -> CamSeg:
     """Build the network and load the official tensors into it.
+
+    Args:
+        config: from `infer_config`.
+        autoencoder, transformer: as there.
 
     Returns:
         The network in float32 on the CPU, in evaluation mode.

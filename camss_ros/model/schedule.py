@@ -299,13 +299,13 @@ class Sampler:
         Args:
             predict: called with noisy latents (`shape`, float32) and the index of the step;
                 returns v or epsilon of that shape, or with learned variance twice the channels.
-            shape: of the latents, channels last.
+            shape: of the latents, [rows, ..., channels].
             generator: on `device`; the latents are a function of its state.
-            noise: from `draw_noise`, in place of the generator: the latents are then a pure
-                function of tensors, as compilers want it.
-            latents: clean ones to begin from, diffused to the first timestep, in place of nothing
-                but noise. Without noise they are only scaled: the way from a zero start leads
-                through such points.
+            noise: [noise_count, *shape] of `draw_noise`, in place of the generator: the latents
+                are then a pure function of tensors, as compilers want it.
+            latents: clean ones of `shape` to begin from, diffused to the first timestep, in place
+                of nothing but noise. Without noise they are only scaled: the way from a zero start
+                leads through such points.
             images: this many rows that follow each other get the same noise of the generator.
 
         Returns:
@@ -347,13 +347,14 @@ class Sampler:
 
         Args:
             i: index of the step.
-            x: float32 latents; overwritten.
-            output: of the network at `x`.
-            previous: x0 of the step before.
-            noise: normal noise, already scaled by the temperature; None adds none.
+            x: [..., channels] float32 latents; overwritten.
+            output: of the network at `x`, of its shape, or with learned variance twice the
+                channels.
+            previous: x0 of the step before, of the shape of `x`.
+            noise: normal noise of that shape, already scaled by the temperature; None adds none.
 
         Returns:
-            (x after the step, x0).
+            (x after the step, x0), each of the shape of `x`.
         """
         step = self.table[i]
         channels = x.shape[-1]

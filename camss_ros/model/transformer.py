@@ -55,6 +55,7 @@ class Attention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor, rotation: Rotation | None = None) -> Tensor:
+        """[B, length, width] -> the same shape; `rotation` turns queries and keys by place."""
         batch, length, width = x.shape
         qkv = self.qkv(x).view(batch, length, 3, self.heads, width // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
@@ -64,7 +65,8 @@ class Attention(nn.Module):
         return self.proj(x.transpose(1, 2).reshape(batch, length, width))
 
     def attend_from(self, x: Tensor, first: int) -> Tensor:
-        """The outputs of `forward` from the token with index `first` onwards, and no others."""
+        """The outputs of `forward` from the token with index `first` onwards, and no others:
+        [B, length, width] -> [B, length - first, width]."""
         batch, length, width = x.shape
         shape = (batch, -1, self.heads, width // self.heads)
         weight, bias = self.qkv.weight, self.qkv.bias
@@ -84,6 +86,7 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[..., width] -> the same shape."""
         return self.fc2(functional.gelu(self.fc1(x)))
 
 
@@ -103,7 +106,8 @@ class Block(nn.Module):
         return x + self.mlp(self.norm2(x))
 
     def forward_from(self, x: Tensor, first: int) -> Tensor:
-        """The outputs of `forward` from the token with index `first` onwards, and no others."""
+        """The outputs of `forward` from the token with index `first` onwards, and no others:
+        [B, length, width] -> [B, length - first, width]."""
         x = x[:, first:] + self.attn.attend_from(self.norm1(x), first)
         return x + self.mlp(self.norm2(x))
 
@@ -251,8 +255,9 @@ class ConcatTransformer(nn.Module):
         """Condition of the denoiser for every mask token, as of `PairedTransformer.forward`.
 
         Args:
+            image_tokens, mask_tokens: [B, n, image_channels] and [B, n, latent_channels].
             grid: must be the transformer's own.
-            known: with equally many known tokens in every row.
+            known: bool [B, n], with equally many known tokens in every row.
             known_count: how many tokens of a row are known. Left out, they are counted, which
                 waits for the device.
 

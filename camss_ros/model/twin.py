@@ -86,7 +86,7 @@ class Twin(SegmentationNetwork):
         return self.decoder.decode(latents).float().softmax(dim=1)
 
     def average_samples(self, probabilities: Tensor, samples: int) -> Tensor:
-        """There is one sample always."""
+        """[B, classes, H, W] as they are: there is one sample always."""
         return probabilities
 
     def logits(self, images: Tensor) -> Tensor:

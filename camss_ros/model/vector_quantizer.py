@@ -40,7 +40,8 @@ class VectorQuantizer(nn.Module):
         size: number of codes.
         channels: of a latent.
 
-    Raises ValueError for less than one code.
+    Raises:
+        ValueError: less than one code.
     """
 
     def __init__(self, size: int, channels: int) -> None:

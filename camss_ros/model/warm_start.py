@@ -64,7 +64,12 @@ class SteadyTokens(nn.Module):
         return functional.avg_pool2d(images.float(), _cell(self.stride))
 
     def forward(self, picture: Tensor, previous: Tensor) -> Tensor:
-        """Pictures [B, 3, h', w'] of two frames -> bool [B, h*w]."""
+        """Which tokens are steady: bool [B, h*w].
+
+        Args:
+            picture: [B, 3, h', w'] of the frames.
+            previous: of those before, of that shape.
+        """
         change = (picture - previous).abs().mean(dim=1, keepdim=True)
         cells = self.stride // _cell(self.stride)
         return functional.avg_pool2d(change, cells).flatten(1) < TOKEN_CHANGE

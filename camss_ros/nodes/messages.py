@@ -35,8 +35,14 @@ def to_depth_message(metres: np.ndarray, header: Header) -> Image:
 
 
 def to_jpeg_message(image: np.ndarray, quality: int, header: Header) -> CompressedImage:
-    """uint8 [H, W, 3] RGB -> sensor_msgs/CompressedImage; `quality` 1 to 100. Raises ValueError
-    for an image that is too large."""
+    """uint8 [H, W, 3] RGB -> sensor_msgs/CompressedImage.
+
+    Args:
+        quality: 1 to 100.
+
+    Raises:
+        ValueError: JPEG has no room for an image of that size.
+    """
     jpeg = encode_image(image, ".jpg", cv2.IMWRITE_JPEG_QUALITY, quality)
     return CompressedImage(header=header, format="jpeg", data=to_array(jpeg))
 
@@ -54,14 +60,22 @@ def to_runs_message(labels: np.ndarray, header: Header) -> Image:
 
 
 def to_png_message(labels: np.ndarray, header: Header) -> CompressedImage:
-    """uint8 [H, W] -> sensor_msgs/CompressedImage without loss, as image_transport writes mono8."""
+    """uint8 [H, W] -> sensor_msgs/CompressedImage without loss, as image_transport writes mono8.
+
+    Raises:
+        ValueError: PNG has no room for an image of that size.
+    """
     png = encode_image(labels, ".png", cv2.IMWRITE_PNG_COMPRESSION, 1)
     return CompressedImage(header=header, format="mono8; png compressed ", data=to_array(png))
 
 
 def to_array(buffer: bytes | memoryview, code: str = "B") -> array.array:
     """The data of a message: rclpy takes an array without looking at each of its elements, unlike
-    bytes or a list. `code`: B for uint8, b for int8, f for float32."""
+    bytes or a list.
+
+    Args:
+        code: B for uint8, b for int8, f for float32.
+    """
     data = array.array(code)
     data.frombytes(buffer)
     return data

@@ -92,7 +92,8 @@ class ParameterSpec:
 def read_specs(path: Path, checks: Mapping[str, Callable[[Any], str]]) -> tuple[ParameterSpec, ...]:
     """The table of a node, a YAML file: below the name of each `Change` the parameters.
 
-    `checks`: by parameter, what tells why a value is refused.
+    Args:
+        checks: by parameter, what tells why a value is refused.
     """
     specs = []
     for change, rows in yaml.safe_load(path.read_text(encoding="utf-8")).items():
@@ -119,9 +120,11 @@ class ParameterValues:
 class DeclaredParameters(ParameterValues):
     """The declared parameters of a node and their accepted values, as they are now.
 
-    `specs`: the table; `is_unconfigured` tells whether parameters of `Change.UNCONFIGURED` may
-    change now. A value that is refused leaves all values as they were, and the setter gets the
-    reason.
+    A value that is refused leaves all values as they were, and the setter gets the reason.
+
+    Args:
+        specs: the table.
+        is_unconfigured: tells whether parameters of `Change.UNCONFIGURED` may change now.
 
     Raises:
         rclpy.exceptions.ParameterException: a value given at start is of a wrong type or refused.

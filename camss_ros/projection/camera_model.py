@@ -70,7 +70,8 @@ class CameraModel:
     def from_message(cls, info: CalibrationMessage, *, rectified: bool = False) -> CameraModel:
         """The model of the images that `info` belongs to, binned and cropped as it says.
 
-        `rectified`: the images are, so that P projects; otherwise K and D do.
+        Args:
+            rectified: the images are, so that P projects; otherwise K and D do.
 
         Raises:
             ProjectionRejectedError: not calibrated, an unknown model, or numbers that cannot be.

@@ -71,7 +71,9 @@ class DepthProjector:
     """Makes clouds of label images and depth images of one camera.
 
     Both have the same optical frame (registered depth); their sizes and calibrations may differ.
-    `colors`: float32 [256], the bits of `rgb` for each label (`packed_rgb`).
+
+    Args:
+        colors: float32 [256], the bits of `rgb` for each label (`packed_rgb`).
     """
 
     def __init__(

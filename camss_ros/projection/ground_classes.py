@@ -16,8 +16,14 @@ UNKNOWN = -1
 
 
 def class_ids(names: Sequence[str], label_set: LabelSet, parameter: str) -> list[int]:
-    """Ids of class names; empty names are left out. Raises ValueError for one that is not in the
-    label set, naming `parameter`."""
+    """Ids of class names; empty names are left out.
+
+    Args:
+        parameter: that the names are of, for the message.
+
+    Raises:
+        ValueError: one is not in the label set.
+    """
     known = {each.name: each.id for each in label_set.classes}
     found = [name for name in names if name]
     for name in found:

@@ -101,7 +101,10 @@ def _fit_edge(
 def estimate_mount(frames: Sequence[Sequence[tuple[float, float]]]) -> MountEstimate:
     """Pitch and roll from the edges of the road in each frame (`road_edges`).
 
-    Errors are those of a bootstrap over the frames. Raises ValueError where there are too few.
+    Errors are those of a bootstrap over the frames.
+
+    Raises:
+        ValueError: there are too few.
     """
     used = [list(edges) for edges in frames if edges]
     if len(used) < _LEAST_FRAMES:

@@ -22,8 +22,19 @@ class OdometryTrack:
         self._places: deque[tuple[float, float, float]] = deque(maxlen=_KEPT)
 
     def add(self, stamp: int, x: float, y: float, yaw: float) -> bool:
-        """Add a place (m, rad) at a time (ns). False where the time has gone back, with which the
-        track begins again. Raises ProjectionRejectedError for numbers that are not finite."""
+        """Add a place.
+
+        Args:
+            stamp: ns.
+            x, y: m.
+            yaw: rad.
+
+        Returns:
+            False where the time has gone back, with which the track begins again.
+
+        Raises:
+            ProjectionRejectedError: a number is not finite.
+        """
         if not all(math.isfinite(value) for value in (x, y, yaw)):
             raise ProjectionRejectedError("odometry", f"the place {x}, {y}, {yaw} is not finite")
         with self._lock:

@@ -59,7 +59,8 @@ class Field:
 class Cloud:
     """Points and where their fields lie, as sensor_msgs/PointCloud2 has them.
 
-    `data`: uint8 [H, W, point_step], contiguous; H = 1 for an unorganised cloud.
+    Attributes:
+        data: uint8 [H, W, point_step], contiguous; H = 1 for an unorganised cloud.
     """
 
     fields: tuple[Field, ...]
@@ -129,7 +130,11 @@ class Cloud:
 
     def points(self) -> np.ndarray:
         """[3, N] x, y, z in reading order, copied: float64 where the cloud has that, float32
-        otherwise. Raises ProjectionRejectedError as `values`."""
+        otherwise.
+
+        Raises:
+            ProjectionRejectedError: as of `values`.
+        """
         axes = [self.values(name) for name in ("x", "y", "z")]
         kind = np.float64 if any(a.dtype.itemsize == 8 for a in axes) else np.float32
         height, width = axes[0].shape

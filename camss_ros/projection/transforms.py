@@ -10,8 +10,14 @@ import numpy as np
 
 
 def rotation(quaternion: Sequence[float]) -> np.ndarray:
-    """float64 [3, 3] of a quaternion (x, y, z, w) of any length. Raises ValueError for zero, and
-    where a number is not finite."""
+    """The rotation of a quaternion, float64 [3, 3].
+
+    Args:
+        quaternion: (x, y, z, w), of any length but zero.
+
+    Raises:
+        ValueError: it is zero, or a number is not finite.
+    """
     x, y, z, w = (float(value) for value in quaternion)
     norm = math.sqrt(x * x + y * y + z * z + w * w)
     if not (math.isfinite(norm) and norm > 1e-9):
@@ -27,8 +33,15 @@ def rotation(quaternion: Sequence[float]) -> np.ndarray:
 
 
 def transform(translation: Sequence[float], quaternion: Sequence[float]) -> np.ndarray:
-    """float64 [4, 4] as geometry_msgs/Transform has it: metres, and (x, y, z, w). Raises ValueError
-    for what is no rotation, or not finite."""
+    """A transform as geometry_msgs/Transform has it, float64 [4, 4].
+
+    Args:
+        translation: (x, y, z), m.
+        quaternion: (x, y, z, w), of any length but zero.
+
+    Raises:
+        ValueError: it is no rotation, or a number is not finite.
+    """
     matrix = np.eye(4)
     matrix[:3, :3] = rotation(quaternion)
     matrix[:3, 3] = translation
@@ -38,7 +51,7 @@ def transform(translation: Sequence[float], quaternion: Sequence[float]) -> np.n
 
 
 def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Points [3, N] moved by a transform; of the points' dtype."""
+    """Points [3, N] moved by a transform [4, 4]; of the points' dtype."""
     with np.errstate(invalid="ignore"):  # points that are not finite
         turned: np.ndarray = matrix[:3, :3].astype(points.dtype) @ points
         turned += matrix[:3, 3:].astype(points.dtype)

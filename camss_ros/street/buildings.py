@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from camss_ros.street import props, textures
+from camss_ros.street import plants, props, textures
 from camss_ros.street.chunk import (
     BUILDINGS,
     CHUNK,
@@ -153,7 +153,7 @@ def _lay_park(here: Roadside) -> None:
     rng, edge, start = here.rng, here.edge, here.chunk.start
     for piece in range(2):  # the edge of the wood closes the view
         near = start + piece * 12
-        shrubs = textures.hedge(int(rng.integers(4)) * 2 + 1)
+        shrubs = plants.hedge(int(rng.integers(4)) * 2 + 1)
         offset, height = edge + rng.uniform(26, 34), rng.uniform(4, 8)
         tint = here.draw_tint(0.1)
         here.put_along(near, near + 12, offset, height, shrubs, TREE, BUILDINGS, tint)
@@ -206,7 +206,7 @@ def _enclose(here: Roadside, kind: str) -> None:
     if kind == "none":
         return
     if kind == "hedge":
-        height, label, texture = 1.4, TREE, textures.hedge(design % 4 * 2 + (design > 8))
+        height, label, texture = 1.4, TREE, plants.hedge(design % 4 * 2 + (design > 8))
     elif kind == "wall":
         height, label, texture = 0.9, BUILDING, textures.wall(design % 6)
     else:

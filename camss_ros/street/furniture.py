@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from camss_ros.street import props, textures
+from camss_ros.street import plants, props, textures
 from camss_ros.street.chunk import CHUNK, STREET, Panel, Roadside, Solid
 from camss_ros.street.classes import FENCE, TREE
 from camss_ros.street.people import PERSON_DESIGNS, PERSON_SIZE, pedestrian
@@ -96,7 +96,7 @@ def plant_tree(
     bottom = 1.9 * scale if design % 2 == 0 else 2.6
     origin = np.array([x - size / 2, bottom + tall, z - 0.02])
     u, v = np.array([[size, 0.0, 0.0], [0.0, -tall, 0.0]])
-    crown, tint = textures.crown(design), here.draw_tint(0.1)
+    crown, tint = plants.crown(design), here.draw_tint(0.1)
     chunk.items.append(Panel(origin, u, v, crown, TREE, None, z, layer, tint))
     if road.shadow is not None:
         shift = np.array(road.shadow) * (bottom + tall / 2)

@@ -80,7 +80,8 @@ def test_predicted_pixels_are_those_of_all_frames():
 
 
 @pytest.mark.parametrize(
-    "fault", ["id of the truth", "predicted id", "confidence", "mask", "shape"]
+    "fault",
+    ["id of the truth", "predicted id", "confidence", "mask", "shape", "type", "larger", "smaller"],
 )
 def test_nothing_of_a_refused_frame_is_counted(fault):
     counted = ScoreAccumulator(11, boundary=True)
@@ -94,6 +95,12 @@ def test_nothing_of_a_refused_frame_is_counted(fault):
         confidence = confidence > 0
     elif fault == "shape":
         predicted = predicted[:-1]
+    elif fault == "type":
+        predicted = predicted > 0
+    elif fault == "larger":
+        confidence = np.vstack([confidence, confidence])
+    elif fault == "smaller":
+        confidence = confidence[:-1]
     else:
         (truth if fault == "id of the truth" else predicted)[0, 0] = 11
     with pytest.raises(ValueError, match=r"expected|truth is"):
@@ -112,7 +119,7 @@ def test_without_frames_there_is_nothing_to_measure():
     assert set(values) == {None}
 
 
-@pytest.mark.parametrize("classes", [0, 255])
+@pytest.mark.parametrize("classes", [0, 255, 256])
 def test_numbers_of_classes_that_labels_cannot_have_are_refused(classes):
     with pytest.raises(ValueError, match=f"{classes} classes: expected 1 to 254"):
         ScoreAccumulator(classes)
@@ -122,7 +129,8 @@ def test_numbers_of_classes_that_labels_cannot_have_are_refused(classes):
 def test_the_ids_of_all_classes_count_and_the_next_one_is_named(classes):
     counted = ScoreAccumulator(classes)
     largest = np.full((2, 2), classes - 1, np.uint8)
+    next_ones = np.array([[classes, 254]], np.uint8).repeat(2, axis=0)
     assert counted.add(largest, largest)[-1, -2] == 4
-    for frame in ((largest + 1, largest), (largest, largest + 1)):
+    for frame in ((next_ones, largest), (largest, next_ones)):
         with pytest.raises(ValueError, match=f"id {classes}: expected 0 to {classes - 1}, or 255"):
             counted.add(*frame)

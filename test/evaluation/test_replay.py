@@ -57,7 +57,7 @@ def test_the_node_gives_the_masks_of_the_offline_run(
     }
     environment = {"ROS_DOMAIN_ID": str(domain_id), "OMP_NUM_THREADS": "1"}
     log = tmp_path / "segmenter.log"
-    with ChildProcess("camss_ros.nodes.segmenter.node", parameters, environment, log) as segmenter:
+    with ChildProcess("camss_ros.run_segmenter", parameters, environment, log) as segmenter:
         wait_until(lambda: "active: segmenting" in log.read_text(), "the segmenter")
         output = tmp_path / "out"
         done = replay(
@@ -83,6 +83,7 @@ def test_the_node_gives_the_masks_of_the_offline_run(
     assert report["total"]["scores"]["miou"] == metrics["scores"]["miou"] is not None
     assert report["model"]["name"] == "small"
     assert report["model"]["backend"] == "torch"
+    assert report["model"]["network_size"] == list(offline.input_size)
     assert report["model"]["sha256 of source"] == weights_hash(model)
     assert "network" not in report["total"]["stages_ms"]  # torch tells its four stages instead
     assert (output / "report.html").exists()

@@ -21,6 +21,7 @@ from camss_ros.nodes.segmenter.memory_guard import MemoryGuard  # noqa: E402
 from camss_ros.nodes.segmenter.model_reloader import LoadedModel, ModelReloader  # noqa: E402
 from camss_ros.nodes.segmenter.node import SegmenterNode  # noqa: E402
 from camss_ros.nodes.segmenter.parameters import SPECS, ParameterValues  # noqa: E402
+from camss_ros.run_segmenter import check_guard, load_segmenter  # noqa: E402
 
 SIZE = (480, 640)
 
@@ -34,7 +35,14 @@ def make_node(domain_id: int) -> Iterator[Callable[[], SegmenterNode]]:
     def make() -> SegmenterNode:
         given = {"device": "cuda", "backend": "torch", "autostart": False}
         overrides = [rclpy.Parameter(name, value=value) for name, value in given.items()]
-        nodes.append(SegmenterNode(context=context, parameter_overrides=overrides))
+        nodes.append(
+            SegmenterNode(
+                segmenter_factory=load_segmenter,
+                check_guard=check_guard,
+                context=context,
+                parameter_overrides=overrides,
+            )
+        )
         return nodes[-1]
 
     yield make

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from camss_ros.inference.backends.base import BatchRequest
 from camss_ros.inference.backends.torch_backend import TorchBackend
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.checkpoint import CONFIG_FILE, find_model, read_config
@@ -60,7 +61,7 @@ def test_convolutions_of_the_small_model_get_channels_last(tiny_model):
     ]
     frame = torch.zeros(32, 48, 3, dtype=torch.uint8).numpy()
     generator = torch.Generator()
-    backend.predict([frame], SamplingOptions(), (32, 48), generator, lambda _: None)
+    backend.predict(BatchRequest([frame], SamplingOptions(), (32, 48), generator))
     for hook in hooks:
         hook.remove()
     assert len(seen) > 20

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from camss_ros.inference.backends.base import BatchRequest
 from camss_ros.inference.backends.open_backend import open_backend
 from camss_ros.inference.backends.torch_backend import TorchBackend
 from camss_ros.inference.frame_ops import resize_frame, to_labels
@@ -117,10 +118,14 @@ def test_the_surest_token_is_revealed_first(tiny_model):
     assert seen[1][0][0].nonzero().item() == surest
 
 
-@pytest.mark.parametrize("iterations", [1, 3])
-def test_images_that_share_noise_are_segmented_as_each_alone(tiny_model, iterations):
+@pytest.mark.parametrize(
+    ("iterations", "order"), [(1, "confidence"), (3, "confidence"), (3, "random")]
+)
+def test_images_that_share_noise_are_segmented_as_each_alone(tiny_model, iterations, order):
     both = tiny_model.image_tokens(tiny_model.normalize(images(batch=2)))
-    options = SamplingOptions(steps=2, temperature=1.0, samples=2, iterations=iterations)
+    options = SamplingOptions(
+        steps=2, temperature=1.0, samples=2, iterations=iterations, order=order
+    )
     plan = tiny_model.plan(options)
 
     def draw(tokens):
@@ -307,9 +312,8 @@ def test_a_warm_start_makes_no_tensor_on_another_device(tiny_config):
     size = (32, 48)
     states = [None, backend.blank_state(2, size)]
     for _ in range(2):
-        predictions = backend.predict(
-            [frame, frame], sampling, size, torch.Generator(), lambda _: None, states
-        )
+        request = BatchRequest([frame, frame], sampling, size, torch.Generator(), states=states)
+        predictions = backend.predict(request)
         states = [prediction.state for prediction in predictions]
         for prediction in predictions:
             assert prediction.probabilities.shape == (1, 11, 32, 48)

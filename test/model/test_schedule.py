@@ -201,6 +201,46 @@ def test_noise_drawn_beforehand_is_the_generators(name):
     assert Sampler(SamplingOptions(4, name), "v").draw_noise((5, 16), CPU) is None
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_the_start_is_the_latents_diffused_to_the_first_timestep(temperature):
+    options = SamplingOptions(steps=2, start=300, temperature=temperature)
+    latents = torch.randn(1, 5, 4, generator=torch.Generator().manual_seed(1))
+    seen = []
+
+    def predict(x, index):
+        seen.append(x.clone())
+        return torch.zeros_like(x)
+
+    generator = torch.Generator().manual_seed(2)
+    Sampler(options, "v").sample(predict, latents.shape, CPU, generator, latents=latents)
+    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(2))
+    bar = float(cosine_alpha_bar()[300])
+    expected = math.sqrt(bar) * latents + temperature * math.sqrt(1 - bar) * noise
+    torch.testing.assert_close(seen[0], expected)
+
+
+def test_given_noise_does_as_the_generator_with_latents_too():
+    sampler = Sampler(SamplingOptions(steps=3, sampler="ddpm", start=500, temperature=0.7), "v")
+    latents = torch.randn(2, 5, 4)
+
+    def predict(x, index):
+        return 0.5 * x
+
+    drawn = sampler.sample(
+        predict, latents.shape, CPU, torch.Generator().manual_seed(3), latents=latents
+    )
+    noise = sampler.draw_noise(latents.shape, CPU, torch.Generator().manual_seed(3))
+    given = sampler.sample(predict, latents.shape, CPU, noise=noise, latents=latents)
+    torch.testing.assert_close(drawn, given)
+
+
+def test_a_warm_start_needs_one_pass_and_a_timestep():
+    with pytest.raises(ValueError, match="warm_start_time needs iterations 1"):
+        SamplingOptions(warm_start_time=300, iterations=2)
+    with pytest.raises(ValueError, match="warm_start_time must be from 0 to 999"):
+        SamplingOptions(warm_start_time=1000)
+
+
 def test_latents_stay_float32_with_a_half_precision_network():
     seen = []
 

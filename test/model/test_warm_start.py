@@ -1,6 +1,5 @@
 """The steady tokens of a frame of a clip begin from the latents of the one before."""
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 from camss_ros.inference.segmenter import SegmentationCancelled, Segmenter
 from camss_ros.inference.temporal_state import MAX_GAP, TemporalState, thumbnail
 from camss_ros.model.checkpoint import save_pretrained
-from camss_ros.model.schedule import Sampler, SamplingOptions, cosine_alpha_bar
+from camss_ros.model.schedule import SamplingOptions
 from camss_ros.model.warm_start import FrameState, SteadyTokens
 
 WARM = SamplingOptions(steps=2, warm_start_time=400)
@@ -35,52 +34,6 @@ def frame(height: int = 40, width: int = 56, seed: int = 0, grey: int = 0) -> np
 def same(one, other) -> bool:
     pairs = ((one.labels, other.labels), (one.confidence, other.confidence))
     return all(np.array_equal(a, b) for a, b in pairs)
-
-
-# --- The sampler --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_the_start_is_the_latents_diffused_to_the_first_timestep(temperature):
-    options = SamplingOptions(steps=2, start=300, temperature=temperature)
-    latents = torch.randn(1, 5, 4, generator=torch.Generator().manual_seed(1))
-    seen = []
-
-    def predict(x, index):
-        seen.append(x.clone())
-        return torch.zeros_like(x)
-
-    generator = torch.Generator().manual_seed(2)
-    Sampler(options, "v").sample(
-        predict, latents.shape, torch.device("cpu"), generator, latents=latents
-    )
-    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(2))
-    bar = float(cosine_alpha_bar()[300])
-    expected = math.sqrt(bar) * latents + temperature * math.sqrt(1 - bar) * noise
-    torch.testing.assert_close(seen[0], expected)
-
-
-def test_given_noise_does_as_the_generator_with_latents_too():
-    sampler = Sampler(SamplingOptions(steps=3, sampler="ddpm", start=500, temperature=0.7), "v")
-    latents = torch.randn(2, 5, 4)
-    device = torch.device("cpu")
-
-    def predict(x, index):
-        return 0.5 * x
-
-    drawn = sampler.sample(
-        predict, latents.shape, device, torch.Generator().manual_seed(3), latents=latents
-    )
-    noise = sampler.draw_noise(latents.shape, device, torch.Generator().manual_seed(3))
-    given = sampler.sample(predict, latents.shape, device, noise=noise, latents=latents)
-    torch.testing.assert_close(drawn, given)
-
-
-def test_a_warm_start_needs_one_pass_and_a_timestep():
-    with pytest.raises(ValueError, match="warm_start_time needs iterations 1"):
-        SamplingOptions(warm_start_time=300, iterations=2)
-    with pytest.raises(ValueError, match="warm_start_time must be from 0 to 999"):
-        SamplingOptions(warm_start_time=1000)
 
 
 # --- The tokens ---------------------------------------------------------------------------------

@@ -111,7 +111,7 @@ def test_nobody_can_write_its_log(model: Path, domain_id: int) -> None:
     """The disk with the log files is full: the node works on without a word."""
     with Path("/dev/full").open("w") as full:
         process = subprocess.Popen(
-            [sys.executable, "-m", "camss_ros.nodes.segmenter.node", "--ros-args",
+            [sys.executable, "-m", "camss_ros.run_segmenter", "--ros-args",
              "-r", "__ns:=/mute", "-p", f"model:={model}", "-p", "backend:=torch"],
             env={**os.environ, "ROS_DOMAIN_ID": str(domain_id), "OMP_NUM_THREADS": "1"},
             stdout=full, stderr=full,

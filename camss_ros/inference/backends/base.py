@@ -55,11 +55,36 @@ class FrameResult:
     state: FrameState | None = None
 
 
+@dataclass(frozen=True)
+class BatchRequest:
+    """Frames that go through the network together, and what is wanted of them.
+
+    Attributes:
+        frames: B of them, each uint8 [H, W, 3] RGB of any size of its own.
+        sampling: how the latents of all of them are drawn.
+        size: working (height, width), multiples of 16.
+        generator: of the noise, which is the same for every frame; on the backend's device.
+        outputs: one for each frame, for `Backend.segment`.
+        stage_done: called at the end of preprocess and of what follows: tokens, transformer,
+            sampling and decode, or network where they are one.
+        states: where `sampling` has a warm start, what each frame may begin from, of as many
+            samples and of the same working size; None if it begins anew.
+    """
+
+    frames: Sequence[np.ndarray]
+    sampling: SamplingOptions
+    size: tuple[int, int]
+    generator: torch.Generator
+    outputs: Sequence[OutputSpec] = ()
+    stage_done: StageDone = lambda _: None
+    states: Sequence[FrameState | None] | None = None
+
+
 class Backend(ABC):
     """Runs one model on one device in one precision.
 
     A frame of a batch gets the same result as alone, up to the rounding of floats. What is wanted
-    of it comes with each call; nothing of that is kept.
+    of it comes with each request; nothing of that is kept.
 
     Attributes:
         name: one of `BACKENDS`.
@@ -72,52 +97,20 @@ class Backend(ABC):
     dtype: torch.dtype
 
     @abstractmethod
-    def predict(
-        self,
-        frames: Sequence[np.ndarray],
-        sampling: SamplingOptions,
-        size: tuple[int, int],
-        generator: torch.Generator,
-        stage_done: StageDone,
-        states: Sequence[FrameState | None] | None = None,
-    ) -> list[FramePrediction]:
-        """Segment a batch of frames.
-
-        Args:
-            frames: B of them, each uint8 [H, W, 3] RGB of any size of its own.
-            size: working (height, width), multiples of 16.
-            generator: of the noise, which is the same for every frame; on `device`.
-            stage_done: called at the end of preprocess and of what follows: tokens, transformer,
-                sampling and decode, or network where they are one.
-            states: where `sampling` has a warm start, what each frame may begin from, of as many
-                samples and of the same working size; None if it begins anew.
-
-        Returns:
-            One for each frame, valid until the next call.
-        """
+    def predict(self, request: BatchRequest) -> list[FramePrediction]:
+        """Run the network; returns one prediction for each frame, valid until the next call."""
 
     @torch.inference_mode()
-    def segment(
-        self,
-        frames: Sequence[np.ndarray],
-        outputs: Sequence[OutputSpec],
-        classes: int,
-        sampling: SamplingOptions,
-        size: tuple[int, int],
-        generator: torch.Generator,
-        stage_done: StageDone,
-        states: Sequence[FrameState | None] | None = None,
-    ) -> list[FrameResult]:
-        """`predict`, and label images made of it on the device; what is missing there is as there.
+    def segment(self, request: BatchRequest, classes: int) -> list[FrameResult]:
+        """`predict`, and label images made of it on the device, one result for each frame.
 
         Args:
-            outputs: one for each frame.
             classes: of the label set: a class more than these is void.
         """
-        predictions = self.predict(frames, sampling, size, generator, stage_done, states)
+        predictions = self.predict(request)
         on_device = [
             render(each.probabilities, output, classes, argmax=each.argmax)
-            for each, output in zip(predictions, outputs, strict=True)
+            for each, output in zip(predictions, request.outputs, strict=True)
         ]
         # only here is the device waited for
         return [

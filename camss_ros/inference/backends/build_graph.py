@@ -22,7 +22,11 @@ from camss_ros.model.schedule import SamplingOptions
 
 
 def model_hash(model: Path) -> str:
-    """SHA-256, in hexadecimal, of all that a model directory holds of the network."""
+    """SHA-256, in hexadecimal, of all that a model directory holds of the network.
+
+    Raises:
+        OSError, ModelError: one of its files is missing or can't be read.
+    """
     config = (model / CONFIG_FILE).read_bytes()
     return hashlib.sha256(config + weights_hash(model).encode()).hexdigest()
 

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from camss_ros.inference.backends.base import FrameResult, StageDone
+from camss_ros.inference.backends.base import BatchRequest, FrameResult
 from camss_ros.inference.frame_ops import OutputSpec
 from camss_ros.inference.latency_budget import MAX_SETTINGS
 from camss_ros.model.schedule import SamplingOptions
@@ -60,18 +60,12 @@ class FrameKind(NamedTuple):
     continues: bool | None
 
     @classmethod
-    def of(
-        cls,
-        frames: Sequence[np.ndarray],
-        outputs: Sequence[OutputSpec],
-        sampling: SamplingOptions,
-        size: tuple[int, int],
-        states: States | None,
-    ) -> FrameKind:
-        """Arguments as of `Backend.segment`."""
-        shapes = tuple((frame.shape[0], frame.shape[1]) for frame in frames)
+    def of(cls, request: BatchRequest) -> FrameKind:
+        """The kind of the frames of a request."""
+        shapes = tuple((frame.shape[0], frame.shape[1]) for frame in request.frames)
+        states = request.states
         continues = None if states is None else any(state is not None for state in states)
-        return cls(shapes, tuple(outputs), sampling, size, continues)
+        return cls(shapes, tuple(request.outputs), request.sampling, request.size, continues)
 
 
 class FrameGraphs:
@@ -203,32 +197,27 @@ class FrameGraph:
         ):
             self._result, self._left = compute(inputs, generator, states)
 
-    def segment(
-        self,
-        frames: Sequence[np.ndarray],
-        generator: torch.Generator,
-        stage_done: StageDone,
-        states: States | None,
-    ) -> list[FrameResult]:
+    def segment(self, request: BatchRequest) -> list[FrameResult]:
         """As of `Backend`, for frames of the graph's kind."""
         with torch.cuda.device(self._device):
-            for frame, staged, uploaded in zip(frames, self._staged, self._uploaded, strict=True):
+            buffers = zip(request.frames, self._staged, self._uploaded, strict=True)
+            for frame, staged, uploaded in buffers:
                 # The copy of one frame goes on while the next one of the batch is staged. What was
                 # staged for the last batch was read, or the batch was given up.
                 np.copyto(staged.numpy().reshape(frame.shape), frame)
                 uploaded.copy_(staged, non_blocking=True)
             if self._kind.continues:
-                self._fill_states(states or [])
-            stage_done("preprocess")
+                self._fill_states(request.states or [])
+            request.stage_done("preprocess")
             # at each replay the graph begins where its generator is, as an eager frame would
-            self._generator.set_state(generator.get_state())
+            self._generator.set_state(request.generator.get_state())
             self._graph.replay()
             # the next replay overwrites what this one leaves
             left = [
                 None if each is None else FrameState(each.latents.clone(), each.picture.clone())
                 for each in self._left
             ]
-            stage_done("network")
+            request.stage_done("network")
             self._downloaded.copy_(self._result, non_blocking=True)
             self._done.record()
             self._done.synchronize()

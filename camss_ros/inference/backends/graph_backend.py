@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from camss_ros.inference.backends.base import Backend, FramePrediction, StageDone
+from camss_ros.inference.backends.base import Backend, BatchRequest, FramePrediction
 from camss_ros.inference.backends.build_graph import cached_graph, model_hash
 from camss_ros.inference.backends.runtime import Graph, Runtime
 from camss_ros.inference.backends.torch_backend import TorchBackend
@@ -45,6 +45,9 @@ class GraphBackend(Backend):
         model: directory of the model.
         fallback: the same network in PyTorch, on the same device.
         calibration: for a runtime in int8.
+
+    Raises:
+        OSError, ModelError: as of `model_hash`.
     """
 
     def __init__(
@@ -68,31 +71,24 @@ class GraphBackend(Backend):
         self._lock = threading.Lock()
         self._closed = False
 
-    def predict(
-        self,
-        frames: Sequence[np.ndarray],
-        sampling: SamplingOptions,
-        size: tuple[int, int],
-        generator: torch.Generator,
-        stage_done: StageDone,
-        states: Sequence[FrameState | None] | None = None,
-    ) -> list[FramePrediction]:
+    def predict(self, request: BatchRequest) -> list[FramePrediction]:
         """See `Backend`."""
+        frames, sampling, size = request.frames, request.sampling, request.size
         graph = self._graph(sampling, size)
         if graph is None:
-            return self._fallback.predict(frames, sampling, size, generator, stage_done, states)
+            return self._fallback.predict(request)
         predictions = []
         with torch.inference_mode():
-            noise = self._fallback.draw_noise(sampling, size, generator)
+            noise = self._fallback.draw_noise(sampling, size, request.generator)
             for place, frame in enumerate(frames):
                 inputs = {"frame": self._resized(frame, size)}
                 if noise is not None:
                     inputs["noise"] = noise
                 if sampling.warm_start_time:
-                    state = states[place] if states else None
+                    state = request.states[place] if request.states else None
                     state = state or self._fallback.blank_state(sampling.samples, size)
                     inputs.update(state._asdict())
-                stage_done("preprocess")
+                request.stage_done("preprocess")
                 outputs = graph(inputs)
                 if len(frames) > 1:
                     outputs = tuple(each.clone() for each in outputs)
@@ -104,11 +100,11 @@ class GraphBackend(Backend):
                         FrameState(*(each.clone() for each in left)) if left else None,
                     )
                 )
-                stage_done("network")
+                request.stage_done("network")
         return predictions
 
     def pooled_tokens(self, frame: np.ndarray, size: tuple[int, int]) -> Tensor:
-        """See `Backend`; of PyTorch, since a graph keeps its tokens to itself."""
+        """See `Backend`: float32 [C]; of PyTorch, since a graph keeps its tokens to itself."""
         return self._fallback.pooled_tokens(frame, size)
 
     def _resized(self, frame: np.ndarray, size: tuple[int, int]) -> Tensor:
@@ -134,7 +130,7 @@ class GraphBackend(Backend):
         if spec not in self._graphs:
             self._keep(spec, self._load(spec, self._export_here))
         grey = np.full((*size, 3), 127, np.uint8)
-        self.predict([grey], sampling, size, torch.Generator(self.device), lambda _: None)
+        self.predict(BatchRequest([grey], sampling, size, torch.Generator(self.device)))
 
     def is_prepared(self, sampling: SamplingOptions, size: tuple[int, int]) -> bool:
         """See `Backend`."""

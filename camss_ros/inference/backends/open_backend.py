@@ -57,7 +57,11 @@ def open_backend(
 
 
 def backend_dtype(name: str, device: torch.device, precision: str) -> torch.dtype:
-    """What a backend computes in; no model is loaded for it. Raises as `open_backend` does."""
+    """What a backend computes in; no model is loaded for it.
+
+    Raises:
+        ValueError: as of `open_backend`.
+    """
     _check_name(name)
     if name in ("torch", "compile"):
         return select_dtype(precision, device)

@@ -10,7 +10,8 @@ from camss_ros.inference.backends.runtime import Runtime
 def open_runtime(name: str, device: torch.device, precision: str) -> Runtime:
     """The runtime of "onnxruntime", "openvino" or "tensorrt"; each is imported when asked for.
 
-    Raises as `open_backend` does.
+    Raises:
+        ValueError: as of `open_backend`.
     """
     if name == "onnxruntime":
         from camss_ros.inference.backends.onnxruntime_runtime import OnnxRuntime

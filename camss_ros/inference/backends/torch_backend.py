@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from camss_ros.inference.backends.base import Backend, FramePrediction, FrameResult, StageDone
+from camss_ros.inference.backends.base import Backend, BatchRequest, FramePrediction, FrameResult
 from camss_ros.inference.backends.frame_graphs import FrameGraphs, FrameKind
 from camss_ros.inference.compile_cache import silence_known_warnings, use_compile_cache
 from camss_ros.inference.decoder_precision import cast_to_half
-from camss_ros.inference.frame_ops import OutputSpec, render, resize_frame
+from camss_ros.inference.frame_ops import render, resize_frame
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.image_autoencoder import PaletteAutoencoder
 from camss_ros.model.network import SegmentationNetwork
@@ -66,47 +66,25 @@ class TorchBackend(Backend):
             self._use_compiled()
 
     @torch.inference_mode()
-    def predict(
-        self,
-        frames: Sequence[np.ndarray],
-        sampling: SamplingOptions,
-        size: tuple[int, int],
-        generator: torch.Generator,
-        stage_done: StageDone,
-        states: Sequence[FrameState | None] | None = None,
-    ) -> list[FramePrediction]:
+    def predict(self, request: BatchRequest) -> list[FramePrediction]:
         """See `Backend`. A twin draws no latents and leaves none."""
-        uploaded = [self._upload(each) for each in frames]
-        probabilities, left = self._run(
-            uploaded, self._plan(sampling), sampling, size, generator, stage_done, states
-        )
+        uploaded = [self._upload(each) for each in request.frames]
+        probabilities, left = self._run(uploaded, self._plan(request.sampling), request)
         return [
             FramePrediction(each, state=state)
             for each, state in zip(probabilities.split(1), left, strict=True)
         ]
 
     @torch.inference_mode()
-    def segment(
-        self,
-        frames: Sequence[np.ndarray],
-        outputs: Sequence[OutputSpec],
-        classes: int,
-        sampling: SamplingOptions,
-        size: tuple[int, int],
-        generator: torch.Generator,
-        stage_done: StageDone,
-        states: Sequence[FrameState | None] | None = None,
-    ) -> list[FrameResult]:
+    def segment(self, request: BatchRequest, classes: int) -> list[FrameResult]:
         """See `Backend`; where `FrameGraphs` has a graph, its only stage is `network`."""
         if self._graphs is not None:
-            kind = FrameKind.of(frames, outputs, sampling, size, states)
-            compute = functools.partial(self._whole_frame, kind, classes, self._plan(sampling))
+            kind, plan = FrameKind.of(request), self._plan(request.sampling)
+            compute = functools.partial(self._whole_frame, kind, classes, plan)
             graph = self._graphs.find(kind, compute, self.blank_state)
             if graph is not None:
-                return graph.segment(frames, generator, stage_done, states)
-        return super().segment(
-            frames, outputs, classes, sampling, size, generator, stage_done, states
-        )
+                return graph.segment(request)
+        return super().segment(request, classes)
 
     def _whole_frame(
         self,
@@ -118,9 +96,8 @@ class TorchBackend(Backend):
         states: Sequence[FrameState | None] | None,
     ) -> tuple[Tensor, Sequence[FrameState | None]]:
         """What `FrameGraph` captures."""
-        probabilities, left = self._run(
-            frames, plan, kind.sampling, kind.size, generator, lambda _: None, states
-        )
+        request = BatchRequest((), kind.sampling, kind.size, generator, states=states)
+        probabilities, left = self._run(frames, plan, request)
         images = []
         for each, output in zip(probabilities.split(1), kind.outputs, strict=True):
             rendered = render(each, output, classes, traced=True)
@@ -128,21 +105,15 @@ class TorchBackend(Backend):
         return torch.cat(images), left
 
     def _run(
-        self,
-        frames: Sequence[Tensor],
-        plan: Any,
-        sampling: SamplingOptions,
-        size: tuple[int, int],
-        generator: torch.Generator,
-        stage_done: StageDone,
-        states: Sequence[FrameState | None] | None,
+        self, frames: Sequence[Tensor], plan: Any, request: BatchRequest
     ) -> tuple[Tensor, Sequence[FrameState | None]]:
-        """The stages, on frames that are on the device.
+        """The stages, on the frames of a request, which are on the device already.
 
         Returns:
             [B, classes, h, w] float32 class probabilities, and what each frame leaves.
         """
-        network = self._network
+        network, sampling, size = self._network, request.sampling, request.size
+        generator, stage_done, states = request.generator, request.stage_done, request.states
         pixels = torch.cat([self._resized(frame, size) for frame in frames])
         images = network.normalize(pixels).contiguous(memory_format=torch.channels_last)
         stage_done("preprocess")
@@ -214,7 +185,15 @@ class TorchBackend(Backend):
     def draw_noise(
         self, sampling: SamplingOptions, size: tuple[int, int], generator: torch.Generator
     ) -> Tensor | None:
-        """The noise of one frame, from the generator as `predict` takes it; see `Sampler`."""
+        """The noise of one frame, from the generator as `predict` takes it.
+
+        Args:
+            size: working (height, width).
+
+        Returns:
+            [noise_count, samples, tokens, latent_channels] float32, as of `Sampler.draw_noise`;
+            None where none is drawn.
+        """
         network = self._latent_network
         stride = network.stride
         tokens = (size[0] // stride) * (size[1] // stride)
@@ -226,7 +205,11 @@ class TorchBackend(Backend):
         return self._plan(sampling).steps
 
     def prepare(self, sampling: SamplingOptions, size: tuple[int, int], batch: int = 1) -> None:
-        """Segment a grey frame, compiled also in batches of every size; see `Backend`."""
+        """Segment a grey frame, compiled also in batches of every size; see `Backend`.
+
+        Raises:
+            RuntimeError: PyTorch cannot run the network, as without enough memory.
+        """
         compiles = not self.is_prepared(sampling, size)
         start = time.monotonic()
         if compiles:
@@ -263,7 +246,7 @@ class TorchBackend(Backend):
 
     def _run_once(self, sampling: SamplingOptions, size: tuple[int, int], count: int) -> None:
         grey = [np.full((*size, 3), 127, np.uint8)] * count
-        self.predict(grey, sampling, size, torch.Generator(self.device), lambda _: None)
+        self.predict(BatchRequest(grey, sampling, size, torch.Generator(self.device)))
         self._prepared.add((sampling.samples, size))
 
     def _plan(self, sampling: SamplingOptions) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from camss_ros.inference.backends.base import BatchRequest
 from camss_ros.inference.backends.runtime import Graph
 from camss_ros.inference.backends.torch_backend import TorchBackend
 from camss_ros.inference.frame_ops import Argmax, resize_frame, to_labels
@@ -85,9 +86,8 @@ def verify_graph(
             if sampling.warm_start_time:
                 inputs.update(state._asdict())
             generator = torch.Generator().manual_seed(number)
-            [prediction] = backend.predict(
-                [frame], sampling, spec.size, generator, lambda _: None, [expected_state]
-            )
+            request = BatchRequest([frame], sampling, spec.size, generator, states=[expected_state])
+            [prediction] = backend.predict(request)
             expected_state = prediction.state
             expected = to_labels(prediction.probabilities, output_size, void_last)
             outputs = dict(zip(spec.outputs, graph(inputs), strict=True))

@@ -33,7 +33,7 @@ def calibration_file(frames: CalibrationFrames) -> Path:
 
 
 def read_calibration(path: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Those to calibrate on, and those (every seventh) to see the result on.
+    """Frames to calibrate on, and those (every seventh) to see the result on, uint8 [H, W, 3] RGB.
 
     A single frame has to do for both.
     """

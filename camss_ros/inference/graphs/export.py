@@ -92,6 +92,9 @@ class FrameGraph(nn.Module):
     Args:
         network: in float32 on the CPU, in evaluation mode.
         spec: what for.
+
+    Raises:
+        ValueError: sides that are no multiples of the network's stride.
     """
 
     def __init__(self, network: CamSeg, spec: GraphSpec) -> None:
@@ -105,7 +108,12 @@ class FrameGraph(nn.Module):
         self.grid = (spec.size[0] // stride, spec.size[1] // stride)
 
     def example(self) -> dict[str, Tensor]:
-        """Inputs by name, in their order: a black frame that follows none."""
+        """Inputs by name, in their order: a black frame that follows none.
+
+        Returns:
+            `frame`, uint8 [height, width, 3]; where it draws any, `noise`, float32 [noise_count,
+            samples, tokens, latent_channels]; with a warm start the fields of a `FrameState`.
+        """
         network, samples = self.network, self.spec.sampling.samples
         inputs = {"frame": torch.zeros(*self.spec.size, 3, dtype=torch.uint8)}
         if self.plan.noise_count:
@@ -120,7 +128,12 @@ class FrameGraph(nn.Module):
         return inputs
 
     def forward(self, frame: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
-        """See the module's docstring; `others` as in `example`."""
+        """Outputs as the module's docstring has them, in the order of `GraphSpec.outputs`.
+
+        Args:
+            frame: uint8 [height, width, 3] RGB.
+            others: the other inputs of `example`.
+        """
         network, samples = self.network, self.spec.sampling.samples
         given = list(others)
         noise = given.pop(0) if self.plan.noise_count else None

@@ -49,25 +49,38 @@ class Recorder(Protocol):
 
     masks: int
 
-    def knows(self, stamp: int) -> bool: ...
-    def on_sent(self, number: int, stamp: int, now: int) -> None: ...
-    def on_mask(self, stamp: int, labels: np.ndarray, now: int) -> None: ...
-    def on_confidence(self, stamp: int, confidence: np.ndarray) -> None: ...
-    def on_timings(self, stamp: int, seconds: dict[str, float]) -> None: ...
+    def knows(self, stamp: int) -> bool:
+        """Whether an image of that stamp, in ns, is under way."""
+
+    def on_sent(self, number: int, stamp: int, now: int) -> None:
+        """Image message `number` was published."""
+
+    def on_mask(self, stamp: int, labels: np.ndarray, now: int) -> None:
+        """A mask came, uint8 [H, W] class ids."""
+
+    def on_confidence(self, stamp: int, confidence: np.ndarray) -> None:
+        """The confidence of a mask came, uint8 [H, W], probability times 255."""
+
+    def on_timings(self, stamp: int, seconds: dict[str, float]) -> None:
+        """The segmenter's times of a frame came, by stage."""
 
 
 class Played:
     """What is known after a replay.
 
-    `counts`: the segmenter's, over the replay. `skipped`: images that were not sent, by reason.
-    `rate`: at which the bag's time went by, on average. `model`, `device`, `backend`, `sampling`:
-    as the segmenter said.
+    Attributes:
+        counts: the segmenter's, over the replay.
+        skipped: images that were not sent, by reason.
+        rate: at which the bag's time went by, on average, times that of the recording.
+        model, device, backend, sampling: as the segmenter said of its last frame.
+        network_size: (height, width) of its image in the network, pixels.
     """
 
     def __init__(self, counts: Counts, skipped: list[str], rate: float, status: Any) -> None:
         self.counts, self.skipped, self.rate = counts, skipped, rate
         self.model, self.device, self.backend = status.model, status.device, status.backend
         self.sampling = sampling_of(status)
+        self.network_size = status.network_height, status.network_width
 
 
 def play_bag(
@@ -83,12 +96,20 @@ def play_bag(
 ) -> Played:
     """Send the images at `rate` times the pace of their log times and wait for the last mask.
 
-    `kind`: message type of the image topic. `clock`: publish the bag's time on /clock. `namespace`:
-    of the segmenter; `remaps`: FROM:=TO of its topics. Header stamps are the bag's, the log time
-    where a header has none.
+    Header stamps are the bag's, the log time where a header has none. Main thread only.
 
-    Raises NoSegmenterError, MissingPackageError, BagError where the bag ends before its time, and
-    KeyboardInterrupt or SystemExit after SIGINT and SIGTERM. Main thread only.
+    Args:
+        kind: message type of the image topic.
+        clock: publish the bag's time on /clock.
+        namespace: of the segmenter.
+        remaps: FROM:=TO of its topics.
+        on_frame: called after each image that was sent.
+
+    Raises:
+        NoSegmenterError: none is active.
+        MissingPackageError: the package's messages have not been built.
+        BagError: the bag ends before its time, or not one image can be sent.
+        KeyboardInterrupt, SystemExit: after SIGINT and SIGTERM.
     """
     arguments = ["--ros-args", *(part for remap in remaps for part in ("-r", remap))]
     with DeferredSignals() as signals:
@@ -206,7 +227,14 @@ class _Player(SegmenterListener):
 
 
 def ros_message(bag: Bag, message: BagMessage, stamp: int) -> Image | CompressedImage:
-    """An image of the bag for rclpy, with `stamp` in ns. Raises BagError where there is none."""
+    """An image of the bag for rclpy.
+
+    Args:
+        stamp: for its header, ns.
+
+    Raises:
+        BagError: the message can't be decoded, or a ROS message can't hold the stamp.
+    """
     _check_time(stamp)
     content = bag.decode(message)
     header = Header(stamp=_time(stamp), frame_id=content.header.frame_id)

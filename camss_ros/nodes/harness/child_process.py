@@ -32,7 +32,7 @@ class ChildFailedError(CamssError):
 class ChildProcess:
     """`python -m MODULE` with ROS parameters, its output in a log file; stopped by SIGINT.
 
-    with ChildProcess("camss_ros.nodes.segmenter.node", {"steps": 4}, env, log) as child:
+    with ChildProcess("camss_ros.run_segmenter", {"steps": 4}, env, log) as child:
         child.check()
     """
 
@@ -106,8 +106,12 @@ _DOMAINS = range(1, 102)
 
 
 def isolate() -> dict[str, str]:
-    """Environment variables for the processes of one demo. Raises OSError where no domain is free,
-    FileNotFoundError where the package's configuration is not installed."""
+    """Environment variables for the processes of one demo.
+
+    Raises:
+        OSError: no domain is free.
+        FileNotFoundError: the package's configuration is not installed.
+    """
     environment = {
         **large_images(),
         "ROS_DOMAIN_ID": str(_free_domain()),
@@ -121,7 +125,10 @@ def isolate() -> dict[str, str]:
 
 def large_images() -> dict[str, str]:
     """The environment variable with which Fast DDS does not lose large images on one machine.
-    Raises FileNotFoundError where the package's configuration is not installed."""
+
+    Raises:
+        FileNotFoundError: the package's configuration is not installed.
+    """
     # Later releases know the old names, and warn about them.
     old = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
     variable = f"{'FASTRTPS' if old else 'FASTDDS'}_DEFAULT_PROFILES_FILE"

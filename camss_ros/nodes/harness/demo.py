@@ -41,14 +41,21 @@ def record_demo(
     logs: Path,
     on_progress: Callable[[Recording], None] = lambda recording: None,
 ) -> Recording:
-    """Send `frames` frames (0: all) of `path` at `rate` Hz (0: its own) and collect the masks.
+    """Send frames of an input and collect the masks. Main thread only.
 
-    `segmenter`: parameters of the segmenter node. `logs`: an existing folder for the output of the
-    processes. `on_progress` is called after each message.
+    Args:
+        path: video or image folder.
+        rate: Hz; 0: the input's own.
+        frames: sent at most; 0: all.
+        segmenter: parameters of the segmenter node.
+        logs: an existing folder for the output of the processes.
+        on_progress: called after each message.
 
-    Raises ChildFailedError when a process fails or the segmenter does not get ready,
-    MissingPackageError when the package's messages have not been built, OSError when the nodes
-    can't be isolated, KeyboardInterrupt and SystemExit after SIGINT and SIGTERM. Main thread only.
+    Raises:
+        ChildFailedError: a process fails, or the segmenter does not get ready.
+        MissingPackageError: the package's messages have not been built.
+        OSError: the nodes can't be isolated.
+        KeyboardInterrupt, SystemExit: after SIGINT and SIGTERM.
     """
     environment = isolate()
     # The profile is for those that send large images.
@@ -57,7 +64,7 @@ def record_demo(
         DeferredSignals() as signals,
         _Listener(signals) as listener,
         ChildProcess(
-            "camss_ros.nodes.segmenter.node", segmenter, environment, logs / "segmenter.log"
+            "camss_ros.run_segmenter", segmenter, environment, logs / "segmenter.log"
         ) as segmenter_process,
     ):
         wait_until_active(listener, segmenter_process)
@@ -84,7 +91,8 @@ def record_demo(
 def wait_until_active(listener: SegmenterListener, segmenter: ChildProcess) -> None:
     """Wait until the segmenter takes images, by the backend that it will keep.
 
-    Raises ChildFailedError where it ends, can't be activated or does not get ready.
+    Raises:
+        ChildFailedError: it ends, can't be activated or does not get ready.
     """
     reported: dict[str, str] = {}  # of the latest diagnostics
 

@@ -62,7 +62,10 @@ def projector_arguments(*, alone: bool) -> list[DeclareLaunchArgument]:
 def projector(context: Any, cameras: Sequence[str] = ()) -> LifecycleNode:
     """The projector that the arguments of the launch `context` describe.
 
-    It configures and activates itself. Raises ValueError for an argument of a wrong type.
+    It configures and activates itself.
+
+    Raises:
+        ValueError: an argument of a wrong type.
     """
     typed_value(context, "respawn", bool)
     logger = f"{full_namespace(context)}/{NAME}"[1:].replace("/", ".")

@@ -85,8 +85,14 @@ def segmenter(
 ) -> LifecycleNode:
     """The segmenter that the arguments of the launch `context` describe.
 
-    With `cameras`, topics are those of each; `parameters` override the file of parameters. The node
-    configures and activates itself. Raises ValueError for an argument of a wrong type.
+    It configures and activates itself.
+
+    Args:
+        cameras: names; topics are those of each.
+        parameters: override the file of parameters.
+
+    Raises:
+        ValueError: an argument of a wrong type.
     """
     typed_value(context, "respawn", bool)
     logger = f"{full_namespace(context)}/{NAME}"[1:].replace("/", ".")
@@ -132,7 +138,11 @@ def full_namespace(context: Any) -> str:
 
 
 def parameter_value(context: Any, name: str, kind: type) -> ParameterValue:
-    """The launch argument `name` as a parameter of a node. Raises ValueError as `typed_value`."""
+    """The launch argument `name` as a parameter of a node.
+
+    Raises:
+        ValueError: as of `typed_value`.
+    """
     typed_value(context, name, kind)
     return ParameterValue(LaunchConfiguration(name), value_type=kind)
 
@@ -140,7 +150,8 @@ def parameter_value(context: Any, name: str, kind: type) -> ParameterValue:
 def typed_value(context: Any, name: str, kind: type) -> Any:
     """The value of the launch argument `name` as a bool, int, float or str.
 
-    Raises ValueError, which names the argument: launch's own checks tell the value only.
+    Raises:
+        ValueError: it is none; this names the argument, launch's own checks tell the value only.
     """
     text = LaunchConfiguration(name).perform(context)
     try:

@@ -67,8 +67,14 @@ class SegmenterListener:
     """Subscribes `segmentation/mask` and `segmentation/status`; a subclass says what becomes of
     them. Has a context of its own; signals are served between two messages.
 
-    `arguments`: for the node, such as ["--ros-args", "-r", "image:=/camera/image_raw"].
-    `counts`: what the segmenter counted by its last status. Raises MissingPackageError.
+    Args:
+        arguments: for the node, such as ["--ros-args", "-r", "image:=/camera/image_raw"].
+
+    Attributes:
+        counts: what the segmenter counted by its last status.
+
+    Raises:
+        MissingPackageError: the package's messages have not been built.
     """
 
     def __init__(
@@ -106,20 +112,27 @@ class SegmenterListener:
         """A status came, which `counts` has already."""
 
     def close(self) -> None:
+        """Leave the ROS graph."""
         self._executor.shutdown()
         self.node.destroy_node()
         self._context.try_shutdown()
 
     def spin(self, timeout: float = 0.1) -> None:
-        """Handle one message, or wait a little for one. Raises what a signal asks for."""
+        """Handle one message, or wait up to `timeout` seconds for one.
+
+        Raises:
+            KeyboardInterrupt, SystemExit: after SIGINT and SIGTERM.
+        """
         self._signals.check()
         self._executor.spin_once(timeout_sec=timeout)
 
     def settled(self, ended: float | None, masks: int, segmented: int) -> bool:
         """Whether every image that was sent has met its fate.
 
-        `ended`: monotonic time of the last image, None before. `masks`: that arrived of the
-        `segmented` ones.
+        Args:
+            ended: monotonic time of the last image, s; None before.
+            masks: that arrived.
+            segmented: images that the segmenter says it published a mask for.
         """
         if ended is None:
             return False
@@ -152,4 +165,5 @@ def pixels_of(message: Image) -> np.ndarray:
 
 
 def nanoseconds(stamp: Time) -> int:
+    """A stamp in ns."""
     return int(stamp.sec) * 10**9 + int(stamp.nanosec)

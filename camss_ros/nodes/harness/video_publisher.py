@@ -51,7 +51,8 @@ _FOV = 60.0  # degrees, of a camera of which nothing is known
 class VideoPublisher(GivenParameters):
     """Publishes the frames of a source at a steady rate or a video's own stamps; `run()` does it.
 
-    Raises FileNotFoundError, ValueError or ParameterException for bad parameters.
+    Raises:
+        FileNotFoundError, ValueError, ParameterException: bad parameters.
     """
 
     def __init__(self) -> None:
@@ -120,7 +121,8 @@ class VideoPublisher(GivenParameters):
     def run(self) -> int:
         """Send until the end, or for ever with `loop`; returns the number of frames sent.
 
-        Raises ExternalShutdownException when ROS is shut down meanwhile.
+        Raises:
+            ExternalShutdownException: ROS is shut down meanwhile.
         """
         messages = self._messages()
         if self._preload:

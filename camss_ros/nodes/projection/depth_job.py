@@ -78,7 +78,14 @@ class DepthJob:
             self._given.submit(self, (found["labels"], *found["depth"]))
 
     def process(self, inputs: tuple[Labels, str, np.ndarray]) -> None:
-        """See `Job`: labels, frame of the depth image, float32 [h, w] m."""
+        """See `Job`.
+
+        Args:
+            inputs: labels, frame of the depth image, and that, float32 [h, w] metres.
+
+        Raises:
+            ProjectionRejectedError: they are of two frames, or there is no usable calibration.
+        """
         labels, frame, depth = inputs
         if frame != labels.header.frame_id:
             raise ProjectionRejectedError(

@@ -64,7 +64,11 @@ class Job(Protocol):
         """A label image of a camera has come."""
 
     def process(self, inputs: Any) -> None:
-        """Compute and publish, in the worker. Raises ProjectionRejectedError."""
+        """Compute and publish, in the worker.
+
+        Raises:
+            ProjectionRejectedError: the inputs can't be projected.
+        """
 
 
 def nanoseconds(stamp: Time) -> int:

@@ -29,10 +29,15 @@ class CameraOfTopic:
         self._resized: CameraModel | None = None
 
     def set(self, info: CameraInfo) -> None:
+        """A calibration came."""
         self._info = info
 
     def model(self, height: int, width: int) -> CameraModel:
-        """For images of a size. Raises ProjectionRejectedError without a usable calibration."""
+        """The model for images of (height, width) pixels.
+
+        Raises:
+            ProjectionRejectedError: no calibration has come, or none that can be used.
+        """
         if self._info is None:
             raise ProjectionRejectedError("calibration", f"nothing has come on {self.topic} yet")
         model = CameraModel.from_message(self._info, rectified=self._rectified)
@@ -44,6 +49,7 @@ class CameraOfTopic:
 
     @property
     def is_known(self) -> bool:
+        """Whether one has come."""
         return self._info is not None
 
 

@@ -42,9 +42,11 @@ class Outputs:
         return any(self._publishers[each].get_subscription_count() > 0 for each in names)
 
     def publish(self, name: str, message: Any) -> None:
+        """Publish on an output, by its name without the prefix."""
         self._publishers[name].publish(message)
 
     def destroy(self) -> None:
+        """Leave the topics."""
         for publisher in self._publishers.values():
             self._node.destroy_lifecycle_publisher(publisher)
 

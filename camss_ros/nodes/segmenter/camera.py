@@ -253,8 +253,10 @@ class CameraChannel:
     ) -> DiagnosticStatus:
         """What happened since the last report, as it is published.
 
-        `values`: of the node, beside the camera's own; `shared`: fields of `Observation` that are
-        the same for every camera, or None while no images are expected.
+        Args:
+            values: of the node, beside the camera's own.
+            shared: fields of `Observation` that are the same for every camera, or None while no
+                images are expected.
         """
         counts, now = self.counter.snapshot(), time.monotonic()
         if (

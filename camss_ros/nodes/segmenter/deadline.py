@@ -46,7 +46,11 @@ class Deadline:
         return self._controller is not None and self._controller.exhausted
 
     def prepare(self, segmenter: Segmenter) -> None:
-        """Build what the settings need, if there is a budget. Raises as `Segmenter.prepare`."""
+        """Build what the settings need, if there is a budget.
+
+        Raises:
+            ExportError, RuntimeError: as of `Segmenter.prepare`.
+        """
         if self.budget:
             for setting in self._settings(segmenter):
                 if not segmenter.is_prepared(setting.sampling, setting.size):

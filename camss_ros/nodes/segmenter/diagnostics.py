@@ -49,18 +49,23 @@ class FrameCounter:
             self._counts = FrameCounts()
 
     def received(self) -> None:
+        """An image arrived."""
         self._add("received")
 
     def segmented(self) -> None:
+        """A label image was published."""
         self._add("segmented")
 
     def dropped(self) -> None:
+        """An image was overtaken by a newer one, or given up."""
         self._add("dropped")
 
     def failed(self) -> None:
+        """The network failed on an image."""
         self._add("failed")
 
     def rejected(self, reason: str) -> None:
+        """An image could not be read."""
         with self._lock:
             rejected = self._counts.rejected + Counter([reason])
             self._counts = replace(self._counts, rejected=rejected)

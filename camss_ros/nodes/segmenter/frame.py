@@ -28,6 +28,7 @@ class Arrival:
 
     @property
     def header(self) -> Header:
+        """Stamp and frame."""
         return self.message.header
 
 
@@ -73,7 +74,8 @@ class CameraInterface(Protocol):
     """A camera, as far as its frames are concerned."""
 
     @property
-    def counter(self) -> FrameCounter: ...
+    def counter(self) -> FrameCounter:
+        """What became of its images."""
 
     def request(self, image: np.ndarray, header: Header) -> FrameRequest:
         """What is wanted of an image, uint8 [H, W, 3], but for network size and sampling."""
@@ -88,7 +90,11 @@ class CameraInterface(Protocol):
         """Log a warning; at most once in a while for each kind."""
 
     def publish(self, segmented: SegmentedFrame, mapping: LabelMapping) -> np.ndarray:
-        """Publish the mask and what goes with it. Returns the labels as they are published."""
+        """Publish the mask and what goes with it.
+
+        Returns:
+            uint8 [H, W], the class ids as they are published.
+        """
 
     def publish_report(
         self,
@@ -97,4 +103,9 @@ class CameraInterface(Protocol):
         mapping: LabelMapping,
         status: Mapping[str, Any],
     ) -> None:
-        """Publish what may come after the mask; `status`: fields of SegmenterStatus."""
+        """Publish what may come after the mask.
+
+        Args:
+            labels: uint8 [H, W] of `publish`.
+            status: fields of SegmenterStatus.
+        """

@@ -118,10 +118,12 @@ class Window:
         self._values: deque[float] = deque(maxlen=size)
 
     def add(self, value: float) -> None:
+        """Keep a value, in place of the oldest."""
         with self._lock:
             self._values.append(value)
 
     def clear(self) -> None:
+        """Forget all values."""
         with self._lock:
             self._values.clear()
 

@@ -67,7 +67,11 @@ class ImageConverter:
         return f"builtin ({self._note})" if self._note else "builtin"
 
     def to_rgb(self, message: Image | CompressedImage) -> np.ndarray:
-        """uint8 [H, W, 3]. Raises ImageRejectedError."""
+        """The pixels of a message, uint8 [H, W, 3] RGB.
+
+        Raises:
+            ImageRejectedError: it is no usable image.
+        """
         if isinstance(message, CompressedImage):
             return compressed_to_rgb(message)
         check_image_message(message)

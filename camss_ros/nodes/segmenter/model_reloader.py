@@ -44,8 +44,9 @@ class LoadedModel:
     ) -> LoadedModel:
         """A model that `prepare` has made ready for frames.
 
-        Raises what `factory` and `prepare` raise, and LabelSetError without a mapping onto
-        `label_set`; nothing stays loaded then.
+        Raises:
+            LabelSetError: there is no mapping onto the parameter `label_set`.
+            Exception: whatever `factory` and `prepare` raise; nothing stays loaded then.
         """
         segmenter = factory(parameters)
         label_set = parameters["label_set"]
@@ -110,8 +111,15 @@ class ModelReloader:
     ) -> LoadedModel:
         """Load a model and put it in the place of the one in use, if any, between two frames.
 
-        `announce(model)` is called before the first frame of the new model and after the last of
-        the old one. Raises what `load` raises, and SupersededError; the model in use stays then.
+        Args:
+            ticket: of `begin`.
+            load: makes the model.
+            announce: called with the new model, before its first frame and after the last of the
+                old one.
+
+        Raises:
+            SupersededError: the node was cleaned up, or another load has begun, meanwhile.
+            Exception: whatever `load` raises; the model in use stays then.
         """
         loaded = load()
         try:
@@ -142,7 +150,8 @@ class ModelReloader:
     def in_use(self, cancelled: Callable[[], bool]) -> Iterator[LoadedModel]:
         """The model, for a frame: it is neither replaced nor closed meanwhile.
 
-        Raises SupersededError where there is none, or `cancelled` says true while another has it.
+        Raises:
+            SupersededError: there is none, or `cancelled` says true while another has it.
         """
         while True:
             model = self.current

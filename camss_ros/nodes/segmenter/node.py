@@ -10,7 +10,6 @@ Services: `~/set_enabled` (std_srvs/SetBool), `~/reload_model` (std_srvs/Trigger
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -24,10 +23,8 @@ from std_srvs.srv import SetBool, Trigger
 
 from camss_ros.extras import require_node
 from camss_ros.images.image_files import silence_opencv
-from camss_ros.inference.graphs.cache import discard_unfinished
 from camss_ros.nodes.managed_node import ManagedNode
 from camss_ros.nodes.node_log import SeldomWarnings, forward_log
-from camss_ros.nodes.process import run_until_signal
 from camss_ros.nodes.segmenter.backend_measurement import BackendMeasurement
 from camss_ros.nodes.segmenter.camera import CameraChannel
 from camss_ros.nodes.segmenter.deadline import Deadline
@@ -50,20 +47,16 @@ CANCEL_TIME = 2.0
 WARM_UP_SIZE = (480, 640)
 
 
-def load_segmenter(parameters: ParameterValues) -> Segmenter:
-    """The segmenter that the parameters describe."""
-    from camss_ros.street.calibration_scenes import CalibrationScenes
-
-    # `auto` is measured in the background
-    return parameters.segmenter_spec().open(CalibrationScenes(), measure=False)
-
-
 class SegmenterNode(ManagedNode):
     """Wires parameters, topics and the inference thread to a `Segmenter`.
 
     Images are checked in the executor and segmented in one inference thread, which also publishes;
     the newest image of each camera wins, and those that wait are segmented together.
-    `segmenter_factory` makes the segmenter when the node is configured.
+
+    Args:
+        segmenter_factory: makes the segmenter of the parameters when the node is configured.
+        check_guard: raises where a segmenter falls below a guard, the file of the parameter.
+        node_arguments: of `rclpy.lifecycle.Node`.
     """
 
     parameters: NodeParameters
@@ -71,7 +64,8 @@ class SegmenterNode(ManagedNode):
     def __init__(
         self,
         *,
-        segmenter_factory: Callable[[ParameterValues], Segmenter] = load_segmenter,
+        segmenter_factory: Callable[[ParameterValues], Segmenter],
+        check_guard: Callable[[str, Segmenter], None],
         **node_arguments: Any,
     ) -> None:
         super().__init__("segmenter", **node_arguments)
@@ -82,7 +76,7 @@ class SegmenterNode(ManagedNode):
         log = self.get_logger()
         forward_log("camss_ros", log)
         silence_opencv()
-        self._segmenter_factory = segmenter_factory
+        self._segmenter_factory, self._check_guard = segmenter_factory, check_guard
         self._models = ModelReloader()
         self.parameters = NodeParameters(self, lambda: self._models.current is None)
         self.warn_of_unknown_parameters()
@@ -214,9 +208,7 @@ class SegmenterNode(ManagedNode):
     def _prepare(self, segmenter: Segmenter, guard: str) -> None:
         segmenter.warm_up(*WARM_UP_SIZE, batch=len(self.cameras))
         if guard:
-            from camss_ros.evaluation.guard import check_guard
-
-            check_guard(guard, segmenter)
+            self._check_guard(guard, segmenter)
             segmenter.forget_last_frames()
         self._deadline.prepare(segmenter)
 
@@ -300,12 +292,3 @@ class SegmenterNode(ManagedNode):
     def _report(self) -> None:
         worker = self._worker
         self._reports.publish(self._state, None if worker is None else worker.time_in_work())
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """The program `segmenter`; see `run_until_signal`."""
-    return run_until_signal("segmenter", SegmenterNode, arguments, discard_unfinished)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

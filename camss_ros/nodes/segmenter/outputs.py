@@ -92,6 +92,7 @@ class Outputs:
         return self._publishers[name].get_subscription_count() > 0
 
     def publish_status(self, status: Any) -> None:
+        """Latched: a later subscriber gets the last one."""
         self._publishers["status"].publish(status)
 
     def publish_label_info(self, mapping: LabelMapping) -> None:
@@ -118,7 +119,15 @@ class Outputs:
         self, mapping: LabelMapping, result: Segmentation, header: Header, info: CameraInfo | None,
         image_size: tuple[int, int],
     ) -> np.ndarray:  # fmt: skip
-        """Publish a result, all with the header of its image. Returns the published labels."""
+        """Publish a result, all with the header of its image.
+
+        Args:
+            info: calibration of the camera, if one has come.
+            image_size: (height, width) of the image.
+
+        Returns:
+            uint8 [H, W], the class ids as they are published.
+        """
         labels = mapping.apply(result.labels)
         threshold = self._parameters["ignore_below_confidence"]
         if threshold > 0:
@@ -148,6 +157,10 @@ class Outputs:
         """The image under the colours of its classes, and the colours alone, for those who listen.
 
         Displays show a mask of class ids as nearly black.
+
+        Args:
+            image: uint8 [H, W, 3] RGB, of any size.
+            labels: uint8 [h, w] of `publish`.
         """
         from camss_ros.images import drawing
 
@@ -159,5 +172,6 @@ class Outputs:
             self._publishers["mask_color"].publish(to_image_message(picture, "rgb8", header))
 
     def destroy(self) -> None:
+        """Leave the topics."""
         for publisher in self._publishers.values():
             self._node.destroy_lifecycle_publisher(publisher)

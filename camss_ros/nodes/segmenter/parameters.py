@@ -64,7 +64,11 @@ class ParameterValues(parameter_table.ParameterValues):
         return (height, width) if width or height else None
 
     def segmenter_spec(self) -> SegmenterSpec:
-        """How the segmenter is opened."""
+        """How the segmenter is opened.
+
+        Raises:
+            ValueError: values that do not go together, such as those of `sampling`.
+        """
         from camss_ros.inference.spec import SegmenterSpec  # imports torch: only when needed
 
         values = self._values
@@ -79,7 +83,11 @@ class ParameterValues(parameter_table.ParameterValues):
         )
 
     def sampling(self) -> SamplingOptions:
-        """The sampling options."""
+        """The sampling options.
+
+        Raises:
+            ValueError: values that do not go together.
+        """
         from camss_ros.model.schedule import SamplingOptions  # imports torch: only when needed
 
         values = self._values
@@ -95,8 +103,10 @@ class ParameterValues(parameter_table.ParameterValues):
 def node_parameters(spec: SegmenterSpec) -> dict[str, Any]:
     """The parameters of a node that segments as `spec` says: what `segmenter_spec` is made from.
 
-    First timestep, iterations and their order are not among them. Raises ValueError for a value
-    that the node refuses.
+    First timestep, iterations and their order are not among them.
+
+    Raises:
+        ValueError: the node refuses a value.
     """
     height, width = spec.network_size or (0, 0)
     wanted = {**asdict(spec.sampling), **asdict(spec), "network_size": (width, height)}
