@@ -42,7 +42,8 @@ def mount(
 
     from camss_ros.bags.bag import Bag
     from camss_ros.bags.bag_frames import BagFrames, BagSelection, model_label_values
-    from camss_ros.evaluation.mount_drive import mount_of_drive, read_camera
+    from camss_ros.evaluation.bag_geometry import read_camera
+    from camss_ros.evaluation.mount_drive import mount_of_drive
     from camss_ros.images.label_sets import LabelSet, load_label_set
     from camss_ros.model.checkpoint import find_config
     from camss_ros.projection.ground_classes import class_ids
@@ -54,7 +55,7 @@ def mount(
         known = LabelSet(config.name, config.label_set)
     ids = class_ids(drivable, known, "--drivable")
     with Bag(bag) as opened, counted_progress() as bar:
-        camera = read_camera(opened, camera_info, rectified=rectified)
+        camera, _ = read_camera(opened, camera_info, rectified=rectified)
         selection = BagSelection(image, labels, every=every)
         frames = BagFrames(opened, selection, model_label_values(len(known.classes)))
         task = bar.add_task("frames", total=frames.expected)

@@ -3,30 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 
-from camss_ros.bags.bag import Bag, BagError
 from camss_ros.bags.bag_frames import BagFrame
-from camss_ros.bags.bag_types import CAMERA_INFO
 from camss_ros.projection.camera_model import CameraModel
 from camss_ros.projection.mount import MountEstimate, estimate_mount, road_edges
-
-
-def read_camera(bag: Bag, topic: str, *, rectified: bool) -> CameraModel:
-    """The camera of the first message of a camera_info topic.
-
-    Raises BagError where there is none, and ProjectionRejectedError where it is not calibrated.
-    """
-    message = next(bag.messages([bag.require(topic, (CAMERA_INFO,))]), None)
-    if message is None:
-        raise BagError(f"'{bag.path}': topic {topic} has no messages")
-    info = bag.decode(message)
-    # K, D and P in ROS 1 are k, d and p in ROS 2.
-    fields: Any = SimpleNamespace(**{name.lower(): value for name, value in vars(info).items()})
-    return CameraModel.from_message(fields, rectified=rectified)
 
 
 def mount_of_drive(
