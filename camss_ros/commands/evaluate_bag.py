@@ -111,7 +111,7 @@ def evaluate_bag(
     from rich.console import Console
 
     from camss_ros.bags.bag_frames import BagSelection
-    from camss_ros.evaluation.bag_batch import bag_names, find_bags, is_bag
+    from camss_ros.bags.bag_paths import bag_names, find_bags, is_single_bag
     from camss_ros.evaluation.bag_run import BagTask
 
     console = Console()
@@ -123,7 +123,7 @@ def evaluate_bag(
     points = _points(cameras, depth, lidar, camera_info, lidar_to_camera, rectified)
     sampling = dataclasses.replace(spec.sampling, start=start_timestep)
     chosen = dataclasses.replace(spec, sampling=sampling)
-    one = len(bags) == 1 and is_bag(bags[0]) and ray is None
+    one = len(bags) == 1 and is_single_bag(bags[0]) and ray is None
     found = bags if one else find_bags(bags)
     with waiting_for_backend():
         described = chosen.describe()  # refuses a model that can't be read, before any bag
