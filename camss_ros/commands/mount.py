@@ -54,6 +54,7 @@ def mount(
         config = find_config(spec.model)
         known = LabelSet(config.name, config.label_set)
     ids = class_ids(drivable, known, "--drivable")
+    sky = [each.id for each in known.classes if each.name == "sky"]
     with Bag(bag) as opened, counted_progress() as bar:
         camera, _ = read_camera(opened, camera_info, rectified=rectified)
         selection = BagSelection(image, labels, every=every)
@@ -65,16 +66,18 @@ def mount(
             bar.advance(task)
             return frame.label if segmenter is None else segmenter.segment(frame.image).labels
 
-        found = mount_of_drive(frames, camera, labeller, ids)
+        found = mount_of_drive(frames, camera, labeller, ids, sky)
     degrees = math.degrees
     error = degrees(found.pitch_error)
     typer.echo(f"pitch {degrees(found.pitch):+.2f} +- {error:.2f} degrees down")
     if found.roll is None:
-        typer.echo("roll  not known: the headings of the road differ too little; taken as 0")
+        typer.echo(
+            "roll  not known, taken as 0: it takes both edges of the road, in several headings"
+        )
     else:
         error = degrees(found.roll_error)
         typer.echo(f"roll  {degrees(found.roll):+.2f} +- {error:.2f} degrees to the right")
-    typer.echo(f"from {found.frames} frames with straight edges of the road")
+    typer.echo(f"from {found.frames} frames with {found.seen}")
     if degrees(found.pitch_error) > _SURE:
         typer.echo("too unsure to use: record a straight drive with both edges of the road in view")
         return
