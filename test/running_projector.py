@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import rclpy
 from builtin_interfaces.msg import Time
+from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 from ros_peer import RosPeer, wait_until
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
@@ -138,30 +139,49 @@ def cloud(number: int, points: Sequence[Sequence[float]], frame: str = "lidar") 
 class StandInTf(ModuleType):
     """In the place of tf2_ros: frames that move at constant speed from one place to the next.
 
-    `places[frame]`: of a child of "odom", two or more (stamp in s, x, y, z, yaw), interpolated
-    between them as TF does it, and not known outside of them.
+    Names, arguments and exceptions are those of tf2_ros in Humble and Jazzy. `places[frame]`: of a
+    child of "odom", two or more (stamp in s, x, y, z, yaw), interpolated between them as TF does
+    it, and not known outside of them. `cleared`: how often.
     """
 
     class TransformException(Exception):  # noqa: N818
         pass
 
+    class LookupException(TransformException):
+        pass
+
+    class ExtrapolationException(TransformException):
+        pass
+
+    class TransformListener:
+        def __init__(
+            self, buffer: Any, node: Any, *, spin_thread: bool = False, qos: Any = None,
+            static_qos: Any = None,
+        ) -> None:  # fmt: skip
+            assert not spin_thread  # the node is in an executor already
+
+        def unregister(self) -> None:
+            pass
+
     def __init__(self, places: dict[str, list[tuple[float, ...]]]) -> None:
         super().__init__("tf2_ros")
-        self.places = places
-        self.TransformListener = lambda buffer, node, spin_thread: SimpleNamespace(
-            unregister=lambda: None
-        )
-        self.Buffer = lambda: self
+        self.places, self.cleared = places, 0
+
+    def Buffer(self, cache_time: Duration | None = None, node: Any = None) -> Any:  # noqa: N802
+        return self
+
+    def clear(self) -> None:
+        self.cleared += 1
 
     def _at(self, frame: str, seconds: float) -> np.ndarray:
         if frame == "odom":
             return np.eye(4)
         known = self.places.get(frame)
         if known is None:
-            raise self.TransformException(f'"{frame}" passed to lookupTransform does not exist.')
+            raise self.LookupException(f'"{frame}" passed to lookupTransform does not exist.')
         stamps = [place[0] for place in known]
         if not stamps[0] <= seconds <= stamps[-1]:
-            raise self.TransformException("Lookup would require extrapolation into the future.")
+            raise self.ExtrapolationException("Lookup would require extrapolation into the future.")
         x, y, z, yaw = (np.interp(seconds, stamps, [p[i] for p in known]) for i in (1, 2, 3, 4))
         matrix = np.eye(4)
         matrix[:2, :2] = [[math.cos(yaw), -math.sin(yaw)], [math.sin(yaw), math.cos(yaw)]]
@@ -170,15 +190,21 @@ class StandInTf(ModuleType):
             matrix = matrix @ np.array([[0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1.0]])
         return matrix
 
-    def lookup_transform(self, target: str, source: str, time: Any, timeout: Any) -> Any:
-        return self.lookup_transform_full(target, time, source, time, "odom", timeout)
+    def lookup_transform(
+        self, target_frame: str, source_frame: str, time: Any, timeout: Duration = Duration()
+    ) -> Any:
+        return self.lookup_transform_full(
+            target_frame, time, source_frame, time, "odom", timeout
+        )  # fmt: skip
 
     def lookup_transform_full(
-        self, target: str, target_time: Any, source: str, source_time: Any, fixed: str, timeout: Any
-    ) -> Any:
-        assert fixed == "odom"
-        target_place = self._at(target, target_time.nanoseconds / 1e9 - 1_700_000_000)
-        source_place = self._at(source, source_time.nanoseconds / 1e9 - 1_700_000_000)
+        self, target_frame: str, target_time: Any, source_frame: str, source_time: Any,
+        fixed_frame: str, timeout: Duration = Duration(),
+    ) -> Any:  # fmt: skip
+        assert isinstance(timeout, Duration)
+        assert fixed_frame == "odom"
+        target_place = self._at(target_frame, target_time.nanoseconds / 1e9 - 1_700_000_000)
+        source_place = self._at(source_frame, source_time.nanoseconds / 1e9 - 1_700_000_000)
         matrix = np.linalg.inv(target_place) @ source_place
         # Shepperd's method, for rotations of which the trace is not -1.
         w = math.sqrt(max(0.0, 1 + np.trace(matrix[:3, :3]))) / 2

@@ -69,13 +69,15 @@ class BagFrame:
     """An image of the bag with its label.
 
     Attributes:
+        number: of the message on its topic, within the span.
         image: uint8 [H, W, 3] RGB.
-        name: number of the message on its topic, within the span, and its stamp; unique.
+        name: number and stamp; unique.
         stamp: of the header, ns.
         label: uint8 [H, W] class ids with 255 for void, or None.
         label_stamp: of its header, ns, or None.
     """
 
+    number: int
     image: np.ndarray
     name: str
     stamp: int
@@ -91,20 +93,16 @@ class Faults:
         self.listed: list[str] = []
         self._reported: set[str] = set()
 
-    def add(
-        self, topic: str, number: int, stamp: int, error: BagError | ImageRejectedError
-    ) -> None:
+    def add(self, topic: str, number: int, stamp: int, error: ValueError) -> None:
         """Note a message.
 
         Args:
             number: of the message on its topic, within the span.
             stamp: ns.
-            error: why it was passed over.
+            error: why it was passed over; one that has a `reason`, a few words, is counted by it.
         """
-        if isinstance(error, ImageRejectedError):
-            reason, text = error.reason, error.text(self._reported)
-        else:
-            reason, text = "message", str(error)
+        reason = getattr(error, "reason", "message")
+        text = error.text(self._reported) if isinstance(error, ImageRejectedError) else str(error)
         self.counts[f"{topic}: {reason}"] += 1
         if len(self.listed) < _LISTED:
             self.listed.append(f"{topic}, message {number}, stamp {stamp_text(stamp)}: {text}")
@@ -116,6 +114,7 @@ class BagFrames:
     Args:
         label_values: int16 [256], the class id for each value of a label image, 255 for void, -1
             for values that are none.
+        partners: topics of which `partner` is asked.
         on_message: called after each message whose stamp was read.
 
     Attributes:
@@ -133,17 +132,17 @@ class BagFrames:
         selection: BagSelection,
         label_values: np.ndarray,
         on_message: Callable[[], None] = lambda: None,
+        partners: Sequence[Topic] = (),
     ) -> None:
         self.bag, self.selection, self._label_values = bag, selection, label_values
         self.faults = Faults()
         self._image_topic = bag.require(selection.image)
-        self._label_topic = bag.require(selection.labels) if selection.labels else None
+        label_topic = bag.require(selection.labels) if selection.labels else None
         self._span = selection.span(bag)
-        topics = [topic for topic in (self._image_topic, self._label_topic) if topic]
-        stamps = read_stamps(bag, topics, *self._span, on_message)
-        self._images = stamps[selection.image]
-        self._labels = stamps[selection.labels] if selection.labels else np.array([], np.int64)
-        self._matched = match_stamps(self._images, self._labels, round(selection.tolerance * 1e9))
+        topics = [self._image_topic, *([label_topic] if label_topic else []), *partners]
+        self._stamps = read_stamps(bag, topics, *self._span, on_message)
+        self._images = self._stamps[selection.image]
+        self._labels = self.partner(label_topic) if label_topic else None
         taken = self._images[:: selection.every]
         self.expected = len(taken)
         periods = np.diff(np.sort(taken))
@@ -155,12 +154,18 @@ class BagFrames:
     @property
     def labelled(self) -> bool:
         """Whether any image of the span has a label."""
-        return bool((self._matched >= 0).any())
+        return self._labels is not None and self._labels.matched > 0
 
     @property
     def labels_without_image(self) -> int:
         """Labels with no image within the tolerance."""
-        return len(self._labels) - int((self._matched >= 0).sum())
+        return 0 if self._labels is None else len(self._labels.stamps) - self._labels.matched
+
+    def partner(self, topic: Topic) -> PartnerMessages:
+        """The messages of one of the `partners` that go with the images."""
+        cursor = MessageCursor(self.bag, topic, *self._span)
+        tolerance = round(self.selection.tolerance * 1e9)
+        return PartnerMessages(topic, cursor, self._stamps[topic.name], self._images, tolerance)
 
     def name(self, number: int) -> str:
         """The name of the frame of an image message."""
@@ -169,9 +174,6 @@ class BagFrames:
     def __iter__(self) -> Iterator[BagFrame]:
         """Undecodable images are passed over, and undecodable labels left out; see `faults`."""
         self.faults = Faults()
-        labels = None
-        if self._label_topic is not None:
-            labels = MessageCursor(self.bag, self._label_topic, *self._span)
         for number, stamp, message in self.messages():
             try:
                 image = decode_image(self.bag, message)
@@ -179,12 +181,13 @@ class BagFrames:
                 self.faults.add(message.topic, number, stamp, error)
                 continue
             label = label_stamp = None
-            if labels is not None and self._matched[number] >= 0:
-                label_stamp = int(self._labels[self._matched[number]])
-                label = self._label(labels, int(self._matched[number]), label_stamp, image)
+            if self._labels is not None and (found := self._labels.number(number)) is not None:
+                label_stamp = int(self._labels.stamps[found])
+                label = self._label(self._labels, found, label_stamp, image)
             yield BagFrame(
-                image, self.name(number), stamp, label, None if label is None else label_stamp
-            )
+                number, image, self.name(number), stamp, label,
+                None if label is None else label_stamp,
+            )  # fmt: skip
 
     def messages(self) -> Iterator[tuple[int, int, BagMessage]]:
         """Number within the span, stamp in ns and message of every selected image.
@@ -204,11 +207,10 @@ class BagFrames:
                 yield number, int(self._images[number]), message
 
     def _label(
-        self, labels: MessageCursor, number: int, stamp: int, image: np.ndarray
+        self, labels: PartnerMessages, number: int, stamp: int, image: np.ndarray
     ) -> np.ndarray | None:
-        assert self.selection.labels is not None
         try:
-            values = decode_labels(self.bag, labels.get(number))
+            values = decode_labels(self.bag, labels.messages.get(number))
             if values.shape != image.shape[:2]:
                 (height, width), (image_height, image_width) = values.shape, image.shape[:2]
                 raise ImageRejectedError(
@@ -222,7 +224,7 @@ class BagFrames:
                     "values", f"the values {strange} are no classes of the label set, nor its void"
                 )
         except (BagError, ImageRejectedError) as error:
-            self.faults.add(self.selection.labels, number, stamp, error)
+            self.faults.add(labels.topic.name, number, stamp, error)
             return None
         return ids.astype(np.uint8)
 
@@ -329,6 +331,42 @@ def match_stamps(images: np.ndarray, labels: np.ndarray, tolerance: int) -> np.n
         if matched[image] < 0:
             matched[image] = label
     return matched
+
+
+class PartnerMessages:
+    """The messages of a topic, and to which image of a span each belongs (`match_stamps`).
+
+    `messages`: by their number; `stamps`: int64, theirs in ns; `images`: int64, of the images;
+    `tolerance` in ns. `matched`: how many belong to an image.
+    """
+
+    def __init__(
+        self,
+        topic: Topic,
+        messages: MessageCursor,
+        stamps: np.ndarray,
+        images: np.ndarray,
+        tolerance: int,
+    ) -> None:
+        self.topic, self.messages, self.stamps = topic, messages, stamps
+        self._images = images
+        self._of_image = match_stamps(images, stamps, tolerance)
+        self.matched = int((self._of_image >= 0).sum())
+
+    def number(self, image: int) -> int | None:
+        """The number of the message that belongs to the image of a number."""
+        found = int(self._of_image[image])
+        return None if found < 0 else found
+
+    def why_none(self) -> str:
+        """Why none belongs to an image."""
+        if not len(self.stamps) or not len(self._images):
+            return f"{len(self.stamps)} messages for {len(self._images)} images in that span"
+        images = np.sort(self._images)
+        after = np.searchsorted(images, self.stamps).clip(max=len(images) - 1)
+        near = np.stack([images[after], images[np.maximum(after - 1, 0)]])
+        gap = np.abs(near - self.stamps).min() / 1e9
+        return f"none has the stamp of an image; the nearest is {gap:.3f} s away (--tolerance)"
 
 
 class MessageCursor:

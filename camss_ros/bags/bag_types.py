@@ -18,10 +18,13 @@ IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 LABEL_INFO = "vision_msgs/msg/LabelInfo"
+POINT_CLOUD = "sensor_msgs/msg/PointCloud2"
+TF_MESSAGE = "tf2_msgs/msg/TFMessage"
 IMAGE_TYPES = (IMAGE, COMPRESSED_IMAGE)
 
-# vision_msgs 4.1; rosbags has no definitions of it.
+# rosbags has no definitions of vision_msgs (here 4.1), nor of tf2_msgs of ROS 1.
 _VISION_CLASS_MSG = "uint16 class_id\nstring class_name\n"
+_TF_MESSAGE_MSG = "geometry_msgs/TransformStamped[] transforms\n"
 _LABEL_INFO_MSG = "std_msgs/Header header\nvision_msgs/VisionClass[] class_map\nfloat32 threshold\n"
 
 
@@ -38,10 +41,19 @@ def ros2_types() -> Typestore:
 
 @cache
 def ros1_types() -> Typestore:
-    """Message types of ROS 1 (Noetic)."""
-    from rosbags.typesys import Stores, get_typestore
+    """Message types of ROS 1 (Noetic) and TFMessage."""
+    from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-    return get_typestore(Stores.ROS1_NOETIC)
+    store = get_typestore(Stores.ROS1_NOETIC)
+    store.register(get_types_from_msg(_TF_MESSAGE_MSG, TF_MESSAGE))
+    return store
+
+
+def beside(topic: str, name: str) -> str:
+    """The topic of that name beside an image topic, as image_transport has its camera_info:
+    /camera/camera_info for /camera/image and for /camera/image/compressed."""
+    image = topic.removesuffix("/compressed")
+    return image[: image.rfind("/") + 1] + name
 
 
 def is_ros1(connection: Connection) -> bool:

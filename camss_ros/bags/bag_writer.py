@@ -107,6 +107,16 @@ def image_message(pixels: np.ndarray, encoding: str, stamp: int, frame_id: str) 
     return ros2_types().types[IMAGE](header=header, data=data, **image_fields(pixels, encoding))
 
 
+def depth_message(metres: np.ndarray, stamp: int, frame_id: str) -> Any:
+    """float32 [H, W] -> sensor_msgs/Image, 32FC1 (REP 118); `stamp` in ns."""
+    height, width = metres.shape
+    return ros2_types().types[IMAGE](
+        header=make_header(stamp, frame_id), height=height, width=width, encoding="32FC1",
+        is_bigendian=0, step=4 * width,
+        data=np.ascontiguousarray(metres, "<f4").view(np.uint8).reshape(-1),
+    )  # fmt: skip
+
+
 def label_info_message(classes: Sequence[LabelClass], stamp: int, frame_id: str) -> Any:
     """vision_msgs/LabelInfo with every class id and name; `stamp` in ns."""
     types = ros2_types().types

@@ -18,7 +18,13 @@ from camss_ros.bags.bag_types import (
     make_header,
     ros2_types,
 )
-from camss_ros.bags.bag_writer import BagWriter, Storage, image_message, label_info_message
+from camss_ros.bags.bag_writer import (
+    BagWriter,
+    Storage,
+    depth_message,
+    image_message,
+    label_info_message,
+)
 from camss_ros.images.frames import FrameSource, UnreadableInputError
 from camss_ros.images.image_files import encode_image
 from camss_ros.images.message_fields import pinhole
@@ -41,7 +47,8 @@ def make_bag(
 
     Topics below `namespace`: `image` (sensor_msgs/Image, rgb8) or, with `jpeg` as its quality,
     `image/compressed` (sensor_msgs/CompressedImage); `camera_info`, of a pinhole with the
-    horizontal field of view of the source, or 60 degrees; with labels `label` (sensor_msgs/Image,
+    horizontal field of view of the source, or 60 degrees; with depth `depth/image` (sensor_msgs/
+    Image, 32FC1) and `depth/camera_info`, the same again; with labels `label` (sensor_msgs/Image,
     mono8 class ids, 255 is void) and `label_info` (vision_msgs/LabelInfo, latched). All messages of
     a frame have one stamp. The first stamp is one period after zero, so that a bag can be made
     again bit for bit.
@@ -95,6 +102,10 @@ def make_bag(
                 **calibration,
             )
             bag.write(topic("camera_info", CAMERA_INFO), info, stamp)
+            if frame.depth is not None:
+                bag.write(topic("depth/camera_info", CAMERA_INFO), info, stamp)
+                depth = depth_message(frame.depth, stamp, FRAME_ID)
+                bag.write(topic("depth/image", IMAGE), depth, stamp)
             if jpeg is None:
                 image = image_message(frame.image, "rgb8", stamp, FRAME_ID)
                 bag.write(topic("image", IMAGE), image, stamp)

@@ -10,7 +10,7 @@ import cv2
 
 from camss_ros.bags.bag import Bag, BagError, BagMessage
 from camss_ros.bags.bag_frames import BagSelection
-from camss_ros.bags.bag_types import IMAGE, LABEL_INFO, fits_header, is_ros1, ros2_types
+from camss_ros.bags.bag_types import IMAGE, LABEL_INFO, beside, fits_header, is_ros1, ros2_types
 from camss_ros.bags.bag_writer import BagWriter, image_message, label_info_message
 from camss_ros.images.label_class import LabelClass
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def mask_topic(image_topic: str) -> str:
     """Where the node that subscribes to `image_topic` in its own namespace publishes its masks."""
-    return _segmentation(image_topic) + "/mask"
+    return beside(image_topic, "segmentation/mask")
 
 
 def write_masks_bag(
@@ -59,7 +59,7 @@ def write_masks_bag(
             f"the masks of {' and '.join(mask_names)} would have one topic: "
             "write a bag for one camera at a time"
         )
-    info_names = [_segmentation(image) + "/label_info" for image in by_image]
+    info_names = [beside(image, "segmentation/label_info") for image in by_image]
     replaced = {*mask_names.values(), *info_names}
     start, stop = cameras[0][0].span(bag)
     ros1 = _Ros1Types()
@@ -129,11 +129,6 @@ def _write_mask(
     message.header.stamp.sec = header.stamp.sec
     message.header.stamp.nanosec = header.stamp.nanosec
     writer.write(topic, message, image.log_time)
-
-
-def _segmentation(image_topic: str) -> str:
-    name = image_topic.removesuffix("/compressed")
-    return name[: name.rfind("/") + 1] + "segmentation"
 
 
 def _definition(connection: Connection) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from camss_ros.bags.bag_frames import BagSelection
+    from camss_ros.evaluation.bag_points import PointSelection
     from camss_ros.evaluation.bag_run import BagTask
     from camss_ros.evaluation.evaluate_bag import RunProgress
     from camss_ros.inference.spec import SegmenterSpec
@@ -50,7 +52,31 @@ def evaluate_bag(
         None, help="Of the labels: a name (camvid11) or a YAML file. Default: the model's."
     ),
     tolerance: float = typer.Option(
-        0.0, min=0, help="Seconds between a label's stamp and its image's, at most."
+        0.0, min=0, help="Seconds between the stamps of an image and its label or points, at most."
+    ),
+    depth: Optional[list[str]] = typer.Option(
+        None,
+        metavar="TOPIC",
+        help="Depth images, registered to the camera (16UC1 or 32FC1): also score their points. "
+        "One for each --image; - for a camera without.",
+    ),
+    lidar: Optional[str] = typer.Option(
+        None, metavar="TOPIC", help="Clouds (PointCloud2): also score the points in view."
+    ),
+    camera_info: Optional[list[str]] = typer.Option(
+        None,
+        metavar="TOPIC",
+        help="Calibrations for --depth and --lidar, one for each --image. Default: camera_info "
+        "beside it.",
+    ),
+    lidar_to_camera: Optional[list[str]] = typer.Option(
+        None,
+        metavar="X,Y,Z,QX,QY,QZ,QW",
+        help="Takes points of the lidar into the optical frame, one for each --image. Default: "
+        "by the bag's /tf_static.",
+    ),
+    rectified: bool = typer.Option(
+        False, "--rectified", help="The images are: P of the calibration projects."
     ),
     every: int = typer.Option(1, min=1, help="Take every n-th image."),
     start: float = typer.Option(0.0, min=0, help="Seconds after the bag's beginning."),
@@ -85,7 +111,7 @@ def evaluate_bag(
     from rich.console import Console
 
     from camss_ros.bags.bag_frames import BagSelection
-    from camss_ros.evaluation.bag_batch import bag_names, find_bags, is_bag
+    from camss_ros.bags.bag_paths import bag_names, find_bags, is_single_bag
     from camss_ros.evaluation.bag_run import BagTask
 
     console = Console()
@@ -94,15 +120,18 @@ def evaluate_bag(
         BagSelection(topic, label, tolerance, every, start, duration)
         for topic, label in _pairs(image, labels or [])
     )
+    points = _points(cameras, depth, lidar, camera_info, lidar_to_camera, rectified)
     sampling = dataclasses.replace(spec.sampling, start=start_timestep)
     chosen = dataclasses.replace(spec, sampling=sampling)
-    one = len(bags) == 1 and is_bag(bags[0]) and ray is None
+    one = len(bags) == 1 and is_single_bag(bags[0]) and ray is None
     found = bags if one else find_bags(bags)
     with waiting_for_backend():
         described = chosen.describe()  # refuses a model that can't be read, before any bag
 
     def task(bag: Path, folder: Path) -> BagTask:
-        return BagTask(bag, folder, cameras, label_set, chosen, write_bag, command_line(), frames)
+        return BagTask(
+            bag, folder, cameras, label_set, chosen, write_bag, command_line(), frames, points
+        )  # fmt: skip
 
     if one:
         _one_bag(task(bags[0], output), described, console)
@@ -114,13 +143,71 @@ def evaluate_bag(
 def _pairs(images: list[str], labels: list[str]) -> list[tuple[str, str | None]]:
     if len(set(images)) < len(images):
         raise ValueError(f"a topic is named twice: --image {' --image '.join(images)}")
-    if labels and len(labels) != len(images):
+    return list(zip(images, _for_each("--labels", labels, len(images)), strict=True))
+
+
+def _for_each(option: str, values: list[str] | None, images: int) -> list[str | None]:
+    """One value for each --image, None for -, and where there is none at all."""
+    if values and len(values) != images:
         raise ValueError(
-            f"{len(labels)} --labels for {len(images)} --image: expected one for each, in their "
-            "order, and - for a camera without labels"
+            f"{len(values)} {option} for {images} --image: expected one for each, in their "
+            "order, and - for a camera without"
         )
-    chosen = [None if topic == "-" else topic for topic in labels] or [None] * len(images)
-    return list(zip(images, chosen, strict=True))
+    return [None if value == "-" else value for value in values or ["-"] * images]
+
+
+def _points(
+    cameras: Sequence[BagSelection],
+    depth: list[str] | None,
+    lidar: str | None,
+    camera_info: list[str] | None,
+    lidar_to_camera: list[str] | None,
+    rectified: bool,
+) -> dict[str, PointSelection]:
+    """By image topic, for the cameras that have points and labels."""
+    from camss_ros.bags.bag_types import beside
+    from camss_ros.evaluation.bag_points import PointSelection
+
+    if lidar is None and (lidar_to_camera or (not depth and (camera_info or rectified))):
+        raise ValueError(
+            "--lidar-to-camera needs --lidar, and --camera-info and --rectified need it or --depth"
+        )
+    if not depth and lidar is None:
+        return {}
+    count = len(cameras)
+    chosen = zip(
+        cameras,
+        _for_each("--depth", depth, count),
+        _for_each("--camera-info", camera_info, count),
+        _for_each("--lidar-to-camera", lidar_to_camera, count),
+        strict=True,
+    )
+    points = {
+        camera.image: PointSelection(
+            info or beside(camera.image, "camera_info"), depths, lidar,
+            None if numbers is None else _transform(numbers), rectified,
+        )
+        for camera, depths, info, numbers in chosen
+        if camera.labels is not None and (depths is not None or lidar is not None)
+    }  # fmt: skip
+    if not points:
+        raise ValueError(
+            "--depth and --lidar are scored against label images: give --labels for their camera"
+        )
+    return points
+
+
+def _transform(text: str) -> tuple[float, ...]:
+    try:
+        numbers = tuple(float(part) for part in text.strip("[] ").split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != 7:
+        raise ValueError(
+            f"--lidar-to-camera {text!r}: expected x, y, z in metres and a quaternion x, y, z, w, "
+            "seven numbers with commas between them"
+        )
+    return numbers
 
 
 def _one_bag(task: BagTask, described: dict[str, Any], console: Console) -> None:
@@ -135,6 +222,7 @@ def _one_bag(task: BagTask, described: dict[str, Any], console: Console) -> None
     for topic, folder in task.folders().items():
         metrics = json.loads((folder / METRICS_FILE).read_text())
         console.print(bag_table(topic, metrics))
+        _print_points(metrics["points"], console)
         notes = [*notes_of(metrics), *notes]
     for note in notes:
         typer.echo(f"warning: {note}", err=True)
@@ -198,6 +286,7 @@ def _evaluate_batch(
     )
     numbers = write_report(output / REPORT_FILE, parts, metadata)
     console.print(bag_table(f"{metadata.bags} of {len(tasks)} bags", numbers["total"]))
+    _print_points(numbers["total"]["points"], console)
     console.print(
         f"by {named_backend(described)}: wrote {REPORT_FILE} and a folder for each bag to "
         f"'{output}'",
@@ -205,6 +294,13 @@ def _evaluate_batch(
     )
     if failed:
         raise typer.Exit(1)
+
+
+def _print_points(points: dict[str, Any], console: Console) -> None:
+    from camss_ros.evaluation.formats import point_table
+
+    for kind, found in points.items():
+        console.print(point_table(f"points of {kind}, clouds: {found['clouds']}", found))
 
 
 def _bars(bar: Any, several: bool) -> RunProgress:

@@ -31,6 +31,7 @@ def make_bag(
     jpeg: Optional[int] = typer.Option(
         None, min=1, max=100, metavar="QUALITY", help="CompressedImage (JPEG) instead of Image."
     ),
+    depth: bool = typer.Option(False, "--depth", help="Also the depth, of the synthetic street."),
 ) -> None:
     """Write a video, image folder or labelled folder as a rosbag2, without ROS."""
     require("rosbags")
@@ -45,6 +46,9 @@ def make_bag(
         fail(f"namespace {namespace!r}: expected it to begin with / and not to end with it")
     labels = load_label_set(label_set) if label_set else None
     opened = open_frames(source, labels, with_labels=True)
+    if depth and not opened.has_depth:
+        fail(f"--depth: '{source}' knows no depth, synthetic does")
+    opened.with_depth = depth
     total = min((n for n in (opened.length, frames) if n is not None), default=None)
     with counted_progress() as progress:
         task = progress.add_task("writing", total=total)

@@ -42,7 +42,8 @@ def mount(
 
     from camss_ros.bags.bag import Bag
     from camss_ros.bags.bag_frames import BagFrames, BagSelection, model_label_values
-    from camss_ros.evaluation.mount_drive import mount_of_drive, read_camera
+    from camss_ros.evaluation.bag_geometry import read_camera
+    from camss_ros.evaluation.mount_drive import mount_of_drive
     from camss_ros.images.label_sets import LabelSet, load_label_set
     from camss_ros.model.checkpoint import find_config
     from camss_ros.projection.ground_classes import class_ids
@@ -53,8 +54,9 @@ def mount(
         config = find_config(spec.model)
         known = LabelSet(config.name, config.label_set)
     ids = class_ids(drivable, known, "--drivable")
+    sky = [each.id for each in known.classes if each.name == "sky"]
     with Bag(bag) as opened, counted_progress() as bar:
-        camera = read_camera(opened, camera_info, rectified=rectified)
+        camera, _ = read_camera(opened, camera_info, rectified=rectified)
         selection = BagSelection(image, labels, every=every)
         frames = BagFrames(opened, selection, model_label_values(len(known.classes)))
         task = bar.add_task("frames", total=frames.expected)
@@ -64,16 +66,18 @@ def mount(
             bar.advance(task)
             return frame.label if segmenter is None else segmenter.segment(frame.image).labels
 
-        found = mount_of_drive(frames, camera, labeller, ids)
+        found = mount_of_drive(frames, camera, labeller, ids, sky)
     degrees = math.degrees
     error = degrees(found.pitch_error)
     typer.echo(f"pitch {degrees(found.pitch):+.2f} +- {error:.2f} degrees down")
     if found.roll is None:
-        typer.echo("roll  not known: the headings of the road differ too little; taken as 0")
+        typer.echo(
+            "roll  not known, taken as 0: it takes both edges of the road, in several headings"
+        )
     else:
         error = degrees(found.roll_error)
         typer.echo(f"roll  {degrees(found.roll):+.2f} +- {error:.2f} degrees to the right")
-    typer.echo(f"from {found.frames} frames with straight edges of the road")
+    typer.echo(f"from {found.frames} frames with {found.seen}")
     if degrees(found.pitch_error) > _SURE:
         typer.echo("too unsure to use: record a straight drive with both edges of the road in view")
         return

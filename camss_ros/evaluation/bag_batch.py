@@ -6,75 +6,18 @@ A bag that fails, even by the end of its process, is noted with the reason, and 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
 import multiprocessing
 import os
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
 from typing import Any
 
-from camss_ros.bags.bag import BagError
-from camss_ros.bags.bag_storage import storage_files, storage_kind, storage_stem
 from camss_ros.evaluation.bag_run import BagTask, open_segmenter, run_bag
 from camss_ros.extras import require
-from camss_ros.images.image_files import visible
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.inference.spec import SegmenterSpec
-
-
-def find_bags(paths: Sequence[Path]) -> list[Path]:
-    """The bags that are named, and those in folders of bags, in order, each once.
-
-    Folders that are no bags are searched; see `is_bag`.
-
-    Raises:
-        FileNotFoundError: one of the paths is not there.
-        BagError: a folder has no bag.
-    """
-    found: list[Path] = []
-    for path in paths:
-        if not path.exists():
-            raise FileNotFoundError(f"there is no bag '{path}'")
-        inside = list(_search(path))
-        if not inside:
-            raise BagError(
-                f"'{path}' has no bag: expected folders with an .mcap or .db3 file, or .bag files"
-            )
-        found += inside
-    return list(dict.fromkeys(found))
-
-
-def is_bag(path: Path) -> bool:
-    """Whether a path is one bag, not a folder of some. A file is, whatever it holds.
-
-    A folder is one where it has a metadata.yaml, or nothing but one storage file or the numbered
-    ones of a split bag.
-    """
-    if not path.is_dir():
-        return True
-    if (path / "metadata.yaml").exists():
-        return True
-    stems = [storage_stem(file) for file in storage_files(path)]
-    if len(stems) <= 1:
-        return bool(stems) and not any(p.is_dir() for p in visible(path))
-    parts = [stem.rpartition("_") for stem in stems]
-    numbers = {number for _, _, number in parts}
-    return len({name for name, _, _ in parts}) == 1 and numbers == set(map(str, range(len(stems))))
-
-
-def bag_names(bags: Sequence[Path]) -> list[str]:
-    """A folder name for each bag: its own, with a part of the hash of its path where another bag
-    has the same."""
-    names = [storage_stem(bag) if bag.is_file() else bag.name for bag in map(Path.resolve, bags)]
-    often = Counter(names)
-    return [
-        name if often[name] == 1 else f"{name}-{_hash(bag)}"
-        for name, bag in zip(names, bags, strict=True)
-    ]
 
 
 def run_batch(
@@ -204,16 +147,3 @@ def _with_absolute_paths(task: BagTask) -> BagTask:
     return dataclasses.replace(
         task, bag=task.bag.resolve(), output=task.output.resolve(), frames=frames
     )
-
-
-def _search(path: Path) -> Iterator[Path]:
-    if is_bag(path):
-        yield path
-        return
-    for inside in sorted(visible(path)):
-        if inside.is_dir() or storage_kind(inside):
-            yield from _search(inside)
-
-
-def _hash(bag: Path) -> str:
-    return hashlib.sha256(str(bag.resolve()).encode()).hexdigest()[:6]

@@ -9,14 +9,15 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from camss_ros.bags.bag import Bag
 from camss_ros.bags.bag_frames import BagSelection
 from camss_ros.bags.masks_bag import write_masks_bag
+from camss_ros.evaluation.bag_points import PointSelection
 from camss_ros.evaluation.evaluate_bag import (
     METRICS_FILE,
     RunProgress,
@@ -45,6 +46,7 @@ class BagTask:
         write_bag: also write the bag with the masks.
         command: the command line, for the report.
         frames: a frames.jsonl; only the frames with its stamps are taken.
+        points: by image topic, what is scored in the world too.
     """
 
     bag: Path
@@ -55,6 +57,7 @@ class BagTask:
     write_bag: bool = False
     command: str = ""
     frames: Path | None = None
+    points: Mapping[str, PointSelection] = field(default_factory=dict)
 
     def folders(self) -> dict[str, Path]:
         """The folder of each camera, by its image topic."""
@@ -95,6 +98,8 @@ def run_bag(
         for camera in task.cameras:
             for topic in filter(None, (camera.image, camera.labels)):
                 bag.require(topic)
+            if camera.image in task.points:
+                task.points[camera.image].topics(bag)
         written = task.output / "bag"
         settings = {
             camera.image: {
@@ -103,6 +108,7 @@ def run_bag(
                 "selection": dataclasses.asdict(camera),
                 "label_set": task.label_set,
                 "frames": None if only is None else _hash(only),
+                **_points_setting(task.points.get(camera.image)),
                 **described,
             }
             for camera in task.cameras
@@ -120,7 +126,7 @@ def run_bag(
             with progress.camera(camera.image):
                 result = evaluate_bag(
                     segmenter, bag, folders[camera.image], camera, settings[camera.image], progress,
-                    label_set, only,
+                    label_set, only, task.points.get(camera.image),
                 )  # fmt: skip
             masks.append((camera, result.mask_of))
         if task.write_bag:
@@ -143,6 +149,10 @@ def read_parts(task: BagTask, prefix: str = "") -> list[PartResults]:
         read_part(folder, f"{prefix} {topic}".strip() if several or not prefix else prefix)
         for topic, folder in task.folders().items()
     ]
+
+
+def _points_setting(points: PointSelection | None) -> dict[str, Any]:
+    return {} if points is None else {"points": dataclasses.asdict(points)}
 
 
 def _hash(stamps: frozenset[int]) -> str:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,13 +30,15 @@ from camss_ros.bags.bag_frames import (
     BagSelection,
     model_label_values,
 )
-from camss_ros.bags.bag_types import LABEL_INFO
+from camss_ros.bags.bag_types import LABEL_INFO, beside
 from camss_ros.evaluation.accumulator import ScoreAccumulator
+from camss_ros.evaluation.bag_points import PointSelection, open_points
 from camss_ros.evaluation.evaluate import FrameSegmenter, class_table
 from camss_ros.evaluation.frame_thumbnails import FrameThumbnails
 from camss_ros.evaluation.mask_folder import FOLDERS, MaskFolder, Prediction
 from camss_ros.evaluation.metrics import confusion_scores, json_number
 from camss_ros.evaluation.pipeline import stage
+from camss_ros.evaluation.point_scores import PointScorer
 from camss_ros.evaluation.result_folder import begin_results, finish_results
 from camss_ros.evaluation.timings import TimingsFile
 from camss_ros.images.drawing import overlay
@@ -92,6 +94,7 @@ def evaluate_bag(
     progress: RunProgress,
     label_set: LabelSet | None = None,
     only: Container[int] | None = None,
+    points: PointSelection | None = None,
 ) -> BagEvaluation:
     """Segment the selected frames of `bag` into `output`, made if missing, and score them.
 
@@ -103,14 +106,20 @@ def evaluate_bag(
         label_set: of the label images; None: they are numbered as the model's classes, with 255
             for void.
         only: stamps, in ns; frames with others are left out.
+        points: what of the bag has points, to be scored too.
 
     Raises:
-        BagError: a topic is missing, or not one frame can be read.
+        BagError: a topic is missing, or not one frame can be read; and as `open_points`.
         OutputMismatchError: `output` holds results of other settings.
         ValueError: model and label set have different classes.
         OSError: `output` can't be written.
     """
-    frames = open_bag_frames(bag, selection, segmenter.classes, label_set, progress)
+    partners = points.topics(bag).values() if points else ()
+    frames = open_bag_frames(
+        bag, selection, segmenter.classes, label_set, progress, tuple(partners)
+    )  # fmt: skip
+    scored = label_set.classes if label_set else segmenter.classes
+    scorers = open_points(frames, points, scored) if points else {}
     begin_results(output / METRICS_FILE, settings, FOLDERS)
     kept = MaskFolder(output)
     with contextlib.closing(TimingsFile(output / TIMINGS_FILE)) as timings:
@@ -133,7 +142,7 @@ def evaluate_bag(
 
         metrics = score_frames(
             frames, stage(keep, stage(predict, frames)), segmenter.classes, label_set, output,
-            progress.segmented,
+            progress.segmented, scorers,
         )  # fmt: skip
     if not metrics["frames"]:
         raise BagError(f"'{bag.path}': not one image on {selection.image} has one of the stamps")
@@ -169,6 +178,7 @@ def open_bag_frames(
     classes: Sequence[LabelClass],
     label_set: LabelSet | None,
     progress: RunProgress,
+    partners: Sequence[Topic] = (),
 ) -> BagFrames:
     """The selected frames, after a look at every stamp. Raises as `evaluate_bag`."""
     if label_set is None:
@@ -178,14 +188,14 @@ def open_bag_frames(
     else:
         values = label_set.from_file_values()
         class_table(classes, label_set)
-    frames = BagFrames(bag, selection, values, progress.reading)
+    frames = BagFrames(bag, selection, values, progress.reading, partners)
     progress.expecting(frames.expected)
     return frames
 
 
 def _check_numbering(bag: Bag, labels: str, classes: Sequence[LabelClass]) -> None:
     """Raise BagError where the LabelInfo beside a topic of labels has other classes."""
-    topic = f"{labels.rpartition('/')[0]}/label_info"
+    topic = beside(labels, "label_info")
     named = None
     with contextlib.suppress(BagError):  # a topic that can't be read names no classes
         for message in itertools.islice(bag.messages([Topic(topic, LABEL_INFO, 0)]), 1):
@@ -205,6 +215,7 @@ def score_frames(
     label_set: LabelSet | None,
     output: Path,
     on_frame: Callable[[], None] = lambda: None,
+    points: Mapping[str, PointScorer] | None = None,
 ) -> dict[str, Any]:
     """Compare the predictions of the frames with their labels; returns what metrics.json says.
 
@@ -213,6 +224,7 @@ def score_frames(
     Args:
         predictions: of the frames, in their order; None for one that is left out.
         classes: the model's.
+        points: what counts the points of each kind.
 
     Raises:
         BagError: nothing can be read.
@@ -263,6 +275,8 @@ def score_frames(
                     scores = confusion_scores(confusion)
                     line["miou"] = json_number(scores.miou)
                     line["pixel_accuracy"] = json_number(scores.pixel_accuracy)
+                for scorer in (points or {}).values():
+                    scorer.add(frame, labels)
                 score = line["miou"] if frames.labelled else line["confidence"]
                 if score is not None:
                     thumbnails.add(
@@ -292,6 +306,7 @@ def score_frames(
         "class_share": accumulator.class_share(label_set.classes),
         "scores": accumulator.report(label_set.classes) if accumulator.frames else None,
         "counts": accumulator.counts(),
+        "points": {kind: scorer.results() for kind, scorer in (points or {}).items()},
     }
 
 

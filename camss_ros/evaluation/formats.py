@@ -44,6 +44,23 @@ def result_table(first: str, *columns: str, title: str | None = None) -> Table:
     return table
 
 
+def point_table(title: str, points: Mapping[str, Any]) -> Table:
+    """In percent, of the labelled points of each class: how many are right, and the IoU.
+
+    Args:
+        points: as `point_results`.
+    """
+    table = result_table("class", "right", "IoU", title=title)
+    for name, right in points["per_class_right"].items():
+        table.add_row(name, percent(right), percent(points["per_class_iou"][name]))
+    table.add_section()
+    table.add_row("all, mean", percent(points["right"]), percent(points["miou"]))
+    table.add_section()
+    for name in ("points", "seen", "without_label", "void"):
+        table.add_row(name.replace("_", " "), f"{points[name]:,}", "")
+    return table
+
+
 def score_table(
     title: str, class_share: Mapping[str, float], scores: Mapping[str, Any] | None
 ) -> Table:

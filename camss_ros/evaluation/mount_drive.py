@@ -3,30 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 
-from camss_ros.bags.bag import Bag, BagError
 from camss_ros.bags.bag_frames import BagFrame
-from camss_ros.bags.bag_types import CAMERA_INFO
 from camss_ros.projection.camera_model import CameraModel
+from camss_ros.projection.horizon import horizon_bounds, pitch_between
 from camss_ros.projection.mount import MountEstimate, estimate_mount, road_edges
-
-
-def read_camera(bag: Bag, topic: str, *, rectified: bool) -> CameraModel:
-    """The camera of the first message of a camera_info topic.
-
-    Raises BagError where there is none, and ProjectionRejectedError where it is not calibrated.
-    """
-    message = next(bag.messages([bag.require(topic, (CAMERA_INFO,))]), None)
-    if message is None:
-        raise BagError(f"'{bag.path}': topic {topic} has no messages")
-    info = bag.decode(message)
-    # K, D and P in ROS 1 are k, d and p in ROS 2.
-    fields: Any = SimpleNamespace(**{name.lower(): value for name, value in vars(info).items()})
-    return CameraModel.from_message(fields, rectified=rectified)
 
 
 def mount_of_drive(
@@ -34,21 +17,32 @@ def mount_of_drive(
     camera: CameraModel,
     labeller: Callable[[BagFrame], np.ndarray | None],
     drivable: list[int],
+    sky: list[int],
 ) -> MountEstimate:
-    """Pitch and roll of a camera from a drive.
+    """Pitch and roll of a camera from a drive: from the edges of the road, or from what is between
+    road and sky, whichever is surer.
 
     Args:
         frames: of the drive.
         camera: of the frames.
         labeller: label image uint8 [H, W] of a frame, of any size; None to pass over it.
-        drivable: class ids of the road.
+        drivable, sky: class ids of the road and of the sky.
 
     Raises:
-        ValueError: too few frames with a straight edge of the road.
+        ValueError: neither is seen in enough frames.
     """
-    edges = []
+    edges, bounds = [], []
     for frame in frames:
         labels = labeller(frame)
         if labels is not None:
-            edges.append(road_edges(labels, camera.resized(*labels.shape), drivable))
-    return estimate_mount(edges)
+            resized = camera.resized(*labels.shape)
+            edges.append(road_edges(labels, resized, drivable))
+            bounds.append(horizon_bounds(labels, resized, sky, drivable))
+    between = pitch_between(bounds)
+    try:
+        found = estimate_mount(edges)
+    except ValueError:
+        if between is None:
+            raise
+        return between
+    return between if between and between.pitch_error < found.pitch_error else found

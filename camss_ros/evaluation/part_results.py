@@ -37,6 +37,7 @@ class PartResults:
         worst, best: frames.
         notes: what a reader should know: warnings, what was passed over.
         metadata: more numbers for the summary, by their name.
+        points: as `point_results`, of "depth" and "lidar".
     """
 
     name: str
@@ -52,6 +53,7 @@ class PartResults:
     best: list[Thumbnails]
     notes: list[str] = field(default_factory=list)
     metadata: dict[str, Any] = field(default_factory=dict)
+    points: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def read_part(folder: Path, name: str) -> PartResults:
@@ -88,6 +90,7 @@ def read_part(folder: Path, name: str) -> PartResults:
         best=best,
         notes=notes_of(metrics),
         metadata=metrics.get("live", {}),
+        points=metrics.get("points", {}),
     )
 
 

@@ -16,6 +16,7 @@ from camss_ros.evaluation.accumulator import ScoreAccumulator
 from camss_ros.evaluation.formats import CLASS_SCORES, WHOLE_SCORES
 from camss_ros.evaluation.frame_thumbnails import SHOWN, Thumbnails
 from camss_ros.evaluation.part_results import SERIES, PartResults
+from camss_ros.evaluation.point_scores import point_results
 from camss_ros.evaluation.report_plots import (
     GROUP_TITLES,
     histogram,
@@ -135,6 +136,10 @@ def _add_up(
         "labelled_frames": accumulator.frames,
         "scores": accumulator.report(classes) if accumulator.frames else None,
         "latency_ms": latency,
+        "points": {
+            kind: point_results([p.points[kind] for p in parts if kind in p.points], classes)
+            for kind in dict.fromkeys(kind for part in parts for kind in part.points)
+        },
     }
     return sums, accumulator, seconds
 
@@ -255,6 +260,9 @@ def _cards(numbers: dict[str, Any], parts: Sequence[PartResults]) -> list[tuple[
         value = total["scores"] and total["scores"][key]
         if value is not None:
             cards.append((f"{title} %", f"{100 * value:.1f}"))
+    for kind, points in total["points"].items():
+        if points["right"] is not None:
+            cards.append((f"{kind} points right %", f"{100 * points['right']:.1f}"))
     cards += [("frames", str(total["frames"])), ("with labels", str(total["labelled_frames"]))]
     if latency:
         cards += [("latency p50, ms", f"{latency['p50']:.1f}"),

@@ -105,9 +105,7 @@ class DepthProjector:
             labels, confidence: uint8 [H, W].
             depth: float32 [h, w] in metres (along the optical axis), NaN where there is none.
         """
-        places = self._places
-        if places is not None:
-            depth = np.append(depth.reshape(-1), np.float32(np.nan))[places]
+        depth = self.depth_of_mask(depth)
         x, y = self.mask_camera.rays
         # A few rows at a time: they stay in the cache while their fields are written.
         rows = max(1, _BLOCK // depth.shape[1])
@@ -120,8 +118,15 @@ class DepthProjector:
             block["rgb"] = self._colors.take(labels[part])
             block["label"] = labels[part]
             block["confidence"] = confidence[part]
+
+    def depth_of_mask(self, depth: np.ndarray) -> np.ndarray:
+        """Depth image [h, w] as of `fill` -> float32 [H, W], the depth of what each pixel of the
+        mask sees; NaN where there is none."""
+        if self._places is not None:
+            depth = np.append(depth.reshape(-1), np.float32(np.nan))[self._places]
         if self._is_blind is not None:
-            points["z"][self._is_blind] = np.nan
+            depth = np.where(self._is_blind, np.float32(np.nan), depth)
+        return depth
 
     @cached_property
     def _is_blind(self) -> np.ndarray | None:

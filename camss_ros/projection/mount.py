@@ -39,6 +39,7 @@ class MountEstimate:
         roll, roll_error: to the right; None and infinity where the headings do not tell it, and
             the pitch is that of a camera without roll.
         frames: number of frames that it is from.
+        seen: what is seen in these frames.
     """
 
     pitch: float
@@ -46,6 +47,7 @@ class MountEstimate:
     roll: float | None
     roll_error: float
     frames: int
+    seen: str = "straight edges of the road"
 
 
 def road_edges(

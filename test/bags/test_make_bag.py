@@ -13,6 +13,8 @@ from camss_ros.bags.bag_frames import decode_image, decode_labels
 from camss_ros.bags.bag_types import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, LABEL_INFO
 from camss_ros.cli import app
 from camss_ros.images.video_writer import VideoWriter
+from camss_ros.projection.depth_cloud import depth_in_metres
+from camss_ros.street.synthetic import SyntheticStreet
 
 
 @pytest.fixture
@@ -68,6 +70,23 @@ def test_the_synthetic_street_is_labelled_in_the_set_that_is_asked_for(tmp_path:
         assert label[-1, label.shape[1] // 2] == road
 
 
+def test_the_synthetic_street_has_depth_where_it_is_asked_for(tmp_path: Path) -> None:
+    result = run("synthetic", "--output", tmp_path / "bag", "--frames", 1, "--depth")
+    assert result.exit_code == 0, result.output
+    with Bag(tmp_path / "bag") as bag:
+        (image, depth) = (
+            bag.decode(next(bag.messages([f"/camera/{name}"]))) for name in ("image", "depth/image")
+        )
+        (info, own_info) = (
+            bag.decode(next(bag.messages([f"/camera/{name}camera_info"])))
+            for name in ("", "depth/")
+        )
+    assert image.header == depth.header == own_info.header
+    assert list(info.k) == list(own_info.k)
+    metres = depth_in_metres(depth)
+    np.testing.assert_array_equal(metres, SyntheticStreet().frame_with_depth(0)[2])
+
+
 def test_jpeg_and_namespace(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "bag"
     result = run(folder / "images", "--output", path, "--jpeg", 90, "--namespace", "/front",
@@ -105,6 +124,7 @@ def test_what_cannot_be_done_is_said_and_leaves_nothing(folder: Path, tmp_path: 
         (("synthetic", "--output", tmp_path / "bag"), "no end"),
         ((folder, "--output", tmp_path / "bag", "--storage", "tape"), "tape"),
         ((folder, "--output", tmp_path / "bag", "--namespace", "camera"), "namespace"),
+        ((folder / "images", "--output", tmp_path / "bag", "--depth"), "knows no depth"),
     ]
     for arguments, message in cases:
         result = run(*arguments)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,17 +12,16 @@ from typing import NoReturn
 import numpy as np
 import pytest
 from bag_files import images, labels, stamps, write_bag
-from rosbags.rosbag2 import CompressionMode
 from small_model import save_small_model
 from typer.testing import CliRunner, Result
 
-from camss_ros.bags.bag import Bag, BagError
+from camss_ros.bags.bag import Bag
 from camss_ros.bags.bag_frames import BagSelection
 from camss_ros.bags.bag_types import IMAGE
 from camss_ros.bags.bag_writer import BagWriter, image_message
 from camss_ros.cli import app
 from camss_ros.evaluation import bag_batch
-from camss_ros.evaluation.bag_batch import bag_names, find_bags, is_bag, run_batch
+from camss_ros.evaluation.bag_batch import run_batch
 from camss_ros.evaluation.bag_run import BagTask, run_bag
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference.segmenter import Segmenter
@@ -103,35 +101,6 @@ def test_labels_go_with_their_cameras(tmp_path: Path, model: Path) -> None:
         result = run([bag], model, tmp_path / "out", *arguments)
         assert result.exit_code == 1
         assert message in result.output
-
-
-def test_bags_are_found_and_named(tmp_path: Path) -> None:
-    one = write_bag(tmp_path / "a/run", images(1))
-    two = write_bag(tmp_path / "b/run", images(1))
-    (tmp_path / "b/old.bag").write_bytes(b"")
-    (tmp_path / "b/notes.txt").write_bytes(b"")
-    (tmp_path / "b/._old.bag").write_bytes(b"")  # of macOS
-    packed = write_bag(tmp_path / "c/packed", images(1), compression=CompressionMode.FILE)
-    (packed / "metadata.yaml").unlink()
-    bare = tmp_path / "c/recording"
-    shutil.copy(one / "run.mcap", bare)
-    found = find_bags([tmp_path, one])
-    assert found == [one, tmp_path / "b/old.bag", two, packed, bare]
-    names = bag_names(found)
-    assert len(set(names)) == 5
-    assert [name.split("-")[0] for name in names] == ["run", "old", "run", "packed", "recording"]
-    split = tmp_path / "split"
-    split.mkdir()
-    for name in ("x_0.mcap", "x_1.mcap"):
-        (split / name).write_bytes(b"")
-    assert is_bag(split)
-    (split / "x_7.mcap").write_bytes(b"")
-    assert not is_bag(split)
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(BagError, match="empty' has no bag"):
-        find_bags([tmp_path / "empty"])
-    with pytest.raises(FileNotFoundError, match="nowhere"):
-        find_bags([tmp_path / "nowhere"])
 
 
 def shelf(folder: Path) -> Path:

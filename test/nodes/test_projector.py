@@ -170,6 +170,21 @@ def test_tf_is_asked_at_the_stamps_of_cloud_and_mask(
     received(running, "labeled_cloud", 4)
 
 
+def test_tf_begins_again_with_a_bag(
+    project: Callable[..., RunningProjector], tf: StandInTf
+) -> None:
+    """TF itself would refuse all that is older than what it knows of the first time."""
+    still = [(0, 0, 0, 0, 0), (99, 0, 0, 0, 0)]
+    tf.places = {"lidar": still, "camera_optical_frame": still}
+    running = project(cloud_from="lidar")
+    running.listen(labeled_cloud=PointCloud2)
+    running.calibrate(calibration())
+    for number, cleared in ((60, 0), (61, 0), (3, 1), (4, 1)):
+        running.send(**pair(number, LABELS), points=cloud(number, [(5.0, 0.0, 0.0)]))
+        received(running, "labeled_cloud", number)
+        assert tf.cleared == cleared
+
+
 def ground_view(running: RunningProjector, number: int, labels: np.ndarray) -> None:
     running.calibrate(calibration(number, *labels.shape))
     running.send(**pair(number, labels, 255))

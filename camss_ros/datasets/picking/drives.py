@@ -20,7 +20,8 @@ from camss_ros.bags.bag_frames import (
     decode_image,
     model_label_values,
 )
-from camss_ros.bags.bag_storage import storage_files, storage_kind, storage_stem
+from camss_ros.bags.bag_paths import holds_bag_data
+from camss_ros.bags.bag_storage import storage_kind, storage_stem
 from camss_ros.bags.bag_types import IMAGE_TYPES
 from camss_ros.images.encodings import ImageRejectedError
 from camss_ros.images.frames import FrameSource, open_frames
@@ -122,7 +123,7 @@ def open_drives(sources: Sequence[Path], topics: Sequence[str] = ()) -> list[Dri
         raise DataError(f"a source is named twice: {', '.join(map(str, sources))}")
     drives: list[Drive] = []
     for source, name in zip(sources, _names(sources), strict=True):
-        if _is_bag(source):
+        if holds_bag_data(source):
             with Bag(source) as bag:
                 chosen = _topics(bag, topics)
             for topic in chosen:
@@ -143,12 +144,6 @@ def drive_of(name: str) -> str:
     """
     found = re.fullmatch(r"(.*?)[_.-]*[A-Za-z]?[0-9]+", name)
     return found[1] if found and found[1] else name if found is None else "unnamed"
-
-
-def _is_bag(path: Path) -> bool:
-    if path.is_dir():
-        return (path / "metadata.yaml").exists() or bool(storage_files(path))
-    return storage_kind(path) is not None
 
 
 def _topics(bag: Bag, wanted: Sequence[str]) -> Sequence[Topic]:

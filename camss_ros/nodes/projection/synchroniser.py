@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 _KEPT = 10  # messages of a topic that wait for others
-_JUMP = 5 * 10**9  # ns back at which the time has begun again: a bag that is played once more
+JUMP = 5 * 10**9
+"""ns back at which the time has begun again: a bag that is played once more."""
 
 
 class Synchroniser:
@@ -39,7 +40,7 @@ class Synchroniser:
 
     def add(self, topic: str, stamp: int, message: Any) -> dict[str, Any] | None:
         """Add a message, `stamp` in ns. Returns the set of messages by topic that it completes."""
-        if stamp < self._newest - _JUMP:
+        if stamp < self._newest - JUMP:
             self.clear()
         self._newest = max(self._newest, stamp)
         queue = self._queues[topic]

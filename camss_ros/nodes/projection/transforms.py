@@ -10,6 +10,7 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time
 
+from camss_ros.nodes.projection.synchroniser import JUMP
 from camss_ros.projection.errors import ProjectionRejectedError
 from camss_ros.projection.transforms import transform
 
@@ -19,6 +20,7 @@ class Transforms:
 
     def __init__(self, node: Node) -> None:
         self._buffer: Any = None
+        self._newest = -(2**63)
         try:
             import tf2_ros
         except ImportError:
@@ -58,6 +60,7 @@ class Transforms:
         wait = Duration(nanoseconds=int(timeout * 1e9))
         try:
             source_time = Time.from_msg(source_stamp)
+            self._forget_a_later_time(source_time.nanoseconds)
             if fixed_frame:
                 found = self._buffer.lookup_transform_full(
                     target_frame, Time.from_msg(target_stamp), source_frame, source_time,
@@ -72,3 +75,14 @@ class Transforms:
             return transform((place.x, place.y, place.z), (turn.x, turn.y, turn.z, turn.w))
         except ValueError as error:
             raise ProjectionRejectedError("transform", str(error)) from error
+
+    def _forget_a_later_time(self, stamp: int) -> None:
+        """Clear what moves from TF where the time (ns) has begun again.
+
+        TF refuses what is more than 10 s older than its newest, and clears itself at a jump of the
+        clock only: not in Humble, and not where the bag is played without --clock.
+        """
+        if stamp < self._newest - JUMP:
+            self._buffer.clear()
+            self._newest = stamp
+        self._newest = max(self._newest, stamp)

@@ -1,0 +1,84 @@
+"""Which paths are bags, by names and first bytes; what is in them shows when they are opened."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from camss_ros.bags.bag import BagError
+from camss_ros.bags.bag_storage import storage_files, storage_kind, storage_stem
+from camss_ros.images.image_files import visible
+
+
+def find_bags(paths: Sequence[Path]) -> list[Path]:
+    """The bags that are named, and those in folders of bags, in order, each once.
+
+    Folders that are no bags are searched; see `is_single_bag`.
+
+    Raises:
+        FileNotFoundError: one of the paths is not there.
+        BagError: a folder has no bag.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(f"there is no bag '{path}'")
+        inside = list(_search(path))
+        if not inside:
+            raise BagError(
+                f"'{path}' has no bag: expected folders with an .mcap or .db3 file, or .bag files"
+            )
+        found += inside
+    return list(dict.fromkeys(found))
+
+
+def is_single_bag(path: Path) -> bool:
+    """Whether a path is one bag, not a folder of several. A file is, whatever it holds.
+
+    A folder is one where it has a metadata.yaml, or nothing but one storage file or the numbered
+    ones of a split bag.
+    """
+    if not path.is_dir():
+        return True
+    if (path / "metadata.yaml").exists():
+        return True
+    stems = [storage_stem(file) for file in storage_files(path)]
+    if len(stems) <= 1:
+        return bool(stems) and not any(p.is_dir() for p in visible(path))
+    parts = [stem.rpartition("_") for stem in stems]
+    numbers = {number for _, _, number in parts}
+    return len({name for name, _, _ in parts}) == 1 and numbers == set(map(str, range(len(stems))))
+
+
+def holds_bag_data(path: Path) -> bool:
+    """Whether a path is a file of a bag, or a folder with such files in it, of one bag or several.
+    A video or a folder of images is not."""
+    if path.is_dir():
+        return (path / "metadata.yaml").exists() or bool(storage_files(path))
+    return storage_kind(path) is not None
+
+
+def bag_names(bags: Sequence[Path]) -> list[str]:
+    """A folder name for each bag: its own, with a part of the hash of its path where another bag
+    has the same."""
+    names = [storage_stem(bag) if bag.is_file() else bag.name for bag in map(Path.resolve, bags)]
+    often = Counter(names)
+    return [
+        name if often[name] == 1 else f"{name}-{_hash(bag)}"
+        for name, bag in zip(names, bags, strict=True)
+    ]
+
+
+def _search(path: Path) -> Iterator[Path]:
+    if is_single_bag(path):
+        yield path
+        return
+    for inside in sorted(visible(path)):
+        if inside.is_dir() or storage_kind(inside):
+            yield from _search(inside)
+
+
+def _hash(bag: Path) -> str:
+    return hashlib.sha256(str(bag.resolve()).encode()).hexdigest()[:6]

@@ -1,0 +1,179 @@
+"""The points of the depth images and clouds of a bag, and on which pixel of an image each falls.
+
+As in the node `projector`, whose geometry this is.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from camss_ros.bags.bag import Bag, BagError, Topic
+from camss_ros.bags.bag_frames import BagFrames
+from camss_ros.bags.bag_types import CAMERA_INFO, IMAGE, POINT_CLOUD, beside
+from camss_ros.evaluation.bag_geometry import read_camera, read_static_frames
+from camss_ros.evaluation.point_scores import PointScorer, PointSource
+from camss_ros.images.label_class import LabelClass
+from camss_ros.projection.camera_model import CameraModel
+from camss_ros.projection.depth_cloud import DepthProjector, depth_in_metres
+from camss_ros.projection.errors import ProjectionRejectedError
+from camss_ros.projection.point_cloud import Cloud, packed_rgb
+from camss_ros.projection.transforms import apply, transform
+
+_COLORS = packed_rgb(np.zeros((256, 3), np.uint8))
+
+
+@dataclass(frozen=True)
+class PointSelection:
+    """What of a bag has the points that a camera sees.
+
+    Attributes:
+        camera_info: topic of the camera's calibration.
+        depth: topic of its depth images, registered to it, or None.
+        lidar: topic of the clouds of a lidar, or None.
+        lidar_to_camera: x, y, z (m) and the quaternion x, y, z, w that take points of the lidar
+            into the camera's optical frame; None: by the bag's /tf_static.
+        rectified: the images are, so that P of the calibration projects.
+
+    Raises:
+        ValueError: `lidar_to_camera` is no transform.
+    """
+
+    camera_info: str
+    depth: str | None = None
+    lidar: str | None = None
+    lidar_to_camera: tuple[float, ...] | None = None
+    rectified: bool = False
+
+    def __post_init__(self) -> None:
+        self.given_transform()
+
+    def given_transform(self) -> np.ndarray | None:
+        """`lidar_to_camera` as float64 [4, 4]."""
+        numbers = self.lidar_to_camera
+        return None if numbers is None else transform(numbers[:3], numbers[3:])
+
+    def topics(self, bag: Bag) -> dict[str, Topic]:
+        """Those of "depth" and "lidar" that are chosen. Raises BagError where one of them or the
+        calibration is not there, or of another type."""
+        bag.require(self.camera_info, (CAMERA_INFO,))
+        chosen = (("depth", self.depth, IMAGE), ("lidar", self.lidar, POINT_CLOUD))
+        return {kind: bag.require(name, (of,)) for kind, name, of in chosen if name is not None}
+
+
+class DepthImages:
+    """Depth images that are registered to a camera.
+
+    `frame`: of the camera. `own`: the camera of the depth images; None where they have the size of
+    the image.
+    """
+
+    def __init__(self, camera: CameraModel, frame: str, own: CameraModel | None) -> None:
+        self._camera, self._frame, self._own = camera, frame, own
+        self._projectors: dict[tuple[int, ...], DepthProjector] = {}  # by the two sizes
+
+    def pixels(self, message: Any, height: int, width: int) -> tuple[int, np.ndarray]:
+        """See `PointSource`."""
+        depth = depth_in_metres(message)
+        found = message.header.frame_id
+        if found.lstrip("/") != self._frame.lstrip("/"):
+            raise ProjectionRejectedError(
+                "frame",
+                f"it is of frame {found!r}, the camera of {self._frame!r}: expected depth that is "
+                "registered to the camera",
+            )
+        sizes = (height, width, *depth.shape)
+        if sizes not in self._projectors:
+            self._projectors = {sizes: self._projector(*sizes)}
+        seen = np.flatnonzero(~np.isnan(self._projectors[sizes].depth_of_mask(depth)))
+        return len(seen), seen
+
+    def _projector(self, height: int, width: int, rows: int, columns: int) -> DepthProjector:
+        if self._own is None and (rows, columns) != (height, width):
+            raise ProjectionRejectedError(
+                "depth size",
+                f"it is of {columns} x {rows} pixels, the image of {width} x {height}, and the bag "
+                "has no camera_info beside it",
+            )
+        camera = self._camera.resized(height, width)
+        own = camera if self._own is None else self._own.resized(rows, columns)
+        return DepthProjector(camera, own, _COLORS)
+
+
+class LidarClouds:
+    """Clouds of a lidar.
+
+    `to_camera`: float64 [4, 4] that takes points of a frame to the camera; raises
+    ProjectionRejectedError.
+    """
+
+    def __init__(self, camera: CameraModel, to_camera: Callable[[str], np.ndarray]) -> None:
+        self._camera, self._to_camera = camera, to_camera
+
+    def pixels(self, message: Any, height: int, width: int) -> tuple[int, np.ndarray]:
+        """See `PointSource`."""
+        if (height, width) != (self._camera.height, self._camera.width):
+            self._camera = self._camera.resized(height, width)
+        points = Cloud.from_message(message).points()
+        _, pixels = self._camera.pixels(apply(self._to_camera(message.header.frame_id), points))
+        return int(np.isfinite(points).all(axis=0).sum()), pixels
+
+
+def open_points(
+    frames: BagFrames, selection: PointSelection, classes: Sequence[LabelClass]
+) -> dict[str, PointScorer]:
+    """A scorer for each of "depth" and "lidar" that is chosen.
+
+    Args:
+        frames: made with the topics of the selection as partners.
+        classes: of labels and predictions.
+
+    Raises:
+        BagError: no calibration, or no way from the lidar to the camera.
+        ProjectionRejectedError: the camera is not calibrated.
+    """
+    bag = frames.bag
+    camera, frame = read_camera(bag, selection.camera_info, rectified=selection.rectified)
+    scorers = {}
+    for kind, topic in selection.topics(bag).items():
+        if kind == "depth":
+            own = _camera_beside(bag, topic, rectified=selection.rectified)
+            source: PointSource = DepthImages(camera, frame, own)
+        else:
+            way = _way_to_camera(bag, topic, frame, selection.given_transform())
+            source = LidarClouds(camera, way)
+        partner = frames.partner(topic)
+        if not partner.matched:
+            bag.warnings.append(f"'{bag.path}': {topic.name}: {partner.why_none()}")
+        scorers[kind] = PointScorer(source, frames, partner, classes)
+    return scorers
+
+
+def _camera_beside(bag: Bag, topic: Topic, *, rectified: bool) -> CameraModel | None:
+    info = beside(topic.name, "camera_info")
+    if any((t.name, t.type) == (info, CAMERA_INFO) and t.messages for t in bag.topics):
+        return read_camera(bag, info, rectified=rectified)[0]
+    return None
+
+
+def _way_to_camera(
+    bag: Bag, topic: Topic, frame: str, given: np.ndarray | None
+) -> Callable[[str], np.ndarray]:
+    """`to_camera` of `LidarClouds`. Raises BagError where the first cloud has no way."""
+    if given is not None:
+        return lambda _: given
+    frames = read_static_frames(bag)
+    for message in itertools.islice(bag.messages([topic]), 1):
+        try:
+            frames.between(frame, bag.decode(message).header.frame_id)
+        except ProjectionRejectedError as error:
+            raise BagError(
+                f"'{bag.path}': {topic.name}: by /tf_static {error}: give --lidar-to-camera"
+            ) from error
+        except BagError:  # counted when its turn comes
+            break
+    return lambda source: frames.between(frame, source)
