@@ -85,8 +85,8 @@ def show(
     """Draw frames and their labels on a contact sheet, and count the frames."""
     import numpy as np
 
-    from camss_ros.datasets.augmentation import augment
     from camss_ros.datasets.datasets import find_data_set
+    from camss_ros.datasets.photometry import augment
     from camss_ros.evaluation.result_folder import write_image
     from camss_ros.images.drawing import colorize, contact_sheet, sample_evenly
 

@@ -1,8 +1,9 @@
-"""Augmentation of labelled images for training (paper section 4.1).
+"""Augmentation of labelled images for training (paper section 4.1): its options and geometry.
 
-Geometry moves image and label alike, by one projective map; photometry, which is light, lens and
-sensor, changes the image alone. The result is a function of the generator alone: seed it for each
-sample, `np.random.default_rng([seed, sample])`, and it does not matter which worker draws it.
+Geometry moves image and label alike, by one projective map; photometry (`photometry.py`), which is
+light, lens and sensor, changes the image alone. The result is a function of the generator alone:
+seed it for each sample, `np.random.default_rng([seed, sample])`, and it does not matter which
+worker draws it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from camss_ros.datasets import image_noise
 from camss_ros.images.label_class import VOID
 
 _OUTSIDE = (127, 127, 127)
@@ -121,57 +121,67 @@ PAPER = AugmentationOptions(
 """Every augmentation that the paper names. It states the range of the crop; the rest is chosen."""
 
 
-def augment(
-    image: np.ndarray,
-    label: np.ndarray,
+@dataclass(frozen=True)
+class View:
+    """One projective map of a frame into a window.
+
+    Attributes:
+        matrix: [3, 3], from pixels of the frame to those of the window.
+        scale: [x, y], by which the frame is enlarged.
+        size: (height, width) of the window.
+    """
+
+    matrix: np.ndarray
+    scale: np.ndarray
+    size: tuple[int, int]
+
+    def of_image(self, image: np.ndarray) -> np.ndarray:
+        """The window of uint8 [H, W, 3], bilinear; grey outside the frame."""
+        if self.scale.min() < _REDUCED:
+            image = _smooth(image, self.scale)
+        return self._warp(image, cv2.INTER_LINEAR, _OUTSIDE)
+
+    def of_label(self, label: np.ndarray) -> np.ndarray:
+        """The window of uint8 [H, W] labels; void outside the frame.
+
+        From the nearest pixel, so that no third class appears where two meet.
+        """
+        return self._warp(label, cv2.INTER_NEAREST, (VOID,))
+
+    def _warp(self, image: np.ndarray, flags: int, outside: tuple[int, ...]) -> np.ndarray:
+        height, width = self.size
+        if np.array_equal(self.matrix[2], (0, 0, 1)):
+            matrix = self.matrix[:2]
+            return cv2.warpAffine(image, matrix, (width, height), flags=flags, borderValue=outside)
+        return cv2.warpPerspective(
+            image, self.matrix, (width, height), flags=flags, borderValue=outside
+        )
+
+
+def random_view(
+    shape: tuple[int, ...],
     options: AugmentationOptions,
     rng: np.random.Generator,
     focus: tuple[int, int] | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """One augmented version of a labelled image.
+) -> View:
+    """Crop, zoom, mirror, rotate, shear and skew a frame to `options.size`.
 
     Args:
-        image: uint8 [H, W, 3] RGB.
-        label: uint8 [H, W], 255 where void.
+        shape: (height, width) of the frame.
         options: see `AugmentationOptions`.
         rng: source of everything random.
         focus: (row, column) of a pixel that the window shall show; rotation, shear and skew, which
             come after, may still move it.
-
-    Returns:
-        Image uint8 [h, w, 3] and label uint8 [h, w] of `options.size`; what lies outside the
-        frame is grey, before the photometry, and void.
-    """
-    view, view_label = random_view(image, label, options, rng, focus)
-    return random_photometry(view, options, rng), view_label
-
-
-def random_view(
-    image: np.ndarray,
-    label: np.ndarray,
-    options: AugmentationOptions,
-    rng: np.random.Generator,
-    focus: tuple[int, int] | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Crop, zoom, mirror, rotate, shear and skew both to `options.size`.
-
-    Labels are taken from the nearest pixel, so that no third class appears where two meet; outside
-    the frame the image is grey and the label void. `focus` as in `augment`.
     """
     height, width = options.size
-    scale = _fit(label.shape, options, rng) * np.exp(rng.uniform(*np.log(options.zoom)))
+    scale = _fit(shape, options, rng) * np.exp(rng.uniform(*np.log(options.zoom)))
     stretch = float(np.exp(rng.uniform(-options.aspect, options.aspect)))
-    matrix = _window(label.shape, options.size, scale * (stretch, 1 / stretch), rng, focus)
+    scale = scale * (stretch, 1 / stretch)
+    matrix = _window(shape, options.size, scale, rng, focus)
     if rng.random() < options.flip:
         matrix = np.array([[-1, 0, width - 1], [0, 1, 0], [0, 0, 1]]) @ matrix
     matrix = _about_centre(_linear(options, rng), width, height) @ matrix
-    matrix = _skew(options, rng) @ matrix
-    if scale.min() < _REDUCED:
-        image = _smooth(image, scale)
-    return (
-        _warp(image, matrix, (width, height), cv2.INTER_LINEAR, _OUTSIDE),
-        _warp(label, matrix, (width, height), cv2.INTER_NEAREST, (VOID,)),
-    )
+    return View(_skew(options, rng) @ matrix, scale, options.size)
 
 
 def _fit(
@@ -242,71 +252,3 @@ def _smooth(image: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """Area-like smoothing before a reduction, as a camera with fewer pixels would have it."""
     sigma = np.where(scale < _REDUCED, 0.4 / scale, 1e-3)  # sigma 0 would mean that of the other
     return cv2.GaussianBlur(image, (0, 0), sigmaX=float(sigma[0]), sigmaY=float(sigma[1]))
-
-
-def _warp(
-    image: np.ndarray,
-    matrix: np.ndarray,
-    size: tuple[int, int],
-    flags: int,
-    outside: tuple[int, ...],
-) -> np.ndarray:
-    if np.array_equal(matrix[2], (0, 0, 1)):
-        return cv2.warpAffine(image, matrix[:2], size, flags=flags, borderValue=outside)
-    return cv2.warpPerspective(image, matrix, size, flags=flags, borderValue=outside)
-
-
-def random_photometry(
-    image: np.ndarray, options: AugmentationOptions, rng: np.random.Generator
-) -> np.ndarray:
-    """Change an image uint8 [H, W, 3] RGB as `options` say: light first, then lens, then sensor."""
-
-    def happens(probability: float) -> bool:
-        return probability > 0 and bool(rng.random() < probability)
-
-    if options.recolour > 0:
-        image = recolour(image, options.recolour, rng)
-    if happens(options.color_jitter_probability):
-        image = _color_jitter(image, options, rng)
-    if happens(options.gaussian_blur_probability):
-        image = image_noise.gaussian_blur(image, rng.uniform(*options.gaussian_blur))
-    if happens(options.motion_blur_probability):
-        angle = rng.uniform(0.0, 180.0)
-        image = image_noise.motion_blur(image, rng.uniform(*options.motion_blur), angle)
-    if happens(options.gaussian_noise_probability):
-        image = image_noise.gaussian_noise(image, rng.uniform(*options.gaussian_noise), rng)
-    if happens(options.salt_and_pepper_probability):
-        image = image_noise.salt_and_pepper(image, rng.uniform(*options.salt_and_pepper), rng)
-    if happens(options.hide_and_seek_probability):
-        cell = int(rng.choice(options.hide_and_seek_cells))
-        image = image_noise.hide_patches(image, cell, options.hide_and_seek, rng)
-    return image
-
-
-def _color_jitter(
-    image: np.ndarray, options: AugmentationOptions, rng: np.random.Generator
-) -> np.ndarray:
-    """Brightness, contrast, saturation and hue in random order, as torchvision's ColorJitter."""
-    strength = options.color_jitter
-    for index in rng.permutation(3):
-        change = (image_noise.brightness, image_noise.contrast, image_noise.saturation)[index]
-        image = change(image, rng.uniform(1 - strength, 1 + strength))
-    return image_noise.hue(image, rng.uniform(-options.hue_jitter, options.hue_jitter))
-
-
-def recolour(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """Random exposure, contrast, white balance, saturation, blur and noise; uint8 in and out."""
-    x = image.astype(np.float32) / 255.0
-    x = x ** float(np.exp(rng.normal(0.0, 0.25 * strength)))
-    x *= np.exp(rng.normal(0.0, 0.12 * strength)) * np.exp(rng.normal(0.0, 0.06 * strength, 3))
-    mean = x.mean()
-    x = (x - mean) * np.float32(np.exp(rng.normal(0.0, 0.15 * strength))) + mean
-    grey = x @ np.array([0.299, 0.587, 0.114], np.float32)
-    x = grey[..., None] + (x - grey[..., None]) * np.float32(
-        np.exp(rng.normal(0.0, 0.25 * strength))
-    )
-    if rng.random() < 0.15 * strength:
-        x = cv2.GaussianBlur(x, (0, 0), rng.uniform(0.4, 1.5))
-    if rng.random() < 0.2 * strength:
-        x += rng.uniform(0.01, 0.05) * rng.standard_normal(x.shape, dtype=np.float32)
-    return image_noise.to_uint8(x * 255.0)

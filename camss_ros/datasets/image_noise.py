@@ -1,4 +1,4 @@
-"""What cameras and light do to an image: noise, blur, colour. Training and robustness share it.
+"""What cameras and light do to an image: noise, blur, colour (training: `photometry.py`).
 
 Every function takes and returns uint8 [H, W, 3] RGB, and leaves its argument as it is. Strengths
 are in units of the 0-255 scale and in pixels.
@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as OpenCV and Pillow
-_MEAN = 127  # of a hidden patch
 
 
 def gaussian_noise(image: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
@@ -72,18 +71,6 @@ def hue(image: np.ndarray, shift: float) -> np.ndarray:
     hsv = cv2.cvtColor(image.astype(np.float32), cv2.COLOR_RGB2HSV)
     hsv[..., 0] = np.mod(hsv[..., 0] + np.float32(360 * shift), 360)
     return to_uint8(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB))
-
-
-def hide_patches(
-    image: np.ndarray, cell: int, share: float, rng: np.random.Generator
-) -> np.ndarray:
-    """Hide-and-seek (arXiv 1704.04232): grey out cells of `cell` pixels, each with odds `share`."""
-    height, width = image.shape[:2]
-    hidden = rng.random((-(-height // cell), -(-width // cell))) < share
-    mask = hidden.repeat(cell, axis=0).repeat(cell, axis=1)[:height, :width]
-    result = image.copy()
-    result[mask] = _MEAN
-    return result
 
 
 def to_uint8(values: np.ndarray) -> np.ndarray:

@@ -8,6 +8,8 @@ output/gpu.png    milliseconds of a frame
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -102,10 +104,12 @@ def run_part(arguments: list[str], seconds: float) -> dict[str, Any] | str:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
+    """End it with all that it began: compilers of `torch.compile` outlive it, and hold its pipes
+    and processors for up to a minute."""
     if process.poll() is None:
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
-            process.communicate(timeout=_STOP_TIME)
-            return
-        process.kill()
-        process.communicate()
+            process.wait(timeout=_STOP_TIME)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()

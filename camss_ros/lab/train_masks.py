@@ -142,7 +142,5 @@ def _crops(
 ) -> Tensor:
     options = AugmentationOptions(size=(training.crop, training.crop))
     chosen = (labels[int(index)] for index in rng.integers(len(labels), size=training.batch))
-    # the label takes the image's place: only labels are read
-    return torch.from_numpy(
-        np.stack([random_view(label, label, options, rng)[1] for label in chosen])
-    ).long()
+    views = [random_view(label.shape, options, rng).of_label(label) for label in chosen]
+    return torch.from_numpy(np.stack(views)).long()

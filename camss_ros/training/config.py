@@ -169,6 +169,8 @@ class AutoencoderConfig:
         model: size of the autoencoder.
         augmentation: of the labels; photometry does not matter.
         kl_weight: of the KL divergence of one latent place against the mean cross-entropy.
+        shuffled_share: share of the samples whose classes trade places at random, so that a rare
+            class is seen in every shape.
         start_from: model (directory, bundled name, Hub id) whose mask autoencoder, of the same
             size and number of classes, the run starts from; null for a fresh start.
     """
@@ -178,7 +180,11 @@ class AutoencoderConfig:
     model: MaskAutoencoderConfig = MaskAutoencoderConfig()
     augmentation: AugmentationOptions = AugmentationOptions(size=(256, 256), recolour=0.0)
     kl_weight: float = 1e-4
+    shuffled_share: float = 0.0
     start_from: str | None = None
+
+    def __post_init__(self) -> None:
+        _between("shuffled_share", self.shuffled_share, 0, 1)
 
 
 @dataclass(frozen=True)

@@ -40,8 +40,8 @@ class DecodedLoss(nn.Module):
         for name, value in (
             ("members", torch.from_numpy(codes.members()).float()),
             ("weights", of_label),
-            ("inside", inside),
-            ("judged", judged),
+            ("inside", inside[: len(codes)]),
+            ("judged", judged[: len(codes)]),
             ("ids", ids),
             ("absent", absent),
         ):
@@ -67,17 +67,18 @@ class DecodedLoss(nn.Module):
 
     def _mean_iou(self, probabilities: Tensor, labels: Tensor) -> Tensor:
         codes, classes = self.members.shape
-        # [label, class]: sum of a class's probability over the pixels of a label
-        by_label = probabilities.new_zeros(256, classes).index_add(
-            0, labels.flatten(), probabilities.permute(0, 2, 3, 1).flatten(0, 2)
-        )
-        areas = torch.bincount(labels.flatten(), minlength=256).to(probabilities.dtype)
+        ids = torch.arange(codes, device=labels.device)[:, None]
+        labelled = (labels.flatten(1)[:, None] == ids).to(probabilities.dtype)
+        # [label, class]: sum of a class's probability over the pixels of a label, as a product of
+        # matrices, which all devices are fast at; autocast would round it
+        with torch.autocast(labels.device.type, enabled=False):
+            by_label = (labelled @ probabilities.flatten(2).transpose(1, 2)).sum(dim=0)
+        areas = labelled.sum(dim=(0, 2))
         sums = global_sum(torch.cat([by_label, areas[:, None]], dim=1))
-        # no matrix product: autocast would round it
         by_label = (sums[:, None, :classes] * self.members).sum(dim=2)
         areas = sums[:, classes:]
         overlap = (by_label * self.inside).sum(dim=0)
         union = (by_label * self.judged + areas * self.inside).sum(dim=0) - overlap
-        present = areas[:codes, 0] > 0
+        present = areas[:, 0] > 0
         iou = torch.where(present, overlap / union.clamp(min=1e-6), 0.0)
         return iou.sum() / present.sum().clamp(min=1)

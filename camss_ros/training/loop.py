@@ -141,13 +141,17 @@ def train(
             be written.
         DataError: a sample can't be read.
     """
-    run = _Run(training, output, options, accelerator)
+    run = _Run(training, samples, output, options, accelerator)
     if accelerator.is_main_process:
         output.mkdir(parents=True, exist_ok=True)
     first = run.resume()
     loader = DataLoader(
         samples,
-        batch_sampler=list(_share(first, options, accelerator)),
+        batch_sampler=[
+            [step * options.batch + place for place in places]
+            for step in range(first, options.steps)
+            for places in _places(options, accelerator)
+        ],
         num_workers=workers,
         collate_fn=collate,
         pin_memory=accelerator.device.type == "cuda",
@@ -160,14 +164,14 @@ def train(
     return run.average.module
 
 
-def _share(first: int, options: LoopOptions, accelerator: Accelerator) -> Iterator[list[int]]:
-    """Numbers of the samples of each micro-batch of this process, from step `first` on."""
+def _places(options: LoopOptions, accelerator: Accelerator) -> list[range]:
+    """Places in a step of the samples of each micro-batch of this process."""
     size = options.batch // (accelerator.num_processes * options.accumulation)
-    for step in range(first, options.steps):
-        for micro in range(options.accumulation):
-            part = micro * accelerator.num_processes + accelerator.process_index
-            start = step * options.batch + part * size
-            yield list(range(start, start + size))
+    micro = range(options.accumulation)
+    starts = (
+        (each * accelerator.num_processes + accelerator.process_index) * size for each in micro
+    )
+    return [range(start, start + size) for start in starts]
 
 
 class _Run(Generic[Model]):
@@ -176,11 +180,12 @@ class _Run(Generic[Model]):
     def __init__(
         self,
         training: Training[Model],
+        samples: TrainingSamples,
         output: Path,
         options: LoopOptions,
         accelerator: Accelerator,
     ) -> None:
-        self.training, self.output, self.options = training, output, options
+        self.training, self.samples, self.output, self.options = training, samples, output, options
         self.accelerator = accelerator
         self.checkpoint = output / CHECKPOINT
         self.best = -math.inf
@@ -198,7 +203,11 @@ class _Run(Generic[Model]):
         if accelerator.num_processes > 1:
             synchronize_batch_norm(training.model)
         groups = parameter_groups(training.model, options.weight_decay, training.rate_of)
-        optimizer = torch.optim.AdamW(groups, lr=options.learning_rate, betas=options.betas)
+        on_gpu = accelerator.device.type == "cuda"
+        optimizer = torch.optim.AdamW(
+            groups, lr=options.learning_rate, betas=options.betas, fused=on_gpu
+        )
+        torch.backends.cudnn.benchmark = on_gpu  # the samples are of one size
         self.module, self.optimizer = accelerator.prepare(training, optimizer)
         self.parameters = [p for p in training.model.parameters() if p.requires_grad]
         self.pending: list[tuple[int, dict[str, Tensor]]] = []
@@ -278,7 +287,7 @@ class _Run(Generic[Model]):
 
     # --- Steps ------------------------------------------------------------------------------------
 
-    def steps(self, first: int, batches: Iterator[dict[str, Tensor] | Exception]) -> None:
+    def steps(self, first: int, batches: Iterator[dict[str, Any] | Exception]) -> None:
         """Do the steps from `first` on."""
         options, earlier, started = self.options, self.minutes, time.monotonic()
         if self._out_of_time() or self._out_of_patience():
@@ -321,19 +330,17 @@ class _Run(Generic[Model]):
         shared = torch.tensor([minutes], dtype=torch.float64, device=self.accelerator.device)
         return broadcast(shared).item()
 
-    def _step(
-        self, step: int, batches: Iterator[dict[str, Tensor] | Exception]
-    ) -> dict[str, Tensor]:
+    def _step(self, step: int, batches: Iterator[dict[str, Any] | Exception]) -> dict[str, Tensor]:
         """One optimizer step; its losses, mean over the micro-batches, not waited for."""
         rate = learning_rate(step, self.minutes, self.options)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["rate"]
         parts = []
-        for _ in range(self.options.accumulation):
+        for places in _places(self.options, self.accelerator):
             batch = next(batches)
             if isinstance(batch, Exception):
                 raise DataError(f"step {step}: {batch}") from batch
-            batch = {k: v.to(self.accelerator.device, non_blocking=True) for k, v in batch.items()}
+            batch = self.samples.complete(batch, step, places.start, self.accelerator.device)
             with self.accelerator.accumulate(self.module):
                 losses = self.module(batch)
                 # processes hold parts of one sum, of which accelerate takes the mean

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from statistics import NormalDist
 
-import numpy as np
+import torch
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,15 @@ class RandomlyKnown:
     known_share: float = 0.4
     most_known: float = 0.7
 
-    def known(
-        self, tokens: int, step: np.random.Generator, sample: np.random.Generator
-    ) -> np.ndarray:
-        """bool [tokens]; `step` and `sample` are seeded by the step and by the sample."""
-        share = sample.uniform(0.0, self.most_known) * (sample.random() < self.known_share)
-        return sample.random(tokens) < share
+    def known(self, samples: int, tokens: int, generator: torch.Generator) -> Tensor:
+        """bool [samples, tokens] of a step, on the device of the generator."""
+
+        def uniform(*shape: int) -> Tensor:
+            return torch.rand(shape, generator=generator, device=generator.device)
+
+        some = uniform(samples, 1) < self.known_share
+        share = self.most_known * uniform(samples, 1) * some
+        return uniform(samples, tokens) < share
 
 
 @dataclass(frozen=True)
@@ -39,12 +43,15 @@ class TruncatedNormalRatio:
     std: float = 0.25
     minimum: float = 0.7
 
-    def known(
-        self, tokens: int, step: np.random.Generator, sample: np.random.Generator
-    ) -> np.ndarray:
-        """As `RandomlyKnown.known`, with equally many known tokens in all samples of a step."""
+    def known(self, samples: int, tokens: int, generator: torch.Generator) -> Tensor:
+        """As `RandomlyKnown.known`, with equally many known tokens in all samples."""
         normal = NormalDist(self.center, self.std)
         low, high = normal.cdf(self.minimum), normal.cdf(1.0)
-        ratio = normal.inv_cdf(low + (high - low) * step.random())
-        masked = min(tokens, int(np.ceil(tokens * ratio)))
-        return sample.permutation(tokens) >= masked
+
+        def uniform(*shape: int) -> Tensor:
+            return torch.rand(shape, generator=generator, device=generator.device)
+
+        probability = low + (high - low) * uniform(1).double()
+        ratio = self.center + self.std * torch.special.ndtri(probability)
+        masked = (tokens * ratio).ceil().clamp(max=tokens)
+        return uniform(samples, tokens).argsort(dim=1).argsort(dim=1) >= masked

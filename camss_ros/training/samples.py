@@ -11,7 +11,8 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
-from camss_ros.datasets.augmentation import AugmentationOptions, augment
+from camss_ros.datasets.augmentation import AugmentationOptions, random_view
+from camss_ros.datasets.photometry import apply_photometry, draw_photometry
 from camss_ros.evaluation.accumulator import ScoreAccumulator
 from camss_ros.evaluation.metrics import confusion_scores
 from camss_ros.images.image_files import DataError
@@ -25,7 +26,7 @@ from camss_ros.training.sources import (
     synthetic_scenes,
 )
 
-Draw = Callable[[int, np.random.Generator, np.random.Generator], dict[str, Any]]
+Draw = Callable[[int, torch.Generator], dict[str, Tensor]]
 
 # Samples in which each source is drawn just as often as its share says.
 _CYCLE = 1000
@@ -35,7 +36,8 @@ class TrainingSamples(Dataset[Any]):
     """The samples of a run, by number: step n takes those from n * batch on.
 
     A sample depends on the seed and its number alone, whichever process makes it. Frames of a
-    source are taken in another order each epoch.
+    source are taken in another order each epoch. What is done to pixels is done to whole batches,
+    on the device that trains (`complete`).
 
     Args:
         data: frames, which a synthetic share and focus classes come on top of.
@@ -44,8 +46,9 @@ class TrainingSamples(Dataset[Any]):
         augmentation: of each sample.
         batch: samples of a step.
         seed: of everything random.
-        draw: (index in the step, generator of the step, generator of the sample) -> what else is
-            random in a sample, by name.
+        draw: (samples of a step, generator on the device that trains) -> what else is random in
+            them, by name: [samples, ...] each.
+        images: False where only labels are trained on.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class TrainingSamples(Dataset[Any]):
         batch: int,
         seed: int,
         draw: Draw,
+        images: bool = True,
     ) -> None:
         ids = {one.name: one.id for one in data.classes}
         unknown = [name for name in config.focus_classes if name not in ids]
@@ -69,23 +73,27 @@ class TrainingSamples(Dataset[Any]):
         self._focus = np.flatnonzero(rare)
         self._sources, self._config, self._synthetic = data.sources, config, synthetic
         self._augmentation, self._batch, self._seed, self._draw = augmentation, batch, seed, draw
+        self._images = images
         shares = np.cumsum([0.0, *(source.share for source in data.sources)])
         ends = np.rint(_CYCLE * shares / shares[-1]).astype(int)
         self._cycle = np.repeat(np.arange(len(data.sources)), np.diff(ends))
         self._orders: dict[int, tuple[int, np.ndarray]] = {}
 
     @classmethod
-    def of(cls, config: AnyConfig, data: TrainingData, draw: Draw) -> TrainingSamples:
+    def of(
+        cls, config: AnyConfig, data: TrainingData, draw: Draw, images: bool = True
+    ) -> TrainingSamples:
         """The samples that the configuration of a training asks for.
 
         Raises:
             DataError: see `synthetic_scenes`.
         """
-        loop, synthetic = config.loop, synthetic_scenes(config.data, data)
-        return cls(data, config.data, synthetic, config.augmentation, loop.batch, loop.seed, draw)
+        scenes, loop = synthetic_scenes(config.data, data), config.loop
+        options = config.augmentation
+        return cls(data, config.data, scenes, options, loop.batch, loop.seed, draw, images)
 
     def __getitem__(self, number: int) -> dict[str, Any] | Exception:
-        """The sample, or the error that kept it from being read.
+        """The sample but for what `complete` adds, or the error that kept it from being read.
 
         An error is a value here, so that no worker process wraps it into a traceback.
         """
@@ -95,13 +103,35 @@ class TrainingSamples(Dataset[Any]):
             image, label = self._frame(number, rng)
         except DataError as error:
             return error
-        image, label = self._augment(image, label, rng)
-        of_step = np.random.default_rng([self._seed, step])
-        return {
-            "images": np.ascontiguousarray(image.transpose(2, 0, 1)),
-            "labels": label,
-            **self._draw(index, of_step, rng),
-        }
+        view = random_view(label.shape, self._augmentation, rng, self._focus_of(label, rng))
+        sample: dict[str, Any] = {"labels": view.of_label(label)}
+        if self._images:
+            sample["images"] = np.ascontiguousarray(view.of_image(image).transpose(2, 0, 1))
+            sample["photometry"] = draw_photometry(self._augmentation, rng)
+        return sample
+
+    def complete(
+        self, batch: dict[str, Any], step: int, first: int, device: torch.device
+    ) -> dict[str, Tensor]:
+        """Samples on the device that trains, with their photometry and what else is random.
+
+        Args:
+            batch: of `collate`.
+            step: that they are of.
+            first: place of the first of them in the step.
+            device: where to.
+        """
+        photometry = batch.pop("photometry", None)
+        there = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
+        if photometry is not None:
+            there["images"] = apply_photometry(there["images"], photometry)
+        generator = torch.Generator(device)
+        seed = np.random.SeedSequence([self._seed, step]).generate_state(1, np.uint64)[0]
+        generator.manual_seed(int(seed >> 1))
+        own = slice(first, first + len(there["labels"]))
+        # of the whole step in every process, which is less work than its own samples' images
+        draws = self._draw(self._batch, generator)
+        return {**there, **{name: value[own] for name, value in draws.items()}}
 
     def _frame(self, number: int, rng: np.random.Generator) -> Pair:
         if rng.random() < self._config.synthetic_share:
@@ -128,17 +158,20 @@ class TrainingSamples(Dataset[Any]):
             self._orders[source] = (epoch, order)
         return order
 
-    def _augment(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Pair:
-        focus = None
-        if rng.random() < self._config.focus_share:
-            present = np.intersect1d(self._focus, label)
-            if present.size:
-                places = np.argwhere(label == rng.choice(present))
-                focus = tuple(places[rng.integers(len(places))].tolist())
-        return augment(image, label, self._augmentation, rng, focus)
+    def _focus_of(self, label: np.ndarray, rng: np.random.Generator) -> tuple[int, int] | None:
+        """For a share of the samples a pixel of a rare class, where there is one."""
+        if rng.random() >= self._config.focus_share:
+            return None
+        present = np.flatnonzero(np.bincount(label.ravel(), minlength=256))
+        present = np.intersect1d(self._focus, present)
+        if not present.size:
+            return None
+        places = np.flatnonzero(label == rng.choice(present))
+        row, column = divmod(int(places[rng.integers(len(places))]), label.shape[1])
+        return row, column
 
 
-def collate(samples: list[dict[str, Any] | Exception]) -> dict[str, Tensor] | Exception:
+def collate(samples: list[dict[str, Any] | Exception]) -> dict[str, Any] | Exception:
     """Stack samples; the first error among them if there is one."""
     error = next((one for one in samples if isinstance(one, Exception)), None)
     return default_collate(samples) if error is None else error

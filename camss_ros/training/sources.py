@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +21,8 @@ from camss_ros.training.config import DataConfig, SourceConfig
 from camss_ros.training.label_codes import LabelCodes, code_shares
 
 Pair = tuple[np.ndarray, np.ndarray]
+
+_SAME = np.arange(256, dtype=np.uint8)
 
 
 class Pairs(Protocol):
@@ -76,7 +79,7 @@ class TrainingData:
     @classmethod
     def of(cls, pairs: Pairs, validation: Pairs, classes: tuple[LabelClass, ...]) -> TrainingData:
         """Frames with the labels of the model."""
-        own = ValidationSource("", validation, len(classes), np.arange(256, dtype=np.uint8))
+        own = ValidationSource("", validation, len(classes), _SAME)
         return cls((TrainingSource(pairs),), (own,), classes, LabelCodes(len(classes)))
 
     def code_shares(self, codes: LabelCodes) -> np.ndarray:
@@ -135,7 +138,9 @@ def open_training_data(config: DataConfig, candidates: bool = False) -> Training
 
     Args:
         config: which.
-        candidates: labels may stand for several classes of the model; else such ones are void.
+        candidates: labels may stand for several classes of the model. Else such a one is the first
+            of them, and what is validated on has the model's classes, too: for trainings on label
+            images, where it is their shapes that matter.
 
     Raises:
         DataError, LabelSetError: a data set is not what was expected, with the file named.
@@ -160,12 +165,13 @@ def open_training_data(config: DataConfig, candidates: bool = False) -> Training
             held_out = open_data(source.name, root / source.root, source.validation_split)
             every = range(0, len(held_out), config.validation_every)
             chosen: Any = Subset(held_out, every)  # type: ignore[arg-type]
+            judged, table = (label_set, _SAME) if candidates else (target, codes.table(each))
             validation.append(
                 ValidationSource(
                     (root / source.root).name if len(own) > 1 else "",
-                    _prepared(chosen, np.arange(256, dtype=np.uint8), source, config),
-                    len(label_set.classes),
-                    _to_source(target, label_set),
+                    _prepared(chosen, table, source, config),
+                    len(judged.classes),
+                    _to_source(target, judged),
                     source.size,
                 )
             )
@@ -177,12 +183,12 @@ def _labels(own: LabelSet, target: LabelSet, candidates: bool) -> tuple[tuple[in
     if own.classes == target.classes:
         return tuple((label_class.id,) for label_class in own.classes)
     found = own.candidates_in(target)
-    return found if candidates else tuple(ids if len(ids) == 1 else () for ids in found)
+    return found if candidates else tuple(ids[:1] for ids in found)
 
 
 def _to_source(target: LabelSet, own: LabelSet) -> np.ndarray:
     if own.classes == target.classes:
-        return np.arange(256, dtype=np.uint8)
+        return _SAME
     return target.to(own)
 
 
@@ -190,7 +196,10 @@ def _prepared(frames: Any, table: np.ndarray, source: SourceConfig, config: Data
     pairs = PreparedPairs(frames, table, source.size)
     if not config.in_memory:
         return pairs
-    return [pairs[index] for index in track(range(len(pairs)), f"reading {source.root}")]
+    # decoding leaves the interpreter to others
+    with ThreadPoolExecutor() as readers:
+        frames = readers.map(pairs.__getitem__, range(len(pairs)))
+        return list(track(frames, f"reading {source.root}", total=len(pairs)))
 
 
 def synthetic_scenes(config: DataConfig, data: TrainingData) -> list[Pair]:

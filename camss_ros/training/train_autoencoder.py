@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor
@@ -41,10 +40,17 @@ def train_autoencoder(config: AutoencoderConfig, output: Path) -> MaskAutoencode
     height, width = config.augmentation.size
     shape = (config.model.latent_channels, height // model.stride, width // model.stride)
 
-    def draw(index: int, step: np.random.Generator, sample: np.random.Generator) -> dict[str, Any]:
-        return {"noise": sample.standard_normal(shape, np.float32)}
+    def draw(samples: int, generator: torch.Generator) -> dict[str, Tensor]:
+        where: dict[str, Any] = {"generator": generator, "device": generator.device}
+        shuffled = torch.rand(samples, len(data.classes), **where).argsort(dim=1)
+        still = torch.rand(samples, 1, **where) >= config.shuffled_share
+        unchanged = torch.arange(len(data.classes), device=generator.device)
+        return {
+            "noise": torch.randn(samples, *shape, **where),
+            "classes": unchanged.where(still, shuffled),
+        }
 
-    samples = TrainingSamples.of(config, data, draw)
+    samples = TrainingSamples.of(config, data, draw, images=False)
     training = AutoencoderTraining(model, config, data)
     return train(training, samples, output, config.loop, accelerator, config.data.workers)
 
@@ -77,16 +83,13 @@ class AutoencoderTraining(Training[MaskAutoencoder]):
         self.register_buffer("weights", weights)
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        labels = batch["labels"].long()
+        weights, labels = _shuffled(batch["labels"].long(), self.weights, batch["classes"])
         posterior = self.model.posterior(labels)
         logits = self.model.decode_raw(posterior.sample(batch["noise"])).float()
-        error = functional.cross_entropy(
-            logits, labels, self.weights, ignore_index=VOID, reduction="sum"
-        )
+        error = functional.cross_entropy(logits, labels, ignore_index=VOID, reduction="none")
         divergence = posterior.kl()
-        places = torch.full_like(error, divergence.numel())
-        weight = pixel_weight(labels, self.weights)
-        sums = global_sum(torch.stack([error, weight, divergence.sum(), places]))
+        parts = [(error * weights).sum(), weights.sum(), divergence.sum()]
+        sums = global_sum(torch.stack([*parts, torch.full_like(parts[0], divergence.numel())]))
         cross_entropy, kl = sums[0] / sums[1].clamp(min=1e-6), sums[2] / sums[3]
         loss = cross_entropy + self._kl_weight * kl
         return {"loss": loss, "cross_entropy": cross_entropy, "kl": kl}
@@ -102,10 +105,12 @@ class AutoencoderTraining(Training[MaskAutoencoder]):
         torch.save(average.state_dict(), directory / AUTOENCODER_FILE)
 
 
-def pixel_weight(labels: Tensor, weights: Tensor) -> Tensor:
-    """Sum of the class weights of the labelled pixels: what a weighted cross-entropy divides by."""
+def _shuffled(labels: Tensor, weights: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+    """Weight of each pixel, by its class, and the labels after `classes` [B, n] in their place."""
     labelled = labels != VOID
-    return (weights[labels.where(labelled, 0)] * labelled).sum()
+    ids = labels.where(labelled, 0)
+    renamed = classes.gather(1, ids.flatten(1)).view_as(labels)
+    return weights[ids] * labelled, renamed.where(labelled, VOID)
 
 
 @torch.no_grad()

@@ -6,7 +6,6 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor
@@ -41,11 +40,12 @@ def train_decoder(config: DecoderTrainingConfig, output: Path) -> CamSeg:
         raise DataError(f"augmentation.size must be multiples of {network.stride}")
     shape = (network.latent_channels, height // network.stride, width // network.stride)
 
-    def draw(index: int, step: np.random.Generator, sample: np.random.Generator) -> dict[str, Any]:
-        deviation = np.float32(sample.uniform(0, config.noise))
-        return {"noise": deviation * sample.standard_normal(shape, np.float32)}
+    def draw(samples: int, generator: torch.Generator) -> dict[str, Tensor]:
+        where: dict[str, Any] = {"generator": generator, "device": generator.device}
+        deviation = config.noise * torch.rand(samples, 1, 1, 1, **where)
+        return {"noise": deviation * torch.randn(samples, *shape, **where)}
 
-    samples = TrainingSamples.of(config, data, draw)
+    samples = TrainingSamples.of(config, data, draw, images=False)
     training = DecoderTraining(network, config, data)
     average = train(training, samples, output, config.loop, accelerator, config.data.workers)
     return with_fast_decoder(network, average)

@@ -6,7 +6,6 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor
@@ -58,7 +57,7 @@ def train_segmenter(config: SegmenterConfig, output: Path) -> CamSeg:
 
 
 class SampleDraws:
-    """Draws what is random in a sample beside its image: mask, timesteps and noise."""
+    """Draws what is random in samples beside their images: mask, timesteps and noise."""
 
     def __init__(self, config: SegmenterConfig, model: CamSeg) -> None:
         height, width = config.augmentation.size
@@ -70,19 +69,19 @@ class SampleDraws:
         self._start = config.losses.start
         self._auxiliary = config.losses.auxiliary_weight > 0
 
-    def __call__(
-        self, index: int, step: np.random.Generator, sample: np.random.Generator
-    ) -> dict[str, Any]:
-        shape = (self._tokens, self._channels)
-        draws: dict[str, Any] = {
-            "known": self._masking.known(self._tokens, step, sample),
-            "timesteps": sample.integers(TRAIN_STEPS, size=(self._repeats, self._tokens)),
-            "noise": sample.standard_normal((self._repeats, *shape), np.float32),
+    def __call__(self, samples: int, generator: torch.Generator) -> dict[str, Tensor]:
+        where: dict[str, Any] = {"generator": generator, "device": generator.device}
+        shape = (samples, self._repeats, self._tokens)
+        draws = {
+            "known": self._masking.known(samples, self._tokens, generator),
+            "timesteps": torch.randint(TRAIN_STEPS, shape, **where),
+            "noise": torch.randn(*shape, self._channels, **where),
         }
         if self._auxiliary:
-            draws["start_kind"] = index % 4
-            draws["start_noise"] = sample.standard_normal(shape, np.float32)
-            draws["second_timestep"] = sample.integers(self._start // 10, self._start)
+            low, high = self._start // 10, self._start
+            draws["start_kind"] = torch.arange(samples, device=generator.device) % 4
+            draws["start_noise"] = torch.randn(samples, self._tokens, self._channels, **where)
+            draws["second_timestep"] = torch.randint(low, high, (samples,), **where)
         return draws
 
 
@@ -107,7 +106,7 @@ class SegmenterTraining(Training[CamSeg]):
                 raise DataError("void is a class of this model: no label may stand for several")
             codes = LabelCodes(codes.classes + 1)
         weights = torch.ones(len(codes))
-        if losses.auxiliary_weight > 0:
+        if losses.auxiliary_weight > 0 and losses.class_weight_power > 0:
             weights = class_weights(data.code_shares(codes), codes, losses.class_weight_power)
         self.decoded_loss = DecodedLoss(codes, weights, losses.jaccard_weight)
 

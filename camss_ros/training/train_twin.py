@@ -42,7 +42,7 @@ def train_twin(config: TwinTrainingConfig, output: Path) -> Twin:
     data = open_training_data(config.data, candidates=True)
     config = dataclasses.replace(config, model=with_classes(config.model, data.classes))
     model = start_twin(config)
-    samples = TrainingSamples.of(config, data, lambda index, step, sample: {})
+    samples = TrainingSamples.of(config, data, lambda count, generator: {})
     training = TwinTraining(model, config, data)
     return train(training, samples, output, config.loop, accelerator, config.data.workers)
 

@@ -68,10 +68,3 @@ def test_colour_changes_are_what_they_are_called(image):
     red[..., 0] = 200
     np.testing.assert_array_equal(image_noise.hue(red, 1 / 3)[0, 0], (0, 200, 0))
     np.testing.assert_array_equal(image_noise.hue(red, -1 / 3)[0, 0], (0, 0, 200))
-
-
-def test_hidden_patches_are_grey_cells_of_a_grid():
-    hidden = image_noise.hide_patches(FLAT + 50, 16, 0.5, np.random.default_rng(0))
-    cells = (hidden == 127).all(axis=2)[:192, :192].reshape(12, 16, 12, 16)
-    assert (cells.all(axis=(1, 3)) | ~cells.any(axis=(1, 3))).all()
-    assert 0.3 < cells.mean() < 0.7

@@ -72,6 +72,18 @@ def test_a_part_that_fails_or_hangs_costs_no_other_one(study, tmp_path):
     assert "no such kernel" in page
 
 
+def test_what_a_part_began_ends_with_it(study):
+    """As compilers of `torch.compile` do, which hear of no signal and have the part's pipes."""
+    compiler = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(60)"
+    start = time.monotonic()
+    missing = study(
+        seconds=10.0,
+        only=f"import subprocess, sys; subprocess.run([sys.executable, '-c', {compiler!r}])",
+    )
+    assert missing["Part only"].startswith("not done after")
+    assert time.monotonic() - start < 10.0
+
+
 def test_what_there_is_no_time_for_is_named_and_measured_the_next_time(study, tmp_path):
     assert study(least=100.0, only=PRINT_LABELS) == {"Part only": "needs 100 s, 52 were left"}
     assert study(only=PRINT_LABELS) == {}

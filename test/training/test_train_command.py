@@ -1,5 +1,6 @@
 """`camss-ros train` from YAML and files to a model; across kills and processes."""
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -7,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -18,15 +18,23 @@ from typer.testing import CliRunner
 
 from camss_ros.cli import app
 from camss_ros.datasets.augmentation import PAPER
+from camss_ros.datasets.datasets import open_data
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.model.autoencoder import MaskAutoencoder, MaskAutoencoderConfig
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.checkpoint import load_pretrained, save_pretrained
 from camss_ros.model.official import base_config
-from camss_ros.training.config import SegmenterConfig, config_text, load_config
+from camss_ros.training.config import (
+    AutoencoderConfig,
+    SegmenterConfig,
+    TwinTrainingConfig,
+    config_text,
+    load_config,
+)
 from camss_ros.training.resume import check_resumable
 from camss_ros.training.run_folder import read_metrics
+from camss_ros.training.sources import open_training_data
 
 ENVIRONMENT = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
 
@@ -162,7 +170,7 @@ def test_another_configuration_does_not_go_on_with_a_run(root, autoencoder, tmp_
     assert "has a checkpoint, but not the configuration" in failure(arguments())
     path = CONFIGS / "camss_tiny_camvid.yaml"
     config = load_config(SegmenterConfig, path, arguments()[arguments().index("--set") + 1 :: 2])
-    config = replace(config, data=replace(config.data, root=str(root)))
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, root=str(root)))
     text = config_text(config)
     (tmp_path / "config.yaml").write_text(text)
     for override, named in (
@@ -179,9 +187,9 @@ def test_another_configuration_does_not_go_on_with_a_run(root, autoencoder, tmp_
         assert named in message
         assert "loop.log_every 1" not in message
         assert (tmp_path / "config.yaml").read_text() == text
-    longer = replace(config.loop, steps=5, log_every=7, save_every=7, evaluate_every=7)
-    data = replace(config.data, root="elsewhere", workers=7, in_memory=False)
-    check_resumable(replace(config, loop=longer, data=data), tmp_path)
+    longer = dataclasses.replace(config.loop, steps=5, log_every=7, save_every=7, evaluate_every=7)
+    data = dataclasses.replace(config.data, root="elsewhere", workers=7, in_memory=False)
+    check_resumable(dataclasses.replace(config, loop=longer, data=data), tmp_path)
 
 
 def test_a_run_takes_more_steps_but_no_other_weights(root, autoencoder, tmp_path):
@@ -253,6 +261,37 @@ def test_the_recipe_for_three_data_sets_can_be_read():
     assert sum(source.share for source in config.data.sources) == pytest.approx(1)
     known = {one.name for one in load_label_set(config.data.label_set).classes}
     assert set(config.data.focus_classes) <= known
+
+
+def test_the_twin_of_the_recipe_is_trained_as_it_is():
+    config = load_config(SegmenterConfig, CONFIGS / "camss_tiny_street.yaml")
+    twin = load_config(TwinTrainingConfig, CONFIGS / "camss_tiny_street_twin.yaml")
+    assert (twin.data, twin.augmentation, twin.loop) == (
+        config.data,
+        config.augmentation,
+        config.loop,
+    )
+    assert twin.class_weight_power == config.losses.class_weight_power
+    assert twin.jaccard_weight == config.losses.jaccard_weight
+    assert twin.backbone_rate == config.backbone_rate
+
+
+def test_masks_alone_are_trained_with_the_likeliest_class_of_a_label(root):
+    """And validated with it: it is their shapes that matter."""
+    recipe = load_config(AutoencoderConfig, CONFIGS / "camss_tiny_street_autoencoder.yaml")
+    size = dataclasses.replace(recipe.data.sources[1], root=".", size=(32, 48))
+    masks = dataclasses.replace(recipe.data, root=str(root), sources=(size,))
+    data = open_training_data(masks)
+    (validation,) = data.validation
+    own = open_data("camvid", root, "val")
+    camvid, model = load_label_set("camvid11"), load_label_set("cityscapes19")
+    first = {one.id: camvid.candidates_in(model)[one.id][0] for one in camvid.classes}
+    _, label = validation.pairs[0]
+    expected = np.vectorize(lambda value: first.get(value, 255))(own[0][1])
+    np.testing.assert_array_equal(
+        label, cv2.resize(expected.astype(np.uint8), (48, 32), interpolation=cv2.INTER_NEAREST)
+    )
+    assert validation.classes == len(model.classes) == len(data.codes)
 
 
 def test_the_bundled_model_is_trained_further_without_an_autoencoder(root, tmp_path):

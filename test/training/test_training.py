@@ -65,7 +65,7 @@ def data() -> TrainingData:
     return TrainingData.of(pairs(), pairs(), CLASSES)
 
 
-def samples(batch: int, draw=lambda index, step, sample: {}) -> TrainingSamples:
+def samples(batch: int, draw=lambda count, generator: {}) -> TrainingSamples:
     crop = AugmentationOptions(size=(32, 48), recolour=0.0)
     return TrainingSamples(data(), DATA, (), crop, batch, 0, draw)
 
@@ -97,8 +97,9 @@ def test_the_autoencoder_learns_to_reconstruct(tmp_path):
     config = AutoencoderConfig(DATA, loop, size)
     training = AutoencoderTraining(MaskAutoencoder(11, size), config, data())
 
-    def draw(index, step, sample):
-        return {"noise": sample.standard_normal((8, 2, 3), np.float32)}
+    def draw(count, generator):
+        noise = torch.randn(count, 8, 2, 3, generator=generator)
+        return {"noise": noise, "classes": torch.arange(11).expand(count, -1)}
 
     average = train(training, samples(8, draw), tmp_path, loop, make_accelerator(loop))
     # One class everywhere would score at most 1 / 3 on the three that occur.
@@ -109,6 +110,26 @@ def test_the_autoencoder_learns_to_reconstruct(tmp_path):
     pooled = average.encode(labels).transpose(0, 1).flatten(1)
     torch.testing.assert_close(pooled.mean(1), torch.zeros(8), atol=1e-3, rtol=0)
     torch.testing.assert_close(pooled.std(1), torch.ones(8), atol=1e-3, rtol=0)
+
+
+def test_shuffled_classes_keep_the_weight_of_what_they_were():
+    torch.manual_seed(0)
+    size = MaskAutoencoderConfig(8, (16, 16, 32), (1, 1, 1))
+    config = AutoencoderConfig(DATA, options(1), size)
+    training = AutoencoderTraining(MaskAutoencoder(11, size), config, data()).eval()
+    labels = torch.from_numpy(np.stack([label for _, label in pairs()]))
+    labels[:, :5] = 255
+    order, noise = torch.randperm(11), torch.randn(6, 8, 4, 3)
+
+    def loss(labels, classes):
+        batch = {"labels": labels, "noise": noise, "classes": classes.expand(6, -1)}
+        return training(batch)["loss"].item()
+
+    shuffled = loss(labels, order)
+    renamed = torch.cat([order, torch.full((245,), 255)])[labels.long()].to(torch.uint8)
+    assert loss(renamed, torch.arange(11)) != pytest.approx(shuffled, rel=1e-3)
+    training.weights[order] = training.weights.clone()
+    assert loss(renamed, torch.arange(11)) == pytest.approx(shuffled, rel=1e-5)
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_names_the_step(tmp_path):
@@ -158,7 +179,7 @@ def test_sources_are_drawn_as_often_as_their_shares_say_each_in_epochs():
     one = data()
     several = dataclasses.replace(one, sources=(source(0, 4, 3.0), source(10, 7, 1.0)))
     crop = AugmentationOptions(size=(32, 48), recolour=0.0)
-    taken = TrainingSamples(several, DATA, (), crop, 2, 0, lambda index, step, sample: {})
+    taken = TrainingSamples(several, DATA, (), crop, 2, 0, lambda count, generator: {})
     rng = np.random.default_rng(0)
     seen = np.array([taken._frame(number, rng)[1][0, 0] for number in range(2000)])
     assert (seen < 10).sum() == 1500
@@ -198,12 +219,9 @@ def test_the_official_mask_ratio_is_that_of_the_step():
     masking = TruncatedNormalRatio()
     counts = []
     for step in range(200):
-        known = [
-            masking.known(400, np.random.default_rng(step), np.random.default_rng([step, sample]))
-            for sample in range(2)
-        ]
+        known = masking.known(2, 400, torch.Generator().manual_seed(step))
         assert known[0].sum() == known[1].sum() <= 120
-        counts.append(known[0].sum() / 400)
+        counts.append(known[0].sum().item() / 400)
     # mean of the half-normal distance from 1, of deviation 0.25, cut at 0.3
     assert np.mean(counts) == pytest.approx(0.132, abs=0.02)
 
@@ -310,5 +328,5 @@ def test_focused_samples_show_a_rare_class():
     )
     crop = AugmentationOptions(size=size, recolour=0.0, rotation=0.0)
     only = TrainingData.of(frames, frames, CLASSES)
-    taken = TrainingSamples(only, config, (), crop, 2, 0, lambda index, step, sample: {})
+    taken = TrainingSamples(only, config, (), crop, 2, 0, lambda count, generator: {})
     assert all((taken[number]["labels"] == rare).any() for number in range(12))
