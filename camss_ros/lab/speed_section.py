@@ -85,7 +85,7 @@ class SpeedSettings:
     node: NodeSettings = NodeSettings()
     budget: BudgetSettings = BudgetSettings()
     offline: OfflineSettings = OfflineSettings()
-    network_sizes: Sequence[tuple[int, int]] = ((304, 416), (256, 352), (240, 320), (208, 288))
+    network_sizes: Sequence[tuple[int, int]] = ((288, 384), (256, 352), (240, 320), (208, 288))
     steady_frames: int = 5000
     frame_size: tuple[int, int] = (360, 480)
 
