@@ -204,6 +204,7 @@ def speed(
     clip: bool = typer.Option(
         False, "--clip", help="The first one's frames are a clip, in order: score a warm start."
     ),
+    every: int = typer.Option(1, min=1, help="Score every n-th frame."),
     section: Optional[list[str]] = typer.Option(
         None,
         help="Measure these sections only, by their keys in speed.json (sizes, offline, ...); "
@@ -217,6 +218,7 @@ def speed(
     from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
     from camss_ros.datasets.datasets import open_data
+    from camss_ros.evaluation.evaluate import EveryNth
     from camss_ros.lab.speed_section import LabelledData, SpeedSettings
     from camss_ros.lab.speed_study import SECTIONS, study_speed
     from camss_ros.model.checkpoint import find_config, weights_hash
@@ -226,6 +228,8 @@ def speed(
         fail("--data and --root go together: one --root for each --data")
     if clip and not data:
         fail("--clip says what the frames of --data are")
+    if clip and every > 1:
+        fail("--clip takes every frame: leave --every out, or measure the rest by itself")
     known = [each.key for each in SECTIONS]
     for key in section or []:
         if key not in known:
@@ -233,9 +237,12 @@ def speed(
     check_folder(output)
     labelled: list[LabelledData] = []
     for name, folder in zip(data or [], root or [], strict=True):
-        frames = open_data(name, folder, split)
+        opened = open_data(name, folder, split)
         shown = f"{folder.name if name == 'folder' else name} {split}"
-        labelled.append(LabelledData(shown, frames, frames.label_set, clip and not labelled))
+        if every > 1:
+            shown += f" (1 of {every} frames)"
+        frames = EveryNth(opened, every)
+        labelled.append(LabelledData(shown, frames, opened.label_set, clip and not labelled))
     settings = SpeedSettings(spec)
     model = {"name": find_config(spec.model).name, "sha256": weights_hash(spec.model)}
     with Progress(TextColumn("{task.description}"), TimeElapsedColumn()) as bar:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from camss_ros.images.label_class import VOID
+from camss_ros.model.tiles import is_tiled, join_tiles, tile_side, to_image
 
 _BORDER = 255  # marks a pixel for which no class is known yet
 
@@ -34,10 +35,16 @@ class OutputSpec(NamedTuple):
     uncertainty: bool = False
 
 
-def find_argmax(probabilities: Tensor) -> Argmax:
-    """Of [1, classes, h, w] class probabilities."""
-    confidence, labels = probabilities[0].max(dim=0)
-    return Argmax(labels, confidence)
+def find_argmax(probabilities: Tensor, traced: bool = False) -> Argmax:
+    """Of [1, classes, h, w] class probabilities, or of such in tiles; `traced` for a graph."""
+    if not is_tiled(probabilities):
+        confidence, labels = probabilities[0].max(dim=0)
+        return Argmax(labels, confidence)
+    if traced:  # one operation, where a maximum becomes two
+        confidence, labels = (each[:, :, 0] for each in probabilities[0].topk(1, dim=2))
+    else:
+        confidence, labels = probabilities[0].max(dim=2)
+    return Argmax(join_tiles(labels), join_tiles(confidence))
 
 
 def resize_frame(frame: Tensor, size: tuple[int, int]) -> Tensor:
@@ -78,7 +85,7 @@ def render(
     Returns:
         uint8 [2, height, width] class ids and confidence, and uint8 [height, width] or None.
     """
-    void_last = probabilities.shape[1] > classes
+    void_last = class_count(probabilities) > classes
     labels = to_labels(probabilities, output.size, void_last, traced, argmax)
     return labels, to_uncertainty(probabilities, output.size) if output.uncertainty else None
 
@@ -93,7 +100,7 @@ def to_labels(
     """Class ids and confidence at the output size.
 
     Args:
-        probabilities: [1, classes, h, w] class probabilities.
+        probabilities: [1, classes, h, w] class probabilities, or such in tiles (`model/tiles.py`).
         void_last: the last class is void, whose id is 255.
         size: (height, width) of the result; the probabilities are interpolated to it.
         traced: only operations that do not depend on the data.
@@ -102,19 +109,34 @@ def to_labels(
     Returns:
         uint8 [2, height, width]: class ids, then the winner's probability times 255.
     """
-    if probabilities.shape[-2:] == size:
-        labels, confidence = argmax or find_argmax(probabilities)
-    elif not traced and probabilities.device.type == "cpu" and probabilities.shape[1] <= _BORDER:
+    classes = class_count(probabilities)
+    if _image_size(probabilities) == size:
+        labels, confidence = argmax or find_argmax(probabilities, traced)
+    elif not traced and probabilities.device.type == "cpu" and classes <= _BORDER:
         labels, confidence = _resized_argmax(
-            probabilities[0], argmax or find_argmax(probabilities), size
+            probabilities, argmax or find_argmax(probabilities), size
         )
     else:
+        image = to_image(probabilities)
         labels, confidence = find_argmax(
-            functional.interpolate(probabilities, size=size, mode="bilinear", align_corners=False)
+            functional.interpolate(image, size=size, mode="bilinear", align_corners=False)
         )
     if void_last:
-        labels = labels.masked_fill(labels == probabilities.shape[1] - 1, VOID)
+        labels = labels.masked_fill(labels == classes - 1, VOID)
     return torch.stack([labels.to(torch.uint8), (confidence * 255.0).round_().to(torch.uint8)])
+
+
+def class_count(probabilities: Tensor) -> int:
+    """Classes of probabilities as `to_labels` takes them."""
+    return probabilities.shape[3 if is_tiled(probabilities) else 1]
+
+
+def _image_size(probabilities: Tensor) -> tuple[int, int]:
+    """(height, width)."""
+    if not is_tiled(probabilities):
+        return probabilities.shape[2], probabilities.shape[3]
+    side = tile_side(probabilities)
+    return side * probabilities.shape[1], side * probabilities.shape[2]
 
 
 def _resized_argmax(probabilities: Tensor, argmax: Argmax, size: tuple[int, int]) -> Argmax:
@@ -125,7 +147,7 @@ def _resized_argmax(probabilities: Tensor, argmax: Argmax, size: tuple[int, int]
     classes interpolated: a tenth of the work and none of the memory traffic. Which pixels these
     are depends on the data, so that a GPU, which would have to wait for it, does the whole work.
     """
-    classes, height, width = probabilities.shape
+    height, width = _image_size(probabilities)
     winner = argmax.labels.to(torch.uint8)
     row, next_row, row_weight = _interpolation(height, size[0])
     column, next_column, column_weight = _interpolation(width, size[1])
@@ -148,13 +170,32 @@ def _resized_argmax(probabilities: Tensor, argmax: Argmax, size: tuple[int, int]
     weights = torch.stack(
         [(1 - down) * (1 - across), (1 - down) * across, down * (1 - across), down * across], dim=1
     )
-    pixels = probabilities.permute(1, 2, 0).reshape(height * width, classes)
+    is_corner = torch.zeros(height * width, dtype=torch.bool)
+    is_corner[corners.flatten()] = True
+    places = is_corner.nonzero()[:, 0]
+    number = torch.empty(height * width, dtype=torch.int64)
+    number[places] = torch.arange(len(places))
     # weighted means of rows in one pass
-    mixed = functional.embedding_bag(corners, pixels, per_sample_weights=weights, mode="sum")
+    mixed = functional.embedding_bag(
+        number[corners], _pixels(probabilities, places), per_sample_weights=weights, mode="sum"
+    )
     best, index = mixed.max(dim=1)
     confidence.view(-1)[border] = best
     labels.view(-1)[border] = index.to(torch.uint8)
     return Argmax(labels, confidence)
+
+
+def _pixels(probabilities: Tensor, places: Tensor) -> Tensor:
+    """[n, classes], row after row in memory, of the pixels with the indices [n]."""
+    width = _image_size(probabilities)[1]
+    y = places.div(width, rounding_mode="floor")
+    x = places - y * width
+    if not is_tiled(probabilities):
+        return probabilities[0, :, y, x].T.contiguous()
+    side = tile_side(probabilities)
+    row, column = y.div(side, rounding_mode="floor"), x.div(side, rounding_mode="floor")
+    place = (y - row * side) * side + x - column * side
+    return probabilities[0, row, column, :, place]
 
 
 def _shifted(image: Tensor, dim: int) -> Tensor:
@@ -175,13 +216,15 @@ def to_uncertainty(probabilities: Tensor, size: tuple[int, int]) -> Tensor:
     """Entropy over the classes of each pixel, as a share of the largest possible one.
 
     Args:
-        probabilities: [1, classes, h, w] class probabilities, averaged over samples.
+        probabilities: as of `to_labels`, averaged over samples.
         size: (height, width) of the result.
 
     Returns:
         uint8 [height, width]: 0 where one class is certain, 255 where all are equally likely.
     """
-    entropy = torch.special.entr(probabilities).sum(dim=1, keepdim=True)
-    share = entropy / math.log(max(2, probabilities.shape[1]))
+    entropy = torch.special.entr(probabilities).sum(dim=3 if is_tiled(probabilities) else 1)
+    if is_tiled(probabilities):
+        entropy = join_tiles(entropy)
+    share = entropy[:, None] / math.log(max(2, class_count(probabilities)))
     share = functional.interpolate(share, size=size, mode="bilinear", align_corners=False)
     return (share[0, 0].clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)

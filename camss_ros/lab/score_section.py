@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from camss_ros.evaluation.evaluate import evaluate
@@ -129,38 +130,44 @@ def _measure_sizes(run: SpeedRun) -> dict[str, Any]:
     settings = run.settings
     config = find_config(settings.spec.model)
     precisions = [settings.spec.precision, *(["int8"] if settings.has_int8() else [])]
-    images = SIZES[:1]
     sizes = dict.fromkeys([config.input_size, *settings.network_sizes])
     rows = []
     for height, width in sizes if can_resize(config) else ():
         for precision in precisions:
-            name = f"{width} x {height}"
-            (node,) = measure_node(
-                run, f"node, {name} in the network, {precision},", images,
-                network_size=(width, height), precision=precision,
-            )["sizes"].values()  # fmt: skip
-            latency = next(iter(node["latency"].values()))
-            scores = {
-                data.name: score(
-                    replace(run, data=data), f"{name}, {precision}, {data.name}",
-                    precision=precision, network_size=(height, width),
-                )
-                for data in (run.labelled, *run.others)
-            }  # fmt: skip
-            first = scores[run.labelled.name]
-            rows.append({
-                "size": [height, width],
-                "backend": first["backend"],
-                "dtype": first["dtype"],
-                "hz": node["highest_rate"]["hz"],
-                "stamp_to_mask_ms": latency["stamp_to_mask_ms"],
-                "segmenter_ms": latency["segmenter_ms"],
-                "miou": {data: each["miou"] for data, each in scores.items()},
-            })  # fmt: skip
+            measure = partial(_measure_size, run, (height, width), precision)
+            rows.append(run.part(f"{width} x {height}, {precision}", measure))
     return {
-        "image_size": f"{images[0][1]} x {images[0][0]}",
+        "image_size": f"{SIZES[0][1]} x {SIZES[0][0]}",
         "latency_at": f"{settings.node.latency_rates[0]:g} Hz",
         "rows": rows,
+    }
+
+
+def _measure_size(run: SpeedRun, size: tuple[int, int], precision: str) -> dict[str, Any]:
+    """At one (height, width) in one precision."""
+    height, width = size
+    name = f"{width} x {height}"
+    (node,) = measure_node(
+        run, f"node, {name} in the network, {precision},", SIZES[:1],
+        network_size=(width, height), precision=precision,
+    )["sizes"].values()  # fmt: skip
+    latency = next(iter(node["latency"].values()))
+    scores = {
+        data.name: score(
+            replace(run, data=data), f"{name}, {precision}, {data.name}",
+            precision=precision, network_size=size,
+        )
+        for data in (run.labelled, *run.others)
+    }  # fmt: skip
+    first = scores[run.labelled.name]
+    return {
+        "size": [height, width],
+        "backend": first["backend"],
+        "dtype": first["dtype"],
+        "hz": node["highest_rate"]["hz"],
+        "stamp_to_mask_ms": latency["stamp_to_mask_ms"],
+        "segmenter_ms": latency["segmenter_ms"],
+        "miou": {data: each["miou"] for data, each in scores.items()},
     }
 
 

@@ -85,7 +85,7 @@ class SpeedSettings:
     node: NodeSettings = NodeSettings()
     budget: BudgetSettings = BudgetSettings()
     offline: OfflineSettings = OfflineSettings()
-    network_sizes: Sequence[tuple[int, int]] = ((304, 416), (256, 352), (240, 320), (208, 288))
+    network_sizes: Sequence[tuple[int, int]] = ((288, 384), (256, 352), (240, 320), (208, 288))
     steady_frames: int = 5000
     frame_size: tuple[int, int] = (360, 480)
 
@@ -110,6 +110,10 @@ class SpeedSettings:
         return node_parameters(self.spec)
 
 
+def _measure_now(name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    return measure()
+
+
 @dataclass(frozen=True)
 class SpeedRun:
     """What a section is measured with.
@@ -118,12 +122,15 @@ class SpeedRun:
         data: None where there are no labelled frames.
         others: further labelled frames, for the sections on `every_data`.
         progress: called with what is being done.
+        part: called with a name and what measures that part of the section, JSON-able; returns it.
+            A study that was stopped has the finished parts of a section already.
     """
 
     settings: SpeedSettings
     data: LabelledData | None = None
     progress: Callable[[str], None] = lambda doing: None
     others: tuple[LabelledData, ...] = ()
+    part: Callable[[str, Callable[[], dict[str, Any]]], dict[str, Any]] = _measure_now
 
     @property
     def labelled(self) -> LabelledData:

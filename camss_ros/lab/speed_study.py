@@ -84,9 +84,9 @@ def study_speed(
             if only is not None and section.key not in only:
                 continue
             progress(section.title)
-            load = load_average()
-            measured = section.measure(SpeedRun(settings, data, progress, others))
-            results.add(key, {"load_average": load, **measured})
+            parts_of = _Parts(results, key)
+            measured = section.measure(SpeedRun(settings, data, progress, others, parts_of.part))
+            results.add(key, {"load_average": parts_of.load, **measured}, instead_of=parts_of.keys)
         row = results[key]
         wanted = paragraph(f"Wanted: {section.wanted}")
         parts.append(
@@ -97,10 +97,34 @@ def study_speed(
     method = paragraph(f"""
         Model `{model["name"]}` (weights sha256 `{model["sha256"]}`). Machine:
         {"; ".join(f"{name} {value}" for name, value in machine.items())}. The load average of a
-        section is that of its beginning: above zero, others were at work, too, and times are longer
-        than they need be.""")
+        section is that of its beginning, or the highest of its rows: above zero, others were at
+        work, too, and times are longer than they need be.""")
     write_page(output / "speed.md", "Speed", command, method, *parts)
     return left_out
+
+
+class _Parts:
+    """The parts of a section under way, stored as they come.
+
+    Attributes:
+        keys: of those that are stored.
+        load: the highest load average, of the beginning and of each part's beginning.
+    """
+
+    def __init__(self, results: ResultRows, section: str) -> None:
+        self.keys: list[str] = []
+        self.load = load_average()
+        self._results, self._section = results, section
+
+    def part(self, name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """See `SpeedRun.part`."""
+        key = f"{self._section}: {name}"
+        if key not in self._results:
+            load = load_average()
+            self._results.add(key, {"load_average": load, "row": measure()})
+        self.keys.append(key)
+        self.load = max(self.load, self._results[key]["load_average"])
+        return self._results[key]["row"]
 
 
 def _json(settings: SpeedSettings) -> dict[str, Any]:

@@ -47,9 +47,11 @@ class ResultRows:
         """The keys of the finished rows, in the order in which they came."""
         return iter(self._rows)
 
-    def add(self, key: str, row: dict[str, Any]) -> None:
-        """Store a finished row, JSON-able."""
+    def add(self, key: str, row: dict[str, Any], instead_of: Iterable[str] = ()) -> None:
+        """Store a finished row, JSON-able, and drop those that it takes the place of."""
         self._rows[key] = row
+        for part in instead_of:
+            del self._rows[part]
         self._write(complete=False)
 
     def finish(self) -> None:

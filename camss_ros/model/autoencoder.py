@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from camss_ros.model.tiles import to_tiles
 from camss_ros.model.vector_quantizer import Quantized, VectorQuantizer
 
 _PATCH = 4  # pixels folded into channels at the full-resolution end
@@ -109,9 +110,13 @@ class Decoder(nn.Module):
             nn.Conv2d(widths[-1], channels * _PATCH**2, 3, padding=1), nn.PixelShuffle(_PATCH)
         )
 
-    def forward(self, z: Tensor) -> Tensor:
-        """[B, latent_channels, h, w] -> [B, channels, 16h, 16w]."""
-        return self.head(self.stages(functional.relu(self.stem(z))))
+    def forward(self, z: Tensor, tiled: bool = False) -> Tensor:
+        """[B, latent_channels, h, w] -> [B, channels, 16h, 16w].
+
+        Or `tiled`, the tiles (`to_tiles`) that the last pixel shuffle makes it of.
+        """
+        features = self.stages(functional.relu(self.stem(z)))
+        return to_tiles(self.head[0](features), _PATCH) if tiled else self.head(features)
 
 
 class MaskAutoencoder(nn.Module):
@@ -192,13 +197,13 @@ class MaskAutoencoder(nn.Module):
             raw = self.quantize(labels).latents
         return (raw - self.latent_mean) / self.latent_std
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """Normalised latents [B, C, h, w] -> class logits [B, classes, 16h, 16w]."""
-        return self.decode_raw(latents * self.latent_std + self.latent_mean)
+    def decode(self, latents: Tensor, tiled: bool = False) -> Tensor:
+        """Normalised latents [B, C, h, w] -> class logits [B, classes, 16h, 16w], or `tiled`."""
+        return self.decode_raw(latents * self.latent_std + self.latent_mean, tiled)
 
-    def decode_raw(self, latents: Tensor) -> Tensor:
+    def decode_raw(self, latents: Tensor, tiled: bool = False) -> Tensor:
         """As `decode`, from latents [B, C, h, w] of the encoder's own scale."""
-        return self.decoder(latents.to(self.decoder.stem.weight.dtype))
+        return self.decoder(latents.to(self.decoder.stem.weight.dtype), tiled)
 
     def _encoded(self, labels: Tensor) -> Tensor:
         if self.encoder is None:

@@ -205,6 +205,13 @@ class CamSeg(SegmentationNetwork):
         decoder = self.fast_decoder or self.mask_autoencoder.decode
         return decoder(latents).float().softmax(dim=1)
 
+    def decode_tiled(self, latents: Tensor) -> Tensor:
+        """As `decode`; in the tiles of `model/tiles.py` where the decoder ends in a pixel shuffle,
+        which is faster on a CPU."""
+        if isinstance(self.mask_autoencoder, MaskAutoencoder):
+            return self.mask_autoencoder.decode(latents, tiled=True).float().softmax(dim=3)
+        return self.decode(latents)
+
     def draw_latents(
         self,
         token_map: Tensor,
@@ -292,7 +299,7 @@ class CamSeg(SegmentationNetwork):
         return functional.avg_pool2d(largest, self.stride).flatten(1)
 
     def average_samples(self, probabilities: Tensor, samples: int) -> Tensor:
-        """[samples * B, classes, H, W] of `draw_latents` -> their mean [B, classes, H, W]."""
+        """[samples * B, ...] probabilities from `draw_latents` -> their mean [B, ...]."""
         if samples == 1:
             return probabilities
         return probabilities.unflatten(0, (samples, -1)).mean(dim=0)

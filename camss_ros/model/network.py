@@ -85,5 +85,9 @@ class SegmentationNetwork(nn.Module, ABC):
         """Mask latents [B, C, h, w] -> class probabilities [B, classes, H, W] float32."""
 
     @abstractmethod
+    def decode_tiled(self, latents: Tensor) -> Tensor:
+        """As `decode`, in the tiles of `tiles.to_tiles`."""
+
+    @abstractmethod
     def average_samples(self, probabilities: Tensor, samples: int) -> Tensor:
         """[samples * B, classes, H, W] -> their mean [B, classes, H, W]."""

@@ -85,6 +85,10 @@ class Twin(SegmentationNetwork):
         """Map [B, width, h, w] -> class probabilities [B, classes, H, W] float32."""
         return self.decoder.decode(latents).float().softmax(dim=1)
 
+    def decode_tiled(self, latents: Tensor) -> Tensor:
+        """As of `CamSeg`."""
+        return self.decoder.decode(latents, tiled=True).float().softmax(dim=3)
+
     def average_samples(self, probabilities: Tensor, samples: int) -> Tensor:
         """[B, classes, H, W] as they are: there is one sample always."""
         return probabilities

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from camss_ros.images.label_class import VOID
-from camss_ros.inference.frame_ops import to_labels, to_uncertainty
+from camss_ros.inference.frame_ops import class_count, to_labels, to_uncertainty
+from camss_ros.model.tiles import to_image, to_tiles
 
 
 def smooth(classes: int, height: int, width: int, seed: int) -> torch.Tensor:
@@ -23,17 +24,22 @@ def smooth(classes: int, height: int, width: int, seed: int) -> torch.Tensor:
 @settings(max_examples=40)
 @given(
     height=st.integers(1, 24), width=st.integers(1, 24), rows=st.integers(-23, 60),
-    columns=st.integers(-23, 60), classes=st.integers(1, 12), channels_last=st.booleans(),
+    columns=st.integers(-23, 60), classes=st.integers(1, 12),
+    layout=st.sampled_from(["channels first", "channels last", "tiles"]), side=st.integers(2, 4),
     seed=st.integers(0, 99),
 )  # fmt: skip
 def test_another_size_has_the_argmax_of_all_interpolated_classes(
-    height, width, rows, columns, classes, channels_last, seed
+    height, width, rows, columns, classes, layout, side, seed
 ):
+    if layout == "tiles":
+        height, width = height * side, width * side
     probabilities = smooth(classes, height, width, seed)
-    if channels_last:
+    if layout == "channels last":
         probabilities = probabilities.contiguous(memory_format=torch.channels_last)
     size = (max(1, height + rows), max(1, width + columns))
     everything = functional.interpolate(probabilities, size=size, mode="bilinear")[0]
+    if layout == "tiles":
+        probabilities = to_tiles(functional.pixel_unshuffle(probabilities, side), side)
     labels, confidence = to_labels(probabilities, size)
     chosen = everything.gather(0, labels[None].long())[0]
     # where two classes are equal but for rounding, either is right
@@ -48,6 +54,21 @@ def test_a_smaller_size_and_the_traced_way_agree_with_interpolation():
         assert torch.equal(to_labels(probabilities, size)[0], everything.argmax(dim=0))
         traced = to_labels(probabilities, size, traced=True)
         assert torch.equal(traced[0], everything.argmax(dim=0))
+
+
+def test_in_tiles_everything_is_as_in_an_image():
+    image = smooth(7, 24, 32, seed=2)
+    tiles = to_tiles(functional.pixel_unshuffle(image, 4), 4)
+    assert tiles.shape == (1, 6, 8, 7, 16)
+    assert torch.equal(to_image(tiles), image)
+    for size in ((24, 32), (10, 13), (40, 50)):
+        for traced in (False, True):
+            expected = to_labels(image, size, void_last=True, traced=traced)
+            assert torch.equal(to_labels(tiles, size, void_last=True, traced=traced), expected)
+        difference = to_uncertainty(tiles, size).int() - to_uncertainty(image, size).int()
+        assert difference.abs().max() <= 1
+    wide = smooth(5, 8, 12, seed=3)
+    assert class_count(to_tiles(functional.pixel_unshuffle(wide, 2), 2)) == class_count(wide) == 5
 
 
 def test_the_last_class_may_be_void():

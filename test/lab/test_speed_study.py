@@ -273,6 +273,32 @@ def test_a_stopped_study_goes_on_with_what_is_missing(settings, tmp_path, monkey
         study_speed(settings, tmp_path, MODEL, "command", sections=sections)
 
 
+def test_the_parts_of_a_section_are_kept_when_it_is_stopped(settings, tmp_path, monkeypatch):
+    measured = []
+
+    def measure_one(name):
+        if len(measured) == 2 and name == "three":
+            raise KeyboardInterrupt
+        measured.append(name)
+        return {"name": name}
+
+    def measure(run):
+        return {"rows": [run.part(name, partial(measure_one, name)) for name in names]}
+
+    names = ["one", "two", "three"]
+    monkeypatch.setattr(speed_study, "load_average", lambda: float(len(measured)))
+    sections = [Section("some", "Some", "much", measure, lambda row: f"got {row['rows']}\n")]
+    with pytest.raises(KeyboardInterrupt):
+        study_speed(settings, tmp_path, MODEL, "command", sections=sections)
+    content = json.loads((tmp_path / "speed.json").read_text())
+    assert set(content["rows"]) == {"some: one", "some: two"}
+    measured.append("in between")
+    study_speed(settings, tmp_path, MODEL, "command", sections=sections)
+    assert measured == ["one", "two", "in between", "three"]
+    rows = json.loads((tmp_path / "speed.json").read_text())["rows"]
+    assert rows == {"some": {"load_average": 3.0, "rows": [{"name": name} for name in names]}}
+
+
 def test_sections_about_a_clip_are_left_out_where_the_frames_are_none(settings, root, tmp_path):
     only = [
         Section("one", "One", "much", lambda *_: {}, lambda row: "there\n", "data"),
@@ -389,7 +415,9 @@ def test_steadiness_sees_what_grows(model):
         assert result[key] > 0
 
 
-def test_command_writes_the_page_without_data(model, tmp_path, monkeypatch, offline_commands):
+def test_command_writes_the_page_without_data_and_with_some(
+    model, root, tmp_path, monkeypatch, offline_commands
+):
     monkeypatch.setattr(speed_study, "SECTIONS", SECTIONS[2:])
     monkeypatch.setattr(
         speed_section,
@@ -419,3 +447,13 @@ def test_command_writes_the_page_without_data(model, tmp_path, monkeypatch, offl
     result = CliRunner().invoke(app, [*arguments, "--data", "camvid"])
     assert result.exit_code == 1
     assert "go together" in result.output
+
+    monkeypatch.setattr(speed_study, "SECTIONS", [SECTIONS[3]])
+    scored = [*arguments, "--output", f"{output}2", "--data", "camvid", "--root", str(root)]
+    result = CliRunner().invoke(app, [*scored, "--every", "2", "--clip"])
+    assert result.exit_code == 1
+    assert "leave --every out" in result.output
+    result = CliRunner().invoke(app, [*scored, "--every", "2"])
+    assert result.exit_code == 0, result.output
+    (row,) = json.loads((tmp_path / "out2" / "speed.json").read_text())["rows"].values()
+    assert (row["frames"], row["data"]) == (1, "camvid val (1 of 2 frames)")

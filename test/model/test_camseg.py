@@ -18,6 +18,7 @@ from camss_ros.model.checkpoint import ModelError, load_camseg, load_pretrained,
 from camss_ros.model.config import ConcatTransformerConfig
 from camss_ros.model.fast_decoder import FastDecoderConfig
 from camss_ros.model.schedule import SamplingOptions
+from camss_ros.model.tiles import to_image
 
 
 def images(batch: int = 1, height: int = 32, width: int = 48, seed: int = 0) -> torch.Tensor:
@@ -301,6 +302,13 @@ def test_no_tensor_is_made_on_another_device(tiny_config, iterations):
     result = to_labels(probabilities, (90, 120))
     assert result.device.type == "meta"
     assert result.shape == (2, 90, 120)
+
+
+def test_tiles_are_the_image_that_is_decoded(tiny_model):
+    latents = torch.randn(2, tiny_model.latent_channels, 2, 3, generator=torch.Generator())
+    tiles = tiny_model.decode_tiled(latents)
+    assert tiles.shape == (2, 8, 12, 11, 16)
+    torch.testing.assert_close(to_image(tiles), tiny_model.decode(latents))
 
 
 def test_a_warm_start_makes_no_tensor_on_another_device(tiny_config):

@@ -29,7 +29,8 @@ class FramePrediction:
     """What the network says of a frame.
 
     Attributes:
-        probabilities: [1, classes, h, w] float32 at the working size.
+        probabilities: [1, classes, h, w] float32 at the working size, or such in tiles
+            (`model/tiles.py`).
         argmax: of them, where the backend knows them already.
         state: what the next frame of a clip may begin from; None without a warm start, or if the
             network draws no latents.

@@ -110,7 +110,7 @@ class TorchBackend(Backend):
         """The stages, on the frames of a request, which are on the device already.
 
         Returns:
-            [B, classes, h, w] float32 class probabilities, and what each frame leaves.
+            Class probabilities of B frames as in `FramePrediction`, and what each frame leaves.
         """
         network, sampling, size = self._network, request.sampling, request.size
         generator, stage_done, states = request.generator, request.stage_done, request.states
@@ -262,7 +262,8 @@ class TorchBackend(Backend):
         if self._camseg is not None and self._denoiser is not None:
             self._camseg.denoiser = self._denoiser
         self._image_tokens, self._condition = network.image_tokens, network.condition
-        self._decode = network.decode
+        # a GPU resizes all probabilities, and needs them as an image for that
+        self._decode = network.decode_tiled if self.device.type == "cpu" else network.decode
         self.release_memory()
 
     def _use_compiled(self) -> None:
@@ -275,7 +276,7 @@ class TorchBackend(Backend):
             self._camseg.denoiser = torch.compile(self._camseg.denoiser)  # type: ignore[assignment]
         self._image_tokens = torch.compile(network.image_tokens)
         self._condition = torch.compile(network.condition)
-        self._decode = torch.compile(network.decode)
+        self._decode = torch.compile(self._decode)
 
 
 def _move(network: CamSeg | Twin, device: torch.device, dtype: torch.dtype) -> None:

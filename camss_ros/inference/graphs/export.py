@@ -6,7 +6,7 @@
     picture        }
  -> labels         uint8 [H, W] class ids, 255 is void
     confidence     uint8 [H, W] probability of the class times 255
- or probabilities  float32 [classes, height, width]
+ or probabilities  float32 [classes, height, width], or in tiles as of `model/tiles.py`
     argmax         uint8 [height, width] the most likely class
     likelihood     float32 [height, width] its probability
 and latents        } for the next frame, where there is a warm start
@@ -33,7 +33,7 @@ import torch
 from torch import Tensor, nn
 
 from camss_ros.errors import CamssError
-from camss_ros.inference.frame_ops import find_argmax, to_labels
+from camss_ros.inference.frame_ops import class_count, find_argmax, to_labels
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.model.warm_start import FrameState
@@ -152,11 +152,11 @@ class FrameGraph(nn.Module):
                 condition, self.grid, self.plan, None, noise, previous.latents, steady
             )
             left = FrameState(latents, picture[0])
-        probabilities = network.average_samples(network.decode(latents), samples)
+        probabilities = network.average_samples(network.decode_tiled(latents), samples)
         if self.spec.output_size is None:
-            argmax, likelihood = find_argmax(probabilities)
+            argmax, likelihood = find_argmax(probabilities, traced=True)
             return probabilities[0], argmax.to(torch.uint8), likelihood, *left
-        void_last = probabilities.shape[1] > len(network.config.label_set)
+        void_last = class_count(probabilities) > len(network.config.label_set)
         labels, confidence = to_labels(
             probabilities, self.spec.output_size, void_last, traced=True
         ).unbind(0)
