@@ -7,12 +7,12 @@ on which process makes it or which others are in its batch.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 from torch.utils.data import default_collate
 
 from camss_ros.datasets.augmentation import AugmentationOptions, random_view
@@ -107,15 +107,17 @@ def apply_photometry(images: Tensor, draws: dict[str, Tensor]) -> Tensor:
     Returns:
         uint8 [B, 3, H, W].
     """
-    x = _relit(images.float() / 255, draws)
-    jittered = draws["jitter"].nonzero()[:, 0]
-    if len(jittered):
-        there = jittered.to(x.device, non_blocking=True)
-        x[there] = _jittered(x[there], {name: each[jittered] for name, each in draws.items()})
-    blurred = ((draws["blur"] > 0) | (draws["motion"] > 0)).nonzero()[:, 0]
-    if len(blurred):
-        there = blurred.to(x.device, non_blocking=True)
-        x[there] = _blurred(x[there], {name: each[blurred] for name, each in draws.items()})
+    device = images.device
+    # no copy that waits for the device: what it is asked to do must not run dry
+    there = {name: each.to(device, non_blocking=True) for name, each in draws.items()}
+    x = _relit(images.float() / 255, there)
+    for changed, change in (
+        (draws["jitter"], _jittered),
+        ((draws["blur"] > 0) | (draws["motion"] > 0), partial(_blurred, half=_half(draws))),
+    ):
+        index = changed.nonzero()[:, 0].to(device, non_blocking=True)
+        if len(index):
+            x[index] = change(x[index], {name: each[index] for name, each in there.items()})
     _add_sensor(x, draws)
     return (x * 255 + 0.5).to(torch.uint8)
 
@@ -133,10 +135,9 @@ def _jittered(x: Tensor, draws: dict[str, Tensor]) -> Tensor:
     Each of the three multiplies the distance from a pivot.
     """
     for turn in range(_PIVOTS):
-        pivots = functional.one_hot(draws["pivots"][:, turn], _PIVOTS)
+        kind = _each(draws["pivots"][:, turn], x)
         grey = _grey(x)
-        mean = grey.mean(dim=(2, 3), keepdim=True)
-        pivot = _each(pivots[:, 1], x) * mean + _each(pivots[:, 2], x) * grey
+        pivot = (kind == 1) * grey.mean(dim=(2, 3), keepdim=True) + (kind == 2) * grey
         x = torch.lerp(pivot, x, _each(draws["factors"][:, turn], x)).clamp(0, 1)
     return _turn_hue(x, _each(draws["hue"], x)[:, 0])
 
@@ -153,22 +154,27 @@ def _turn_hue(x: Tensor, shift: Tensor) -> Tensor:
         torch.where(value == green, 2 + (blue - red) * scale, 4 + (red - green) * scale),
     )
     # the closed form of the way back: https://en.wikipedia.org/wiki/HSL_and_HSV#HSV_to_RGB
-    starts = torch.tensor([5.0, 3.0, 1.0], device=x.device)[None, :, None, None]
-    k = (starts + (hue + 6 * shift)[:, None]) % 6
+    turned = hue + 6 * shift
+    k = torch.stack([start + turned for start in (5, 3, 1)], dim=1) % 6
     return value[:, None] - chroma[:, None] * torch.minimum(k, 4 - k).clamp(0, 1)
 
 
-def _blurred(x: Tensor, draws: dict[str, Tensor]) -> Tensor:
+def _half(draws: dict[str, Tensor]) -> int:
+    """How far the kernels of `_blurred` reach, pixels."""
+    reach = max(4 * float(draws["blur"].max()), float(draws["motion"].max()) / 2)
+    return max(1, int(np.ceil(reach)))
+
+
+def _blurred(x: Tensor, draws: dict[str, Tensor], half: int) -> Tensor:
     """Convolve [B, 3, H, W] with a Gaussian and a line each, by way of its spectrum."""
-    half = int(np.ceil(max(4 * float(draws["blur"].max()), float(draws["motion"].max()) / 2, 1)))
     height, width = x.shape[2:]
     rows, columns = (_mirrored(side, 2 * half, x.device) for side in (height, width))
     padded = x[:, :, rows[:, None], columns]
     # sides that the transform is fast for; what is added never gets into the result
     size = tuple(-(-side // 64) * 64 for side in padded.shape[2:])
     spectrum = torch.fft.rfft2(padded, s=size)
-    sigma, length, angle = (draws[name].to(x.device) for name in ("blur", "motion", "angle"))
-    for kernel in (_gaussians(half, sigma), _lines(half, length, angle)):
+    lines = _lines(half, draws["motion"], draws["angle"])
+    for kernel in (_gaussians(half, draws["blur"]), lines):
         spectrum *= torch.fft.rfft2(kernel, s=size)[:, None]
     # each kernel moves the image by its own half
     result = torch.fft.irfft2(spectrum, s=size)[
@@ -238,9 +244,10 @@ def _add_sensor(x: Tensor, draws: dict[str, Tensor]) -> None:
 
 def _each(values: Tensor, x: Tensor) -> Tensor:
     """A value, or one of each channel, of each image as [B, 1 or 3, 1, 1] beside `x`."""
-    return values.reshape(len(values), -1, 1, 1).to(x.device, x.dtype, non_blocking=True)
+    return values.reshape(len(values), -1, 1, 1).to(x.dtype)
 
 
 def _grey(x: Tensor) -> Tensor:
-    weights = torch.tensor(_GREY, device=x.device)
-    return torch.einsum("bchw,c->bhw", x, weights)[:, None]
+    """[B, 1, H, W] of [B, 3, H, W]."""
+    red, green, blue = _GREY
+    return red * x[:, :1] + green * x[:, 1:2] + blue * x[:, 2:]
