@@ -18,14 +18,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, broadcast
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -39,6 +31,7 @@ from camss_ros.training.optimization import (
     parameter_groups,
     saved_state,
 )
+from camss_ros.training.progress import step_progress
 from camss_ros.training.run_folder import (
     MetricsFile,
     TrainingError,
@@ -291,7 +284,7 @@ class _Run(Generic[Model]):
         options, earlier, started = self.options, self.minutes, time.monotonic()
         if self._out_of_time() or self._out_of_patience():
             return
-        with self._progress() as progress:
+        with step_progress(self.output.name, self.accelerator.is_main_process) as progress:
             task = progress.add_task("", total=options.steps, completed=first, text="")
             for step in range(first, options.steps):
                 self.module.train()
@@ -392,19 +385,6 @@ class _Run(Generic[Model]):
         self.stale = 0 if scores[SCORE] > self.best else self.stale + 1
         self.best = max(self.best, scores[SCORE])
 
-    def _progress(self) -> Progress:
-        return Progress(
-            TextColumn(self.output.name),
-            BarColumn(),
-            MofNCompleteColumn(),
-            _RateColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[text]}"),
-            # steps may take seconds
-            speed_estimate_period=300,
-            disable=not self.accelerator.is_main_process,
-        )
-
 
 def _digest(named: Iterable[tuple[str, Tensor]]) -> str:
     """What tells tensors from others of the same names."""
@@ -413,14 +393,3 @@ def _digest(named: Iterable[tuple[str, Tensor]]) -> str:
         digest.update(name.encode())
         digest.update(value.detach().cpu().numpy().tobytes())
     return digest.hexdigest()
-
-
-class _RateColumn(TextColumn):
-    """Steps a second."""
-
-    def __init__(self) -> None:
-        super().__init__("")
-
-    def render(self, task: Task) -> Any:
-        self.text_format = "" if task.speed is None else f"{task.speed:.2f} steps/s"
-        return super().render(task)

@@ -1,0 +1,43 @@
+"""The progress bar of a training: steps, their rate and the latest loss."""
+
+from typing import Any
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+
+def step_progress(name: str, shown: bool) -> Progress:
+    """A bar whose tasks have a field `text`.
+
+    Args:
+        name: of the run.
+        shown: False in all processes but the main one.
+    """
+    return Progress(
+        TextColumn(name),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _RateColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[text]}"),
+        # steps may take seconds
+        speed_estimate_period=300,
+        disable=not shown,
+    )
+
+
+class _RateColumn(TextColumn):
+    """Steps a second."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def render(self, task: Task) -> Any:
+        self.text_format = "" if task.speed is None else f"{task.speed:.2f} steps/s"
+        return super().render(task)
