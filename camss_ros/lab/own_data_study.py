@@ -89,7 +89,6 @@ def study_own_data(
     Raises as `finetune`, and OutputMismatchError where `output` has the rows of other settings
     beside it.
     """
-    results = ResultRows(output.with_suffix(".json"), settings)
     runs = output.with_name(f"{output.stem}_runs")
     splits = [
         open_data(data, root, split)
@@ -102,6 +101,7 @@ def study_own_data(
     pool, scored = frames[: end - _GAP], frames[end:]
     if count >= len(pool):
         raise DataError(f"{len(pool)} frames of {drive} may be labelled: {count} are no choice")
+    results = ResultRows(output.with_suffix(".json"), settings)
     rows = [(_START, 0), *((arm, seed) for seed in range(seeds) for arm in ARMS)]
     for arm, seed in rows:
         key = f"{arm} {seed}"
