@@ -90,7 +90,7 @@ def robustness(
         "groups": list(chosen),
         "viewpoint_frames": viewpoint_frames,
         "models": {
-            role: {key: of["model"][key] for key in ("source", "sha256")}
+            role: {key: of["model"][key] for key in ("name", "sha256")}
             for role, of in described.items()
         },
         "precision": spec.precision,
@@ -125,7 +125,7 @@ def _notes(settings: dict[str, Any]) -> list[str]:
         f"{data['every']}, label set {settings['label_set']}."
     ]
     notes += [
-        f"{role}: `{model['source']}`, SHA-256 of the weights {model['sha256'][:16]}."
+        f"{role}: `{model['name']}`, SHA-256 of the weights {model['sha256'][:16]}."
         for role, model in settings["models"].items()
     ]
     notes.append(

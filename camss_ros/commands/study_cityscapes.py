@@ -58,7 +58,7 @@ def cityscapes(
         "data": [{"name": one.name, "size": list(one.size), "frames": len(one)} for one in sized],
         "every": every,
         "models": {
-            role: {key: of[key] for key in ("source", "sha256", "backend", "dtype")}
+            role: {key: of[key] for key in ("name", "sha256", "backend", "dtype")}
             for role, of in described.items()
         },
         "seed": spec.seed,

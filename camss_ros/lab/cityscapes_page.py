@@ -45,7 +45,7 @@ def write_cityscapes_page(
 
     Args:
         command: that makes the page.
-        settings: `models`, {"source", "sha256"} by role.
+        settings: `models`, {"name", "sha256"} by role.
         data: what was scored, the first one under corruptions too.
         results: `evaluation_report` by "DATA: CONTENDER".
         robustness: conditions by contender.
@@ -62,7 +62,7 @@ def write_cityscapes_page(
     save_figure(retention_figure(curves), picture)
     first = data[0]
     models = "; ".join(
-        f"{role} `{model['source']}` (weights sha256 `{model['sha256']}`)"
+        f"{role} `{model['name']}` (weights sha256 `{model['sha256']}`)"
         for role, model in settings["models"].items()
     )
     what = paragraph(f"""
