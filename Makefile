@@ -20,7 +20,9 @@ training_tests := test/training test/model/test_twin.py
 
 # With the oldest versions: the node, its inputs and outputs, label sets, the segmenter, commands.
 OLDEST := $(abspath .venv-oldest)
-oldest_tests := test/images test/datasets test/test_workspace.py test/model/test_camseg.py \
+oldest_tests := test/images test/test_workspace.py \
+	$(filter-out test/datasets/test_picking.py, $(wildcard test/datasets/test_*.py)) \
+	test/model/test_camseg.py \
 	test/inference/test_segmenter.py $(addprefix test/nodes/test_,$(addsuffix .py, cameras \
 	image_bridge label_info no_image outputs segmenter_node))
 
