@@ -5,28 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Optional
 
 import typer
 
-from camss_ros.commands.options import (
-    LABEL_SET,
-    SPLIT,
-    check_file,
-    command_line,
-    counted_progress,
-)
-from camss_ros.commands.segmenter_options import SAMPLING, segmenter_options
+from camss_ros.commands.options import LABEL_SET, SPLIT, check_file, command_line, progress_row
+from camss_ros.commands.segmenter_options import SAMPLING, SegmenterSpec, segmenter_options
 from camss_ros.extras import require
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from camss_ros.evaluation.compare import Comparison, LabelledFrame
-    from camss_ros.evaluation.frame_thumbnails import Thumbnails
     from camss_ros.images.label_sets import LabelSet
     from camss_ros.inference.segmenter import Segmenter
-    from camss_ros.inference.spec import SegmenterSpec
 
 _ROUGH = 10  # blocks below which an interval is told to be rough
 
@@ -72,7 +64,7 @@ def compare(
     import dataclasses
 
     require("jinja2")
-    from rich.console import Console
+    from rich import print as show
 
     from camss_ros.evaluation.compare import compare as run
     from camss_ros.evaluation.compare import comparison_report, score_names
@@ -82,7 +74,6 @@ def compare(
     from camss_ros.evaluation.result_folder import write_atomically, write_json
     from camss_ros.street.calibration_scenes import CalibrationScenes
 
-    console = Console()
     check_file(output, ".html")
     limits = parse_requirements(required) if required else {}
     found_conditions = None if conditions is None else read_conditions(conditions)
@@ -93,11 +84,10 @@ def compare(
         check_names(limits, score_names(known.classes))
         for segmenter in segmenters:
             segmenter.warm_up(*segmenter.input_size)
-        with counted_progress(console=console) as bar:
-            task = bar.add_task("comparing", total=total)
+        with progress_row("comparing", total) as step:
             comparison = run(
                 segmenters, frames, known, block=block, clip=clip or bag is not None,
-                conditions=found_conditions, progress=lambda: bar.advance(task),
+                conditions=found_conditions, progress=step,
             )  # fmt: skip
     failed = unmet(limits, comparison.differences)
     report = {
@@ -120,14 +110,17 @@ def compare(
         report=report,
         classes=comparison.classes,
         frames=[
-            ("Frames on which the second is worse", _captioned(comparison.worse)),
-            ("Frames on which it is better", _captioned(comparison.better)),
+            (title, [each.captioned("mIoU", "+") for each in chosen])
+            for title, chosen in (
+                ("Frames on which the second is worse", comparison.worse),
+                ("Frames on which it is better", comparison.better),
+            )
         ],
     )
     write_json(output.with_suffix(".json"), report)
     write_atomically(output, page.encode())
-    console.print(_table(comparison))
-    console.print(f"wrote {output}", highlight=False)
+    show(_table(comparison))
+    typer.echo(f"wrote {output}")
     if failed:
         typer.echo(f"camss-ros: not met: {'; '.join(failed)}", err=True)
         raise typer.Exit(2)
@@ -171,21 +164,11 @@ def _frames(
         yield labelled, known or of_model, frames.expected
 
 
-def _captioned(chosen: list[Thumbnails]) -> list[dict[str, Any]]:
-    return [
-        {"caption": f"{each.name}: mIoU {100 * each.score:+.1f} %", "tiles": each.pictures()}
-        for each in chosen
-    ]
-
-
 def _table(comparison: Comparison) -> Table:
-    from rich.table import Table
+    from camss_ros.evaluation.formats import percent, result_table
 
-    from camss_ros.evaluation.formats import percent
-
-    table = Table("IoU %", title=f"{comparison.frames} frames")
-    for column in ("first", "second", "difference", "95 % interval"):
-        table.add_column(column, justify="right")
+    columns = ("first", "second", "difference", "95 % interval")
+    table = result_table("IoU %", *columns, title=f"{comparison.frames} frames")
     for name, it in comparison.differences.items():
         table.add_row(
             name,

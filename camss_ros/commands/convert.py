@@ -30,17 +30,9 @@ def convert_official(
     ),
 ) -> None:
     """Convert the official CAM-Seg checkpoints to a model directory."""
-    from rich.console import Console
-
     from camss_ros.model.checkpoint import save_pretrained
-    from camss_ros.model.official import (
-        convert,
-        infer_config,
-        read_autoencoder,
-        read_transformer,
-    )
+    from camss_ros.model.official import convert, infer_config, read_autoencoder, read_transformer
 
-    console = Console()
     check_folder(output)
     autoencoder = read_autoencoder(vae)
     weights = read_transformer(transformer, ema=ema)
@@ -49,6 +41,6 @@ def convert_official(
     save_pretrained(model, output)
     for name, part in model.named_children():
         count = sum(parameter.numel() for parameter in part.parameters())
-        console.print(f"{name}: {count / 1e6:.1f} M parameters")
-    console.print(f"{config.transformer}", highlight=False)
-    console.print(f"wrote {output}", highlight=False)
+        typer.echo(f"{name}: {count / 1e6:.1f} M parameters")
+    typer.echo(config.transformer)
+    typer.echo(f"wrote {output}")

@@ -16,15 +16,15 @@ from camss_ros.commands.options import (
     check_folder,
     counted_progress,
     fail,
+    progress_row,
 )
 from camss_ros.seeds import LARGEST_SEED
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from camss_ros.datasets.augmentation import AugmentationOptions
     from camss_ros.datasets.datasets import DataSet
-    from camss_ros.datasets.labeled_images import Contents, LabeledImages
+    from camss_ros.datasets.labeled_images import Contents
     from camss_ros.images.label_class import LabelClass
 
 app = typer.Typer(
@@ -46,6 +46,7 @@ def check(
     from rich.console import Console
 
     from camss_ros.datasets.datasets import find_data_set
+    from camss_ros.datasets.labeled_images import read_all
 
     console = Console(soft_wrap=True, highlight=False)
     contents: dict[str, Contents] = {}
@@ -54,7 +55,8 @@ def check(
     for part in _splits(data_set, root, split):
         listing = data_set.list(root, part)
         images = data_set.read(listing, root, label_set)
-        contents[part] = _read_all(images, part)
+        with progress_row(part, len(images), transient=True) as step:
+            contents[part] = read_all(images, step)
         problems += [*listing.problems, *contents[part].problems]
         console.print(_summary(part, len(images), listing.unlabelled, contents[part]))
     console.print(_share_table(contents, images.label_set.classes))
@@ -85,6 +87,7 @@ def show(
     """Draw frames and their labels on a contact sheet, and count the frames."""
     import numpy as np
 
+    from camss_ros.datasets.augmentation import PAPER, AugmentationOptions
     from camss_ros.datasets.datasets import find_data_set
     from camss_ros.datasets.photometry import augment
     from camss_ros.evaluation.result_folder import write_image
@@ -92,7 +95,11 @@ def show(
 
     tiles = []
     check_file(output, ".png")
-    recipe = None if augmented is None else _augmentation(augmented)
+    recipes = {None: None, "paper": PAPER, "camss-tiny": AugmentationOptions()}
+    if augmented not in recipes:
+        known = ", ".join(name for name in recipes if name)
+        raise ValueError(f"no augmentation recipe {augmented!r}: expected one of {known}")
+    recipe = recipes[augmented]
     data_set = find_data_set(name)
     for part in _splits(data_set, root, split):
         listing = data_set.list(root, part)
@@ -140,11 +147,10 @@ def import_(
     from camss_ros.images.label_sets import load_label_set
 
     check_folder(output)
-    with counted_progress(transient=True) as bar:
-        task = bar.add_task("importing", total=None)
+    with progress_row("importing", transient=True) as step:
         done = import_labels(
             source, format_name, load_label_set(label_set), images, output, val or (),
-            lambda count: bar.update(task, total=count), lambda: bar.advance(task),
+            lambda count: step(0, count), step,
         )  # fmt: skip
     split = done.split
     typer.echo(
@@ -189,26 +195,9 @@ def export(
     typer.echo(f"{len(prelabels)} frames in '{output}'")
 
 
-def _augmentation(name: str) -> AugmentationOptions:
-    from camss_ros.datasets.augmentation import PAPER, AugmentationOptions
-
-    recipes = {"paper": PAPER, "camss-tiny": AugmentationOptions()}
-    if name not in recipes:
-        raise ValueError(f"no augmentation recipe {name!r}: expected one of {', '.join(recipes)}")
-    return recipes[name]
-
-
 def _splits(data_set: DataSet, root: Path, split: str | None) -> tuple[str, ...]:
     # Without any, listing the usual one says what was looked for.
     return (split,) if split is not None else data_set.splits(root) or ("val",)
-
-
-def _read_all(images: LabeledImages, split: str) -> Contents:
-    from camss_ros.datasets.labeled_images import read_all
-
-    with counted_progress(transient=True) as bar:
-        task = bar.add_task(split, total=len(images))
-        return read_all(images, lambda: bar.advance(task))
 
 
 def _summary(split: str, count: int, unlabelled: int, contents: Contents) -> str:

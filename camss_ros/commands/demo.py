@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 import typer
 
 from camss_ros.commands.options import check_folder, exit_on_sigterm, fail
-from camss_ros.commands.segmenter_options import NETWORK, SAMPLING, segmenter_options
+from camss_ros.commands.segmenter_options import NETWORK, SAMPLING, SegmenterSpec, segmenter_options
 from camss_ros.extras import require_node
 
 if TYPE_CHECKING:
     from camss_ros.bags.recording import Recording
-    from camss_ros.inference.spec import SegmenterSpec
 
 
 @segmenter_options(*NETWORK, *SAMPLING, backend="auto")
@@ -35,7 +34,7 @@ def demo(
     import tempfile
 
     require_node()
-    from rich.console import Console
+    from rich import print as show
     from rich.progress import Progress
 
     from camss_ros.evaluation.demo_report import report_table, write_report, write_world
@@ -45,7 +44,6 @@ def demo(
     from camss_ros.nodes.segmenter.parameters import node_parameters
 
     exit_on_sigterm()
-    console = Console()
     check_folder(output)
     # The node would say it later.
     spec.check()
@@ -57,7 +55,7 @@ def demo(
         for _ in itertools.islice(opened, frames):  # a bad label file is reported now
             pass
     output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, Progress(console=console) as bar:
+    with tempfile.TemporaryDirectory() as folder, Progress() as bar:
         path, is_street = source, opened.endless
         if is_street:
             # Drawn beforehand: it takes about as long as segmenting, on the same processor.
@@ -88,5 +86,5 @@ def demo(
         if is_street and any(each.name == "road" for each in classes):
             write_world(recording, source.partition(":")[2], classes, output)
             written.append("world.png")
-    console.print(report_table(report))
-    console.print(f"wrote {', '.join(written)} to '{output}'")
+    show(report_table(report))
+    typer.echo(f"wrote {', '.join(written)} to '{output}'")

@@ -1,18 +1,13 @@
 """`camss-ros drift`: whether frames are like those that a model was trained on."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import Optional
 
 import typer
 
 from camss_ros.commands.options import DEVICE, warn_of_missing
-from camss_ros.commands.train import CONFIG, DATA_ROOT, OVERRIDES, PACKAGES
+from camss_ros.commands.train import CONFIG, DATA_ROOT, OVERRIDES, PACKAGES, with_root
 from camss_ros.extras import require
-
-if TYPE_CHECKING:
-    from camss_ros.inference.drift import Drift
 
 MODEL = typer.Option("camss-tiny", help="Bundled name, directory or Hub id.")
 
@@ -34,8 +29,6 @@ def learn(
     its data.sources are looked at, each as often as its share says.
     """
     require(*PACKAGES)
-    import dataclasses
-
     from camss_ros.inference.drift import save_reference
     from camss_ros.model.checkpoint import DRIFT_FILE, find_model
     from camss_ros.training.config import SegmenterConfig, load_config
@@ -44,9 +37,8 @@ def learn(
 
     directory = find_model(model)
     # the others are not looked at
-    data = load_config(SegmenterConfig, config, ["data.in_memory=false", *(overrides or [])]).data
-    if root is not None:
-        data = dataclasses.replace(data, root=str(root))
+    changed = ["data.in_memory=false", *with_root(overrides, root)]
+    data = load_config(SegmenterConfig, config, changed).data
     reference = reference_of(directory, open_training_data(data, candidates=True))
     save_reference(reference, directory)
     typer.echo(f"wrote {directory / DRIFT_FILE}")
@@ -62,15 +54,19 @@ def check(
     device: str = DEVICE,
 ) -> None:
     """How many frames are unlike those that the model was trained on."""
-    from rich.console import Console
+    from rich import print as show
     from rich.progress import track
     from rich.table import Table
 
+    from camss_ros.evaluation.formats import percent
     from camss_ros.images.frames import open_frames
     from camss_ros.inference.segmenter import Segmenter
     from camss_ros.model.checkpoint import DRIFT_FILE
 
-    console = Console()
+    def beyond(name: str) -> str:
+        values = [getattr(each, name) for each in seen]
+        return percent(sum(value > 1 for value in values) / len(values)) if values else "-"
+
     table = Table(
         "source", "frames", "token distance", "unsure pixels", title="beyond the limit, %"
     )
@@ -80,20 +76,11 @@ def check(
     for source in sources:
         frames = open_frames(source)
         seen = []
-        for index, frame in enumerate(track(frames, source, frames.length, console=console)):
+        for index, frame in enumerate(track(frames, source, frames.length)):
             if index % every == 0:
                 result = segmenter.segment(frame.image)
                 seen.append(segmenter.drift(frame.image, result.confidence))
         warn_of_missing(frames)
-        table.add_row(*_row(source, seen))
-    console.print(table)
-
-
-def _row(source: str, seen: list[Drift | None]) -> list[str]:
-    from camss_ros.evaluation.formats import percent
-
-    def beyond(name: str) -> str:
-        values: list[Any] = [getattr(each, name) for each in seen]
-        return percent(sum(value > 1 for value in values) / len(values)) if values else "-"
-
-    return [source, str(len(seen)), beyond("token_distance"), beyond("unsure_share")]
+        shares = beyond("token_distance"), beyond("unsure_share")
+        table.add_row(source, str(len(seen)), *shares)
+    show(table)

@@ -1,25 +1,35 @@
 """`camss-ros evaluate`."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import Optional
 
 import typer
 
-from camss_ros.commands.options import DATA, LABEL_SET, ROOT, check_file, command_line, fail
-from camss_ros.commands.segmenter_options import DECODING, NETWORK, SAMPLING, segmenter_options
+from camss_ros.commands.options import (
+    DATA,
+    LABEL_SET,
+    ROOT,
+    SPLIT,
+    check_file,
+    command_line,
+    fail,
+    progress_row,
+)
+from camss_ros.commands.segmenter_options import (
+    DECODING,
+    NETWORK,
+    SAMPLING,
+    SegmenterSpec,
+    segmenter_options,
+)
 from camss_ros.extras import require
-
-if TYPE_CHECKING:
-    from camss_ros.inference.spec import SegmenterSpec
 
 
 @segmenter_options(*NETWORK, *SAMPLING, *DECODING, "warm_start_time")
 def evaluate(
     data: str = DATA,
     root: Path = ROOT,
-    split: str = typer.Option("val", help="Split of the data set."),
+    split: str = SPLIT,
     label_set: Optional[str] = LABEL_SET,
     *,
     spec: SegmenterSpec,
@@ -44,8 +54,7 @@ def evaluate(
     ),
 ) -> None:
     """Score a model on a labelled data set: IoU, boundary IoU, precision, recall, calibration."""
-    from rich.console import Console
-    from rich.progress import Progress
+    from rich import print as show
 
     from camss_ros.datasets.datasets import open_data
     from camss_ros.evaluation.evaluate import evaluate as score
@@ -58,7 +67,6 @@ def evaluate(
     from camss_ros.model.checkpoint import weights_hash
     from camss_ros.street.calibration_scenes import CalibrationScenes
 
-    console = Console()
     if report_path is not None:
         require("jinja2", "matplotlib")
         if json_path == report_path.with_suffix(".json"):
@@ -78,32 +86,25 @@ def evaluate(
     segmenter = spec.open(CalibrationScenes())
     height, width = frames[0][0].shape[:2]
     segmenter.warm_up(height, width)
-    collected = None
-    if report_path is not None:
-        collected = CollectedResults(f"{data} {split}", frames.label_set)
-    with Progress(console=console) as bar:
-        task = bar.add_task(f"{data} {split}", total=len(frames))
+    title = f"{data} {split}"
+    collected = CollectedResults(title, frames.label_set)
+    with progress_row(title, len(frames)) as step:
         result = score(
-            segmenter, frames, frames.label_set, clip=clip,
-            progress=lambda done: bar.update(task, completed=done),
-            on_frame=collected.add if collected else None,
+            segmenter, frames, frames.label_set, clip=clip, progress=step,
+            on_frame=collected.add if report_path else None,
         )  # fmt: skip
     scores = evaluation_report(result, frames.label_set)
-    title = f"{result.frames} frames, {result.seconds_per_frame:.3f} s a frame"
+    heading = f"{result.frames} frames, {result.seconds_per_frame:.3f} s a frame"
     share = result.accumulator.class_share(frames.label_set.classes)
-    console.print(score_table(title, share, scores))
+    show(score_table(heading, share, scores))
     described = spec.describe()
     model = {**described["model"], "device": str(segmenter.device)}
-    if report_path is not None and collected is not None:
+    if report_path is not None:
         metadata = RunMetadata(
-            title=f"{data} {split}",
-            command=command_line(),
-            model=model,
-            sampling=described["sampling"],
-            robustness=curves,
+            title, command_line(), model, described["sampling"], robustness=curves
         )
         write_report(report_path, [collected.part(result.accumulator)], metadata)
-        console.print(f"wrote {report_path}", highlight=False)
+        typer.echo(f"wrote {report_path}")
     if json_path is not None:
         content = {
             **scores,
@@ -118,4 +119,4 @@ def evaluate(
             "versions": versions(),
         }
         write_json(json_path, content)
-        console.print(f"wrote {json_path}", highlight=False)
+        typer.echo(f"wrote {json_path}")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -13,6 +12,7 @@ from camss_ros.commands.options import check_folder, command_line, counted_progr
 from camss_ros.commands.segmenter_options import (
     NETWORK,
     SAMPLING,
+    SegmenterSpec,
     named_backend,
     segmenter_options,
     waiting_for_backend,
@@ -20,14 +20,12 @@ from camss_ros.commands.segmenter_options import (
 from camss_ros.extras import require
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
     from camss_ros.bags.bag_frames import BagSelection
     from camss_ros.evaluation.bag_points import PointSelection
     from camss_ros.evaluation.bag_run import BagTask
     from camss_ros.evaluation.evaluate_bag import RunProgress
-    from camss_ros.inference.spec import SegmenterSpec
 
 
 @segmenter_options(*NETWORK, *SAMPLING, "iterations", "order", backend="auto")
@@ -108,17 +106,16 @@ def evaluate_bag(
     import dataclasses
 
     require("rosbags", "mcap", "jinja2", "matplotlib", *(["ray"] if ray is not None else []))
-    from rich.console import Console
-
     from camss_ros.bags.bag_frames import BagSelection
     from camss_ros.bags.bag_paths import bag_names, find_bags, is_single_bag
     from camss_ros.evaluation.bag_run import BagTask
 
-    console = Console()
     check_folder(output)
+    if len(set(image)) < len(image):
+        raise ValueError(f"a topic is named twice: --image {' --image '.join(image)}")
     cameras = tuple(
         BagSelection(topic, label, tolerance, every, start, duration)
-        for topic, label in _pairs(image, labels or [])
+        for topic, label in zip(image, _for_each("--labels", labels, len(image)), strict=True)
     )
     points = _points(cameras, depth, lidar, camera_info, lidar_to_camera, rectified)
     sampling = dataclasses.replace(spec.sampling, start=start_timestep)
@@ -134,16 +131,10 @@ def evaluate_bag(
         )  # fmt: skip
 
     if one:
-        _one_bag(task(bags[0], output), described, console)
+        _one_bag(task(bags[0], output), described)
     else:
         tasks = [task(b, output / name) for b, name in zip(found, bag_names(found), strict=True)]
-        _evaluate_batch(tasks, described, output, workers, ray, console)
-
-
-def _pairs(images: list[str], labels: list[str]) -> list[tuple[str, str | None]]:
-    if len(set(images)) < len(images):
-        raise ValueError(f"a topic is named twice: --image {' --image '.join(images)}")
-    return list(zip(images, _for_each("--labels", labels, len(images)), strict=True))
+        _evaluate_batch(tasks, described, output, workers, ray)
 
 
 def _for_each(option: str, values: list[str] | None, images: int) -> list[str | None]:
@@ -210,26 +201,24 @@ def _transform(text: str) -> tuple[float, ...]:
     return numbers
 
 
-def _one_bag(task: BagTask, described: dict[str, Any], console: Console) -> None:
+def _one_bag(task: BagTask, described: dict[str, Any]) -> None:
     import json
 
     from camss_ros.evaluation.bag_run import run_bag
     from camss_ros.evaluation.evaluate_bag import METRICS_FILE
     from camss_ros.evaluation.part_results import notes_of
 
-    with counted_progress(console=console) as bar:
+    with counted_progress() as bar:
         notes = run_bag(task, progress=_bars(bar, len(task.cameras) > 1))
     for topic, folder in task.folders().items():
         metrics = json.loads((folder / METRICS_FILE).read_text())
-        console.print(bag_table(topic, metrics))
-        _print_points(metrics["points"], console)
+        _print_scores(topic, metrics)
         notes = [*notes_of(metrics), *notes]
     for note in notes:
         typer.echo(f"warning: {note}", err=True)
-    console.print(
+    typer.echo(
         f"by {named_backend(described)}: wrote masks, overlay.mp4, {METRICS_FILE} and report.html "
-        f"to '{task.output}'",
-        highlight=False,
+        f"to '{task.output}'"
     )
 
 
@@ -239,7 +228,6 @@ def _evaluate_batch(
     output: Path,
     workers: int,
     ray: str | None,
-    console: Console,
 ) -> None:
     """Every bag into its own folder, and one report on all. Ends with 1 where any failed."""
 
@@ -249,7 +237,7 @@ def _evaluate_batch(
 
     output.mkdir(parents=True, exist_ok=True)
     reasons: dict[int, str] = {}
-    with counted_progress(console=console) as bar:
+    with counted_progress() as bar:
         row = bar.add_task("bags", total=len(tasks))
 
         def on_done(number: int, reason: str | None) -> None:
@@ -285,22 +273,23 @@ def _evaluate_batch(
         bags=len(tasks) - len(failed),
     )
     numbers = write_report(output / REPORT_FILE, parts, metadata)
-    console.print(bag_table(f"{metadata.bags} of {len(tasks)} bags", numbers["total"]))
-    _print_points(numbers["total"]["points"], console)
-    console.print(
+    _print_scores(f"{metadata.bags} of {len(tasks)} bags", numbers["total"])
+    typer.echo(
         f"by {named_backend(described)}: wrote {REPORT_FILE} and a folder for each bag to "
-        f"'{output}'",
-        highlight=False,
+        f"'{output}'"
     )
     if failed:
         raise typer.Exit(1)
 
 
-def _print_points(points: dict[str, Any], console: Console) -> None:
+def _print_scores(name: str, metrics: dict[str, Any]) -> None:
+    from rich import print as show
+
     from camss_ros.evaluation.formats import point_table
 
-    for kind, found in points.items():
-        console.print(point_table(f"points of {kind}, clouds: {found['clouds']}", found))
+    show(bag_table(name, metrics))
+    for kind, found in metrics["points"].items():
+        show(point_table(f"points of {kind}, clouds: {found['clouds']}", found))
 
 
 def _bars(bar: Any, several: bool) -> RunProgress:
@@ -311,13 +300,11 @@ def _bars(bar: Any, several: bool) -> RunProgress:
         def __init__(self) -> None:
             self._written: Any = None
 
-        @contextlib.contextmanager
-        def camera(self, topic: str) -> Iterator[None]:
+        def camera(self, topic: str) -> None:
             of = f" {topic}" if several else ""
             self._reading = bar.add_task(f"reading stamps{of}", total=None)
             self._segmenting = bar.add_task(f"segmenting{of}", total=None)
             self._messages = 0
-            yield
 
         def reading(self) -> None:
             self._messages += 1

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Optional
 import typer
 
 from camss_ros.commands.options import check_file, parse_size
-from camss_ros.commands.segmenter_options import segmenter_options
+from camss_ros.commands.segmenter_options import SegmenterSpec, segmenter_options
 from camss_ros.extras import require
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from camss_ros.inference.spec import SegmenterSpec
 
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "tensorrt": ".engine"}
 
@@ -84,14 +82,10 @@ def export(
         raise ValueError("precision int8 is of --format openvino")
     directory = find_model(spec.model)
     size = checked_size(find_config(directory), spec.network_size)
-    result_size = size
-    if output_size:
-        result_size = parse_size("--output-size", output_size, str(spec.model))
+    result_size = parse_size("--output-size", output_size, str(spec.model)) if output_size else size
     graph_spec = GraphSpec(size, spec.sampling, result_size)
-    if images is None:
-        pictures = [random_scene(seed)[0] for seed in range(frames)]
-    else:
-        pictures = _frames_of(images, frames)
+    streets = (random_scene(seed)[0] for seed in range(frames))
+    pictures = list(streets) if images is None else _frames_of(images, frames)
     require("onnx")
     if file_format == "onnx":
         runtime = open_runtime("onnxruntime", select_device("cpu"), "fp32")

@@ -35,28 +35,24 @@ def finetune(
     is trained first; classes that label_set.yaml maps onto the model's start from those.
     """
     require(*PACKAGES)
-    from rich.console import Console
+    from rich import print as show
 
     from camss_ros.training.finetune import FinetuneOptions
     from camss_ros.training.finetune import finetune as train
 
-    console = Console()
     options = FinetuneOptions(data, output, model, minutes, original, tuple(overrides or ()))
     check_folder(output)
-    scores = train(options, lambda text: console.print(text, highlight=False))
+    scores = train(options, typer.echo)
     for name, each in scores.items():
-        console.print(_table(name, each))
-    console.print(f"wrote {output / 'best'}", highlight=False)
+        show(_table(name, each))
+    typer.echo(f"wrote {output / 'best'}")
 
 
 def _table(name: str, scores: dict[str, Any]) -> Table:
-    from rich.table import Table
+    from camss_ros.evaluation.formats import percent, result_table
 
-    from camss_ros.evaluation.formats import percent
-
-    table = Table("IoU %", title=f"{name}, {scores['frames']} frames")
-    for column in ("before", "after"):
-        table.add_column(column, justify="right")
+    title = f"{name}, {scores['frames']} frames"
+    table = result_table("IoU %", "before", "after", title=title)
     before, after = (scores[when] or {} for when in ("before", "after"))
     for label_class in (before or after).get("per_class_iou", {}):
         cells = (

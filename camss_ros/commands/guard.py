@@ -1,17 +1,12 @@
 """`camss-ros guard`."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import Optional
 
 import typer
 
-from camss_ros.commands.options import DATA, LABEL_SET, ROOT, SPLIT, check_file
-from camss_ros.commands.segmenter_options import NETWORK, SAMPLING, segmenter_options
-
-if TYPE_CHECKING:
-    from camss_ros.inference.spec import SegmenterSpec
+from camss_ros.commands.options import DATA, LABEL_SET, ROOT, SPLIT, check_file, progress_row
+from camss_ros.commands.segmenter_options import NETWORK, SAMPLING, SegmenterSpec, segmenter_options
 
 
 @segmenter_options(*NETWORK, *SAMPLING)
@@ -30,24 +25,16 @@ def guard(
 
     The node's parameter `guard` and `export --guard` name the file.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     from camss_ros.evaluation.guard import make_guard
     from camss_ros.street.calibration_scenes import CalibrationScenes
 
-    console = Console()
     entries = {
         "data": data, "root": str(root), "split": split, "label_set": label_set, "every": every
     }  # fmt: skip
     check_file(output, ".yaml")
     segmenter = spec.open(CalibrationScenes())
-    with Progress(console=console) as bar:
-        task = bar.add_task(f"{data} {split}")
-        limits = make_guard(
-            output, segmenter, entries, margin,
-            lambda done, total: bar.update(task, completed=done, total=total),
-        )  # fmt: skip
+    with progress_row(f"{data} {split}") as step:
+        limits = make_guard(output, segmenter, entries, margin, step)
     for name, limit in limits.items():
-        console.print(f"{limit:.4f}  {name}", highlight=False)
-    console.print(f"wrote {output}", highlight=False)
+        typer.echo(f"{limit:.4f}  {name}")
+    typer.echo(f"wrote {output}")

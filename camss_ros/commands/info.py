@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Optional
 import typer
 
 from camss_ros.commands.options import parse_size
-from camss_ros.commands.segmenter_options import segmenter_options
+from camss_ros.commands.segmenter_options import SegmenterSpec, segmenter_options
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-    from camss_ros.inference.spec import SegmenterSpec
 
 
 @segmenter_options("model", "steps")
@@ -28,14 +26,9 @@ def info(
     ),
 ) -> None:
     """Describe a model: label set, parameters, memory, hash of its weights, cost of a frame."""
-    from rich.console import Console
+    from rich import print as show
 
-    from camss_ros.model.checkpoint import (
-        WEIGHTS_FILE,
-        find_model,
-        load_pretrained,
-        weights_hash,
-    )
+    from camss_ros.model.checkpoint import WEIGHTS_FILE, find_model, load_pretrained, weights_hash
     from camss_ros.model.flops import count_macs
 
     asked = None if size is None else parse_size("--size", size, str(spec.model))
@@ -59,15 +52,12 @@ def info(
         "weights": f"{_megabytes((directory / WEIGHTS_FILE).stat().st_size)}, sha256 {digest}",
         "memory": f"{_megabytes(4 * total)} of weights in fp32, {_megabytes(2 * total)} in 16 bit",
     }
-    console = Console()
     for name, value in metadata.items():
-        console.print(f"{name:13} {value}", soft_wrap=True, highlight=False, markup=False)
-    console.print(_count_table("part", "million parameters", parameters, 1e6))
+        typer.echo(f"{name:13} {value}")
+    show(_count_table("part", "million parameters", parameters, 1e6))
     if macs:
-        console.print(
-            f"a frame of {frame[1]} x {frame[0]}, steps: {spec.sampling.steps}", highlight=False
-        )
-        console.print(_count_table("stage", "GMAC", macs, 1e9))
+        typer.echo(f"a frame of {frame[1]} x {frame[0]}, steps: {spec.sampling.steps}")
+        show(_count_table("stage", "GMAC", macs, 1e9))
 
 
 def _count_table(first: str, column: str, counts: Mapping[str, int], unit: float) -> Table:

@@ -5,7 +5,7 @@ from typing import Optional
 
 import typer
 
-from camss_ros.commands.options import counted_progress, fail, warn_of_missing
+from camss_ros.commands.options import fail, progress_row, warn_of_missing
 from camss_ros.extras import require
 
 
@@ -50,14 +50,13 @@ def make_bag(
         fail(f"--depth: '{source}' knows no depth, synthetic does")
     opened.with_depth = depth
     total = min((n for n in (opened.length, frames) if n is not None), default=None)
-    with counted_progress() as progress:
-        task = progress.add_task("writing", total=total)
+    with progress_row("writing", total) as step:
         count = make(
             opened, output, rate or None, frames,
             storage=storage,  # type: ignore[arg-type]  # checked above
             namespace=namespace,
             jpeg=jpeg,
-            on_frame=lambda: progress.advance(task),
+            on_frame=step,
         )  # fmt: skip
     typer.echo(f"{count} frames in '{output}'")
     warn_of_missing(opened)

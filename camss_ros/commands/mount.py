@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
-from camss_ros.commands.options import counted_progress
-from camss_ros.commands.segmenter_options import NETWORK, segmenter_options
+from camss_ros.commands.options import progress_row
+from camss_ros.commands.segmenter_options import NETWORK, SegmenterSpec, segmenter_options
 from camss_ros.extras import require
 
 if TYPE_CHECKING:
     import numpy as np
 
     from camss_ros.bags.bag_frames import BagFrame
-    from camss_ros.inference.spec import SegmenterSpec
 
 _SURE = 1.0  # degrees, the largest error of a pitch that is worth having
 
@@ -55,18 +54,18 @@ def mount(
         known = LabelSet(config.name, config.label_set)
     ids = class_ids(drivable, known, "--drivable")
     sky = [each.id for each in known.classes if each.name == "sky"]
-    with Bag(bag) as opened, counted_progress() as bar:
+    with Bag(bag) as opened:
         camera, _ = read_camera(opened, camera_info, rectified=rectified)
         selection = BagSelection(image, labels, every=every)
         frames = BagFrames(opened, selection, model_label_values(len(known.classes)))
-        task = bar.add_task("frames", total=frames.expected)
         segmenter = spec.open() if labels is None else None
+        with progress_row("frames", frames.expected) as step:
 
-        def labeller(frame: BagFrame) -> np.ndarray | None:
-            bar.advance(task)
-            return frame.label if segmenter is None else segmenter.segment(frame.image).labels
+            def labeller(frame: BagFrame) -> np.ndarray | None:
+                step()
+                return frame.label if segmenter is None else segmenter.segment(frame.image).labels
 
-        found = mount_of_drive(frames, camera, labeller, ids, sky)
+            found = mount_of_drive(frames, camera, labeller, ids, sky)
     degrees = math.degrees
     error = degrees(found.pitch_error)
     typer.echo(f"pitch {degrees(found.pitch):+.2f} +- {error:.2f} degrees down")

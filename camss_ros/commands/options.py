@@ -10,6 +10,8 @@ import shlex
 import signal
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -94,6 +96,25 @@ def counted_progress(**options: Any) -> Progress:
     return Progress(*columns, **options)
 
 
+@contextmanager
+def progress_row(
+    description: str, total: int | None = None, **options: Any
+) -> Iterator[Callable[..., None]]:
+    """A `counted_progress` of one row, as what moves it on.
+
+    Called without arguments it is one step further, called with the number done, and the total if
+    that is known only then, it is there.
+    """
+    with counted_progress(**options) as bar:
+        task = bar.add_task(description, total=total)
+
+        def step(done: int | None = None, total: int | None = None) -> None:
+            advance = 1 if done is None else None
+            bar.update(task, advance=advance, completed=done, total=total)
+
+        yield step
+
+
 def exit_on_sigterm() -> None:
     """From now on SIGTERM ends the process as Ctrl-C does, which removes temporary folders."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -129,6 +150,13 @@ def check_folder(path: Path) -> None:
     if not there.is_dir():
         raise ValueError(f"can't write to {path}: {there} is no folder")
     _try_writing(there, path)
+
+
+def check_page(path: Path) -> None:
+    """Raise ValueError where no .md file can be written to `path`; its folder need not be there."""
+    if path.suffix != ".md":
+        raise ValueError(f"can't write {path}: expected a file whose name ends in .md")
+    check_folder(path.parent)
 
 
 def _try_writing(folder: Path, path: Path) -> None:

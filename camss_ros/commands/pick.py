@@ -1,18 +1,13 @@
 """`camss-ros pick`."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import Optional
 
 import typer
 
 from camss_ros.commands.options import check_folder, command_line, counted_progress
-from camss_ros.commands.segmenter_options import NETWORK, segmenter_options
+from camss_ros.commands.segmenter_options import NETWORK, SegmenterSpec, segmenter_options
 from camss_ros.extras import require
-
-if TYPE_CHECKING:
-    from camss_ros.inference.spec import SegmenterSpec
 
 
 @segmenter_options(*NETWORK, "seed")

@@ -49,7 +49,7 @@ def replay(
 
     require_node()
     require("rosbags", "mcap", "jinja2", "matplotlib")
-    from rich.console import Console
+    from rich import print as show
 
     from camss_ros.bags.bag import Bag
     from camss_ros.bags.bag_frames import BagSelection
@@ -60,13 +60,9 @@ def replay(
     from camss_ros.evaluation.replay import ReplayRecorder
     from camss_ros.evaluation.report import RunMetadata, write_report
     from camss_ros.images.label_sets import load_label_set
-    from camss_ros.model.checkpoint import (
-        find_config,
-        weights_hash,
-    )
+    from camss_ros.model.checkpoint import find_config, weights_hash
     from camss_ros.nodes.harness.child_process import large_images
 
-    console = Console()
     try:
         for name, value in large_images().items():
             os.environ.setdefault(name, value)
@@ -78,10 +74,7 @@ def replay(
     selection = BagSelection(image, labels, tolerance, every, start, duration)
     classes = find_config(model).label_set
     label_classes = load_label_set(label_set) if label_set else None
-    with (
-        Bag(bag) as opened,
-        counted_progress(console=console) as bar,
-    ):
+    with Bag(bag) as opened, counted_progress() as bar:
         kind = opened.require(image).type
         frames = open_bag_frames(opened, selection, classes, label_classes, RunProgress())
         settings = {
@@ -119,11 +112,11 @@ def replay(
         sampling=played.sampling,
     )
     numbers = write_report(output / REPORT_FILE, [read_part(output, image)], metadata)
-    console.print(bag_table(image, metrics))
+    show(bag_table(image, metrics))
     for name, value in metrics["live"].items():
-        console.print(f"{name}: {value}", highlight=False)
+        typer.echo(f"{name}: {value}")
     if latency := numbers["total"]["latency_ms"]:
-        console.print(f"latency p50 / p95: {latency['p50']:.0f} / {latency['p95']:.0f} ms")
+        typer.echo(f"latency p50 / p95: {latency['p50']:.0f} / {latency['p95']:.0f} ms")
     for note in played.skipped:
         typer.echo(f"warning: not sent: {note}", err=True)
-    console.print(f"wrote masks, overlay.mp4 and report.html to '{output}'", highlight=False)
+    typer.echo(f"wrote masks, overlay.mp4 and report.html to '{output}'")

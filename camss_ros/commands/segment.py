@@ -1,24 +1,20 @@
 """`camss-ros segment`."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import Optional
 
 import typer
 
-from camss_ros.commands.options import check_folder, counted_progress, warn_of_missing
+from camss_ros.commands.options import check_folder, progress_row, warn_of_missing
 from camss_ros.commands.segmenter_options import (
     DECODING,
     NETWORK,
     SAMPLING,
+    SegmenterSpec,
     named_backend,
     segmenter_options,
     waiting_for_backend,
 )
-
-if TYPE_CHECKING:
-    from camss_ros.inference.spec import SegmenterSpec
 
 
 @segmenter_options(*NETWORK, *SAMPLING, *DECODING, backend="auto")
@@ -55,10 +51,7 @@ def segment(
         **described,
     }
     total = min((n for n in (opened.length, frames) if n is not None), default=None)
-    with counted_progress() as progress:
-        task = progress.add_task("segmenting", total=total)
-        summary = segment_files(
-            segmenter, opened, output, settings, frames, lambda: progress.advance(task)
-        )
+    with progress_row("segmenting", total) as step:
+        summary = segment_files(segmenter, opened, output, settings, frames, step)
     typer.echo(f"{summary['frames']} frames in '{output}', by {named_backend(described)}")
     warn_of_missing(opened)

@@ -1,9 +1,11 @@
 """The options that describe a segmenter, the same in all commands that open one."""
 
 import copy
+import dataclasses
 import functools
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 import typer
@@ -15,8 +17,12 @@ if TYPE_CHECKING:
     from rich.status import Status
 
     from camss_ros.inference.spec import SegmenterSpec
+else:
+    SegmenterSpec = Any  # a type for the commands; its module imports PyTorch
 
 Command = Callable[..., None]
+
+TWIN = typer.Option(None, help="Its discriminative twin (`train twin`), scored on the same images.")
 
 # Names for `segmenter_options`.
 NETWORK = ("model", "device", "precision", "backend", "network_size")
@@ -53,7 +59,7 @@ def _make_spec(
         metavar="WIDTHxHEIGHT",
         help="Of the frames in the network, multiples of 16; default: the model's own.",
     ),
-) -> "SegmenterSpec":
+) -> SegmenterSpec:
     """Raises ValueError for a value out of range."""
     from camss_ros.inference.spec import SegmenterSpec
     from camss_ros.model.schedule import SamplingOptions
@@ -123,6 +129,22 @@ def named_backend(described: dict[str, Any]) -> str:
     """What segments, of what `SegmenterSpec.describe` says: "openvino in bfloat16"."""
     model = described["model"]
     return f"{model['backend']} in {model['dtype']}"
+
+
+def scored_model(spec: SegmenterSpec, *more: str) -> dict[str, str]:
+    """What scores depend on of a model, as JSON values: its name, the hash of its weights, and
+    `more` entries of `SegmenterSpec.describe`."""
+    model = spec.describe()["model"]
+    return {key: model[key] for key in ("name", "sha256", *more)}
+
+
+def with_twin(spec: SegmenterSpec, twin: Optional[Path]) -> dict[str, SegmenterSpec]:
+    """The spec as "model" and, where there is one, that of its "twin", by role."""
+    specs = {"model": spec}
+    if twin is not None:
+        # only PyTorch runs a twin
+        specs["twin"] = dataclasses.replace(spec, model=str(twin), backend="torch")
+    return specs
 
 
 def _with_default(option: inspect.Parameter, defaults: dict[str, Any]) -> inspect.Parameter:

@@ -15,18 +15,19 @@ from camss_ros.commands.options import (
     ROOT,
     SPLIT,
     check_folder,
+    check_page,
     command_line,
     counted_progress,
     exit_on_sigterm,
     fail,
+    progress_row,
 )
-from camss_ros.commands.segmenter_options import segmenter_options
+from camss_ros.commands.segmenter_options import SegmenterSpec, scored_model, segmenter_options
 from camss_ros.commands.study_cityscapes import cityscapes
 from camss_ros.commands.study_projection import projection
 from camss_ros.extras import require, require_node
 
 if TYPE_CHECKING:
-    from camss_ros.inference.spec import SegmenterSpec
     from camss_ros.lab.sampling_study import SamplingStudy
 
 app = typer.Typer(
@@ -79,9 +80,7 @@ def warm_start(
     """Scores and flicker of a clip whose frames begin from the latents of the one before."""
     from camss_ros.lab.warm_start import study_warm_start
 
-    if output.suffix != ".md":
-        fail(f"can't write {output}: expected a file whose name ends in .md")
-    check_folder(output.parent)
+    check_page(output)
     _study_sampling(study_warm_start, spec, data, root, split, label_set, output)
 
 
@@ -98,32 +97,25 @@ def _study_sampling(
 ) -> None:
     """Run a study whose rows are scores of the model on every n-th frame of a data set."""
     require("matplotlib")
-    from rich.progress import Progress
-
-    from camss_ros.datasets.datasets import open_data
-    from camss_ros.evaluation.evaluate import EveryNth
+    from camss_ros.evaluation.evaluate import open_labelled
     from camss_ros.lab.sampling_study import SamplingStudy
 
-    labelled = open_data(data, root, split, label_set)
-    frames = EveryNth(labelled, every or 1)
+    labelled = open_labelled(data, root, split, label_set, every or 1)
     segmenter = spec.open()
-    model = spec.describe()["model"]
     settings = {
         "data": {
             "name": data,
             "split": split,
             "label_set": labelled.label_set.name,
             **({} if every is None else {"every": every}),
-            "frames": len(frames),
+            "frames": len(labelled.frames),
         },
-        "model": {key: model[key] for key in ("name", "sha256", "dtype")},
+        "model": scored_model(spec, "dtype"),
         **(more_settings or {}),
     }
-    with Progress() as bar:
-        task = bar.add_task("frames of all rows", total=None)
+    with progress_row("frames of all rows") as step:
         run(SamplingStudy(
-            segmenter, frames, labelled.label_set, page, settings, command_line(),
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            segmenter, labelled.frames, labelled.label_set, page, settings, command_line(), step
         ))  # fmt: skip
     typer.echo(f"wrote {page}")
 
@@ -146,8 +138,7 @@ def kl_vs_vq(
     import torch
     from rich.progress import track
 
-    from camss_ros.datasets.datasets import open_data
-    from camss_ros.evaluation.evaluate import EveryNth
+    from camss_ros.evaluation.evaluate import open_labelled
     from camss_ros.inference.device import select_device, select_dtype
     from camss_ros.lab.kl_vs_vq import study_kl_vs_vq
     from camss_ros.lab.mask_autoencoders import variants
@@ -158,10 +149,10 @@ def kl_vs_vq(
     selected = select_device(device)
     bf16 = select_dtype("auto", selected) == torch.bfloat16
     training = MaskTraining(steps, batch, crop, bf16=bf16, device=str(selected))
-    splits = [open_data(data, root, split, label_set) for split in ("train", "val")]
+    splits = [open_labelled(data, root, split, label_set, every) for split in ("train", "val")]
     train, held_out = (
         [frames[i][1] for i in track(range(len(frames)), "reading labels", transient=True)]
-        for frames in (EveryNth(split, every) for split in splits)
+        for frames in (split.frames for split in splits)
     )
     settings = {
         "data": {
@@ -215,11 +206,12 @@ def speed(
 ) -> None:
     """What is promised about speed: against the official procedure, in the node, over time."""
     require_node()
+    from dataclasses import replace
+
     from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-    from camss_ros.datasets.datasets import open_data
-    from camss_ros.evaluation.evaluate import EveryNth
-    from camss_ros.lab.speed_section import LabelledData, SpeedSettings
+    from camss_ros.evaluation.evaluate import open_labelled
+    from camss_ros.lab.speed_section import SpeedSettings
     from camss_ros.lab.speed_study import SECTIONS, study_speed
     from camss_ros.model.checkpoint import find_config, weights_hash
 
@@ -235,14 +227,15 @@ def speed(
         if key not in known:
             fail(f"no section {key!r}: expected one of {', '.join(known)}")
     check_folder(output)
-    labelled: list[LabelledData] = []
-    for name, folder in zip(data or [], root or [], strict=True):
-        opened = open_data(name, folder, split)
-        shown = f"{folder.name if name == 'folder' else name} {split}"
-        if every > 1:
-            shown += f" (1 of {every} frames)"
-        frames = EveryNth(opened, every)
-        labelled.append(LabelledData(shown, frames, opened.label_set, clip and not labelled))
+    shown = f" (1 of {every} frames)" if every > 1 else ""
+    opened = (
+        open_labelled(name, folder, split, every=every)
+        for name, folder in zip(data or [], root or [], strict=True)
+    )
+    labelled = [
+        replace(each, name=f"{each.name}{shown}", clip=clip and index == 0)
+        for index, each in enumerate(opened)
+    ]
     settings = SpeedSettings(spec)
     model = {"name": find_config(spec.model).name, "sha256": weights_hash(spec.model)}
     with Progress(TextColumn("{task.description}"), TimeElapsedColumn()) as bar:

@@ -7,12 +7,25 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
-from camss_ros.commands.options import DATA, ROOT, SPLIT, check_folder, command_line, parse_size
-from camss_ros.commands.segmenter_options import segmenter_options
+from camss_ros.commands.options import (
+    DATA,
+    ROOT,
+    SPLIT,
+    check_folder,
+    command_line,
+    counted_progress,
+    parse_size,
+)
+from camss_ros.commands.segmenter_options import (
+    TWIN,
+    SegmenterSpec,
+    scored_model,
+    segmenter_options,
+    with_twin,
+)
 from camss_ros.extras import require
 
 if TYPE_CHECKING:
-    from camss_ros.inference.spec import SegmenterSpec
     from camss_ros.lab.cityscapes_study import SizedData
 
 _SIZE = (256, 512)
@@ -27,9 +40,7 @@ def cityscapes(
     every: int = typer.Option(1, min=1, help="Take every n-th frame, of the other data too."),
     *,
     spec: SegmenterSpec,
-    twin: Optional[Path] = typer.Option(
-        None, help="Its discriminative twin (`train twin`), scored on the same images."
-    ),
+    twin: Optional[Path] = TWIN,
     other: list[str] = typer.Option(
         [],
         metavar="DATA:ROOT:SPLIT:WIDTHxHEIGHT",
@@ -39,36 +50,26 @@ def cityscapes(
     """The paper's table: scores, robustness, the twin, other data. Frames are resized to the
     network's size, 512x256 by default."""
     require("matplotlib")
-    from dataclasses import replace
-
-    from rich.progress import Progress
-
     from camss_ros.lab.cityscapes_study import contenders, study_cityscapes
 
     check_folder(output)
     named = (f"{data}:{root}:{split}", spec.network_size or _SIZE)
     others = [(one.rpartition(":")[0], _size(one)) for one in other]
     sized = [_open(*each, every) for each in (named, *others)]
-    # only PyTorch runs a twin
-    twin_spec = None if twin is None else replace(spec, model=str(twin), backend="torch")
-    specs = contenders(spec, twin_spec)
-    models = {"model": spec} if twin_spec is None else {"model": spec, "twin": twin_spec}
-    described = {role: each.describe()["model"] for role, each in models.items()}
+    models = with_twin(spec, twin)
     settings = {
         "data": [{"name": one.name, "size": list(one.size), "frames": len(one)} for one in sized],
         "every": every,
-        "models": {
-            role: {key: of[key] for key in ("name", "sha256", "backend", "dtype")}
-            for role, of in described.items()
-        },
+        "models": {role: scored_model(each, "backend", "dtype") for role, each in models.items()},
         "seed": spec.seed,
     }
-    with Progress() as bar:
+    with counted_progress() as bar:
         task = bar.add_task("", total=None)
 
         def show(what: str, done: int, total: int) -> None:
             bar.update(task, description=what, completed=done, total=total)
 
+        specs = contenders(spec, models.get("twin"))
         written = study_cityscapes(specs, sized, output, settings, command_line(), show)
     for path in written:
         typer.echo(f"wrote {path}")
@@ -83,14 +84,13 @@ def _size(text: str) -> tuple[int, int]:
 
 def _open(text: str, size: tuple[int, int], every: int) -> SizedData:
     """Raises ValueError for a text that is not DATA:ROOT:SPLIT, and what the data set raises."""
-    from camss_ros.datasets.datasets import open_data
-    from camss_ros.evaluation.evaluate import EveryNth
+    from camss_ros.evaluation.evaluate import open_labelled
     from camss_ros.lab.cityscapes_study import SizedData
 
     name, _, place = text.partition(":")
     root, _, split = place.rpartition(":")
     if not (name and root and split):
         raise ValueError(f"--other {text}: expected DATA:ROOT:SPLIT:WIDTHxHEIGHT")
-    labelled = open_data(name, Path(root), split)
+    labelled = open_labelled(name, Path(root), split, every=every)
     title = f"{Path(root).resolve().name} {split}"
-    return SizedData(title, labelled.label_set, size, EveryNth(labelled, every))
+    return SizedData(title, labelled.label_set, size, labelled.frames)

@@ -1,19 +1,14 @@
 """`camss-ros study own-data` and `study drift`: studies of frames that a model has not seen."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import Optional
 
 import typer
 
-from camss_ros.commands.options import DATA, ROOT, check_folder, command_line
-from camss_ros.commands.segmenter_options import segmenter_options
+from camss_ros.commands.options import DATA, ROOT, check_page, command_line, progress_row
+from camss_ros.commands.segmenter_options import SegmenterSpec, scored_model, segmenter_options
 from camss_ros.commands.train import OVERRIDES, PACKAGES
 from camss_ros.extras import require
-
-if TYPE_CHECKING:
-    from camss_ros.inference.spec import SegmenterSpec
 
 PAGE = typer.Option(..., metavar="FILE", help="The page (.md); its numbers go to .json.")
 
@@ -31,30 +26,21 @@ def drift(
     spec: SegmenterSpec,
 ) -> None:
     """How often drift is told: of frames held out, by night, in fog, and of other data sets."""
-    from rich.progress import Progress
-
     from camss_ros.datasets.datasets import open_data
-    from camss_ros.evaluation.evaluate import EveryNth
-    from camss_ros.lab.drift_study import DriftRow, drift_rows, study_drift
+    from camss_ros.evaluation.evaluate import open_labelled
+    from camss_ros.lab.drift_study import drift_rows, study_drift
 
-    _check_page(output)
-    others = [_other(one) for one in other or ()]
-    check_folder(output.parent)
-    rows = []
-    for name, place in [(data, root), *others]:
-        images = open_data(name, place, "val")
-        called = place.name if name == "folder" else name
-        rows.append(DriftRow(f"{called} val", EveryNth(images, every), images.label_set))
+    check_page(output)
+    named = [(data, root), *(_other(one) for one in other or ())]
+    rows = [open_labelled(name, place, "val", every=every) for name, place in named]
     settings = {
         "data": {"name": data, "every": every, "others": [row.name for row in rows[1:]]},
-        "model": _model_of(spec),
+        "model": scored_model(spec, "dtype"),
     }
-    with Progress() as bar:
-        task = bar.add_task("frames of all rows", total=None)
+    with progress_row("frames of all rows") as step:
         study_drift(
             spec.open(), open_data(data, root, "train"), drift_rows(rows[0], rows[1:]), output,
-            settings, command_line(),
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            settings, command_line(), step,
         )  # fmt: skip
     typer.echo(f"wrote {output}")
 
@@ -76,16 +62,15 @@ def own_data(
     require(*PACKAGES)
     from camss_ros.lab.own_data_study import study_own_data
 
-    _check_page(output)
+    check_page(output)
     options = tuple(overrides or ())
     settings = {
         "data": {"name": data, "drive": drive},
         "count": count,
         "minutes": minutes,
         "overrides": list(options),
-        "model": _model_of(spec),
+        "model": scored_model(spec, "dtype"),
     }
-    check_folder(output.parent)
     study_own_data(
         str(spec.model), data, root, drive, count, seeds, options, minutes, output, settings,
         command_line(), typer.echo,
@@ -93,19 +78,8 @@ def own_data(
     typer.echo(f"wrote {output}")
 
 
-def _check_page(output: Path) -> None:
-    if output.suffix != ".md":
-        raise ValueError(f"can't write {output}: expected a file whose name ends in .md")
-
-
 def _other(text: str) -> tuple[str, Path]:
     name, colon, place = text.partition(":")
     if not colon or not place:
         raise ValueError(f"--other {text!r}: expected NAME:ROOT, such as folder:DATA/idd_lite")
     return name, Path(place)
-
-
-def _model_of(spec: SegmenterSpec) -> dict[str, str]:
-    """What scores depend on of a model, as JSON values."""
-    model = spec.describe()["model"]
-    return {key: model[key] for key in ("name", "sha256", "dtype")}

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from camss_ros.commands.options import check_folder, command_line, counted_progress
-from camss_ros.commands.segmenter_options import segmenter_options
+from camss_ros.commands.options import check_folder, command_line, progress_row
+from camss_ros.commands.segmenter_options import SegmenterSpec, segmenter_options
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from camss_ros.inference.spec import SegmenterSpec
 
 
 @segmenter_options("model", "seed", "device", "precision", "backend")
@@ -33,12 +31,11 @@ def projection(
     times = measure()
     segmenter = spec.open()
     mapping = map_classes(segmenter.classes, segmenter.model_name, "camvid11")
-    with counted_progress() as bar:
-        task = bar.add_task("generated masks", total=frames)
+    with progress_row("generated masks", frames) as step:
 
         def generated(image: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             result = segmenter.segment(image)
-            bar.advance(task)
+            step()
             return mapping.apply(result.labels), result.confidence
 
         scores = {"true masks": score(true_labels, numbers)}

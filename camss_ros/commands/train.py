@@ -1,19 +1,13 @@
 """`camss-ros train`: every training is made from a YAML file."""
 
-from __future__ import annotations
-
-import dataclasses
-from collections.abc import Callable
+import json
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import Optional
 
 import typer
 
 from camss_ros.extras import require
-
-if TYPE_CHECKING:
-    from camss_ros.training.config import Config
 
 PACKAGES = ("accelerate", "tensorboard")
 
@@ -28,6 +22,11 @@ OVERRIDES = typer.Option(
     None, "--set", help="Replace an entry, such as loop.steps=100; may be repeated."
 )
 DATA_ROOT = typer.Option(None, help="Folder of the data set: data.root.")
+
+
+def with_root(overrides: Optional[list[str]], root: Optional[Path]) -> list[str]:
+    """The overrides, and DATA_ROOT as the last of them."""
+    return [*(overrides or ()), *([] if root is None else [f"data.root={json.dumps(str(root))}"])]
 
 
 # What is trained: its configuration in `training.config`, and help. The training itself is the
@@ -59,31 +58,14 @@ def _add_command(name: str, kind: str, about: str) -> None:
     ) -> None:
         require(*PACKAGES)
         from camss_ros.training import config as configs
+        from camss_ros.training.resume import begin_run
 
-        training = import_module(f"camss_ros.training.train_{name}")
-        train = getattr(training, f"train_{name}")
-        _run(getattr(configs, kind), train, config, output, overrides or [], root)
+        train = getattr(import_module(f"camss_ros.training.train_{name}"), f"train_{name}")
+        given = configs.load_config(getattr(configs, kind), config, with_root(overrides, root))
+        begin_run(given, output)
+        train(given, output)
+        typer.echo(f"wrote {output / 'last'} and {output / 'best'}")
 
 
 for _name, (_kind, _about) in TRAININGS.items():
     _add_command(_name, _kind, _about)
-
-
-def _run(
-    kind: type[Config],
-    train: Callable[[Config, Path], Any],
-    path: Path,
-    output: Path,
-    overrides: list[str],
-    root: Path | None,
-) -> None:
-    from camss_ros.training.config import load_config
-    from camss_ros.training.resume import begin_run
-
-    config = load_config(kind, path, overrides)
-    if root is not None:
-        data = dataclasses.replace(config.data, root=str(root))
-        config = dataclasses.replace(config, data=data)
-    begin_run(config, output)
-    train(config, output)
-    typer.echo(f"wrote {output / 'last'} and {output / 'best'}")

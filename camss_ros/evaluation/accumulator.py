@@ -11,6 +11,7 @@ from camss_ros.evaluation.boundary import boundary_counts
 from camss_ros.evaluation.metrics import (
     Reliability,
     Scores,
+    by_class,
     confusion_scores,
     joint_counts,
     json_number,
@@ -139,11 +140,6 @@ class ScoreAccumulator:
 
     def report(self, classes: Sequence[LabelClass]) -> dict[str, Any]:
         """All scores as JSON values: 0 to 1, null where there is nothing to measure."""
-
-        def by_class(values: np.ndarray) -> dict[str, float | None]:
-            pairs = zip(classes, values.tolist(), strict=True)
-            return {label_class.name: json_number(value) for label_class, value in pairs}
-
         boundary = self.boundary_iou()
         values = {
             **vars(self.scores()),
@@ -154,7 +150,7 @@ class ScoreAccumulator:
             "flicker": self.flicker(),
         }
         return {
-            name: by_class(value) if isinstance(value, np.ndarray) else json_number(value)
+            name: by_class(classes, value) if isinstance(value, np.ndarray) else json_number(value)
             for name, value in values.items()
         }
 

@@ -12,12 +12,11 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from functools import lru_cache
 from typing import Any
 
 from camss_ros.evaluation.bag_run import BagTask, open_segmenter, run_bag
 from camss_ros.extras import require
-from camss_ros.inference.segmenter import Segmenter
-from camss_ros.inference.spec import SegmenterSpec
 
 
 def run_batch(
@@ -111,7 +110,7 @@ def run_batch_on_ray(
             ray.shutdown()
 
 
-_loaded: tuple[SegmenterSpec, Segmenter] | None = None
+_load_once = lru_cache(maxsize=1)(open_segmenter)  # a worker keeps its network from bag to bag
 
 
 def attempt(task: BagTask) -> str | None:
@@ -121,14 +120,6 @@ def attempt(task: BagTask) -> str | None:
     except Exception as error:  # whatever it is, the other bags go on
         return str(error) or type(error).__name__
     return None
-
-
-def _load_once(spec: SegmenterSpec) -> Segmenter:
-    """A worker keeps its network from bag to bag."""
-    global _loaded
-    if _loaded is None or _loaded[0] != spec:
-        _loaded = spec, open_segmenter(spec)
-    return _loaded[1]
 
 
 def _begin_worker(threads: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -65,62 +66,56 @@ class PointSelection:
         return {kind: bag.require(name, (of,)) for kind, name, of in chosen if name is not None}
 
 
-class DepthImages:
-    """Depth images that are registered to a camera.
+def depth_source(camera: CameraModel, frame: str, own: CameraModel | None) -> PointSource:
+    """Of depth images that are registered to a camera.
 
-    `frame`: of the camera. `own`: the camera of the depth images; None where they have the size of
-    the image.
+    Args:
+        camera, frame: of the images that are segmented.
+        own: the camera of the depth images; None where they have the size of the image.
     """
 
-    def __init__(self, camera: CameraModel, frame: str, own: CameraModel | None) -> None:
-        self._camera, self._frame, self._own = camera, frame, own
-        self._projectors: dict[tuple[int, ...], DepthProjector] = {}  # by the two sizes
-
-    def pixels(self, message: Any, height: int, width: int) -> tuple[int, np.ndarray]:
-        """See `PointSource`."""
-        depth = depth_in_metres(message)
-        found = message.header.frame_id
-        if found.lstrip("/") != self._frame.lstrip("/"):
-            raise ProjectionRejectedError(
-                "frame",
-                f"it is of frame {found!r}, the camera of {self._frame!r}: expected depth that is "
-                "registered to the camera",
-            )
-        sizes = (height, width, *depth.shape)
-        if sizes not in self._projectors:
-            self._projectors = {sizes: self._projector(*sizes)}
-        seen = np.flatnonzero(~np.isnan(self._projectors[sizes].depth_of_mask(depth)))
-        return len(seen), seen
-
-    def _projector(self, height: int, width: int, rows: int, columns: int) -> DepthProjector:
-        if self._own is None and (rows, columns) != (height, width):
+    @lru_cache(maxsize=1)
+    def projector(height: int, width: int, rows: int, columns: int) -> DepthProjector:
+        if own is None and (rows, columns) != (height, width):
             raise ProjectionRejectedError(
                 "depth size",
                 f"it is of {columns} x {rows} pixels, the image of {width} x {height}, and the bag "
                 "has no camera_info beside it",
             )
-        camera = self._camera.resized(height, width)
-        own = camera if self._own is None else self._own.resized(rows, columns)
-        return DepthProjector(camera, own, _COLORS)
+        resized = camera.resized(height, width)
+        return DepthProjector(resized, own.resized(rows, columns) if own else resized, _COLORS)
+
+    def pixels(message: Any, height: int, width: int) -> tuple[int, np.ndarray]:
+        depth = depth_in_metres(message)
+        found = message.header.frame_id
+        if found.lstrip("/") != frame.lstrip("/"):
+            raise ProjectionRejectedError(
+                "frame",
+                f"it is of frame {found!r}, the camera of {frame!r}: expected depth that is "
+                "registered to the camera",
+            )
+        places = projector(height, width, *depth.shape).depth_of_mask(depth)
+        seen = np.flatnonzero(~np.isnan(places))
+        return len(seen), seen
+
+    return pixels
 
 
-class LidarClouds:
-    """Clouds of a lidar.
+def lidar_source(camera: CameraModel, to_camera: Callable[[str], np.ndarray]) -> PointSource:
+    """Of the clouds of a lidar.
 
-    `to_camera`: float64 [4, 4] that takes points of a frame to the camera; raises
-    ProjectionRejectedError.
+    Args:
+        to_camera: float64 [4, 4] that takes points of a frame to the camera; raises
+            ProjectionRejectedError.
     """
+    resized = lru_cache(maxsize=1)(camera.resized)
 
-    def __init__(self, camera: CameraModel, to_camera: Callable[[str], np.ndarray]) -> None:
-        self._camera, self._to_camera = camera, to_camera
-
-    def pixels(self, message: Any, height: int, width: int) -> tuple[int, np.ndarray]:
-        """See `PointSource`."""
-        if (height, width) != (self._camera.height, self._camera.width):
-            self._camera = self._camera.resized(height, width)
+    def pixels(message: Any, height: int, width: int) -> tuple[int, np.ndarray]:
         points = Cloud.from_message(message).points()
-        _, pixels = self._camera.pixels(apply(self._to_camera(message.header.frame_id), points))
-        return int(np.isfinite(points).all(axis=0).sum()), pixels
+        moved = apply(to_camera(message.header.frame_id), points)
+        return int(np.isfinite(points).all(axis=0).sum()), resized(height, width).pixels(moved)[1]
+
+    return pixels
 
 
 def open_points(
@@ -142,10 +137,10 @@ def open_points(
     for kind, topic in selection.topics(bag).items():
         if kind == "depth":
             own = _camera_beside(bag, topic, rectified=selection.rectified)
-            source: PointSource = DepthImages(camera, frame, own)
+            source = depth_source(camera, frame, own)
         else:
             way = _way_to_camera(bag, topic, frame, selection.given_transform())
-            source = LidarClouds(camera, way)
+            source = lidar_source(camera, way)
         partner = frames.partner(topic)
         if not partner.matched:
             bag.warnings.append(f"'{bag.path}': {topic.name}: {partner.why_none()}")
@@ -163,7 +158,7 @@ def _camera_beside(bag: Bag, topic: Topic, *, rectified: bool) -> CameraModel | 
 def _way_to_camera(
     bag: Bag, topic: Topic, frame: str, given: np.ndarray | None
 ) -> Callable[[str], np.ndarray]:
-    """`to_camera` of `LidarClouds`. Raises BagError where the first cloud has no way."""
+    """`to_camera` of `lidar_source`. Raises BagError where the first cloud has no way."""
     if given is not None:
         return lambda _: given
     frames = read_static_frames(bag)

@@ -63,15 +63,9 @@ class BagTask:
         """The folder of each camera, by its image topic."""
         if len(self.cameras) == 1:
             return {self.cameras[0].image: self.output}
-        return {camera.image: self.output / camera_name(camera.image) for camera in self.cameras}
-
-
-def camera_name(topic: str) -> str:
-    """A folder name for an image topic: front__image for /front/image.
-
-    Names in ROS 2 have no double underscore, so that two topics get two names.
-    """
-    return topic.strip("/").replace("/", "__")
+        topics = [camera.image for camera in self.cameras]
+        # names in ROS 2 have no double underscore, so that two topics get two names
+        return {topic: self.output / topic.strip("/").replace("/", "__") for topic in topics}
 
 
 def open_segmenter(spec: SegmenterSpec) -> Segmenter:
@@ -92,6 +86,7 @@ def run_bag(
     label_set = load_label_set(task.label_set) if task.label_set else None
     described = task.spec.describe()
     only = read_stamps_of(task.frames) if task.frames else None
+    stamps = None if only is None else json.dumps(sorted(only)).encode()
     notes: list[str] = []
     folders = task.folders()
     with Bag(task.bag) as bag:
@@ -107,28 +102,29 @@ def run_bag(
                 "bag_bytes": bag.size,
                 "selection": dataclasses.asdict(camera),
                 "label_set": task.label_set,
-                "frames": None if only is None else _hash(only),
-                **_points_setting(task.points.get(camera.image)),
+                "frames": stamps and hashlib.sha256(stamps).hexdigest(),
+                **(
+                    {"points": dataclasses.asdict(task.points[camera.image])}
+                    if camera.image in task.points
+                    else {}
+                ),
                 **described,
             }
             for camera in task.cameras
         }
         done = all(_finished(folders[topic], wanted) for topic, wanted in settings.items())
-        if (
-            done
-            and (task.output / REPORT_FILE).exists()
-            and (written.exists() or not task.write_bag)
-        ):
+        reported = (task.output / REPORT_FILE).exists()
+        if done and reported and (written.exists() or not task.write_bag):
             return notes
         segmenter = load(task.spec)
         masks = []
         for camera in task.cameras:
-            with progress.camera(camera.image):
-                result = evaluate_bag(
-                    segmenter, bag, folders[camera.image], camera, settings[camera.image], progress,
-                    label_set, only, task.points.get(camera.image),
-                )  # fmt: skip
-            masks.append((camera, result.mask_of))
+            progress.camera(camera.image)
+            mask_of = evaluate_bag(
+                segmenter, bag, folders[camera.image], camera, settings[camera.image], progress,
+                label_set, only, task.points.get(camera.image),
+            )  # fmt: skip
+            masks.append((camera, mask_of))
         if task.write_bag:
             shutil.rmtree(written, ignore_errors=True)
             notes = write_masks_bag(bag, written, masks, segmenter.classes, progress.writing)
@@ -149,14 +145,6 @@ def read_parts(task: BagTask, prefix: str = "") -> list[PartResults]:
         read_part(folder, f"{prefix} {topic}".strip() if several or not prefix else prefix)
         for topic, folder in task.folders().items()
     ]
-
-
-def _points_setting(points: PointSelection | None) -> dict[str, Any]:
-    return {} if points is None else {"points": dataclasses.asdict(points)}
-
-
-def _hash(stamps: frozenset[int]) -> str:
-    return hashlib.sha256(json.dumps(sorted(stamps)).encode()).hexdigest()
 
 
 def _finished(folder: Path, settings: dict[str, Any]) -> bool:

@@ -45,9 +45,9 @@ class Comparison:
     frames: int
     differences: dict[str, Difference]
     by_condition: dict[str, dict[str, tuple[int, dict[str, Difference]]]]
-    flicker: tuple[float, float]
-    calibration_error: tuple[float, float]
-    milliseconds: tuple[dict[str, float], dict[str, float]]
+    flicker: list[float]
+    calibration_error: list[float]
+    milliseconds: list[dict[str, float]]
     worse: list[Thumbnails]
     better: list[Thumbnails]
 
@@ -97,18 +97,15 @@ def compare(
     for (condition, value), chosen in sorted(groups.items()):
         by_condition[condition][value] = len(chosen), counts.differences(classes, block, chosen)
     kept = [*thumbnails.worst, *reversed(thumbnails.best)]
-    of = [scorer.evaluation().accumulator for scorer in scorers]
+    of = [scorer.accumulator for scorer in scorers]
     return Comparison(
         label_set.classes,
         len(counts),
         counts.differences(classes, block),
         dict(by_condition),
-        (of[0].flicker(), of[1].flicker()),
-        (
-            of[0].reliability().expected_calibration_error,
-            of[1].reliability().expected_calibration_error,
-        ),
-        (milliseconds(seconds[0]), milliseconds(seconds[1])),
+        [each.flicker() for each in of],
+        [each.reliability().expected_calibration_error for each in of],
+        [milliseconds(each) for each in seconds],
         [each for each in kept if each.score < 0],
         [each for each in reversed(kept) if each.score > 0],
     )
@@ -116,10 +113,6 @@ def compare(
 
 def comparison_report(comparison: Comparison) -> dict[str, Any]:
     """Everything but the pictures as JSON values."""
-
-    def pair(values: Sequence[float]) -> list[float | None]:
-        return [json_number(value) for value in values]
-
     return {
         "frames": comparison.frames,
         "scores": _json(comparison.differences),
@@ -130,9 +123,9 @@ def comparison_report(comparison: Comparison) -> dict[str, Any]:
             }
             for condition, values in comparison.by_condition.items()
         },
-        "flicker": pair(comparison.flicker),
-        "expected_calibration_error": pair(comparison.calibration_error),
-        "milliseconds": list(comparison.milliseconds),
+        "flicker": list(map(json_number, comparison.flicker)),
+        "expected_calibration_error": list(map(json_number, comparison.calibration_error)),
+        "milliseconds": comparison.milliseconds,
         "worse": {each.name: each.score for each in comparison.worse},
         "better": {each.name: each.score for each in comparison.better},
     }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ import numpy as np
 from rich.table import Table
 
 from camss_ros.bags.recording import ReceivedMask, Recording
-from camss_ros.evaluation.result_folder import write_image
-from camss_ros.evaluation.statistics import FrameStatistics, milliseconds
+from camss_ros.evaluation.result_folder import write_image, write_json
+from camss_ros.evaluation.statistics import FrameStatistics, mean_rate, milliseconds
 from camss_ros.evaluation.street_camera import camera_of, mount_of
 from camss_ros.evaluation.world_picture import world_picture
 from camss_ros.images.drawing import contact_sheet, overlay, sample_evenly
@@ -47,7 +47,7 @@ def write_report(
     pairs = [s for s in stamps.values() if s in recording.masks]
     if not pairs:
         raise ValueError("no mask has the stamp of a frame that was sent")
-    rate = _rate(pairs)
+    rate = mean_rate(pairs)
     pictured = {pairs[i] for i in sample_evenly(len(pairs), _PICTURES)}
     comparable = mapping_onto_labels(classes, source.label_set)
     statistics = FrameStatistics(comparable.classes)
@@ -74,22 +74,18 @@ def write_report(
         "frames": {
             "sent": sent,
             "lost_on_the_way": max(0, sent - counts.received),
-            "received": counts.received,
-            "segmented": counts.segmented,
-            "dropped": counts.dropped,
-            "rejected": counts.rejected,
-            "failed": counts.failed,
+            **asdict(counts),
             "masks_matched": len(pairs),
             "masks_unmatched": len(recording.masks) - len(pairs),
         },
         "missing_frames": source.missing,
         "damage": list(source.damage),
-        "rate_hz": {"sent": _rate([f.stamp for f in recording.sent]), "masks": rate},
+        "rate_hz": {"sent": mean_rate([f.stamp for f in recording.sent]), "masks": rate},
         "latency_ms": milliseconds([(recording.masks[s].arrival - s) / 1e9 for s in pairs]),
         "label_set": source.label_set.name if source.label_set else None,
         **statistics.report(),
     }
-    (output / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    write_json(output / "report.json", report)
     return report
 
 
@@ -97,10 +93,8 @@ def write_world(
     recording: Recording, variant: str, classes: Sequence[LabelClass], output: Path
 ) -> None:
     """Write `world.png`: cloud and ground of a frame of the synthetic street, whose depth is known,
-    from the mask of `classes` that came back. Raises OSError, and ValueError without a mask."""
+    from the mask of `classes` that came back, at least one. Raises OSError."""
     frames = [frame for frame in recording.sent if frame.stamp in recording.masks]
-    if not frames:
-        raise ValueError("no mask has the stamp of a frame that was sent")
     frame = frames[len(frames) // 2]
     number = int(frame.name.rpartition("_")[2])
     known = next(each for each in VARIANTS if each == (variant or VARIANTS[0]))
@@ -163,9 +157,3 @@ def _matched(
         left -= 1
         if stamp in recording.masks:
             yield frame, stamp, recording.masks[stamp]
-
-
-def _rate(stamps: Sequence[int]) -> float | None:
-    """Mean rate in Hz of stamps in ns; None for fewer than two."""
-    span = (max(stamps) - min(stamps)) / 1e9 if stamps else 0.0
-    return (len(stamps) - 1) / span if span > 0 else None

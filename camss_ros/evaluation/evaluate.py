@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from camss_ros.datasets.datasets import open_data
 from camss_ros.evaluation.accumulator import ScoreAccumulator
 from camss_ros.evaluation.boundary import DILATION_RATIO
 from camss_ros.evaluation.metrics import Scores, confusion_scores, json_number
@@ -36,6 +38,30 @@ class EveryNth:
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, str]:
         return self._frames[self._indices[index]]
+
+
+@dataclass(frozen=True)
+class LabelledData:
+    """Frames to score on.
+
+    Attributes:
+        name: which ones they are, for people.
+        clip: they follow each other in time.
+    """
+
+    name: str
+    frames: LabeledFrames
+    label_set: LabelSet
+    clip: bool = False
+
+
+def open_labelled(
+    data: str, root: str | Path, split: str, label_set: str | None = None, every: int = 1
+) -> LabelledData:
+    """Every n-th frame of a split of a data set; arguments and errors as of `open_data`."""
+    images = open_data(data, root, split, label_set)
+    name = Path(root).name if data == "folder" else data
+    return LabelledData(f"{name} {split}", EveryNth(images, every), images.label_set)
 
 
 class FrameSegmenter(Protocol):
@@ -73,27 +99,6 @@ class EvaluatedFrame:
         return confusion_scores(self.confusion)
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """Result over all frames.
-
-    Attributes:
-        accumulator: of all scores; without flicker unless the frames are a clip.
-        seconds_per_frame: mean time of one.
-    """
-
-    accumulator: ScoreAccumulator
-    seconds_per_frame: float
-
-    @property
-    def scores(self) -> Scores:
-        return self.accumulator.scores()
-
-    @property
-    def frames(self) -> int:
-        return self.accumulator.frames
-
-
 def class_table(model: Sequence[LabelClass], data: LabelSet) -> np.ndarray:
     """uint8 [256]: the data set's class id, or 255, for each class id of the model.
 
@@ -122,13 +127,16 @@ def evaluate(
     clip: bool = False,
     progress: Callable[[int], None] = lambda _: None,
     on_frame: Callable[[EvaluatedFrame], None] | None = None,
-) -> Evaluation:
+) -> FrameScorer:
     """Segments every frame and compares it with its label.
 
     Args:
         clip: the frames follow each other in time, so that their flicker means something.
         progress: called with the number of frames done.
         on_frame: called with each of them.
+
+    Returns:
+        What has scored all frames.
 
     Raises:
         ValueError: model and data have different classes, or the frames of a clip differ in size.
@@ -139,13 +147,16 @@ def evaluate(
         if on_frame is not None:
             on_frame(frame)
         progress(index + 1)
-    return scorer.evaluation()
+    return scorer
 
 
 class FrameScorer:
     """Segments labelled frames, one after the other, and compares each with its label.
 
     Arguments and errors as of `evaluate`.
+
+    Attributes:
+        accumulator: of all scores so far; without flicker unless the frames are a clip.
     """
 
     def __init__(
@@ -153,14 +164,14 @@ class FrameScorer:
     ) -> None:
         self._segmenter, self._clip = segmenter, clip
         self._table = class_table(segmenter.classes, label_set)
-        self._accumulator = ScoreAccumulator(len(label_set.classes), boundary=True)
+        self.accumulator = ScoreAccumulator(len(label_set.classes), boundary=True)
         self._size: tuple[int, ...] | None = None
         self._seconds = 0.0
 
     def score(self, image: np.ndarray, label: np.ndarray, name: str) -> EvaluatedFrame:
         """The next frame: uint8 [H, W, 3] and uint8 [H, W]."""
         if not self._clip:
-            self._accumulator.end_sequence()
+            self.accumulator.end_sequence()
         elif label.shape != (self._size or label.shape):
             raise ValueError(
                 f"a frame of the clip is {label.shape}, the one before {self._size}: expected "
@@ -170,16 +181,26 @@ class FrameScorer:
         result = self._segmenter.segment(image)
         self._seconds += result.timings["total"]
         predicted = self._table[result.labels]
-        own = self._accumulator.add(label, predicted, result.confidence)
+        own = self.accumulator.add(label, predicted, result.confidence)
         return EvaluatedFrame(name, image, label, predicted, result, own)
 
-    def evaluation(self) -> Evaluation:
-        """Result over all frames so far."""
-        frames = self._accumulator.frames
-        return Evaluation(self._accumulator, self._seconds / max(frames, 1))
+    @property
+    def scores(self) -> Scores:
+        """Over all frames so far."""
+        return self.accumulator.scores()
+
+    @property
+    def frames(self) -> int:
+        """Frames so far."""
+        return self.accumulator.frames
+
+    @property
+    def seconds_per_frame(self) -> float:
+        """Mean time of one."""
+        return self._seconds / max(self.frames, 1)
 
 
-def evaluation_report(evaluation: Evaluation, label_set: LabelSet) -> dict[str, Any]:
+def evaluation_report(evaluation: FrameScorer, label_set: LabelSet) -> dict[str, Any]:
     """Everything measured as JSON values: 0 to 1, null where there is nothing to measure."""
     curve = evaluation.accumulator.reliability()
     return {

@@ -17,19 +17,13 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from camss_ros.atomic_files import replacing
 from camss_ros.bags.bag import Bag, BagError, Topic
-from camss_ros.bags.bag_frames import (
-    BagFrame,
-    BagFrames,
-    BagSelection,
-    model_label_values,
-)
+from camss_ros.bags.bag_frames import BagFrame, BagFrames, BagSelection, model_label_values
 from camss_ros.bags.bag_types import LABEL_INFO, beside
 from camss_ros.evaluation.accumulator import ScoreAccumulator
 from camss_ros.evaluation.bag_points import PointSelection, open_points
@@ -58,10 +52,8 @@ PredictedFrame = tuple[BagFrame, Prediction | None]
 class RunProgress:
     """Called as a run goes on; does nothing itself."""
 
-    @contextlib.contextmanager
-    def camera(self, topic: str) -> Iterator[None]:
-        """A camera is evaluated while the context lasts."""
-        yield
+    def camera(self, topic: str) -> None:
+        """From now on it is about the next camera."""
 
     def reading(self) -> None:
         """One more message was looked at."""
@@ -76,15 +68,6 @@ class RunProgress:
         """One more message was written."""
 
 
-@dataclass(frozen=True)
-class BagEvaluation:
-    """`metrics`: what metrics.json says. `mask_of`: the mask file of an image message, by its
-    number within the span; it need not exist."""
-
-    metrics: dict[str, Any]
-    mask_of: Callable[[int], Path]
-
-
 def evaluate_bag(
     segmenter: FrameSegmenter,
     bag: Bag,
@@ -95,7 +78,7 @@ def evaluate_bag(
     label_set: LabelSet | None = None,
     only: Container[int] | None = None,
     points: PointSelection | None = None,
-) -> BagEvaluation:
+) -> Callable[[int], Path]:
     """Segment the selected frames of `bag` into `output`, made if missing, and score them.
 
     Reading, the network, writing, drawing and scoring go on at the same time, each with another
@@ -107,6 +90,9 @@ def evaluate_bag(
             for void.
         only: stamps, in ns; frames with others are left out.
         points: what of the bag has points, to be scored too.
+
+    Returns:
+        The mask file of an image message, by its number within the span; it need not exist.
 
     Raises:
         BagError: a topic is missing, or not one frame can be read; and as `open_points`.
@@ -146,10 +132,8 @@ def evaluate_bag(
         )  # fmt: skip
     if not metrics["frames"]:
         raise BagError(f"'{bag.path}': not one image on {selection.image} has one of the stamps")
-    return BagEvaluation(
-        finish_results(output / METRICS_FILE, settings, metrics),
-        lambda number: kept.mask(frames.name(number)),
-    )
+    finish_results(output / METRICS_FILE, settings, metrics)
+    return lambda number: kept.mask(frames.name(number))
 
 
 def read_stamps_of(path: Path) -> frozenset[int]:

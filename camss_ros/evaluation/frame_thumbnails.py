@@ -41,16 +41,21 @@ class Thumbnails:
     score: float
     tiles: dict[str, bytes]
 
-    def pictures(self) -> list[dict[str, str]]:
-        """`title` and `uri` of each tile, for a page that needs no other file."""
+    def captioned(self, by_score: str, sign: str = "", part: str = "") -> dict[str, Any]:
+        """For a page that needs no other file: `caption`, which names the score, and `title` and
+        `uri` of each of the `tiles`. `sign`: "+" for a score that is a difference."""
         kinds = {".jpg": "image/jpeg", ".png": "image/png"}
-        return [
-            {
-                "title": Path(tile).stem,
-                "uri": f"data:{kinds[Path(tile).suffix]};base64,{base64.b64encode(data).decode()}",
-            }
-            for tile, data in self.tiles.items()
-        ]
+        return {
+            "caption": f"{part}{self.name}: {by_score} {100 * self.score:{sign}.1f} %",
+            "tiles": [
+                {
+                    "title": Path(tile).stem,
+                    "uri": f"data:{kinds[Path(tile).suffix]};base64,"
+                    f"{base64.b64encode(data).decode()}",
+                }
+                for tile, data in self.tiles.items()
+            ],
+        }
 
 
 class FrameThumbnails:
@@ -73,12 +78,14 @@ class FrameThumbnails:
         """One frame: `image` uint8 [H, W, 3] RGB, all others uint8 [H, W]; `label` is the truth."""
 
         def tiles() -> dict[str, bytes]:
+            small = _shrink(confidence, cv2.INTER_AREA)
+            heat = cv2.cvtColor(cv2.applyColorMap(small, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)
             truth = {} if label is None else {"label.png": colored_tile(label, self._classes)}
             return {
                 "image.jpg": image_tile(image),
                 **truth,
                 "prediction.png": colored_tile(labels, self._classes),
-                "confidence.jpg": _heat_tile(confidence),
+                "confidence.jpg": encode_image(heat, ".jpg"),
             }
 
         self.keep(name, score, tiles)
@@ -125,12 +132,6 @@ def image_tile(image: np.ndarray) -> bytes:
 def colored_tile(labels: np.ndarray, classes: Sequence[LabelClass]) -> bytes:
     """PNG of a label image, uint8 [H, W], in the colours of its classes."""
     return encode_image(colorize(_shrink(labels, cv2.INTER_NEAREST), classes), ".png")
-
-
-def _heat_tile(confidence: np.ndarray) -> bytes:
-    small = _shrink(confidence, cv2.INTER_AREA)
-    heat = cv2.cvtColor(cv2.applyColorMap(small, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)
-    return encode_image(heat, ".jpg")
 
 
 def load_thumbnails(folder: Path) -> tuple[list[Thumbnails], list[Thumbnails]]:

@@ -19,12 +19,9 @@ from typing import Any
 
 import yaml
 
-from camss_ros.datasets.datasets import open_data
-from camss_ros.evaluation.evaluate import EveryNth, FrameSegmenter, evaluate
-from camss_ros.evaluation.metrics import Scores
+from camss_ros.evaluation.evaluate import FrameSegmenter, LabelledData, evaluate, open_labelled
 from camss_ros.evaluation.paired import MIOU, check_names
 from camss_ros.evaluation.result_folder import write_atomically
-from camss_ros.images.label_sets import LabelSet
 from camss_ros.model.strict_decode import decode
 
 
@@ -67,13 +64,12 @@ def check_guard(path: str | Path, segmenter: FrameSegmenter) -> None:
     path = Path(path)
     try:
         guard = decode(GuardFile, yaml.safe_load(path.read_text(encoding="utf-8")))
-        frames = open_data(guard.data, path.parent / guard.root, guard.split, guard.label_set)
-        known = frames.label_set
-        check_names(guard.limits, [MIOU, *(it.name for it in known.classes)])
-        scores = evaluate(segmenter, EveryNth(frames, guard.every), known).scores
+        root = path.parent / guard.root
+        data = open_labelled(guard.data, root, guard.split, guard.label_set, guard.every)
+        check_names(guard.limits, [MIOU, *(it.name for it in data.label_set.classes)])
+        found = _iou(segmenter, data)
     except (ValueError, OSError, yaml.YAMLError) as error:
         raise GuardError(f"guard {path}: {error}") from error
-    found = _by_name(scores, known)
     # what is not there at all, not even predicted, is not found either
     below = [name for name, limit in guard.limits.items() if not found[name] >= limit]
     if below:
@@ -107,14 +103,8 @@ def make_guard(
 
     Raises ValueError as `evaluate`, and where not even the mean would be protected; OSError.
     """
-    frames = open_data(guard["data"], guard["root"], guard["split"], guard["label_set"])
-    every = EveryNth(frames, guard["every"])
-    found = _by_name(
-        evaluate(
-            segmenter, every, frames.label_set, progress=lambda done: progress(done, len(every))
-        ).scores,
-        frames.label_set,
-    )
+    data = open_labelled(**guard)
+    found = _iou(segmenter, data, lambda done: progress(done, len(data.frames)))
     limits = {name: round(iou - margin, 4) for name, iou in found.items() if iou > margin}
     content = {**guard, "root": _root(Path(guard["root"]), path), "limits": limits}
     GuardFile(**content)
@@ -122,8 +112,14 @@ def make_guard(
     return limits
 
 
-def _by_name(scores: Scores, label_set: LabelSet) -> dict[str, float]:
-    of_classes = zip((it.name for it in label_set.classes), scores.per_class_iou, strict=True)
+def _iou(
+    segmenter: FrameSegmenter,
+    data: LabelledData,
+    progress: Callable[[int], None] = lambda done: None,
+) -> dict[str, float]:
+    """By class and of all, NaN where there is none."""
+    scores = evaluate(segmenter, data.frames, data.label_set, progress=progress).scores
+    of_classes = zip((it.name for it in data.label_set.classes), scores.per_class_iou, strict=True)
     return {MIOU: scores.miou, **{name: float(iou) for name, iou in of_classes}}
 
 

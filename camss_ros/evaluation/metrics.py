@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from camss_ros.images.label_class import LabelClass
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,11 @@ def mean_known(values: np.ndarray) -> float:
 def json_number(value: float) -> float | None:
     """The value as it goes into a JSON file: None, which is null there, for NaN."""
     return None if math.isnan(value) else value
+
+
+def by_class(classes: Sequence[LabelClass], values: np.ndarray) -> dict[str, float | None]:
+    """Values [n] of the classes as JSON values, by their names."""
+    return {c.name: json_number(v) for c, v in zip(classes, values.tolist(), strict=True)}
 
 
 BINS = 15  # of the reliability curve

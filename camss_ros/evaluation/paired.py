@@ -15,7 +15,8 @@ MIOU, ACCURACY = "miou", "pixel_accuracy"
 RESAMPLES = 2000
 _LEVEL = 95.0  # % of an interval
 _LEAST_BLOCKS = 5
-_REQUIREMENT = re.compile(r"\s*(\S.*?)\s*>=\s*([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\s*")
+_NUMBER = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
+_REQUIREMENT = re.compile(rf"\s*(\S.*?)\s*>=\s*({_NUMBER})\s*")
 
 
 @dataclass(frozen=True)
@@ -93,14 +94,12 @@ def parse_requirements(text: str) -> dict[str, float]:
     limits = {}
     for part in text.split(","):
         match = _REQUIREMENT.fullmatch(part)
-        try:
-            assert match is not None
-            limits[match[1]] = float(match[2])
-        except (AssertionError, ValueError) as error:
+        if match is None:
             raise ValueError(
                 f"{part.strip()!r} is no requirement: expected such as miou>=-0.005, "
                 "person>=-0.01, the least difference to the first model"
-            ) from error
+            )
+        limits[match[1]] = float(match[2])
     return limits
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,6 @@ def _picture(image: np.ndarray, labels: np.ndarray, label_set: LabelSet) -> str:
     """The frame above its prelabels, small."""
     size = (_WIDTH, max(1, round(image.shape[0] * _WIDTH / image.shape[1])))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    both: Sequence[np.ndarray] = (small, overlay(small, labels, label_set.classes))
-    data = encode_image(np.vstack(both), ".jpg", cv2.IMWRITE_JPEG_QUALITY, _QUALITY)
+    both = np.vstack([small, overlay(small, labels, label_set.classes)])
+    data = encode_image(both, ".jpg", cv2.IMWRITE_JPEG_QUALITY, _QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"

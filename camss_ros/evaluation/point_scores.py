@@ -6,31 +6,25 @@ image there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from camss_ros.bags.bag import BagError
 from camss_ros.bags.bag_frames import BagFrame, BagFrames, PartnerMessages
 from camss_ros.evaluation.accumulator import ScoreAccumulator
-from camss_ros.evaluation.metrics import confusion_scores, json_number
+from camss_ros.evaluation.metrics import by_class, confusion_scores, json_number
 from camss_ros.images.label_class import LabelClass
 from camss_ros.projection.errors import ProjectionRejectedError
 
 _SUMS = ("clouds", "clouds_without_image", "points", "seen")
 
 
-class PointSource(Protocol):
-    """Where the points of the messages of a topic are in the image of a camera."""
-
-    def pixels(self, message: Any, height: int, width: int) -> tuple[int, np.ndarray]:
-        """The number of points of a message, and the pixels, int [N] as places in the flattened
-        image, that those of them fall on which the image shows.
-
-        Raises:
-            ProjectionRejectedError: the message cannot be used.
-        """
+PointSource = Callable[[Any, int, int], tuple[int, np.ndarray]]
+"""Of a message of a topic, and height and width of an image: the number of points of the message,
+and the pixels, int [N] as places in the flattened image, that those of them fall on which the image
+shows. Raises ProjectionRejectedError where the message cannot be used."""
 
 
 class PointScorer:
@@ -63,7 +57,7 @@ class PointScorer:
             return
         try:
             message = self._frames.bag.decode(self._partner.messages.get(number))
-            points, pixels = self._source.pixels(message, *predicted.shape)
+            points, pixels = self._source(message, *predicted.shape)
         except (BagError, ProjectionRejectedError) as error:
             stamp = int(self._partner.stamps[number])
             self._frames.faults.add(self._partner.topic.name, number, stamp, error)
@@ -104,17 +98,13 @@ def point_results(
     sums = {name: sum(part[name] for part in parts) for name in _SUMS}
     confusion = np.sum([part["confusion"] for part in parts], axis=0)
     scores = confusion_scores(confusion)
-
-    def by_class(values: np.ndarray) -> dict[str, float | None]:
-        return {c.name: json_number(v) for c, v in zip(classes, values.tolist(), strict=True)}
-
     return {
         **sums,
         "without_label": sums["seen"] - int(confusion.sum()),
         "void": int(confusion[:, -1].sum()),
         "right": json_number(scores.pixel_accuracy),
         "miou": json_number(scores.miou),
-        "per_class_right": by_class(scores.per_class_recall),
-        "per_class_iou": by_class(scores.per_class_iou),
+        "per_class_right": by_class(classes, scores.per_class_recall),
+        "per_class_iou": by_class(classes, scores.per_class_iou),
         "confusion": confusion.tolist(),
     }

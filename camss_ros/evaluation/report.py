@@ -84,12 +84,14 @@ def report_numbers(parts: Sequence[PartResults], metadata: RunMetadata) -> dict[
         if [c.name for c in part.label_set.classes] != names:
             raise ValueError(f"{part.name} has other classes than {parts[0].name}")
     sums, accumulator, seconds = _add_up(parts)
+    frames = sums["frames"]
     pixels = np.sum([part.class_pixels for part in parts], axis=0)
     total = max(1, sum(part.pixels for part in parts))
     whole = _whole(seconds)
     return {
         "title": metadata.title,
-        "subtitle": _subtitle(parts, metadata),
+        "subtitle": f"{metadata.model.get('name')}, {frames} frames; "
+        f"sampler {metadata.sampling.get('sampler')}, steps: {metadata.sampling.get('steps')}",
         "command": metadata.command,
         "versions": versions(),
         "model": metadata.model,
@@ -107,7 +109,19 @@ def report_numbers(parts: Sequence[PartResults], metadata: RunMetadata) -> dict[
             },
         },
         "robustness": metadata.robustness,
-        "parts": [_part_numbers(part) for part in parts],
+        "parts": [
+            {
+                "name": part.name,
+                **_add_up([part])[0],
+                "facts": part.metadata,
+                "notes": part.notes,
+                "temporal": {
+                    name: {"x": x.tolist(), "y": [None if np.isnan(v) else v for v in y.tolist()]}
+                    for name, (x, y) in _curves(part).items()
+                },
+            }
+            for part in parts
+        ],
         **{
             kind: [{"part": p.name, "name": s.name, "score": s.score} for p, s in chosen]
             for kind, chosen in zip(("worst", "best"), _chosen(parts), strict=True)
@@ -154,20 +168,6 @@ def versions() -> dict[str, str]:
     }
 
 
-def _part_numbers(part: PartResults) -> dict[str, Any]:
-    sums, _, _ = _add_up([part])
-    return {
-        "name": part.name,
-        **sums,
-        "facts": part.metadata,
-        "notes": part.notes,
-        "temporal": {
-            name: {"x": x.tolist(), "y": [None if np.isnan(v) else v for v in y.tolist()]}
-            for name, (x, y) in _curves(part).items()
-        },
-    }
-
-
 def _whole(seconds: dict[str, np.ndarray]) -> np.ndarray:
     """From the sending of an image to its mask where that was measured, else of the network."""
     return seconds.get("latency", seconds.get("total", np.empty(0)))
@@ -189,20 +189,14 @@ def _chosen(parts: Sequence[PartResults]) -> tuple[list[tuple[PartResults, Thumb
     return worst[:SHOWN], best[:SHOWN]
 
 
-def _subtitle(parts: Sequence[PartResults], metadata: RunMetadata) -> str:
-    frames = sum(part.frames for part in parts)
-    sampling = metadata.sampling
-    return (
-        f"{metadata.model.get('name')}, {frames} frames; "
-        f"sampler {sampling.get('sampler')}, steps: {sampling.get('steps')}"
-    )
-
-
 def _render(numbers: dict[str, Any], parts: Sequence[PartResults]) -> str:
     total, latency = numbers["total"], numbers["total"]["latency_ms"]
     by_score = "mIoU" if total["scores"] else "mean confidence"
     worst, best = (
-        [_tiles_of(part, each, by_score, len(parts) > 1) for part, each in chosen]
+        [
+            each.captioned(by_score, part=f"{part.name}, " if len(parts) > 1 else "")
+            for part, each in chosen
+        ]
         for chosen in _chosen(parts)
     )
     notes = [
@@ -289,16 +283,6 @@ def _matrix(numbers: dict[str, Any]) -> list[dict[str, Any]]:
             cells.append({"text": text, "style": style})
         rows.append({"name": label_class["name"], "cells": cells})
     return rows
-
-
-def _tiles_of(
-    part: PartResults, each: Thumbnails, by_score: str, with_part: bool
-) -> dict[str, Any]:
-    name = f"{part.name}, {each.name}" if with_part else each.name
-    return {
-        "caption": f"{name}: {by_score} {100 * each.score:.1f} %",
-        "tiles": each.pictures(),
-    }
 
 
 def render_page(template: str, **values: Any) -> str:

@@ -20,12 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from camss_ros.evaluation.pipeline import stage
-from camss_ros.evaluation.result_folder import (
-    begin_results,
-    finish_results,
-    read_mask,
-    write_image,
-)
+from camss_ros.evaluation.result_folder import begin_results, finish_results, read_mask, write_image
 from camss_ros.evaluation.statistics import FrameStatistics
 from camss_ros.images.drawing import overlay
 from camss_ros.images.frames import Frame, FrameSource, UnreadableInputError
@@ -58,6 +53,7 @@ def segment_files(
     While the network works on a frame, the next one is read and the last one drawn and written.
 
     Args:
+        limit: None needs a source that has an end.
         settings: what the results depend on, JSON-able; kept in the summary.
         on_frame: called after each frame.
 
@@ -68,11 +64,8 @@ def segment_files(
         OutputMismatchError: `output` holds results of other settings.
         UnreadableInputError: not one frame can be read.
         DataError: a label file is bad.
-        ValueError: the source has no end and there is no `limit`.
         OSError: `output` can't be written.
     """
-    if source.endless and limit is None:
-        raise ValueError("this input has no end: say how many frames are wanted")
     resumed = begin_results(output / SUMMARY_FILE, settings, ("masks", "overlays"))
     comparable = mapping_onto_labels(segmenter.classes, source.label_set)
     statistics = FrameStatistics(comparable.classes)
@@ -80,11 +73,8 @@ def segment_files(
     # Images of a folder need not follow each other in time: no video of them.
     is_clip = source.is_video or source.endless
     with contextlib.ExitStack() as stack:
-        video = (
-            stack.enter_context(VideoWriter(output / "overlay.mp4", source.fps))
-            if is_clip
-            else None
-        )
+        writer = VideoWriter(output / "overlay.mp4", source.fps) if is_clip else None
+        video = stack.enter_context(writer or contextlib.nullcontext())
 
         def segment(frame: Frame) -> _SegmentedFrame:
             mask = output / "masks" / f"{frame.name}.png"

@@ -60,6 +60,12 @@ class FrameStatistics:
         return {"frames": self._accumulator.frames, **{name: scores[name] for name in chosen}}
 
 
+def mean_rate(stamps: Sequence[int]) -> float | None:
+    """Mean rate in Hz of stamps in ns; None for fewer than two."""
+    span = (max(stamps) - min(stamps)) / 1e9 if stamps else 0.0
+    return (len(stamps) - 1) / span if span > 0 else None
+
+
 def milliseconds(seconds: Sequence[float]) -> dict[str, float]:
     """Mean, median and 95th percentile of durations, in milliseconds."""
     values = np.asarray(seconds) * 1e3

@@ -79,9 +79,8 @@ def metrics_of(
 ) -> dict[str, Any]:  # fmt: skip
     selection = BagSelection("/front/image", "/front/label", tolerance)
     with Bag(bag) as opened:
-        return evaluate_bag(
-            segmenter, opened, output, selection, {}, progress, CAMVID, points=points
-        ).metrics
+        evaluate_bag(segmenter, opened, output, selection, {}, progress, CAMVID, points=points)
+    return json.loads((output / "metrics.json").read_text())
 
 
 def run(bag: Path, model: Path, output: Path, *options: object) -> Result:
