@@ -1,22 +1,15 @@
 """`camss-ros benchmark`."""
 
-from __future__ import annotations
-
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import Any, Optional
 
 import typer
 
 from camss_ros.commands.options import check_file, command_line, exit_on_sigterm, fail, parse_size
-from camss_ros.commands.segmenter_options import NETWORK, SAMPLING, segmenter_options
+from camss_ros.commands.segmenter_options import NETWORK, SAMPLING, SegmenterSpec, segmenter_options
 from camss_ros.extras import require_node
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
-
-    from camss_ros.inference.spec import SegmenterSpec
 
 
 @segmenter_options(*NETWORK, *SAMPLING, backend="auto")
@@ -52,7 +45,7 @@ def benchmark(
     ),
 ) -> None:
     """Time every stage of a frame; memory, GMAC and share of the machine's matmul peak."""
-    from rich.console import Console
+    from rich import print as show
     from rich.progress import Progress
 
     from camss_ros.evaluation.result_folder import write_json
@@ -62,11 +55,9 @@ def benchmark(
     from camss_ros.lab.random_weights import random_weights as with_random_weights
     from camss_ros.lab.segmenter_speed import measure_segmenter
     from camss_ros.model.checkpoint import find_config, find_model
-    from camss_ros.model.config import CamSegConfig
     from camss_ros.street.calibration_scenes import CalibrationScenes
 
     exit_on_sigterm()
-    console = Console()
     if versus not in (None, "official"):
         fail(f"--versus is {versus!r}: expected official")
     if node and versus is not None:
@@ -81,18 +72,26 @@ def benchmark(
         else nullcontext(find_model(spec.model))
     )
     content: dict[str, Any] = {"command": command_line(), "random_weights": random_weights}
-    with found as directory, Progress(console=console) as bar:
+    with found as directory, Progress() as bar:
         if node:
-            content |= _measure_node(directory, spec, frame_size, bar)
+            from camss_ros.lab.node_benchmark import measure_node_sizes
+            from camss_ros.lab.node_speed import SIZES, NodeSettings
+            from camss_ros.nodes.segmenter.parameters import node_parameters
+
+            task = bar.add_task("starting the node", total=None)
+            content |= measure_node_sizes(
+                directory, node_parameters(spec), [frame_size] if frame_size else SIZES,
+                NodeSettings(),
+                lambda size, trials: bar.update(task, description=f"{size}: {trials} trials"),
+            )  # fmt: skip
             results = [tables.node_table(content["sizes"])]
         else:
-            config = find_config(directory)
             task = bar.add_task("loading", total=None)
             segmenter = replace(spec, model=directory).open(CalibrationScenes())
             bar.update(task, description="frames", total=frames)
             content |= measure_segmenter(
-                segmenter, config if isinstance(config, CamSegConfig) else None,
-                frame_size or segmenter.input_size, frames, lambda: bar.advance(task),
+                segmenter, find_config(directory), frame_size or segmenter.input_size, frames,
+                lambda done: bar.update(task, completed=done),
             )  # fmt: skip
             results = [tables.speed_table(content)]
             if calls:
@@ -109,28 +108,11 @@ def benchmark(
                 segmenter, directory, turns, lambda: bar.advance(task)
             )
             results.append(tables.versus_table(content["versus_official"]))
-    console.print(*results)
+    show(*results)
     machine = content["machine"]
-    console.print(
-        f"{machine['processor']}, {machine['device']}; load average {content['load_average']}",
-        highlight=False,
+    typer.echo(
+        f"{machine['processor']}, {machine['device']}; load average {content['load_average']}"
     )
     if json_path is not None:
         write_json(json_path, content)
-        console.print(f"wrote {json_path}", highlight=False)
-
-
-def _measure_node(
-    model: Path, spec: SegmenterSpec, size: tuple[int, int] | None, bar: Progress
-) -> dict[str, Any]:
-    from camss_ros.lab.node_benchmark import measure_node_sizes
-    from camss_ros.lab.node_speed import SIZES, NodeSettings
-    from camss_ros.nodes.segmenter.parameters import node_parameters
-
-    task = bar.add_task("starting the node", total=None)
-
-    def on_trial(size: str, trials: int) -> None:
-        bar.update(task, description=f"{size}: {trials} trials")
-
-    sizes = SIZES if size is None else (size,)
-    return measure_node_sizes(model, node_parameters(spec), sizes, NodeSettings(), on_trial)
+        typer.echo(f"wrote {json_path}")

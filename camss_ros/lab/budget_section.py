@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,9 +15,7 @@ from camss_ros.evaluation.accumulator import ScoreAccumulator
 from camss_ros.evaluation.evaluate import EveryNth, LabeledFrames, class_table
 from camss_ros.evaluation.result_folder import write_image
 from camss_ros.evaluation.statistics import milliseconds
-from camss_ros.images.label_class import LabelClass
-from camss_ros.images.label_sets import LabelSet
-from camss_ros.lab.node_speed import LatencySample, Parameters, latency_report
+from camss_ros.lab.node_speed import LatencySample, Parameters, SentImages, latency_report
 from camss_ros.lab.speed_section import BudgetSettings, Section, SpeedRun
 from camss_ros.lab.study_output import markdown_table, p50_p95, paragraph, verdict
 from camss_ros.model.checkpoint import find_config, find_model
@@ -33,64 +30,57 @@ _LOAD = 0.7  # share of the time between two images that the slowest one of the 
 _BUDGET = 0.5  # of what the node needs without one
 
 
-@dataclass(frozen=True)
-class KeptBudget:
-    """Measures whether a node keeps a latency budget, and what that costs.
+def measure_budget(
+    start: Callable[[Parameters], AbstractContextManager[NodeUnderTest]],
+    parameters: Parameters,
+    folder: Path,
+    pictures: int,
+    score: Callable[[Sequence[tuple[str, np.ndarray]]], float],
+    settings: BudgetSettings,
+    progress: Callable[[str], None],
+) -> dict[str, Any]:
+    """The node as it is, then with a budget of half the time that it needed, as JSON values.
 
-    Attributes:
+    Args:
         start: makes the node with these parameters.
-        folder: of the pictures to send, and their number.
+        parameters: of the node without a budget.
+        folder, pictures: of the pictures to send, and their number.
         score: mIoU of label images, given with the names of their pictures.
         settings: how long to measure.
         progress: called with what is being done.
+
+    Raises:
+        ValueError: the node segments nothing.
     """
 
-    start: Callable[[Parameters], AbstractContextManager[NodeUnderTest]]
-    folder: Path
-    pictures: int
-    score: Callable[[Sequence[tuple[str, np.ndarray]]], float]
-    settings: BudgetSettings
-    progress: Callable[[str], None]
+    def send(node: NodeUnderTest, rate: float, count: int) -> SentImages:
+        sent = node.send(folder, rate, count, keep_labels=True)
+        if not sent.latencies:
+            raise ValueError(f"none of {count} images came back from the node")
+        return sent
 
-    def measure(self, parameters: Parameters) -> dict[str, Any]:
-        """The node as it is, then with a budget of half the time that it needed, as JSON values.
-
-        Args:
-            parameters: of the node without a budget.
-
-        Raises:
-            ValueError: the node segments nothing.
-        """
-        settings = self.settings
-        self.progress("how fast it is")
-        with self.start(parameters) as node:
-            sent = node.send(self.folder, settings.trial_rate, settings.trial_images)
-            _check(sent.latencies, settings.trial_images)
-            slowest = max(sample.in_node for sample in sent.latencies.values())
-            rate = min(settings.highest_rate, _LOAD / slowest)
-            self.progress("without a budget")
-            free = self._run(node, rate, self.pictures)
-        budget = round(_BUDGET * free["latency"]["arrival_to_publication_ms"]["p95"], 1)
-        self.progress(f"with a budget of {budget} ms")
-        limits = {"latency_budget_ms": budget, "allow_smaller_size": True}
-        with self.start({**parameters, **limits}) as node:
-            kept = self._run(node, rate, settings.rounds * self.pictures)
-        return {"budget_ms": budget, "free": free, "kept": kept}
-
-    def _run(self, node: NodeUnderTest, rate: float, count: int) -> dict[str, Any]:
-        sent = node.send(self.folder, rate, count, keep_labels=True)
-        _check(sent.latencies, count)
+    def run(node: NodeUnderTest, rate: float, count: int) -> dict[str, Any]:
+        sent = send(node, rate, count)
         return {
             "node": node.segmenter,
             "latency": latency_report(sent),
-            "miou": self.score(sent.labels),
+            "miou": score(sent.labels),
             "settings": _settings_used(list(sent.latencies.values())),
         }
 
-
-def _check(latencies: Mapping[int, LatencySample], count: int) -> None:
-    if not latencies:
-        raise ValueError(f"none of {count} images came back from the node")
+    progress("how fast it is")
+    with start(parameters) as node:
+        trial = send(node, settings.trial_rate, settings.trial_images)
+        slowest = max(sample.in_node for sample in trial.latencies.values())
+        rate = min(settings.highest_rate, _LOAD / slowest)
+        progress("without a budget")
+        free = run(node, rate, pictures)
+    budget = round(_BUDGET * free["latency"]["arrival_to_publication_ms"]["p95"], 1)
+    progress(f"with a budget of {budget} ms")
+    limits = {"latency_budget_ms": budget, "allow_smaller_size": True}
+    with start({**parameters, **limits}) as node:
+        kept = run(node, rate, settings.rounds * pictures)
+    return {"budget_ms": budget, "free": free, "kept": kept}
 
 
 def _settings_used(latencies: Sequence[LatencySample]) -> list[dict[str, Any]]:
@@ -112,35 +102,29 @@ def _settings_used(latencies: Sequence[LatencySample]) -> list[dict[str, Any]]:
     ]
 
 
-class _Pictures:
-    """Some of the labelled frames as files, and their labels."""
+def _write_pictures(frames: LabeledFrames, at_most: int, folder: Path) -> dict[str, np.ndarray]:
+    """Some of the labelled frames as files in a new folder; their labels, by the file's stem."""
+    folder.mkdir()
+    labels = {}
+    some = EveryNth(frames, -(-len(frames) // at_most))
+    for index in range(len(some)):
+        name = f"{index:06d}"
+        image, labels[name], _ = some[index]
+        write_image(folder / f"{name}.png", image)
+    return labels
 
-    def __init__(self, frames: LabeledFrames, at_most: int, folder: Path) -> None:
-        folder.mkdir()
-        self.folder = folder
-        self._labels = {}
-        some = EveryNth(frames, -(-len(frames) // at_most))
-        for index in range(len(some)):
-            image, label, _ = some[index]
-            name = f"{index:06d}"
-            write_image(folder / f"{name}.png", image)
-            self._labels[name] = label
 
-    def __len__(self) -> int:
-        return len(self._labels)
-
-    def miou(
-        self,
-        model: Sequence[LabelClass],
-        label_set: LabelSet,
-        results: Sequence[tuple[str, np.ndarray]],
-    ) -> float:
-        """Of label images with the model's classes; raises as `class_table`."""
-        table = class_table(model, label_set)
-        accumulator = ScoreAccumulator(len(label_set.classes))
-        for name, labels in results:
-            accumulator.add(self._labels[name], table[labels])
-        return accumulator.scores().miou
+def _miou(
+    truth: Mapping[str, np.ndarray],
+    table: np.ndarray,
+    classes: int,
+    results: Sequence[tuple[str, np.ndarray]],
+) -> float:
+    """Of label images in the model's classes, which `table` takes to those of the truth."""
+    accumulator = ScoreAccumulator(classes)
+    for name, labels in results:
+        accumulator.add(truth[name], table[labels])
+    return accumulator.scores().miou
 
 
 def _measure(run: SpeedRun) -> dict[str, Any]:
@@ -149,25 +133,25 @@ def _measure(run: SpeedRun) -> dict[str, Any]:
 
     data, settings = run.labelled, run.settings.budget
     directory = find_model(run.settings.spec.model)
-    classes = find_config(directory).label_set
+    table = class_table(find_config(directory).label_set, data.label_set)
     with TemporaryDirectory(prefix="camss_ros-") as temporary:
         logs = Path(temporary)
-        pictures = _Pictures(data.frames, settings.pictures, logs / "pictures")
+        folder = logs / "pictures"
+        truth = _write_pictures(data.frames, settings.pictures, folder)
 
         def start(wanted: Parameters) -> AbstractContextManager[NodeUnderTest]:
             return node_under_test({**wanted, "model": str(directory.absolute())}, logs)
 
         runs = {}
         for name, wanted in _RUNS.items():
-            budget = KeptBudget(
-                start, pictures.folder, len(pictures),
-                partial(pictures.miou, classes, data.label_set), settings,
+            runs[name] = measure_budget(
+                start, {**run.settings.node_parameters(), **wanted}, folder, len(truth),
+                partial(_miou, truth, table, len(data.label_set.classes)), settings,
                 lambda doing, name=name: run.progress(f"latency budget, {name}: {doing}"),  # type: ignore[misc]
             )  # fmt: skip
-            runs[name] = budget.measure({**run.settings.node_parameters(), **wanted})
         return {
             "data": data.name,
-            "pictures": len(pictures),
+            "pictures": len(truth),
             "rounds": settings.rounds,
             "runs": runs,
         }

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -120,18 +119,10 @@ def study_cityscapes(
             sized.open,
             {"data": (data[0].label_set, conditions)},
             output / "cityscapes_scores" / name.replace(", ", "_").replace(" ", "_"),
-            _counting(progress, f"{name}, corruptions", len(conditions)),
+            partial(progress, f"{name}, corruptions"),
         )
     results.finish()
     return write_cityscapes_page(output, command, settings, data, results, robustness)
-
-
-def _counting(
-    progress: Callable[[str, int, int], None], what: str, total: int
-) -> Callable[[], None]:
-    """What is called after each of `total` things."""
-    done = count(1)
-    return lambda: progress(what, next(done), total)
 
 
 def _scores(

@@ -14,17 +14,13 @@ from camss_ros.lab.corruptions import CORRUPTIONS, Corruption, corrupt
 from camss_ros.lab.imagenet_c import load_package
 from camss_ros.street.synthetic import SyntheticStreet, ViewShift
 
-VIEWPOINTS: Mapping[str, tuple[float, ...]] = {
-    "height": (-0.8, -0.4, 0.6, 1.2, 2.4),
-    "pitch": (-12, -6, 6, 12),
-    "roll": (-20, -10, 10, 20),
-    "lateral": (-2.5, -1.25, 1.25, 2.5),
+VIEWPOINTS: Mapping[str, tuple[str, tuple[float, ...]]] = {
+    "height": ("m", (-0.8, -0.4, 0.6, 1.2, 2.4)),
+    "pitch": ("degrees", (-12, -6, 6, 12)),
+    "roll": ("degrees", (-20, -10, 10, 20)),
+    "lateral": ("m", (-2.5, -1.25, 1.25, 2.5)),
 }
-"""By kind, a field of `ViewShift`: its values; the usual camera is 1.4 m high, in its lane."""
-
-VIEWPOINT_UNITS: Mapping[str, str] = {
-    "height": "m", "pitch": "degrees", "roll": "degrees", "lateral": "m"
-}  # fmt: skip
+"""By kind, a field of `ViewShift`: unit and values; the usual camera is 1.4 m high, in its lane."""
 
 _FRAMES_APART = 37  # of one street: some 20 m
 
@@ -50,9 +46,7 @@ class ViewpointFrames:
         return *_street(seed).frame(place, self._shift), f"street{seed}_{place}"
 
 
-@lru_cache(maxsize=8)  # shared by all shifts
-def _street(seed: int) -> SyntheticStreet:
-    return SyntheticStreet(seed)
+_street = lru_cache(maxsize=8)(SyntheticStreet)  # by seed, shared by all shifts
 
 
 GROUPS = ("paper", "paper_scaled", "imagenet_c", "weather", "viewpoint")
@@ -127,9 +121,9 @@ def viewpoint_conditions(count: int) -> list[Condition]:
     """`count` frames of the synthetic street as usual and with each shift of the camera."""
     group = "viewpoint"
     conditions = [Condition(group, CLEAN, 0, float("nan"), "", ViewpointFrames(count))]
-    for kind, values in VIEWPOINTS.items():
+    for kind, (unit, values) in VIEWPOINTS.items():
         for level, value in enumerate(values, 1):
-            setting = f"{value:+g} {VIEWPOINT_UNITS[kind]}"
+            setting = f"{value:+g} {unit}"
             frames = ViewpointFrames(count, ViewShift(**{kind: value}))
             conditions.append(Condition(group, kind, level, value, setting, frames))
     return conditions

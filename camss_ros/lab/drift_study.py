@@ -7,16 +7,21 @@ output.json  every row, stored as it comes: a stopped study goes on
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from camss_ros.evaluation.evaluate import EvaluatedFrame, EveryNth, LabeledFrames, evaluate
+from camss_ros.evaluation.evaluate import (
+    EvaluatedFrame,
+    EveryNth,
+    LabeledFrames,
+    LabelledData,
+    evaluate,
+)
 from camss_ros.evaluation.formats import number, percent
 from camss_ros.evaluation.metrics import json_number
-from camss_ros.images.label_sets import LabelSet
 from camss_ros.inference.drift import DriftReference, learn_reference, unsure_share
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.lab.conditions import CorruptedFrames
@@ -27,22 +32,13 @@ _LEARNT = 300  # training frames, at most twice as many
 _CORRUPTIONS = ("night", "fog_visibility")
 
 
-@dataclass(frozen=True)
-class DriftRow:
-    """Frames of one kind, with the classes of their labels."""
-
-    name: str
-    frames: LabeledFrames
-    label_set: LabelSet
-
-
-def drift_rows(held_out: DriftRow, others: Sequence[DriftRow]) -> list[DriftRow]:
+def drift_rows(held_out: LabelledData, others: Sequence[LabelledData]) -> list[LabelledData]:
     """The frames held out, they by night and in fog at every level, and other data."""
     rows = [held_out]
     for name in _CORRUPTIONS:
         corruption = CORRUPTIONS[name]
         rows += [
-            DriftRow(
+            LabelledData(
                 f"{held_out.name}, {name.partition('_')[0]}: {setting}",
                 CorruptedFrames(held_out.frames, corruption, level, seed=0),
                 held_out.label_set,
@@ -55,7 +51,7 @@ def drift_rows(held_out: DriftRow, others: Sequence[DriftRow]) -> list[DriftRow]
 def study_drift(
     segmenter: Segmenter,
     training: LabeledFrames,
-    rows: Sequence[DriftRow],
+    rows: Sequence[LabelledData],
     output: Path,
     settings: dict[str, Any],
     command: str,
@@ -77,12 +73,10 @@ def study_drift(
     results = ResultRows(output.with_suffix(".json"), settings)
     learnt = EveryNth(training, max(1, len(training) // _LEARNT))
     missing = [row for row in rows if row.name not in results]
-    total, done = len(learnt) + sum(len(row.frames) for row in missing), 0
+    total, done = len(learnt) + sum(len(row.frames) for row in missing), count(1)
 
     def advance(_: object = None) -> None:
-        nonlocal done
-        done += 1
-        progress(done, total)
+        progress(next(done), total)
 
     def look(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         advance()
@@ -94,14 +88,22 @@ def study_drift(
     for row in missing:
         results.add(row.name, _held_against(reference, segmenter, row, advance))
     results.finish()
-    table = _table(rows, results)
-    write_page(output, "Drift", command, _method(settings, len(learnt)), table)
+    model, data = settings["model"], settings["data"]
+    method = paragraph(f"""
+        Model `{model["name"]}` (weights sha256 `{model["sha256"]}`, computed in {model["dtype"]}).
+        {len(learnt)} frames of {data["name"]} train count as those of the training: distance and
+        unsure pixels are told in units of their 99th percentile, so that of frames of the same kind
+        one in a hundred is beyond each. The node warns where the median of the last ten images, one
+        a second, is beyond 1. Night and fog are those of [robustness.md](../robustness.md). The
+        mIoU says whether a warning would have been right: it is that of the row, in the classes of
+        its labels.""")
+    write_page(output, "Drift", command, method, _table(rows, results))
 
 
 def _held_against(
     reference: DriftReference,
     segmenter: Segmenter,
-    row: DriftRow,
+    row: LabelledData,
     progress: Callable[[int], None],
 ) -> dict[str, Any]:
     distances, shares = [], []
@@ -124,8 +126,8 @@ def _held_against(
     }
 
 
-def _table(rows: Sequence[DriftRow], results: ResultRows) -> str:
-    def line(row: DriftRow) -> list[str]:
+def _table(rows: Sequence[LabelledData], results: ResultRows) -> str:
+    def line(row: LabelledData) -> list[str]:
         found = results[row.name]
         return [
             row.name,
@@ -142,15 +144,3 @@ def _table(rows: Sequence[DriftRow], results: ResultRows) -> str:
         ],
         map(line, rows),
     )  # fmt: skip
-
-
-def _method(settings: dict[str, Any], learnt: int) -> str:
-    model, data = settings["model"], settings["data"]
-    return paragraph(f"""
-        Model `{model["name"]}` (weights sha256 `{model["sha256"]}`, computed in {model["dtype"]}).
-        {learnt} frames of {data["name"]} train count as those of the training: distance and unsure
-        pixels are told in units of their 99th percentile, so that of frames of the same kind one in
-        a hundred is beyond each. The node warns where the median of the last ten images, one a
-        second, is beyond 1. Night and fog are those of [robustness.md](../robustness.md). The mIoU
-        says whether a warning would have been right: it is that of the row, in the classes of its
-        labels.""")

@@ -66,12 +66,14 @@ def _labels(row: Mapping[str, Any]) -> str:
 def _times(row: Mapping[str, Any]) -> str:
     stages, whole = row["stages"], row["whole"]
     height, width = whole["working_size"]
+    gflops = whole["matmul_peak_gflops"]
+    peak = "unknown" if gflops is None else f"{gflops / 1e3:.1f} TFLOP/s"
     how = paragraph(f"""
         `{whole["model"]}` at {width} x {height}, {whole["sampling"]["steps"]} steps, backend
         `{whole["backend"]}` in {whole["dtype"]}, {whole["frames"]} frames. The stages are those
         of a frame that is launched operation by operation; `one graph` is the same frame as one
         CUDA graph. Share: of the fastest matrix product of this device
-        ({_tflops(whole["matmul_peak_gflops"])}).""")
+        ({peak}).""")
     lines = [
         [stage, p50_p95(times), _share(stages, stage)]
         for stage, times in stages["stages_ms"].items()
@@ -99,10 +101,6 @@ def _official(comparison: Mapping[str, Any] | None) -> str:
 def _share(row: Mapping[str, Any], stage: str) -> str:
     share = (row["share_of_matmul_peak"] or {}).get(stage)
     return "" if share is None else f"{100 * share:.0f} %"
-
-
-def _tflops(gflops: float | None) -> str:
-    return "unknown" if gflops is None else f"{gflops / 1e3:.1f} TFLOP/s"
 
 
 def _calls(row: Rows) -> str:

@@ -27,7 +27,6 @@ from camss_ros.lab.official_section import compare_with_official
 from camss_ros.lab.random_weights import random_weights
 from camss_ros.lab.segmenter_speed import measure_segmenter, peak_memory, reset_peak
 from camss_ros.model.checkpoint import find_config, find_model
-from camss_ros.model.config import CamSegConfig
 from camss_ros.model.schedule import SamplingOptions
 
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -59,6 +58,11 @@ class GpuSettings:
     largest_batch: int = 8
     official_turns: int = 2
 
+    def open(self, model: str | Path | None = None, steps: int = 1, **options: Any) -> Segmenter:
+        """The small model, if no other is named; `options` as of `Segmenter`."""
+        sampling = SamplingOptions(steps=steps)
+        return Segmenter(model or self.model, device=self.device, sampling=sampling, **options)
+
 
 @dataclass(frozen=True)
 class Part:
@@ -85,9 +89,7 @@ def _labels(
     expected = [reference.segment(frame).labels for frame in frames]
     rows = {}
     for precision in precisions:
-        segmenter = Segmenter(
-            settings.model, device=settings.device, precision=precision, backend=backend
-        )
+        segmenter = settings.open(precision=precision, backend=backend)
         segmenter.warm_up(*frames[0].shape[:2])
         # twice, so that every frame is also one of a captured graph
         shares = [
@@ -107,27 +109,16 @@ def _frames(settings: GpuSettings, size: tuple[int, int]) -> list[np.ndarray]:
     return [frame.image for frame in itertools.islice(source, settings.label_frames)]
 
 
-def _times(settings: GpuSettings, model: Path, backend: str, steps: int) -> dict[str, Any]:
+def _times(settings: GpuSettings, model: str | Path, backend: str, steps: int) -> dict[str, Any]:
     """Stage by stage, then a whole frame as one graph."""
-    config = find_config(model)
     rows = {}
     for name, captured in (("stages", False), ("whole", True)):
-        segmenter = Segmenter(
-            model, device=settings.device, backend=backend, captured=captured,
-            sampling=SamplingOptions(steps=steps),
-        )  # fmt: skip
+        segmenter = settings.open(model, steps, backend=backend, captured=captured)
         rows[name] = measure_segmenter(
-            segmenter,
-            config if isinstance(config, CamSegConfig) else None,
-            segmenter.input_size,
-            settings.timed_frames,
+            segmenter, find_config(model), segmenter.input_size, settings.timed_frames
         )
         segmenter.close()
     return rows
-
-
-def _small_times(settings: GpuSettings, backend: str) -> dict[str, Any]:
-    return _times(settings, find_model(settings.model), backend, steps=1)
 
 
 def _base_times(
@@ -136,26 +127,19 @@ def _base_times(
     with random_weights(settings.base, None, fast_decoder) as directory:
         rows = _times(settings, directory, backend, _BASE_STEPS)
         if official:
-            segmenter = Segmenter(
-                directory, device=settings.device, backend=backend,
-                sampling=SamplingOptions(steps=_BASE_STEPS),
-            )  # fmt: skip
+            segmenter = settings.open(directory, _BASE_STEPS, backend=backend)
             rows["official"] = compare_with_official(segmenter, directory, settings.official_turns)
         return rows
 
 
 def _calls(settings: GpuSettings) -> dict[str, Any]:
     """What a frame makes the processor do, without a graph and with one."""
-
-    def open_segmenter(captured: bool) -> Segmenter:
-        return Segmenter(settings.model, device=settings.device, captured=captured)
-
-    return {"calls": measure_calls(open_segmenter)}
+    return {"calls": measure_calls(lambda captured: settings.open(captured=captured))}
 
 
 def _batches(settings: GpuSettings) -> dict[str, Any]:
     """Time and memory of frames of several cameras together."""
-    segmenter = Segmenter(settings.model, device=settings.device)
+    segmenter = settings.open()
     frames = street_frames(segmenter.input_size, settings.largest_batch)
     rows = {}
     for count in range(1, settings.largest_batch + 1):
@@ -189,7 +173,7 @@ def _node(settings: GpuSettings) -> dict[str, Any]:
 # In the order of their importance: a short time leaves out the last ones.
 PARTS: dict[str, Part] = {
     "labels": Part("Labels, against the CPU", 15, lambda s: _labels(s, "torch")),
-    "small": Part("A frame of the small model", 15, lambda s: _small_times(s, "torch")),
+    "small": Part("A frame of the small model", 15, lambda s: _times(s, s.model, "torch", 1)),
     "base": Part(
         "A frame of the large model, against the official procedure",
         40,
@@ -197,7 +181,7 @@ PARTS: dict[str, Part] = {
     ),
     "calls": Part("What a frame makes the processor do", 10, _calls),
     "small_compiled": Part(
-        "A frame of the small model, compiled", 40, lambda s: _small_times(s, "compile")
+        "A frame of the small model, compiled", 40, lambda s: _times(s, s.model, "compile", 1)
     ),
     "labels_compiled": Part(
         "Labels of the compiled network, against the CPU",

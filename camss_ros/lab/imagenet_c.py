@@ -76,8 +76,7 @@ def load_package() -> Callable[..., np.ndarray]:
             "dependencies, since they would replace opencv-python-headless: pip install "
             "'camss_ros[eval]' and pip install --no-deps imagecorruptions-imaug==1.1.5"
         ) from error
-    function: Callable[..., np.ndarray] = corrupt
-    return function
+    return corrupt
 
 
 def imagenet_c(image: np.ndarray, kind: str, severity: int, rng: np.random.Generator) -> np.ndarray:
@@ -96,7 +95,6 @@ def imagenet_c(image: np.ndarray, kind: str, severity: int, rng: np.random.Gener
     state = np.random.get_state()
     np.random.seed(seed)
     try:
-        result: np.ndarray = corrupt(image, severity, kind, **seeding)
+        return corrupt(image, severity, kind, **seeding)
     finally:
         np.random.set_state(state)
-    return result

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from camss_ros.evaluation.statistics import milliseconds
+from camss_ros.evaluation.statistics import mean_rate, milliseconds
 from camss_ros.lab.rate_search import RateTrial, find_highest_rate
 
 ENCODING = "rgb8"  # of the images that are sent
@@ -63,9 +63,7 @@ class SentImages:
     @property
     def rate(self) -> float:
         """Images sent a second."""
-        if len(self.stamps) < 2:
-            return 0.0
-        return (len(self.stamps) - 1) * 1e9 / max(1, max(self.stamps) - min(self.stamps))
+        return mean_rate(self.stamps) or 0.0
 
     @property
     def drops(self) -> float:

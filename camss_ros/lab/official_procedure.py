@@ -40,16 +40,14 @@ class OfficialProcedure:
 
     def __init__(self, network: CamSeg, device: torch.device, steps: int = STEPS) -> None:
         autoencoder, transformer = network.mask_autoencoder, network.transformer
-        official = isinstance(autoencoder, PaletteAutoencoder) and isinstance(
-            transformer, ConcatTransformer
-        )
-        if not official:
+        if not (
+            isinstance(autoencoder, PaletteAutoencoder)
+            and isinstance(transformer, ConcatTransformer)
+        ):
             raise ValueError(
                 f"{network.config.name} is no cam-seg-base: the official procedure needs a palette "
                 "autoencoder and the transformer over concatenated tokens"
             )
-        assert isinstance(autoencoder, PaletteAutoencoder)
-        assert isinstance(transformer, ConcatTransformer)
         self._network = network.to(device=device, dtype=torch.float32)
         self._images, self._transformer = autoencoder.images, transformer
         self._device = device

@@ -6,6 +6,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from camss_ros.lab.frames import street_frames
 from camss_ros.lab.machine import describe_machine, describe_segmenter, load_average
 from camss_ros.lab.official_procedure import STEPS, OfficialProcedure
 from camss_ros.lab.random_weights import random_weights
-from camss_ros.lab.segmenter_speed import FrameTimes, time_frames
+from camss_ros.lab.segmenter_speed import time_frames
 from camss_ros.lab.speed_section import Section, SpeedRun
 from camss_ros.lab.study_output import markdown_table, paragraph, verdict
 from camss_ros.model.checkpoint import load_pretrained
@@ -49,18 +50,16 @@ def compare_with_official(
     segmenter.warm_up(*segmenter.input_size)
     time_frames(segmenter, [frame], 1)
     theirs: dict[str, list[float]] = {}
-    ours: list[FrameTimes] = []
+    ours: list[list[float]] = []
     for _ in range(turns):
         _, seconds = official.segment(frame)
         for stage, value in seconds.items():
             theirs.setdefault(stage, []).append(value)
-        ours.append(time_frames(segmenter, [frame], _OURS_A_TURN))
+        ours.append(time_frames(segmenter, [frame], _OURS_A_TURN)[0])
         on_turn()
     ratios = [
-        slow / statistics.median(times.whole)
-        for slow, times in zip(theirs["total"], ours, strict=True)
+        slow / statistics.median(fast) for slow, fast in zip(theirs["total"], ours, strict=True)
     ]
-    whole = [seconds for times in ours for seconds in times.whole]
     return {
         "size": list(segmenter.input_size),
         "turns": turns,
@@ -72,7 +71,7 @@ def compare_with_official(
         "ours": {
             **describe_segmenter(segmenter),
             "sampling": asdict(segmenter.sampling),
-            "whole_ms": milliseconds(whole),
+            "whole_ms": milliseconds(list(chain.from_iterable(ours))),
         },
         "ratio": {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)},
         "machine": describe_machine(segmenter.device),

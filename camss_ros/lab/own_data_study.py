@@ -17,17 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch.utils.data import ConcatDataset, Subset
 
 from camss_ros.datasets.datasets import open_data
 from camss_ros.datasets.labeled_images import LabeledImages
-from camss_ros.datasets.layouts import Sample
 from camss_ros.datasets.picking.candidates import CANDIDATES_FILE, score_candidates
 from camss_ros.datasets.picking.drives import open_drives
 from camss_ros.datasets.picking.frame_scores import FrameScorer
 from camss_ros.datasets.picking.selection import select
-from camss_ros.evaluation.evaluate import evaluate
+from camss_ros.evaluation.evaluate import LabeledFrames, evaluate
 from camss_ros.evaluation.formats import percent
-from camss_ros.evaluation.metrics import json_number
+from camss_ros.evaluation.metrics import by_class, json_number
 from camss_ros.evaluation.result_folder import write_image
 from camss_ros.images.image_files import DataError
 from camss_ros.images.label_sets import LabelSet, save_label_set
@@ -43,20 +43,17 @@ _RANDOM_SHARE = 0.2  # of the picked frames, as of `camss-ros pick`
 _HELD_OUT = 0.2  # of the labelled frames: the validation of `finetune`
 
 
-def drive_samples(images: Sequence[LabeledImages], drive: str) -> list[tuple[LabeledImages, int]]:
+def frames_of_drive(splits: Sequence[LabeledImages], drive: str) -> Subset[Any]:
     """The frames of all splits whose names begin with `drive`, in the order of the names.
 
     Raises DataError where there are too few.
     """
-    found: list[tuple[Sample, LabeledImages, int]] = [
-        (sample, split, index)
-        for split in images
-        for index, sample in enumerate(split.samples)
-        if sample.name.startswith(drive)
-    ]
+    names = [sample.name for split in splits for sample in split.samples]
+    found = [index for index, name in enumerate(names) if name.startswith(drive)]
     if len(found) < 15:
         raise DataError(f"{len(found)} frames have names that begin with {drive!r}: expected 15")
-    return [(split, index) for _, split, index in sorted(found, key=lambda it: it[0].name)]
+    frames: ConcatDataset[Any] = ConcatDataset(splits)  # type: ignore[arg-type]
+    return Subset(frames, sorted(found, key=names.__getitem__))
 
 
 def study_own_data(
@@ -96,9 +93,10 @@ def study_own_data(
         if (root / split).is_dir()
     ]
     label_set = splits[0].label_set
-    frames = drive_samples(splits, drive)
+    frames = frames_of_drive(splits, drive)
     end = round(_POOL * len(frames))
-    pool, scored = frames[: end - _GAP], frames[end:]
+    pool = Subset(frames, range(end - _GAP))
+    scored = Subset(frames, range(end, len(frames)))
     if count >= len(pool):
         raise DataError(f"{len(pool)} frames of {drive} may be labelled: {count} are no choice")
     results = ResultRows(output.with_suffix(".json"), settings)
@@ -126,7 +124,7 @@ def study_own_data(
 def _choose(
     arm: str,
     seed: int,
-    pool: Sequence[tuple[LabeledImages, int]],
+    pool: LabeledFrames,
     count: int,
     model: str,
     runs: Path,
@@ -137,10 +135,10 @@ def _choose(
         return rng.choice(len(pool), count, replace=False).tolist()
     images = runs / "pool"
     images.mkdir(parents=True, exist_ok=True)
-    for index, (split, place) in enumerate(pool):
+    for index in range(len(pool)):
         path = images / f"{index:05d}.png"
         if not path.exists():
-            write_image(path, split[place][0])
+            write_image(path, pool[index][0])
     segmenter = Segmenter(model)
     candidates = score_candidates(
         open_drives([images], ()), FrameScorer(segmenter), 0.0, runs / CANDIDATES_FILE
@@ -152,7 +150,7 @@ def _choose(
 
 def _write(
     chosen: Sequence[int],
-    pool: Sequence[tuple[LabeledImages, int]],
+    pool: LabeledFrames,
     label_set: LabelSet,
     folder: Path,
 ) -> None:
@@ -160,8 +158,7 @@ def _write(
     shutil.rmtree(folder, ignore_errors=True)
     held_out = max(1, round(_HELD_OUT * len(chosen)))
     for place, index in enumerate(chosen):
-        split, number = pool[index]
-        image, label, _ = split[number]
+        image, label, _ = pool[index]
         part = folder / ("val" if place >= len(chosen) - held_out else "train")
         for kind, pixels in (("images", image), ("labels", label)):
             (part / kind).mkdir(parents=True, exist_ok=True)
@@ -169,32 +166,13 @@ def _write(
     save_label_set(label_set, folder / "label_set.yaml")
 
 
-class _Scored:
-    """`LabeledFrames` of the frames of several splits."""
-
-    def __init__(self, frames: Sequence[tuple[LabeledImages, int]]) -> None:
-        self._frames = frames
-
-    def __len__(self) -> int:
-        return len(self._frames)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, str]:
-        split, place = self._frames[index]
-        return split[place]
-
-
-def _score(
-    model: str | Path, frames: Sequence[tuple[LabeledImages, int]], label_set: LabelSet
-) -> dict[str, Any]:
+def _score(model: str | Path, frames: LabeledFrames, label_set: LabelSet) -> dict[str, Any]:
     segmenter = Segmenter(model)
-    scores = evaluate(segmenter, _Scored(frames), label_set).scores
+    scores = evaluate(segmenter, frames, label_set).scores
     segmenter.close()
     return {
         "miou": json_number(scores.miou),
-        "per_class_iou": {
-            it.name: json_number(float(iou))
-            for it, iou in zip(label_set.classes, scores.per_class_iou, strict=True)
-        },
+        "per_class_iou": by_class(label_set.classes, scores.per_class_iou),
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from camss_ros.evaluation.statistics import milliseconds
 from camss_ros.evaluation.street_camera import camera_of, mount_of
 from camss_ros.images.label_class import VOID
 from camss_ros.projection.camera_model import CameraModel
@@ -108,8 +109,8 @@ def _times(work: Callable[[], object]) -> dict[str, float]:
         begun = time.thread_time()
         work()
         seconds.append(time.thread_time() - begun)
-    p50, p95 = np.percentile(seconds, (50, 95))
-    return {"p50": 1e3 * float(p50), "p95": 1e3 * float(p95)}
+    times = milliseconds(seconds)
+    return {"p50": times["p50"], "p95": times["p95"]}
 
 
 def _scene(height: int, width: int) -> tuple[SyntheticStreet, np.ndarray, np.ndarray, CameraModel]:

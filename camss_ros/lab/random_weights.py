@@ -12,11 +12,7 @@ import torch
 from torch import nn
 
 from camss_ros.model.camseg import CamSeg
-from camss_ros.model.checkpoint import (
-    ModelError,
-    find_config,
-    save_pretrained,
-)
+from camss_ros.model.checkpoint import ModelError, find_config, save_pretrained
 from camss_ros.model.config import CamSegConfig
 from camss_ros.model.fast_decoder import FastDecoderConfig
 from camss_ros.model.official import base_config
@@ -34,13 +30,9 @@ def random_config(model: str, size: tuple[int, int] | None) -> CamSegConfig:
         ModelError: no such model, or it is a discriminative twin.
         ValueError: a size that is no multiple of the stride.
     """
-    if model == _OFFICIAL:
-        config = base_config()
-    else:
-        found = find_config(model)
-        if not isinstance(found, CamSegConfig):
-            raise ModelError(f"{model} is a discriminative twin, not a CamSeg model")
-        config = found
+    config = base_config() if model == _OFFICIAL else find_config(model)
+    if not isinstance(config, CamSegConfig):
+        raise ModelError(f"{model} is a discriminative twin, not a CamSeg model")
     height, width = size or config.input_size
     with torch.device("meta"):
         stride = CamSeg(config).stride

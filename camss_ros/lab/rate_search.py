@@ -27,11 +27,7 @@ class RateTrial:
     @property
     def passed(self) -> bool:
         """Whether images were sent at that rate and fewer than 5 % got lost."""
-        return self.drops < MAX_DROPS and not self.publisher_fell_behind
-
-    @property
-    def publisher_fell_behind(self) -> bool:
-        return self.sent < _KEPT_UP * self.asked
+        return self.drops < MAX_DROPS and self.sent >= _KEPT_UP * self.asked
 
 
 @dataclass(frozen=True)
@@ -68,32 +64,27 @@ def find_highest_rate(
         trials.append(try_rate(rate, confirm))
         return trials[-1].passed
 
-    def limit() -> str:
-        failed = [trial for trial in trials if not trial.passed]
+    def result(trial: RateTrial | None) -> HighestRate:
+        failed = [each for each in trials if not each.passed]
         if not failed:
-            return "highest rate"
+            return HighestRate(trial, "highest rate", tuple(trials))
         # what stopped the search is the failure at the lowest rate
-        nearest = min(failed, key=lambda trial: trial.asked)
-        return "publisher" if nearest.drops < MAX_DROPS else "drops"
+        nearest = min(failed, key=lambda each: each.asked)
+        limit = "publisher" if nearest.drops < MAX_DROPS else "drops"
+        return HighestRate(trial, limit, tuple(trials))
 
     if not works(lowest):
-        return HighestRate(None, limit(), tuple(trials))
+        return result(None)
     good, bad = lowest, float("inf")
-    while bad == float("inf") and good < highest:
-        rate = min(2 * good, highest)
+    while good < highest and bad - good > _RESOLUTION * good:
+        rate = min(2 * good, highest) if bad == float("inf") else (good + bad) / 2
         if works(rate):
             good = rate
         else:
             bad = rate
-    while bad != float("inf") and bad - good > _RESOLUTION * good:
-        middle = (good + bad) / 2
-        if works(middle):
-            good = middle
-        else:
-            bad = middle
     # a short trial may pass by luck
     while not works(good, confirm=True):
         good *= 1 - _RESOLUTION
         if good < lowest:
-            return HighestRate(None, limit(), tuple(trials))
-    return HighestRate(trials[-1], limit(), tuple(trials))
+            return result(None)
+    return result(trials[-1])

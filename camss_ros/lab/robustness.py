@@ -33,7 +33,7 @@ def score_conditions(
     open_segmenter: Callable[[], FrameSegmenter],
     conditions: Mapping[str, tuple[LabelSet, Sequence[Condition]]],
     folder: Path,
-    progress: Callable[[], None] = lambda: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Rows:
     """Scores one model in every condition, leaving out those that `folder` has the scores of.
 
@@ -41,7 +41,7 @@ def score_conditions(
         open_segmenter: called only if something is to be done.
         conditions: any number of (label set of the labels, conditions).
         folder: of this model; one JSON file for each condition.
-        progress: called after each condition.
+        progress: told the conditions done and their number.
 
     Raises:
         ValueError: model and data have different classes; and what the frames raise.
@@ -49,17 +49,17 @@ def score_conditions(
     folder.mkdir(parents=True, exist_ok=True)
     segmenter: FrameSegmenter | None = None
     rows: Rows = {}
-    for label_set, some in conditions.values():
-        for condition in some:
-            path = folder / f"{condition.key}.json"
-            if not path.exists():
-                if segmenter is None:
-                    segmenter = open_segmenter()
-                    for other, _ in conditions.values():
-                        class_table(segmenter.classes, other)  # raises now, not after hours
-                write_json(path, _score(segmenter, condition, label_set))
-            rows[condition.key] = json.loads(path.read_text())
-            progress()
+    wanted = [(label_set, each) for label_set, some in conditions.values() for each in some]
+    for done, (label_set, condition) in enumerate(wanted, 1):
+        path = folder / f"{condition.key}.json"
+        if not path.exists():
+            if segmenter is None:
+                segmenter = open_segmenter()
+                for other, _ in conditions.values():
+                    class_table(segmenter.classes, other)  # raises now, not after hours
+            write_json(path, _score(segmenter, condition, label_set))
+        rows[condition.key] = json.loads(path.read_text())
+        progress(done, len(wanted))
     return rows
 
 
@@ -67,11 +67,8 @@ def _score(segmenter: FrameSegmenter, condition: Condition, label_set: LabelSet)
     result = evaluate(segmenter, condition.frames, label_set)
     scores = result.accumulator.report(label_set.classes)
     return {
-        "group": condition.group,
-        "corruption": condition.corruption,
-        "level": condition.level,
+        **vars(condition),
         "value": json_number(condition.value),
-        "setting": condition.setting,
         "frames": result.frames,
         **{name: scores[name] for name in (*METRICS, *_OF_CONFIDENCE)},
     }

@@ -7,12 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from camss_ros.evaluation.evaluate import (
-    EvaluatedFrame,
-    LabeledFrames,
-    evaluate,
-    evaluation_report,
-)
+from camss_ros.evaluation.evaluate import LabeledFrames, evaluate, evaluation_report
 from camss_ros.evaluation.formats import number
 from camss_ros.images.label_sets import LabelSet
 from camss_ros.inference.segmenter import Segmenter
@@ -134,21 +129,17 @@ def score_sampling(
 ) -> dict[str, Any]:
     """All scores as JSON values; of a clip also its flicker and `warm_frames`, the number of those
     that continued the frame before. Sets the segmenter's `sampling`. Raises as `evaluate`."""
-    warm_frames = 0
-
-    def count(frame: EvaluatedFrame) -> None:
-        nonlocal warm_frames
-        warm_frames += frame.result.warm
-
+    warm: list[bool] = []
     segmenter.sampling = sampling
     segmenter.forget_last_frames()
     evaluation = evaluate(
-        segmenter, frames, label_set, clip=clip, progress=progress, on_frame=count
-    )
+        segmenter, frames, label_set, clip=clip, progress=progress,
+        on_frame=lambda frame: warm.append(frame.result.warm),
+    )  # fmt: skip
     scores = evaluation_report(evaluation, label_set)
     del scores["seconds_per_frame"]
     if clip:
-        scores = {"warm_frames": warm_frames, **scores}
+        scores = {"warm_frames": sum(warm), **scores}
     else:
         del scores["flicker"]
     return {"sampling": asdict(sampling), **scores}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from camss_ros.images.encodings import image_to_rgb
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.lab.frames import ENCODING, camera_images, street_frames
 from camss_ros.lab.machine import describe_machine, describe_segmenter, load_average
-from camss_ros.model.config import CamSegConfig
+from camss_ros.model.config import CamSegConfig, TwinConfig
 from camss_ros.model.flops import count_macs
 from camss_ros.resident_memory import resident_bytes
 
@@ -35,29 +35,20 @@ _COUNTED = {
 }
 
 
-@dataclass(frozen=True)
-class FrameTimes:
-    """Seconds of each frame, in order.
-
-    Attributes:
-        stages: `convert`, the stages of `Segmentation.timings` and their `total`.
-        whole: from the message to the label image, on the host's clock.
-    """
-
-    stages: dict[str, list[float]]
-    whole: list[float]
-
-
 def time_frames(
     segmenter: Segmenter,
     frames: Sequence[np.ndarray],
     count: int,
-    on_frame: Callable[[], None] = lambda: None,
-) -> FrameTimes:
+    on_frame: Callable[[int], None] = lambda done: None,
+) -> tuple[list[float], dict[str, list[float]]]:
     """Segment `count` times one of `frames`, uint8 [H, W, 3] RGB, as messages of a camera.
 
     A frame ends with the download of its labels, which waits for a GPU, so that the host's clock
     measures all of it; events on the GPU measure the stages within.
+
+    Returns:
+        Seconds of each frame, in order: from the message to the label image, on the host's clock,
+        and by stage: `convert`, the stages of `Segmentation.timings` and their `total`.
     """
     images = camera_images(frames)
     stages: defaultdict[str, list[float]] = defaultdict(list)
@@ -71,21 +62,21 @@ def time_frames(
         stages["convert"].append(converted - start)
         for stage, seconds in result.timings.items():
             stages[stage].append(seconds)
-        on_frame()
-    return FrameTimes(dict(stages), whole)
+        on_frame(index + 1)
+    return whole, stages
 
 
 def measure_segmenter(
     segmenter: Segmenter,
-    config: CamSegConfig | None,
+    config: CamSegConfig | TwinConfig,
     frame_size: tuple[int, int],
     count: int,
-    on_frame: Callable[[], None] = lambda: None,
+    on_frame: Callable[[int], None] = lambda done: None,
 ) -> dict[str, Any]:
     """Everything about a segmenter alone, as JSON values.
 
     Args:
-        config: of its network, to count multiply-accumulates; None leaves them out.
+        config: of its network, to count multiply-accumulates; those of a twin are left out.
         frame_size: (height, width) of the frames.
         count: frames that are timed, after some that are not.
     """
@@ -94,9 +85,9 @@ def measure_segmenter(
     segmenter.warm_up(*frame_size)
     time_frames(segmenter, frames, _WARM_UP)
     reset_peak(segmenter.device)
-    times = time_frames(segmenter, frames, count, on_frame)
+    whole, times = time_frames(segmenter, frames, count, on_frame)
     peaks = peak_memory(segmenter.device)
-    stages = {stage: milliseconds(seconds) for stage, seconds in times.stages.items()}
+    stages = {stage: milliseconds(seconds) for stage, seconds in times.items()}
     return {
         "model": segmenter.model_name,
         **describe_segmenter(segmenter),
@@ -106,7 +97,7 @@ def measure_segmenter(
         "encoding": ENCODING,
         "frames": count,
         "stages_ms": stages,
-        "whole_ms": milliseconds(times.whole),
+        "whole_ms": milliseconds(whole),
         "peak_memory": peaks,
         **_work(segmenter, config, stages),
         "machine": describe_machine(segmenter.device),
@@ -115,7 +106,9 @@ def measure_segmenter(
 
 
 def _work(
-    segmenter: Segmenter, config: CamSegConfig | None, stages: dict[str, dict[str, float]]
+    segmenter: Segmenter,
+    config: CamSegConfig | TwinConfig,
+    stages: dict[str, dict[str, float]],
 ) -> dict[str, Any]:
     """GMAC of each stage, and what share of the fastest matrix product their speed is.
 
@@ -125,23 +118,20 @@ def _work(
     if segmenter.dtype != torch.int8:
         peak = matmul_peak(segmenter.device, segmenter.dtype)
     gflops = None if peak is None else peak / 1e9
-    if config is None or segmenter.sampling.iterations != 1:
+    if not isinstance(config, CamSegConfig) or segmenter.sampling.iterations != 1:
         return {"gmac": None, "matmul_peak_gflops": gflops, "share_of_matmul_peak": None}
     macs = count_macs(config, segmenter.sampling, segmenter.input_size)
     total = sum(macs.values())
-    operations = {
-        stage: 2 * sum(macs[part] for part in _COUNTED[stage])
-        for stage in stages
-        if stage in _COUNTED
-    }
-    operations["total"] = 2 * total
+    counted = {stage: sum(macs[part] for part in parts) for stage, parts in _COUNTED.items()}
+    counted["total"] = total
     return {
         "gmac": {**{part: count / 1e9 for part, count in macs.items()}, "total": total / 1e9},
         "matmul_peak_gflops": gflops,
         "share_of_matmul_peak": peak
         and {
-            stage: count / (stages[stage]["p50"] / 1e3) / peak
-            for stage, count in operations.items()
+            stage: 2 * counted[stage] / (times["p50"] / 1e3) / peak
+            for stage, times in stages.items()
+            if stage in counted
         },
     }
 

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from camss_ros.evaluation.evaluate import LabeledFrames
-from camss_ros.images.label_sets import LabelSet
+from camss_ros.evaluation.evaluate import LabelledData
 from camss_ros.inference.backends.open_runtime import open_runtime
 from camss_ros.inference.device import select_device
 from camss_ros.inference.segmenter import Segmenter
@@ -15,21 +14,6 @@ from camss_ros.inference.spec import SegmenterSpec
 from camss_ros.lab.node_speed import NodeSettings, Parameters
 from camss_ros.lab.official_procedure import STEPS
 from camss_ros.street.calibration_scenes import CalibrationScenes
-
-
-@dataclass(frozen=True)
-class LabelledData:
-    """Frames to score on.
-
-    Attributes:
-        name: which ones they are, for the page.
-        clip: they follow each other in time.
-    """
-
-    name: str
-    frames: LabeledFrames
-    label_set: LabelSet
-    clip: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,10 +94,6 @@ class SpeedSettings:
         return node_parameters(self.spec)
 
 
-def _measure_now(name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    return measure()
-
-
 @dataclass(frozen=True)
 class SpeedRun:
     """What a section is measured with.
@@ -130,7 +110,9 @@ class SpeedRun:
     data: LabelledData | None = None
     progress: Callable[[str], None] = lambda doing: None
     others: tuple[LabelledData, ...] = ()
-    part: Callable[[str, Callable[[], dict[str, Any]]], dict[str, Any]] = _measure_now
+    part: Callable[[str, Callable[[], dict[str, Any]]], dict[str, Any]] = lambda name, measure: (
+        measure()
+    )
 
     @property
     def labelled(self) -> LabelledData:

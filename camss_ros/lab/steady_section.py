@@ -25,25 +25,22 @@ def measure_steadiness(
     segmenter: Segmenter,
     frame_size: tuple[int, int],
     count: int,
-    on_frame: Callable[[], None] = lambda: None,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> dict[str, Any]:
     """Segment `count` frames (20 or more) of (height, width); JSON values.
 
     `growth_mb`: of the resident memory, along the straight line through its samples, from the end
-    of the first tenth to the end.
+    of the first tenth to the end. `progress` is told the frames done.
     """
     segmenter.warm_up(*frame_size)
     sampled: list[tuple[int, float]] = []
-    done = 0
 
-    def sample() -> None:
-        nonlocal done
-        done += 1
+    def sample(done: int) -> None:
         if done % max(1, count // _SAMPLES) == 0:
             sampled.append((done, resident_bytes() / 1e6))
-        on_frame()
+        progress(done)
 
-    whole = time_frames(segmenter, street_frames(frame_size, _PICTURES), count, sample).whole
+    whole, _ = time_frames(segmenter, street_frames(frame_size, _PICTURES), count, sample)
     middle = min(100, count - _AROUND)
     hundredth = whole[middle - _AROUND - 1 : middle + _AROUND]
     later = [each for each in sampled if each[0] > count // 10]
@@ -66,14 +63,11 @@ _AS_FAST = 1.2  # times the hundredth frame
 def _measure(run: SpeedRun) -> dict[str, Any]:
     settings = run.settings
     segmenter = settings.segmenter()
-    done = 0
-
-    def on_frame() -> None:
-        nonlocal done
-        done += 1
-        run.progress(f"steadiness: {done} of {settings.steady_frames} frames")
-
-    result = measure_steadiness(segmenter, settings.frame_size, settings.steady_frames, on_frame)
+    frames = settings.steady_frames
+    result = measure_steadiness(
+        segmenter, settings.frame_size, frames,
+        lambda done: run.progress(f"steadiness: {done} of {frames} frames"),
+    )  # fmt: skip
     segmenter.close()
     return {"backend": segmenter.backend, "frame_size": list(settings.frame_size), **result}
 

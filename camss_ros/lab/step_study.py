@@ -44,19 +44,19 @@ SAMPLINGS: Mapping[str, SamplingOptions] = {
 }
 
 
-def step_rows(steps: Sequence[int] = STEPS) -> list[StudyRow]:
+def step_rows() -> list[StudyRow]:
     """Every sampler with every number of steps."""
     return [
         _row((name, str(count)), replace(sampling, steps=count))
         for name, sampling in SAMPLINGS.items()
-        for count in steps
+        for count in STEPS
     ]
 
 
-def iteration_rows(iterations: Sequence[int] = ITERATIONS) -> list[StudyRow]:
+def iteration_rows() -> list[StudyRow]:
     """One-pass and iterative decoding, most confident tokens first."""
     start = replace(SAMPLINGS["ddim, zero start"], steps=_STEPS_OF_ITERATION)
-    return [_row((str(count),), replace(start, iterations=count)) for count in iterations]
+    return [_row((str(count),), replace(start, iterations=count)) for count in ITERATIONS]
 
 
 def _row(cells: tuple[str, ...], s: SamplingOptions) -> StudyRow:
@@ -67,17 +67,12 @@ def _row(cells: tuple[str, ...], s: SamplingOptions) -> StudyRow:
     return StudyRow(cells, key, s)
 
 
-def study_steps(
-    study: SamplingStudy,
-    *,
-    steps: Sequence[int] = STEPS,
-    iterations: Sequence[int] = ITERATIONS,
-) -> None:
+def study_steps(study: SamplingStudy) -> None:
     """Score every row and write the page, going on where an earlier run stopped.
 
     Raises as `SamplingStudy.score`.
     """
-    by_steps, by_iterations = step_rows(steps), iteration_rows(iterations)
+    by_steps, by_iterations = step_rows(), iteration_rows()
     results = study.score([*by_steps, *by_iterations])
     _plot(by_steps, results, study.plot)
     scores, per_class = study.tables(["sampling", "steps"], by_steps, results, _COLUMNS)

@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -29,6 +28,7 @@ from rich.progress import track
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from camss_ros.evaluation.statistics import mean_rate
 from camss_ros.lab.frames import write_street
 from camss_ros.lab.study_output import markdown_table
 from camss_ros.nodes.harness.child_process import (
@@ -59,7 +59,7 @@ class TransportTrial:
     @property
     def rate(self) -> float:
         """Hz at which the publisher really sent."""
-        return (len(self.sent) - 1) / (max(self.sent) - min(self.sent)) * 1e9
+        return mean_rate(self.sent) or 0.0
 
 
 def send(
@@ -82,46 +82,35 @@ def _receive(
         for variable in large_images():
             del os.environ[variable]
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    sent: list[int] = []
+    latencies: list[float] = []
+
+    def on_image(message: Image) -> None:
+        now = node.get_clock().now().nanoseconds
+        latencies.append((now - nanoseconds(message.header.stamp)) / 1e9)
+
+    def on_source_frame(message: Header) -> None:
+        sent.append(nanoseconds(message.stamp))
+
+    node = rclpy.create_node("transport_benchmark")
+    executor = SingleThreadedExecutor()
     try:
-        with closing(_Subscriber()) as subscriber:
-            log = folder.with_suffix(".log")
-            with start_still_camera(folder, rate, count, {}, log) as publisher:
-                while publisher.running:
-                    subscriber.spin()
-                publisher.check()
-            end = time.monotonic() + _DRAIN_TIME
-            while time.monotonic() < end:
-                subscriber.spin()
-            return TransportTrial(tuple(subscriber.sent), tuple(subscriber.latencies))
+        node.create_subscription(Image, "image", on_image, PROFILES["sensor_data"])
+        node.create_subscription(Header, "source_frame", on_source_frame, LATCHED_HISTORY)
+        executor.add_node(node)
+        log = folder.with_suffix(".log")
+        with start_still_camera(folder, rate, count, {}, log) as publisher:
+            while publisher.running:
+                executor.spin_once(timeout_sec=0.1)
+            publisher.check()
+        end = time.monotonic() + _DRAIN_TIME
+        while time.monotonic() < end:
+            executor.spin_once(timeout_sec=0.1)
+        return TransportTrial(tuple(sent), tuple(latencies))
     finally:
+        executor.shutdown()
+        node.destroy_node()
         rclpy.shutdown()
-
-
-class _Subscriber:
-    def __init__(self) -> None:
-        self.sent: list[int] = []
-        self.latencies: list[float] = []
-        self._node = rclpy.create_node("transport_benchmark")
-        self._node.create_subscription(Image, "image", self._on_image, PROFILES["sensor_data"])
-        self._node.create_subscription(
-            Header, "source_frame", self._on_source_frame, LATCHED_HISTORY
-        )
-        self._executor = SingleThreadedExecutor()
-        self._executor.add_node(self._node)
-
-    def spin(self) -> None:
-        self._executor.spin_once(timeout_sec=0.1)
-
-    def close(self) -> None:
-        self._executor.shutdown()
-        self._node.destroy_node()
-
-    def _on_image(self, message: Image) -> None:
-        now = self._node.get_clock().now().nanoseconds
-        self.latencies.append((now - nanoseconds(message.header.stamp)) / 1e9)
-
-    def _on_source_frame(self, message: Header) -> None:
-        self.sent.append(nanoseconds(message.stamp))
 
 
 def row(

@@ -39,9 +39,7 @@ _COLUMNS = {
 }
 
 
-def warm_rows(
-    steps: Sequence[int] = STEPS, start_times: Sequence[int] = START_TIMES
-) -> list[StudyRow]:
+def warm_rows(steps: Sequence[int], start_times: Sequence[int]) -> list[StudyRow]:
     """The cold rows, then the warm ones from every start."""
     return [
         StudyRow(
@@ -54,17 +52,12 @@ def warm_rows(
     ]
 
 
-def study_warm_start(
-    study: SamplingStudy,
-    *,
-    steps: Sequence[int] = STEPS,
-    start_times: Sequence[int] = START_TIMES,
-) -> None:
+def study_warm_start(study: SamplingStudy) -> None:
     """Score every row on a clip and write the page, going on where an earlier run stopped.
 
     Raises as `SamplingStudy.score`.
     """
-    rows = warm_rows(steps, start_times)
+    rows = warm_rows(STEPS, START_TIMES)
     results = study.score(rows, clip=True)
     _plot(rows, results, study.plot)
     scores, per_class = study.tables(["start", "steps"], rows, results, _COLUMNS, decimals=4)

@@ -11,7 +11,7 @@ from small_model import save_small_model
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference.spec import SegmenterSpec
 from camss_ros.lab import budget_section
-from camss_ros.lab.budget_section import KeptBudget, show_budgets
+from camss_ros.lab.budget_section import measure_budget, show_budgets
 from camss_ros.lab.node_speed import LatencySample, SentImages
 from camss_ros.lab.speed_section import BudgetSettings, LabelledData, SpeedRun, SpeedSettings
 from camss_ros.model.schedule import SamplingOptions
@@ -56,9 +56,10 @@ def measure(settings=BudgetSettings(rounds=40), **options):
         nodes.append(SimulatedNode(parameters, **options))
         yield nodes[-1]
 
-    result = KeptBudget(
-        start, Path("pictures"), 2, lambda labels: len(labels) / 100, settings, lambda doing: None
-    ).measure({"steps": 1})
+    result = measure_budget(
+        start, {"steps": 1}, Path("pictures"), 2, lambda labels: len(labels) / 100, settings,
+        lambda doing: None,
+    )  # fmt: skip
     json.dumps(result, allow_nan=False)
     return result, nodes
 

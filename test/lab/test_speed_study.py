@@ -403,7 +403,7 @@ def test_steadiness_sees_what_grows(model):
     segmenter = Segmenter(model, device="cpu", precision="fp32")
     kept = []
 
-    def grow():
+    def grow(done):
         # memory of its own: an allocator may take what earlier tests have left
         kept.append(mmap.mmap(-1, len(BLOCK)))
         kept[-1].write(BLOCK)

@@ -69,10 +69,12 @@ def run_study(model, root, output, progress=lambda done, total: None):
     frames = EveryNth(open_data("camvid", root, "val"), 2)
     page, command = output / "steps.md", "camss-ros study steps"
     study = SamplingStudy(segmenter(model), frames, CAMVID, page, SETTINGS, command, progress)
-    study_steps(study, steps=(1, 2), iterations=(1, 2))
+    study_steps(study)
 
 
 def test_a_stopped_study_goes_on_with_what_is_missing(model, root, tmp_path, monkeypatch):
+    monkeypatch.setattr(step_study, "STEPS", (1, 2))
+    monkeypatch.setattr(step_study, "ITERATIONS", (1, 2))
     evaluated = []
 
     def stop_at(row):

@@ -46,7 +46,7 @@ def run(model, root, output):
 
 
 def test_every_start_is_taken_with_every_number_of_steps():
-    rows = warm_start.warm_rows()
+    rows = warm_start.warm_rows(warm_start.STEPS, warm_start.START_TIMES)
     cold = [row.sampling.steps for row in rows if not row.sampling.warm_start_time]
     assert cold == [1, 2, 4]
     times = {row.sampling.warm_start_time for row in rows} - {0}
@@ -55,9 +55,8 @@ def test_every_start_is_taken_with_every_number_of_steps():
 
 
 def test_the_page_has_the_scores_and_a_stopped_study_goes_on(model, root, tmp_path, monkeypatch):
-    monkeypatch.setattr(warm_start.study_warm_start, "__kwdefaults__", {
-        **warm_start.study_warm_start.__kwdefaults__, "steps": (1,), "start_times": (300, 600),
-    })  # fmt: skip
+    monkeypatch.setattr(warm_start, "STEPS", (1,))
+    monkeypatch.setattr(warm_start, "START_TIMES", (300, 600))
     output = tmp_path / "warm_start.md"
     stopping = iter([False, False, True])
 
