@@ -19,7 +19,12 @@ _TF_STATIC = "/tf_static"
 def read_camera(bag: Bag, topic: str, *, rectified: bool) -> tuple[CameraModel, str]:
     """The camera of the first message of a camera_info topic, and its frame.
 
-    Raises BagError where there is none, and ProjectionRejectedError where it is not calibrated.
+    Args:
+        rectified: the images are, so that P of the calibration projects, not K.
+
+    Raises:
+        BagError: there is no such topic or message.
+        ProjectionRejectedError: it is not calibrated.
     """
     message = next(bag.messages([bag.require(topic, (CAMERA_INFO,))]), None)
     if message is None:

@@ -80,8 +80,15 @@ def run_bag(
 ) -> list[str]:
     """Evaluate every camera, write report and bag; what is finished is not done again.
 
-    Returns what could not be copied into the written bag. Raises OSError, ValueError (BagError
-    among them) and ModelError, whose messages name what is wrong.
+    Args:
+        load: opens what segments, if anything is left to do.
+        progress: told how far it is.
+
+    Returns:
+        What could not be copied into the written bag, a sentence each.
+
+    Raises:
+        OSError, ValueError (BagError among them), ModelError: the message names what is wrong.
     """
     label_set = load_label_set(task.label_set) if task.label_set else None
     described = task.spec.describe()

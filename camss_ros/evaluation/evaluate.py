@@ -58,7 +58,16 @@ class LabelledData:
 def open_labelled(
     data: str, root: str | Path, split: str, label_set: str | None = None, every: int = 1
 ) -> LabelledData:
-    """Every n-th frame of a split of a data set; arguments and errors as of `open_data`."""
+    """Every n-th frame of a split of a data set.
+
+    Args:
+        data, root, split: the data set, its folder, and "val" or another split.
+        label_set: that labels are mapped onto, a name or a YAML file; None: the data's own.
+        every: n, 1 or more.
+
+    Raises:
+        DataError, LabelSetError: as of `open_data`.
+    """
     images = open_data(data, root, split, label_set)
     name = Path(root).name if data == "folder" else data
     return LabelledData(f"{name} {split}", EveryNth(images, every), images.label_set)
@@ -68,9 +77,11 @@ class FrameSegmenter(Protocol):
     """The part of `Segmenter` that an evaluation uses."""
 
     @property
-    def classes(self) -> Sequence[LabelClass]: ...
+    def classes(self) -> Sequence[LabelClass]:
+        """Of its labels."""
 
-    def segment(self, image: np.ndarray, /) -> Segmentation: ...
+    def segment(self, image: np.ndarray, /) -> Segmentation:
+        """Segment a frame, uint8 [H, W, 3] RGB."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +180,15 @@ class FrameScorer:
         self._seconds = 0.0
 
     def score(self, image: np.ndarray, label: np.ndarray, name: str) -> EvaluatedFrame:
-        """The next frame: uint8 [H, W, 3] and uint8 [H, W]."""
+        """The next frame.
+
+        Args:
+            image: uint8 [H, W, 3] RGB.
+            label: uint8 [H, W], class ids of the label set, 255 for void.
+
+        Raises:
+            ValueError: the frames of a clip differ in size.
+        """
         if not self._clip:
             self.accumulator.end_sequence()
         elif label.shape != (self._size or label.shape):

@@ -164,7 +164,16 @@ def open_bag_frames(
     progress: RunProgress,
     partners: Sequence[Topic] = (),
 ) -> BagFrames:
-    """The selected frames, after a look at every stamp. Raises as `evaluate_bag`."""
+    """The selected frames, after a look at every stamp.
+
+    Args:
+        classes: the model's.
+        label_set: of the labels; None: they are numbered as `classes`.
+        partners: further topics whose messages belong to the frames.
+
+    Raises:
+        BagError, ValueError: as of `evaluate_bag`.
+    """
     if label_set is None:
         if selection.labels is not None:
             _check_numbering(bag, selection.labels, classes)

@@ -75,7 +75,14 @@ class FrameThumbnails:
         labels: np.ndarray,
         confidence: np.ndarray,
     ) -> None:
-        """One frame: `image` uint8 [H, W, 3] RGB, all others uint8 [H, W]; `label` is the truth."""
+        """One frame.
+
+        Args:
+            score: what it is chosen by; not NaN.
+            image: uint8 [H, W, 3] RGB.
+            label, labels: uint8 [H, W], true (None if not known) and predicted class ids.
+            confidence: uint8 [H, W], probability times 255.
+        """
 
         def tiles() -> dict[str, bytes]:
             small = _shrink(confidence, cv2.INTER_AREA)

@@ -35,6 +35,7 @@ class Difference:
 
     @property
     def difference(self) -> float:
+        """What the second gains."""
         return self.second - self.first
 
 

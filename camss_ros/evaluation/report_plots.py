@@ -48,7 +48,7 @@ def reduce_curve(times: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def latency_plot(bins: Mapping[str, list[float]], p50: float, p95: float) -> str:
-    """A histogram with the median and the 95th percentile, in ms."""
+    """SVG of a histogram, as of `histogram`, with the median and the 95th percentile, in ms."""
     figure, axes = _figure(2.6)
     edges = np.array(bins["edges_ms"])
     axes.bar(edges[:-1], bins["counts"], np.diff(edges), align="edge", color="#1f6f8b")

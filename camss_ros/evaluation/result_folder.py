@@ -24,7 +24,10 @@ class OutputMismatchError(ValueError):
 
 
 def begin_results(summary: Path, settings: dict[str, Any], folders: Sequence[str]) -> bool:
-    """Make `folders` beside `summary` and note the settings, JSON-able, in it.
+    """Make `folders` beside `summary` and note the settings in it.
+
+    Args:
+        settings: what the results depend on, JSON-able.
 
     Returns:
         Whether an earlier run with these settings is there.

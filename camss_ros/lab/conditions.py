@@ -98,6 +98,10 @@ class CorruptedFrames:
 def data_conditions(frames: LabeledFrames, groups: tuple[str, ...], seed: int) -> list[Condition]:
     """The clean frames and every corruption of the groups at every level.
 
+    Args:
+        groups: some of `GROUPS`; "viewpoint" has no corruption of frames.
+        seed: of the corruptions.
+
     Raises:
         CamssError: the package of ImageNet-C is needed and missing.
     """

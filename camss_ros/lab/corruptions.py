@@ -45,9 +45,14 @@ class Corruption:
 def corrupt(
     image: np.ndarray, corruption: Corruption, level: int, frame: str, seed: int = 0
 ) -> np.ndarray:
-    """The image uint8 [H, W, 3] RGB at a level, 1 to the number of the corruption's values.
+    """The image with a corruption, uint8 [H, W, 3] RGB.
 
     What is random follows from (seed, frame, corruption, level) alone.
+
+    Args:
+        image: uint8 [H, W, 3] RGB.
+        level: 1 to the number of the corruption's values.
+        frame: name of the image.
 
     Raises:
         ValueError: there is no such level.

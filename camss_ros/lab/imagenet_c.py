@@ -80,7 +80,13 @@ def load_package() -> Callable[..., np.ndarray]:
 
 
 def imagenet_c(image: np.ndarray, kind: str, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Corrupt an image uint8 [H, W, 3] RGB, at least 32 x 32; `kind` of `SETTINGS`, severity 1-5.
+    """The image with a corruption, uint8 [H, W, 3] RGB.
+
+    Args:
+        image: uint8 [H, W, 3] RGB, at least 32 x 32.
+        kind: of `SETTINGS`.
+        severity: 1 to 5.
+        rng: what all that is random follows from.
 
     Raises:
         CamssError: the package is not installed.

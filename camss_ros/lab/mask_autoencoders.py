@@ -43,8 +43,12 @@ class StudiedAutoencoder(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, labels: Tensor, weights: Tensor, generator: torch.Generator) -> Tensor:
-        """Training loss; `weights` [classes], `generator` (CPU) of the
-        posterior's noise."""
+        """Training loss, a scalar.
+
+        Args:
+            weights: [classes], of each in the loss.
+            generator: of the posterior's noise, on the CPU.
+        """
 
     @abstractmethod
     def reconstruct(self, labels: Tensor) -> Reconstruction:

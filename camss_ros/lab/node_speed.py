@@ -100,6 +100,10 @@ def measure_node(
     """The highest rate with under 5 % drops, then latency at fixed rates, as JSON values.
 
     Latency at a rate that the node does not keep up with is that of the images that it took.
+
+    Args:
+        send: sends images, and waits for what comes back.
+        on_trial: called after each trial and each measurement of latency.
     """
 
     def send_for(rate: float, seconds: float) -> SentImages:

@@ -127,8 +127,19 @@ def score_sampling(
     clip: bool,
     progress: Callable[[int], None],
 ) -> dict[str, Any]:
-    """All scores as JSON values; of a clip also its flicker and `warm_frames`, the number of those
-    that continued the frame before. Sets the segmenter's `sampling`. Raises as `evaluate`."""
+    """Score a model with one sampling.
+
+    Args:
+        segmenter: its `sampling` is set.
+        clip, progress: as of `evaluate`.
+
+    Returns:
+        All scores as JSON values; of a clip also its flicker and `warm_frames`, the number of those
+        that continued the frame before.
+
+    Raises:
+        ValueError: as of `evaluate`.
+    """
     warm: list[bool] = []
     segmenter.sampling = sampling
     segmenter.forget_last_frames()

@@ -41,10 +41,15 @@ def time_frames(
     count: int,
     on_frame: Callable[[int], None] = lambda done: None,
 ) -> tuple[list[float], dict[str, list[float]]]:
-    """Segment `count` times one of `frames`, uint8 [H, W, 3] RGB, as messages of a camera.
+    """Segment frames that come as messages of a camera.
 
     A frame ends with the download of its labels, which waits for a GPU, so that the host's clock
     measures all of it; events on the GPU measure the stages within.
+
+    Args:
+        frames: uint8 [H, W, 3] RGB, taken round and round.
+        count: how many are segmented.
+        on_frame: told the frames done.
 
     Returns:
         Seconds of each frame, in order: from the message to the label image, on the host's clock,

@@ -27,10 +27,16 @@ def measure_steadiness(
     count: int,
     progress: Callable[[int], None] = lambda done: None,
 ) -> dict[str, Any]:
-    """Segment `count` frames (20 or more) of (height, width); JSON values.
+    """Segment frame after frame.
 
-    `growth_mb`: of the resident memory, along the straight line through its samples, from the end
-    of the first tenth to the end. `progress` is told the frames done.
+    Args:
+        frame_size: (height, width).
+        count: of the frames, 20 or more.
+        progress: told the frames done.
+
+    Returns:
+        JSON values. `growth_mb`: of the resident memory, along the straight line through its
+        samples, from the end of the first tenth to the end.
     """
     segmenter.warm_up(*frame_size)
     sampled: list[tuple[int, float]] = []

@@ -102,6 +102,9 @@ def score_variant(
 ) -> dict[str, Any]:
     """Scores of the reconstruction of held-out labels, their sides cut to multiples of 16.
 
+    Args:
+        labels: uint8 [H, W] each, class ids or 255 for void, at least 16 x 16.
+
     Returns:
         JSON values: `miou`, `boundary_iou`, `thin_iou` (mean over the thin classes that the label
         set has), `pixel_accuracy`, `per_class_iou`; of quantised latents also `codes_used`, the

@@ -28,7 +28,12 @@ def street_depth(height: int, width: int) -> np.ndarray:
 
 
 def fog(image: np.ndarray, visibility: float) -> np.ndarray:
-    """Koschmieder's law: dark objects vanish at `visibility` metres; uint8 in and out."""
+    """Fog by Koschmieder's law.
+
+    Args:
+        image: uint8 [H, W, 3] RGB, as of all that follow, and as what they return.
+        visibility: metres at which dark objects vanish.
+    """
     depth = street_depth(*image.shape[:2])
     clear = np.exp(-_CONTRAST_THRESHOLD / np.float32(visibility) * depth)[..., None]
     return to_uint8(image * clear + _AIR * (1 - clear))
