@@ -266,11 +266,8 @@ class Segmenter:
         backend = self._open_backend()
         states = None
         if sampling.warm_start_time:
-            kind = sampling.samples, size
-            states = [
-                self._temporal_state(each.stream).begin(each.image, each.stamp, kind)
-                for each in requests
-            ]
+            of, kind = self._temporal_state, (sampling.samples, size)
+            states = [of(each.stream).begin(each.image, each.stamp, kind) for each in requests]
         else:
             self._temporal.clear()
         self._generator.manual_seed(self._seed)
@@ -281,8 +278,8 @@ class Segmenter:
             if cancelled is not None and cancelled():
                 raise SegmentationCancelled
 
-        images = [request.image for request in requests]
         outputs = [OutputSpec(each.size, each.uncertainty) for each in requests]
+        images = [each.image for each in requests]
         batch = BatchRequest(images, sampling, size, self._generator, outputs, stage_done, states)
         results = backend.segment(batch, len(self.classes))
         clock.mark("postprocess")
@@ -291,10 +288,8 @@ class Segmenter:
         for request, each, state in zip(requests, results, states or repeat(None), strict=False):
             if states is not None:
                 self._temporal_state(request.stream).keep(each.state)
-            labels, confidence = each.labels
-            result = Segmentation(
-                labels, confidence, timings, steps, each.uncertainty, state is not None
-            )
+            found = each.labels[0], each.labels[1], timings, steps, each.uncertainty
+            result = Segmentation(*found, warm=state is not None)
             self._propagation.keep(request, result)
             segmented.append(result)
         return segmented
