@@ -19,8 +19,14 @@ from std_msgs.msg import Header
 
 from camss_ros.images.encodings import ImageRejectedError, check_image_message
 from camss_ros.images.label_mapping import LabelMapping
+from camss_ros.nodes.messages import nanoseconds
 from camss_ros.nodes.qos import PROFILES
-from camss_ros.nodes.segmenter.diagnostics import FrameCounter, FrameCounts, diagnostic_status
+from camss_ros.nodes.segmenter.diagnostics import (
+    COUNTED,
+    FrameCounter,
+    FrameCounts,
+    diagnostic_status,
+)
 from camss_ros.nodes.segmenter.frame import Arrival, SegmentedFrame
 from camss_ros.nodes.segmenter.health import Observation, Window, assess, latency
 from camss_ros.nodes.segmenter.outputs import Outputs
@@ -94,13 +100,11 @@ class CameraChannel:
     def subscribe(self) -> str:
         """Listen to images and calibration from now on. Returns the topic of the images."""
         qos = PROFILES[self._parameters["image_qos"]]
-        events = SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible_qos)
+        events = SubscriptionEventCallbacks(incompatible_qos=lambda _: self._tell_mismatch())
         subscribe = self._node.create_subscription
-        if self._parameters["image_transport"] == "compressed":
-            kind, topic, callback = CompressedImage, "image/compressed", self._on_compressed_image
-        else:
-            kind, topic, callback = Image, "image", self._on_image
-        image = subscribe(kind, self._prefix + topic, callback, qos, event_callbacks=events)
+        compressed = self._parameters["image_transport"] == "compressed"
+        kind, topic = (CompressedImage, "image/compressed") if compressed else (Image, "image")
+        image = subscribe(kind, self._prefix + topic, self._on_image, qos, event_callbacks=events)
         info = subscribe(
             CameraInfo,
             f"{self._prefix}camera_info",
@@ -118,45 +122,42 @@ class CameraChannel:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
 
-    def _on_image(self, message: Image) -> None:
-        self._note_arrival()
+    def _on_image(self, message: Image | CompressedImage) -> None:
+        self.counter.count("received")
+        self._last_image = time.monotonic()
         try:
-            # Checked before its turn: a bad image must not overtake a good one.
-            check_image_message(message)
+            if isinstance(message, Image):
+                # Checked before its turn: a bad image must not overtake a good one.
+                check_image_message(message)
         except ImageRejectedError as error:
             self.reject(error)
             return
         self._submit(self, Arrival(message, time.monotonic()))
 
-    def _on_compressed_image(self, message: CompressedImage) -> None:
-        self._note_arrival()
-        self._submit(self, Arrival(message, time.monotonic()))
-
-    def _note_arrival(self) -> None:
-        self.counter.received()
-        self._last_image = time.monotonic()
-
     def _on_camera_info(self, message: CameraInfo) -> None:
         self.info = message
 
-    def _on_incompatible_qos(self, event: Any) -> None:
-        self._tell_mismatch()
-
     def _tell_mismatch(self) -> None:
         """Log once which publisher does not match, as soon as the ROS graph knows its name."""
-        for subscription in self._subscriptions:
+        for subscription in () if self._mismatch_reported else self._subscriptions:
             reason = self._explain(subscription)
-            nameless = "_NODE_NAME_UNKNOWN_" in reason
-            if "incompatible" in reason and not (nameless or self._mismatch_reported):
+            if "incompatible" in reason and "_NODE_NAME_UNKNOWN_" not in reason:
                 self._mismatch_reported = True
                 self._log.warning(self._named + reason)
+                return
 
     def _explain(self, subscription: Any) -> str:
-        kind = subscription.msg_type
-        type_name = f"{kind.__module__.partition('.')[0]}/msg/{kind.__name__}"
-        return _explain_silence(
-            self._node, subscription.topic_name, type_name, subscription.qos_profile
-        )
+        """What the ROS graph says about a topic on which nothing comes."""
+        node, topic, message = self._node, subscription.topic_name, subscription.msg_type
+        kind = f"{message.__module__.partition('.')[0]}/msg/{message.__name__}"
+        publishers = node.get_publishers_info_by_topic(topic)
+        if not publishers:
+            same = [name for name, kinds in node.get_topic_names_and_types() if kind in kinds]
+            others = [name for name in same if name != topic and _has_other_publisher(node, name)]
+            hint = f"; {kind} is on {', '.join(others[:_LISTED])}: remap" if others else ""
+            return f"nobody publishes {topic}{hint}"
+        found = [_publisher(info, kind, subscription.qos_profile) for info in publishers[:_LISTED]]
+        return f"{topic}: {'; '.join(found)}"
 
     # --- What becomes of an image ---------------------------------------------------------------
 
@@ -167,7 +168,7 @@ class CameraChannel:
 
     def fail(self, reason: str) -> None:
         """Count an image on which the network failed."""
-        self.counter.failed()
+        self.counter.count("failed")
         self.warn("failed", f"segmentation failed: {reason}")
 
     def request(self, image: np.ndarray, header: Header) -> FrameRequest:
@@ -205,9 +206,8 @@ class CameraChannel:
         """See `CameraInterface`: the status and the pictures."""
         assert self.outputs is not None
         frame, header = segmented.frame, segmented.frame.arrival.header
-        stamp = header.stamp.sec * 10**9 + header.stamp.nanosec
         now = self._node.get_clock().now().nanoseconds
-        seconds = latency(now, stamp, frame.arrival.time)
+        seconds = latency(now, nanoseconds(header.stamp), frame.arrival.time)
         self.latencies.add(seconds)
         for name, window in self.drift.items():
             if name in status:
@@ -229,7 +229,7 @@ class CameraChannel:
         self.update_status(**news)
         with self._status_lock:
             status = self._status
-            for name in ("received", "segmented", "dropped", "failed"):
+            for name in COUNTED:
                 setattr(status, name, getattr(counts, name))
             status.rejected = counts.rejected.total()
             if self.outputs is not None:
@@ -259,11 +259,7 @@ class CameraChannel:
                 images are expected.
         """
         counts, now = self.counter.snapshot(), time.monotonic()
-        if (
-            self._subscriptions
-            and now - self._last_image > _SILENCE
-            and not self._mismatch_reported
-        ):
+        if now - self._last_image > _SILENCE:
             # the event may come before the ROS graph knows the publisher
             self._tell_mismatch()
         found = []
@@ -325,17 +321,6 @@ class CameraChannel:
         if self._subscriptions:
             values["image publishers"] = self._subscriptions[0].get_publisher_count()
         return values
-
-
-def _explain_silence(node: Node, topic: str, kind: str, qos: QoSProfile) -> str:
-    """What the ROS graph says about a topic of type `kind` that `node` subscribes to with `qos`."""
-    publishers = node.get_publishers_info_by_topic(topic)
-    if not publishers:
-        same = [name for name, kinds in node.get_topic_names_and_types() if kind in kinds]
-        others = [name for name in same if name != topic and _has_other_publisher(node, name)]
-        listed = ", ".join(others[:_LISTED])
-        return f"nobody publishes {topic}" + (f"; {kind} is on {listed}: remap" if others else "")
-    return f"{topic}: " + "; ".join(_publisher(info, kind, qos) for info in publishers[:_LISTED])
 
 
 def _has_other_publisher(node: Node, topic: str) -> bool:
