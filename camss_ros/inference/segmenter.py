@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from camss_ros.images.label_class import LabelClass
+from camss_ros.inference.auto import BackendChoice
 from camss_ros.inference.backends.base import Backend, BatchRequest
 from camss_ros.inference.backends.open_backend import open_backend
 from camss_ros.inference.device import select_device
@@ -25,9 +26,6 @@ from camss_ros.model.checkpoint import CONFIG_FILE, find_model, read_config
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.model.warm_start import FrameState
 from camss_ros.seeds import check_seed
-
-if TYPE_CHECKING:
-    from camss_ros.inference.auto import BackendChoice
 
 DEFAULT_MODEL = "camss-tiny"
 
@@ -154,8 +152,6 @@ class Segmenter:
         self._config = config
         self.drift_reference = load_reference(directory)
         if backend == "auto":
-            from camss_ros.inference.auto import BackendChoice
-
             choice = BackendChoice(
                 directory, self.device, precision, self.input_size, self.sampling
             )
@@ -168,7 +164,7 @@ class Segmenter:
         self.backend, self.dtype = opened.name, opened.dtype
         self._backend: Backend | None = opened
         self._generator = torch.Generator(self.device)
-        self._temporal: dict[Hashable, TemporalState] = {}
+        self._temporal: defaultdict[Hashable, TemporalState] = defaultdict(TemporalState)
         self._batch = 1
 
     def segment(
@@ -221,12 +217,43 @@ class Segmenter:
         for request in requests:
             check_image(request.image)
         size, sampling = self._setting(requests)
-        states = None
+        states: list[FrameState | None] | None = None
         if sampling.warm_start_time:
-            states = self._begin(requests, sampling, size)
+            if len({request.stream for request in requests}) < len(requests):
+                raise ValueError(
+                    "with a warm start, the frames of a batch must be of different streams"
+                )
+            kind = sampling.samples, size
+            states = [self._temporal[r.stream].begin(r.image, r.stamp, kind) for r in requests]
         else:
             self.forget_last_frames()
-        return self._run(requests, sampling, size, states, cancelled)
+        backend = self._open_backend()
+        self._generator.manual_seed(self._seed)
+        clock = StageClock(self.device)
+
+        def stage_done(name: str) -> None:
+            clock.mark(name)
+            if cancelled is not None and cancelled():
+                raise SegmentationCancelled
+
+        images = [request.image for request in requests]
+        outputs = [
+            OutputSpec(each.output_size or each.image.shape[:2], each.uncertainty)
+            for each in requests
+        ]
+        batch = BatchRequest(images, sampling, size, self._generator, outputs, stage_done, states)
+        results = backend.segment(batch, len(self.classes))
+        clock.mark("postprocess")
+        if states is not None:
+            for request, each in zip(requests, results, strict=True):
+                self._temporal[request.stream].keep(each.state)
+        timings, steps = clock.seconds(), backend.steps(sampling)
+        return [
+            Segmentation(
+                each.labels[0], each.labels[1], timings, steps, each.uncertainty, state is not None
+            )
+            for each, state in zip(results, states or [None] * len(results), strict=True)
+        ]
 
     def _setting(self, requests: Sequence[FrameRequest]) -> tuple[tuple[int, int], SamplingOptions]:
         """Network size and sampling of a batch."""
@@ -239,54 +266,6 @@ class Segmenter:
         ((size, sampling),) = settings
         checked_size(self._config, size)
         return size, sampling
-
-    def _begin(
-        self,
-        requests: Sequence[FrameRequest],
-        sampling: SamplingOptions,
-        size: tuple[int, int],
-    ) -> list[FrameState | None]:
-        """What each frame may begin from."""
-        if len({request.stream for request in requests}) < len(requests):
-            raise ValueError(
-                "with a warm start, the frames of a batch must be of different streams"
-            )
-        kind = sampling.samples, size
-        return [self._temporal_state(r.stream).begin(r.image, r.stamp, kind) for r in requests]
-
-    def _run(
-        self,
-        requests: Sequence[FrameRequest],
-        sampling: SamplingOptions,
-        size: tuple[int, int],
-        states: Sequence[FrameState | None] | None,
-        cancelled: Callable[[], bool] | None,
-    ) -> list[Segmentation]:
-        """One pass of the backend."""
-        backend = self._open_backend()
-        self._generator.manual_seed(self._seed)
-        clock = StageClock(self.device)
-
-        def stage_done(name: str) -> None:
-            clock.mark(name)
-            if cancelled is not None and cancelled():
-                raise SegmentationCancelled
-
-        images = [request.image for request in requests]
-        outputs = [OutputSpec(_output_size(each), each.uncertainty) for each in requests]
-        batch = BatchRequest(images, sampling, size, self._generator, outputs, stage_done, states)
-        results = backend.segment(batch, len(self.classes))
-        clock.mark("postprocess")
-        if states is not None:
-            for request, each in zip(requests, results, strict=True):
-                self._temporal_state(request.stream).keep(each.state)
-        timings, steps = clock.seconds(), backend.steps(sampling)
-        return [
-            Segmentation(
-                each.labels[0], each.labels[1], timings, steps, each.uncertainty, state is not None
-            )
-            for each, state in zip(results, states or [None] * len(results), strict=True)
-        ]
 
     def pooled_tokens(self, image: np.ndarray) -> np.ndarray:
         """What the network sees in an image as a whole.
@@ -322,9 +301,6 @@ class Segmenter:
         check_image(image)
         tokens = self._open_backend().pooled_tokens(image, reference.size)
         return reference.drift(tokens.cpu().numpy(), confidence)
-
-    def _temporal_state(self, stream: Hashable) -> TemporalState:
-        return self._temporal.setdefault(stream, TemporalState())
 
     def forget_last_frames(self) -> None:
         """The next frame of each stream does not continue its last one: it gets no warm start."""
@@ -380,10 +356,6 @@ class Segmenter:
         if self._backend is None:
             raise RuntimeError("the segmenter is closed")
         return self._backend
-
-
-def _output_size(request: FrameRequest) -> tuple[int, int]:
-    return request.output_size or (request.image.shape[0], request.image.shape[1])
 
 
 def check_image(image: np.ndarray) -> None:
