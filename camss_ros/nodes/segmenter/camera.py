@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -262,19 +263,37 @@ class CameraChannel:
         if now - self._last_image > _SILENCE:
             # the event may come before the ROS graph knows the publisher
             self._tell_mismatch()
-        found = []
+        observed = self._observe(counts, now)
+        found: list[tuple[int, str]] = []
         if shared is not None:
-            found = assess(self._observe(counts, now, shared), self._parameters)
-        all_values = {**self._values(counts, now), **values}
+            reason = self._reason_of(observed.silence)
+            observed = replace(observed, silence_reason=reason, **shared)
+            found = assess(observed, self._parameters)
+        all_values = {**self._values(observed), **values}
         status = diagnostic_status(
             self._node.get_fully_qualified_name(), state, counts, found, all_values, self.name
         )
         self._reported, self._reported_at = counts, now
         return status
 
-    def _observe(self, counts: FrameCounts, now: float, shared: dict[str, Any]) -> Observation:
+    def _observe(self, counts: FrameCounts, now: float) -> Observation:
         previous = self._reported
-        silence = now - self._last_image
+        medians: dict[str, Any] = {
+            name: window.percentile(50, _LEAST_DRIFT) for name, window in self.drift.items()
+        }
+        return Observation(
+            period=max(now - self._reported_at, 1e-3),
+            received=counts.received - previous.received,
+            segmented=counts.segmented - previous.segmented,
+            unusable=counts.unusable - previous.unusable,
+            latency=self.latencies.percentile(95),
+            silence=now - self._last_image,
+            **medians,
+        )
+
+    def _reason_of(self, silence: float) -> str:
+        """Why no image has come for so many s, where that is too long; logged at first, and so is
+        its end."""
         reason = ""
         limits = [self._parameters[name] for name in ("warn_no_image", "error_no_image")]
         if silence >= min(filter(None, limits), default=math.inf):
@@ -288,34 +307,19 @@ class CameraChannel:
         elif self._silent:
             self._log.info(f"{self._named}images arrive again")
             self._silent = False
-        return Observation(
-            period=max(now - self._reported_at, 1e-3),
-            received=counts.received - previous.received,
-            segmented=counts.segmented - previous.segmented,
-            unusable=counts.unusable - previous.unusable,
-            latency=self.latencies.percentile(95),
-            silence=silence,
-            silence_reason=reason,
-            token_distance=self._drift("token_distance"),
-            unsure_share=self._drift("unsure_share"),
-            **shared,
-        )
+        return reason
 
-    def _drift(self, name: str) -> float:
-        return self.drift[name].percentile(50, _LEAST_DRIFT)
-
-    def _values(self, counts: FrameCounts, now: float) -> dict[str, object]:
-        period = max(now - self._reported_at, 1e-3)
+    def _values(self, observed: Observation) -> dict[str, object]:
         values: dict[str, object] = {
-            "input rate (Hz)": f"{(counts.received - self._reported.received) / period:.2f}",
-            "output rate (Hz)": f"{(counts.segmented - self._reported.segmented) / period:.2f}",
+            "input rate (Hz)": f"{observed.received / observed.period:.2f}",
+            "output rate (Hz)": f"{observed.segmented / observed.period:.2f}",
             "latency p50 (s)": f"{self.latencies.percentile(50):.4f}",
-            "latency p95 (s)": f"{self.latencies.percentile(95):.4f}",
-            "time without an image (s)": f"{now - self._last_image:.1f}",
+            "latency p95 (s)": f"{observed.latency:.4f}",
+            "time without an image (s)": f"{observed.silence:.1f}",
             **{
                 f"drift: {name.replace('_', ' ')}": f"{value:.2f}"
                 for name in self.drift
-                if not math.isnan(value := self._drift(name))
+                if not math.isnan(value := getattr(observed, name))
             },
         }
         if self._subscriptions:
