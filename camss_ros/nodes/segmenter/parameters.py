@@ -71,7 +71,7 @@ class ParameterValues(parameter_table.ParameterValues):
         """
         from camss_ros.inference.spec import SegmenterSpec  # imports torch: only when needed
 
-        named = ("model", "seed", "device", "precision", "backend")
+        named = ("model", "seed", "device", "precision", "backend", "keyframe_interval")
         given = {name: self._values[name] for name in named}
         return SegmenterSpec(**given, sampling=self.sampling(), network_size=self.network_size())
 
