@@ -1,5 +1,7 @@
 """`camss-ros benchmark`."""
 
+from __future__ import annotations
+
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path

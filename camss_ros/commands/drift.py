@@ -1,5 +1,7 @@
 """`camss-ros drift`: whether frames are like those that a model was trained on."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Optional
 

@@ -1,5 +1,7 @@
 """`camss-ros segment`."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Optional
 

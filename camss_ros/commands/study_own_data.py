@@ -1,5 +1,7 @@
 """`camss-ros study own-data` and `study drift`: studies of frames that a model has not seen."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Optional
 

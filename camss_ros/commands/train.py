@@ -1,5 +1,7 @@
 """`camss-ros train`: every training is made from a YAML file."""
 
+from __future__ import annotations
+
 import json
 from importlib import import_module
 from pathlib import Path
