@@ -50,9 +50,9 @@ def train_autoencoder(config: AutoencoderConfig, output: Path) -> MaskAutoencode
             "classes": unchanged.where(still, shuffled),
         }
 
-    samples = TrainingSamples.of(config, data, draw, images=False)
+    samples = TrainingSamples(config, data, draw, images=False)
     training = AutoencoderTraining(model, config, data)
-    return train(training, samples, output, config.loop, accelerator, config.data.workers)
+    return train(training, samples, output, accelerator)
 
 
 def _start_from(model: MaskAutoencoder, source: str) -> None:

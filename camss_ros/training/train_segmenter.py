@@ -48,9 +48,9 @@ def train_segmenter(config: SegmenterConfig, output: Path) -> CamSeg:
     data = open_training_data(config.data, candidates=True)
     config = dataclasses.replace(config, model=with_classes(config.model, data.classes))
     model = start_model(config)
-    samples = TrainingSamples.of(config, data, SampleDraws(config, model))
+    samples = TrainingSamples(config, data, SampleDraws(config, model))
     training = SegmenterTraining(model, config, data)
-    average = train(training, samples, output, config.loop, accelerator, config.data.workers)
+    average = train(training, samples, output, accelerator)
     if accelerator.is_main_process:
         write_drift((output / "last", output / "best"), data)
     return average

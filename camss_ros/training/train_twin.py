@@ -42,9 +42,9 @@ def train_twin(config: TwinTrainingConfig, output: Path) -> Twin:
     data = open_training_data(config.data, candidates=True)
     config = dataclasses.replace(config, model=with_classes(config.model, data.classes))
     model = start_twin(config)
-    samples = TrainingSamples.of(config, data, lambda count, generator: {})
+    samples = TrainingSamples(config, data, lambda count, generator: {})
     training = TwinTraining(model, config, data)
-    return train(training, samples, output, config.loop, accelerator, config.data.workers)
+    return train(training, samples, output, accelerator)
 
 
 def start_twin(config: TwinTrainingConfig) -> Twin:

@@ -59,11 +59,11 @@ def trained(config, tmp_path_factory):
     crop = AugmentationOptions(size=(32, 48), recolour=0.0, zoom=(1.0, 1.2))
     settings = TwinTrainingConfig(DATA, loop, config, crop)
     data = TrainingData.of(frames, frames, config.label_set)
-    samples = TrainingSamples(data, settings.data, (), crop, 6, 0, lambda count, generator: {})
+    samples = TrainingSamples(settings, data, lambda count, generator: {})
     training = TwinTraining(Twin(config), settings, data)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ACCELERATE_USE_CPU", "true")
-        train(training, samples, folder, loop, make_accelerator(loop))
+        train(training, samples, folder, make_accelerator(loop))
     return folder / "last", frames
 
 
