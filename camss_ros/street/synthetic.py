@@ -14,8 +14,9 @@ import numpy as np
 
 from camss_ros.images.label_class import VOID
 from camss_ros.street.camera import SceneCamera
+from camss_ros.street.depth import DepthPicture
 from camss_ros.street.light import VARIANTS, Atmosphere, Variant, make_atmosphere
-from camss_ros.street.render import render, render_with_depth
+from camss_ros.street.render import render
 from camss_ros.street.road import Road
 from camss_ros.street.world import Street
 
@@ -38,7 +39,7 @@ def _check(seed: int, height: int, width: int) -> None:
 
 
 def _shadow(atmosphere: Atmosphere) -> tuple[float, float] | None:
-    if not atmosphere.casts_shadows:
+    if atmosphere.sun.max() <= 0.25:
         return None
     x, y, z = atmosphere.sun_direction
     return float(-x / y), float(-z / y)
@@ -117,8 +118,9 @@ class SyntheticStreet:
         """As `frame`, and the depth, float32 [H, W] metres along the optical axis of `camera(i)`,
         NaN for the sky and what is behind the end of the street."""
         camera, time = self.camera(i), i / FRAME_RATE
-        image, label, depth = render_with_depth(self.street, camera, self._atmosphere, time)
-        return self._exposed(image, i), label, depth
+        depth = DepthPicture(self.height, self.width)
+        image, label = render(self.street, camera, self._atmosphere, time, depth)
+        return self._exposed(image, i), label, depth.metres(camera)
 
     def _exposed(self, image: np.ndarray, i: int) -> np.ndarray:
         return _expose(image, self._atmosphere, np.random.default_rng((42, self.seed, i)))
