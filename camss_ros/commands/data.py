@@ -174,12 +174,12 @@ def export(
     ),
 ) -> None:
     """Write frames with their labels for a labelling tool, with the configuration of its labels."""
-    from camss_ros.datasets.exchange.formats import find_writer
+    from camss_ros.datasets.exchange.formats import WRITERS, find_format
     from camss_ros.datasets.exchange.prelabels import Prelabels
     from camss_ros.images.label_sets import load_label_set, save_label_set
 
     check_folder(output)
-    write = find_writer(format_name)
+    write = find_format(format_name, WRITERS)
     classes = load_label_set(label_set or source / "label_set.yaml")
     prelabels = Prelabels(source, classes)
     output.mkdir(parents=True, exist_ok=True)

@@ -33,7 +33,7 @@ class Annotation:
         file: what they are read from.
         read: of the (height, width) of the image: uint8 [H, W], ids of the label set, 255 for
             void; raises DataError that names the file.
-        image: the image, where the export has it.
+        image: the image, if the export has it; there may be no such file.
         origin: the name that the image had before the tool gave it `name`.
     """
 
