@@ -190,9 +190,12 @@ def export(
 
 
 def _augmentation(name: str) -> AugmentationOptions:
-    from camss_ros.datasets.augmentation import PAPER, AugmentationOptions
+    from camss_ros.datasets.augmentation import AugmentationOptions
+    from camss_ros.resources import config_file
+    from camss_ros.training.config import SegmenterConfig, load_config
 
-    recipes = {"paper": PAPER, "camss-tiny": AugmentationOptions()}
+    paper = load_config(SegmenterConfig, config_file("train/cam_seg_base_cityscapes.yaml"))
+    recipes = {"paper": paper.augmentation, "camss-tiny": AugmentationOptions()}
     if name not in recipes:
         raise ValueError(f"no augmentation recipe {name!r}: expected one of {', '.join(recipes)}")
     return recipes[name]
