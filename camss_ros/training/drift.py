@@ -17,7 +17,7 @@ from camss_ros.inference.drift import (
 )
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.model.checkpoint import DRIFT_FILE, weights_hash
-from camss_ros.training.sources import Pairs, TrainingData, TrainingSource
+from camss_ros.training.sources import Pairs, TrainingData
 
 _FRAMES = 300  # at most, of all sources together
 
@@ -61,13 +61,12 @@ def reference_of(model: Path, data: TrainingData) -> DriftReference:
 
 def _chosen(data: TrainingData) -> list[range]:
     """Indices of the frames of each source, evenly spaced."""
-
-    def of(source: TrainingSource) -> range:
-        total = sum(each.share for each in data.sources)
+    total = sum(source.share for source in data.sources)
+    chosen = []
+    for source in data.sources:
         wanted = max(1, round(_FRAMES * source.share / total))
-        return range(0, len(source.pairs), max(1, -(-len(source.pairs) // wanted)))
-
-    return [of(source) for source in data.sources]
+        chosen.append(range(0, len(source.pairs), max(1, -(-len(source.pairs) // wanted))))
+    return chosen
 
 
 def _images(pairs: Pairs, indices: range) -> Iterator[np.ndarray]:

@@ -367,16 +367,14 @@ class _Run(Generic[Model]):
     def _validate(self, done: int) -> None:
         with torch.no_grad():
             scores = self.training.validate(self.average.module, self.accelerator)
+        better = scores[SCORE] > self.best
         if self.accelerator.is_main_process:
             self._report(self.scores, "validation", done, scores)
-            names = ["last"]
-            if scores[SCORE] > self.best:
-                names.append("best")
-            for name in names:
+            for name in ("last", "best") if better else ("last",):
                 replace_files(
                     self.output / name, lambda it: self.training.write(self.average.module, it)
                 )
-        self.stale = 0 if scores[SCORE] > self.best else self.stale + 1
+        self.stale = 0 if better else self.stale + 1
         self.best = max(self.best, scores[SCORE])
 
 

@@ -76,12 +76,6 @@ class TrainingData:
     classes: tuple[LabelClass, ...]
     codes: LabelCodes
 
-    @classmethod
-    def of(cls, pairs: Pairs, validation: Pairs, classes: tuple[LabelClass, ...]) -> TrainingData:
-        """Frames with the labels of the model."""
-        own = ValidationSource("", validation, len(classes), _SAME)
-        return cls((TrainingSource(pairs),), (own,), classes, LabelCodes(len(classes)))
-
     def code_shares(self, codes: LabelCodes) -> np.ndarray:
         """Share of each code among the labelled pixels that are drawn: [codes]."""
         total = sum(source.share for source in self.sources)

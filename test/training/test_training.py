@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from small_model import save_small_model
+from training_run import training_data
 
 from camss_ros.datasets.augmentation import AugmentationOptions
 from camss_ros.images.label_class import LabelClass
@@ -62,7 +63,7 @@ def pairs(count: int = 6):
 
 
 def data() -> TrainingData:
-    return TrainingData.of(pairs(), pairs(), CLASSES)
+    return training_data(pairs(), CLASSES)
 
 
 def samples(
@@ -330,6 +331,6 @@ def test_focused_samples_show_a_rare_class():
         (SourceConfig("camvid"),), focus_share=1.0, focus_classes=("class7", "class9")
     )
     crop = AugmentationOptions(size=size, recolour=0.0, rotation=0.0)
-    only = TrainingData.of(frames, frames, CLASSES)
+    only = training_data(frames, CLASSES)
     taken = samples(options(1), frames=only, data=config, augmentation=crop)
     assert all((taken[number]["labels"] == rare).any() for number in range(12))
