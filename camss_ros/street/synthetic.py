@@ -99,7 +99,7 @@ class SyntheticStreet:
         if variant not in VARIANTS:
             raise ValueError(f"unknown variant {variant!r}: expected one of {', '.join(VARIANTS)}")
         _check(seed, height, width)
-        self.seed, self.variant, self.height, self.width = seed, variant, height, width
+        self.seed, self.height, self.width = seed, height, width
         rng = np.random.default_rng((41, seed))
         self._atmosphere = make_atmosphere(variant, rng)
         self.street = Street(Road(seed, shadow=_shadow(self._atmosphere)))

@@ -40,7 +40,7 @@ from camss_ros.training.loop import Training
 AUTOENCODER = "mask_autoencoder."  # how the names of its tensors begin
 
 ModelConfig = TypeVar("ModelConfig", CamSegConfig, TwinConfig)
-Network = TypeVar("Network", CamSeg, Twin)
+Network = TypeVar("Network", bound=CamSeg | Twin)
 
 
 def with_classes(model: ModelConfig, classes: tuple[LabelClass, ...]) -> ModelConfig:
@@ -71,7 +71,6 @@ def start_model(config: SegmenterConfig) -> CamSeg:
     Raises:
         ModelError: weights are missing, can't be read or do not fit.
     """
-    check_sources(config)
     torch.manual_seed(config.loop.seed)
     model = CamSeg(config.model)
     missing = {name for name, _ in model.named_parameters()}

@@ -106,7 +106,7 @@ class FileDrive(Drive):
             stamp = None if frame.time is None else round(frame.time * 1e9)
             name = f"{self.name}_{_file_name(frame.name)}"
             drive = self.name if stamp is not None else drive_of(name)
-            yield DriveFrame(number, name, drive, stamp, partial(_given, frame.image))
+            yield DriveFrame(number, name, drive, stamp, partial(np.asarray, frame.image))
         skipped = [why_no_image(path) for path in self._frames.skipped]
         self.problems = [*skipped, *self._frames.damage]
 
@@ -183,7 +183,3 @@ def _decoded(
     except (BagError, ImageRejectedError) as error:
         faults.add(message.topic, number, stamp, error)
         return None
-
-
-def _given(image: np.ndarray) -> np.ndarray:
-    return image
