@@ -55,7 +55,8 @@ class DataSet:
     def list(self, root: str | Path, split: str) -> Listing:
         """The files of a split, those without their counterpart among them.
 
-        Raises DataError where there is no such split or a folder can't be read.
+        Raises:
+            DataError: there is no such split, or a folder can't be read.
         """
         try:
             return self._layout(Path(root)).list(Path(root), split)
@@ -65,9 +66,15 @@ class DataSet:
     def read(
         self, listing: Listing, root: str | Path, label_set: str | Path | None = None
     ) -> LabeledImages:
-        """The pairs of a listing, with labels in `label_set` (name or YAML file) if given.
+        """The pairs of a listing.
 
-        Raises LabelSetError where that isn't one or labels can't be mapped onto it.
+        Args:
+            listing: of `list`.
+            root: folder of the data set.
+            label_set: name or YAML file of the classes to map labels onto; None for the data set's.
+
+        Raises:
+            LabelSetError: it is no label set, or labels can't be mapped onto it.
         """
         files = Path(root) / "label_set.yaml" if self.file_labels is None else self.file_labels
         chain = (files, self.label_set, label_set)
@@ -81,10 +88,17 @@ class DataSet:
 def open_data(
     name: str, root: str | Path, split: str, label_set: str | Path | None = None
 ) -> LabeledImages:
-    """A split of the data set `name` below `root`, its labels mapped onto `label_set` if given.
+    """A split of a data set.
 
-    Raises DataError (unknown name or split, missing or unpaired files, always named) and
-    LabelSetError (an unknown label set, or none that the labels can be mapped onto).
+    Args:
+        name: of `DATA_SETS`.
+        root: its folder.
+        split: such as "train".
+        label_set: as of `DataSet.read`.
+
+    Raises:
+        DataError: unknown name or split, missing or unpaired files, always named.
+        LabelSetError: an unknown label set, or none that the labels can be mapped onto.
     """
     data_set = find_data_set(name)
     return data_set.read(complete(data_set.list(root, split)), root, label_set)

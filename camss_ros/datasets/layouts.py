@@ -28,8 +28,15 @@ def find(
 ) -> Iterator[tuple[dict[str, str], Path]]:
     """Everything below `root` that fits the template, in order, with the values of its fields.
 
-    `known`: fields whose value is given. Files and folders whose name starts with a dot are left
-    out. Raises OSError where a folder can't be read.
+    Files and folders whose name starts with a dot are left out.
+
+    Args:
+        root: folder to look in.
+        template: path below it.
+        known: fields whose value is given.
+
+    Raises:
+        OSError: a folder can't be read.
     """
     part, _, rest = fill(template, known).partition("/")
     for fields, path in _children(root, part):
@@ -126,8 +133,9 @@ class Layout:
     def list(self, root: Path, split: str) -> Listing:
         """The pairs of a split, and what lacks its counterpart.
 
-        Raises DataError where a folder is missing, nothing is labelled or two images have one
-        name; OSError where a folder can't be read.
+        Raises:
+            DataError: a folder is missing, nothing is labelled or two images have one name.
+            OSError: a folder can't be read.
         """
         self._check_folders(root, split)
         labels = self._files(root, self.labels, split)

@@ -35,9 +35,19 @@ def render(
     time: float,
     depth: DepthPicture | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The street at `time` seconds: image uint8 [H, W, 3] RGB before the camera's own effects,
-    and label uint8 [H, W], CamVid 11 ids or 255; the depth of what the labels show is drawn into
-    `depth`, if given."""
+    """Draw the street.
+
+    Args:
+        street: with its traffic.
+        camera: whose picture it is.
+        atmosphere: light, sky and haze.
+        time: seconds, which the traffic follows.
+        depth: where the depth of what the labels show is drawn as well, if given.
+
+    Returns:
+        Image uint8 [H, W, 3] RGB before the camera's own effects, and label uint8 [H, W], CamVid
+        11 ids or 255.
+    """
     height, width = camera.height, camera.width
     target = Target(
         image=np.zeros((2 * height, 2 * width, 3), np.uint8),

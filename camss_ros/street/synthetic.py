@@ -106,9 +106,17 @@ class SyntheticStreet:
         self._speed = float(rng.uniform(6.5, 9.0))
 
     def frame(self, i: int, shift: ViewShift = ViewShift()) -> tuple[np.ndarray, np.ndarray]:
-        """Frame i >= 0: image uint8 [H, W, 3] RGB, label uint8 [H, W] (CamVid 11 ids, 255 void).
+        """A frame.
 
-        `shift` moves the camera and nothing else. Raises IndexError for a negative i.
+        Args:
+            i: its number, from 0.
+            shift: moves the camera and nothing else.
+
+        Returns:
+            Image uint8 [H, W, 3] RGB and label uint8 [H, W] (CamVid 11 ids, 255 void).
+
+        Raises:
+            IndexError: i is negative.
         """
         camera, time = self.camera(i, shift), i / FRAME_RATE
         image, label = _render_rolled(self.street, camera, self._atmosphere, time, shift.roll)
@@ -173,8 +181,15 @@ def _render_rolled(
 def random_scene(seed: int, height: int = 360, width: int = 480) -> tuple[np.ndarray, np.ndarray]:
     """One scene for training, with street, weather, camera, density and exposure drawn at random.
 
-    Returns image uint8 [H, W, 3] RGB and label uint8 [H, W] (CamVid 11 ids, 255 void). Raises
-    ValueError for a negative seed or a size below 16 pixels.
+    Args:
+        seed: of all that is drawn, 0 or more.
+        height, width: of the image, 16 pixels or more each.
+
+    Returns:
+        Image uint8 [H, W, 3] RGB and label uint8 [H, W] (CamVid 11 ids, 255 void).
+
+    Raises:
+        ValueError: seed or size are out of these ranges.
     """
     _check(seed, height, width)
     rng = np.random.default_rng((43, seed))

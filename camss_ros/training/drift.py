@@ -25,7 +25,9 @@ _FRAMES = 300  # at most, of all sources together
 def write_drift(models: tuple[Path, ...], data: TrainingData) -> None:
     """Write it into each of the model directories of a run, unless there are too few frames.
 
-    Raises OSError, DataError where a frame can't be read.
+    Raises:
+        DataError: a frame can't be read.
+        OSError: a file can't be written.
     """
     if sum(map(len, _chosen(data))) < LEAST_FRAMES:
         return
@@ -42,7 +44,9 @@ def write_drift(models: tuple[Path, ...], data: TrainingData) -> None:
 def reference_of(model: Path, data: TrainingData) -> DriftReference:
     """Of a model on frames of its sources, as many of each as it is drawn often.
 
-    Raises ValueError for fewer than `LEAST_FRAMES` frames, DataError where one can't be read.
+    Raises:
+        ValueError: there are fewer than `LEAST_FRAMES` frames.
+        DataError: one can't be read.
     """
     segmenter = Segmenter(model)
 

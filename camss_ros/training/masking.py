@@ -20,7 +20,16 @@ class RandomlyKnown:
     most_known: float = 0.7
 
     def known(self, samples: int, tokens: int, generator: torch.Generator) -> Tensor:
-        """bool [samples, tokens] of a step, on the device of the generator."""
+        """Which mask tokens are known.
+
+        Args:
+            samples: of a step.
+            tokens: of a sample.
+            generator: of what is random, on the device of the result.
+
+        Returns:
+            bool [samples, tokens].
+        """
         some = _uniform(generator, samples, 1) < self.known_share
         share = self.most_known * _uniform(generator, samples, 1) * some
         return _uniform(generator, samples, tokens) < share

@@ -95,7 +95,19 @@ def start_model(config: SegmenterConfig) -> CamSeg:
 
 
 def load_weights(model: CamSeg | Twin, state: Mapping[str, Tensor], source: str) -> set[str]:
-    """Load what is there; the names. Raises ModelError for what is unknown or misshapen."""
+    """Load some of the weights of a network.
+
+    Args:
+        model: to load them into.
+        state: tensors by their names in it.
+        source: where they are from, for messages.
+
+    Returns:
+        The names that were loaded.
+
+    Raises:
+        ModelError: the network has no such tensor, or one of another shape.
+    """
     expected = model.state_dict()
     for name, value in state.items():
         if name not in expected:

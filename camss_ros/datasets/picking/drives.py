@@ -114,10 +114,14 @@ class FileDrive(Drive):
 def open_drives(sources: Sequence[Path], topics: Sequence[str] = ()) -> list[Drive]:
     """The drives in bags, videos and folders of images, in order.
 
-    topics: image topics to take of bags; none for the only one that a bag has.
+    Args:
+        sources: each of them, none twice.
+        topics: image topics to take of bags; none for the only one that a bag has.
 
-    Raises FileNotFoundError where nothing is, ValueError (BagError, UnreadableInputError) where a
-    source can't be read, lacks a topic, or has several and none was named.
+    Raises:
+        FileNotFoundError: a source is not there.
+        ValueError: a source can't be read, lacks a topic, or has several and none was named
+            (BagError, UnreadableInputError); it has no end or is named twice (DataError).
     """
     if len({source.resolve() for source in sources}) < len(sources):
         raise DataError(f"a source is named twice: {', '.join(map(str, sources))}")
