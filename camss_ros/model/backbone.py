@@ -79,15 +79,11 @@ class EfficientNetLite0(nn.Module):
         self.stem = _ConvNorm(3, _STEM, 3, 2, 1, activate=True)
         stages, inputs = [], _STEM
         for expansion, kernel, stride, outputs, repeats in _STAGES:
-            blocks = []
-            for repeat in range(repeats):
-                blocks.append(
-                    _InvertedResidual(
-                        inputs, outputs, expansion, kernel, stride if repeat == 0 else 1
-                    )
-                )
-                inputs = outputs
+            blocks = [_InvertedResidual(inputs, outputs, expansion, kernel, stride)]
+            for _ in range(repeats - 1):
+                blocks.append(_InvertedResidual(outputs, outputs, expansion, kernel, 1))
             stages.append(nn.Sequential(*blocks))
+            inputs = outputs
         self.stages = nn.ModuleList(stages)
 
     def forward(self, x: Tensor) -> list[Tensor]:

@@ -147,8 +147,7 @@ class TrainingSamples(Dataset[Any]):
         if not present.size:
             return None
         places = np.flatnonzero(label == rng.choice(present))
-        row, column = divmod(int(places[rng.integers(len(places))]), label.shape[1])
-        return row, column
+        return divmod(int(places[rng.integers(len(places))]), label.shape[1])
 
 
 def collate(samples: list[dict[str, Any] | Exception]) -> dict[str, Any] | Exception:

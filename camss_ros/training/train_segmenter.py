@@ -62,21 +62,19 @@ class SampleDraws:
         if height % model.stride or width % model.stride:
             raise DataError(f"augmentation.size must be multiples of {model.stride}")
         self._tokens = (height // model.stride) * (width // model.stride)
-        self._channels, self._masking = model.latent_channels, config.masking
-        self._repeats = config.losses.diffusion_batch_multiplier
-        self._start = config.losses.start
-        self._auxiliary = config.losses.auxiliary_weight > 0
+        self._channels = model.latent_channels
+        self._masking, self._losses = config.masking, config.losses
 
     def __call__(self, samples: int, generator: torch.Generator) -> dict[str, Tensor]:
         where: dict[str, Any] = {"generator": generator, "device": generator.device}
-        shape = (samples, self._repeats, self._tokens)
+        shape = (samples, self._losses.diffusion_batch_multiplier, self._tokens)
         draws = {
             "known": self._masking.known(samples, self._tokens, generator),
             "timesteps": torch.randint(TRAIN_STEPS, shape, **where),
             "noise": torch.randn(*shape, self._channels, **where),
         }
-        if self._auxiliary:
-            low, high = self._start // 10, self._start
+        if self._losses.auxiliary_weight > 0:
+            low, high = self._losses.start // 10, self._losses.start
             draws["start_kind"] = torch.arange(samples, device=generator.device) % 4
             draws["start_noise"] = torch.randn(samples, self._tokens, self._channels, **where)
             draws["second_timestep"] = torch.randint(low, high, (samples,), **where)

@@ -109,12 +109,7 @@ class Distances:
 
 def uncertainties(candidates: Sequence[Candidate]) -> np.ndarray:
     """float64 [n], 0 to 1: the mean of a candidate's ranks, of those scores that it has."""
-    columns = np.array(
-        [
-            [c.entropy, c.disagreement, np.nan if c.flicker is None else c.flicker]
-            for c in candidates
-        ]
-    )
+    columns = np.array([(c.entropy, c.disagreement, c.flicker) for c in candidates], float)
     ranks = np.full(columns.shape, np.nan)
     for column, values in enumerate(columns.T):
         known = np.flatnonzero(~np.isnan(values))
