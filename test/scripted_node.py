@@ -56,6 +56,7 @@ class ScriptedSegmenter:
         self.error: Exception | None = None
         self.bad: Collection[int] = ()
         self.cancellable = True
+        self.propagated = False  # every frame
         self.go = threading.Event()
         self.go.set()
         self.started: list[int] = []
@@ -107,6 +108,7 @@ class ScriptedSegmenter:
             timings=TIMINGS,
             steps=self.sampling.steps,
             uncertainty=np.full(size, 9, np.uint8) if uncertainty else None,
+            propagated=self.propagated,
         )
 
     def drift(self, image: np.ndarray, confidence: np.ndarray) -> Any:

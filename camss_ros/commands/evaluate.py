@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from camss_ros.inference.spec import SegmenterSpec
 
 
-@segmenter_options(*NETWORK, *SAMPLING, *DECODING, "warm_start_time")
+@segmenter_options(*NETWORK, *SAMPLING, *DECODING, "warm_start_time", "keyframe_interval")
 def evaluate(
     data: str = DATA,
     root: Path = ROOT,
@@ -65,10 +65,12 @@ def evaluate(
             fail(f"--json {json_path} is where the report's own numbers go: choose another name")
     if robustness_path is not None and report_path is None:
         fail("--robustness is for the report: name its file by --report")
-    if spec.sampling.warm_start_time and not clip:
-        fail(
-            "--warm-start-time needs --clip: frames that do not follow each other have no use of it"
-        )
+    for option, used in (
+        ("--warm-start-time", spec.sampling.warm_start_time > 0),
+        ("--keyframe-interval", spec.keyframe_interval > 1),
+    ):
+        if used and not clip:
+            fail(f"{option} needs --clip: frames that do not follow each other have no use of it")
     check_file(json_path)
     check_file(report_path, ".html")
     curves = None

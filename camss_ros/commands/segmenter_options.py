@@ -40,6 +40,12 @@ def _make_spec(
         help="With --clip: timestep, 1 to 999, from which each frame goes on from the latents of "
         "the one before. 0: none does.",
     ),
+    keyframe_interval: int = typer.Option(
+        1,
+        min=1,
+        help="With --clip: the network runs on every so many frames; the others have the labels "
+        "of the frame before, carried along by the optical flow.",
+    ),
     seed: int = typer.Option(0, min=0, max=LARGEST_SEED, help="Of the noise."),
     device: str = DEVICE,
     precision: str = typer.Option("auto", help="auto, fp32, bf16, fp16 or int8 (openvino)."),
@@ -69,7 +75,7 @@ def _make_spec(
         warm_start_time=warm_start_time,
     )
     size = None if network_size is None else parse_size("--network-size", network_size, model)
-    return SegmenterSpec(model, sampling, seed, device, precision, backend, size)
+    return SegmenterSpec(model, sampling, seed, device, precision, backend, size, keyframe_interval)
 
 
 def segmenter_options(*names: str, **defaults: Any) -> Callable[[Command], Command]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from camss_ros.inference.frame_ops import OutputSpec
 from camss_ros.inference.graphs.calibration import CalibrationFrames
 from camss_ros.inference.memory import release_cached_memory
 from camss_ros.inference.network_size import can_resize, checked_size
+from camss_ros.inference.propagation import LabelPropagation
 from camss_ros.inference.stage_clock import StageClock
 from camss_ros.inference.temporal_state import TemporalState
 from camss_ros.model.checkpoint import CONFIG_FILE, find_model, read_config
@@ -46,12 +48,13 @@ class Segmentation:
         timings: seconds of preprocess, tokens, transformer, sampling, decode, postprocess and
             total, of the whole batch that the frame was in. Iterative decoding alternates
             transformer and sampling: all of it is `sampling`. A backend that runs the network as
-            one graph has `network` in place of the four.
+            one graph has `network` in place of the four. Of a propagated frame: `propagation`.
         steps: denoiser evaluations a token took in each iteration.
         uncertainty: uint8 [H, W], entropy over the classes (255: all equally likely), where it
             was asked for.
         warm: the frame continued a clip: its steady tokens began from the latents of the frame
             before.
+        propagated: the labels are those of the frame before, carried along by the optical flow.
     """
 
     labels: np.ndarray
@@ -60,6 +63,7 @@ class Segmentation:
     steps: int
     uncertainty: np.ndarray | None = None
     warm: bool = False
+    propagated: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,10 +74,9 @@ class FrameRequest:
         image: uint8 [H, W, 3] RGB.
         output_size: (height, width) of the result, by default the image's.
         uncertainty: also compute the uncertainty.
-        stamp: time of the frame, s, for the warm start; without it every frame is taken to follow
-            the one before.
-        stream: what the frame is from, such as a camera: a warm start begins from the last frame
-            of the same stream.
+        stamp: time of the frame, s; without it every frame is taken to follow the one before.
+        stream: what the frame is from, such as a camera: a frame continues the last one of the same
+            stream.
         network_size: working (height, width) for this frame, multiples of 16; by default the
             segmenter's `input_size`. Another one needs `can_resize`.
         sampling: by default the segmenter's.
@@ -87,16 +90,21 @@ class FrameRequest:
     network_size: tuple[int, int] | None = None
     sampling: SamplingOptions | None = None
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the result."""
+        return self.output_size or (self.image.shape[0], self.image.shape[1])
+
 
 class Segmenter:
     """Segments frames with one model on one device.
 
     Frames run at the model's working size, unless a request asks for another; results come back at
     the frame's size. The same frame with the same options gives the same result, whatever was
-    segmented before; but not where `warm_start_time` of its sampling is above 0: a frame then
-    begins from the latents of the one before of its stream, unless it is no continuation of it
-    (`temporal_state.py` says when). Not thread-safe. Once it is closed, what needs the network
-    raises RuntimeError.
+    segmented before; but not where `warm_start_time` of its sampling or `keyframe_interval` says
+    otherwise: a frame then begins from the latents of the one before of its stream, or has its
+    labels, unless it is no continuation of it (`temporal_state.py` says when). Not thread-safe.
+    Once it is closed, what needs the network raises RuntimeError.
 
     Attributes:
         input_size: working (height, width) that it is made for: `network_size` or the model's own.
@@ -115,6 +123,8 @@ class Segmenter:
             or "auto" for the fastest that is found by measuring on this machine; see `auto.py`.
         network_size: working (height, width), multiples of 16; by default the model's own. Larger
             is slower, smaller coarser.
+        keyframe_interval: the network runs on every so many frames of a stream; see
+            `propagation.py`. 1: on all.
         calibration: frames that precision "int8" takes the ranges of values from, such as
             `CalibrationScenes` of `data/calibration_scenes.py`; looked at where a graph is built.
         measure: where backend "auto" has nothing measured, do it now; otherwise PyTorch runs the
@@ -137,12 +147,14 @@ class Segmenter:
         seed: int = 0,
         backend: str = "torch",
         network_size: tuple[int, int] | None = None,
+        keyframe_interval: int = 1,
         calibration: CalibrationFrames | None = None,
         measure: bool = True,
         captured: bool = True,
     ) -> None:
         self.unmeasured: BackendChoice | None = None
         self._seed = check_seed(seed)
+        self._propagation = LabelPropagation(keyframe_interval)
         self.device = select_device(device)
         self.sampling = sampling or SamplingOptions()
         directory = find_model(model)
@@ -168,7 +180,7 @@ class Segmenter:
         self.backend, self.dtype = opened.name, opened.dtype
         self._backend: Backend | None = opened
         self._generator = torch.Generator(self.device)
-        self._temporal: dict[Hashable, TemporalState] = {}
+        self._temporal: dict[Hashable, TemporalState[FrameState]] = {}
         self._batch = 1
 
     def segment(
@@ -211,7 +223,7 @@ class Segmenter:
         Raises:
             ValueError: not such an image, a network size that the model cannot work at, frames
                 that differ in network size or sampling, or two frames of a stream with a warm
-                start.
+                start or key frames.
             SegmentationCancelled: `cancelled` said true.
         """
         requests = [
@@ -221,12 +233,15 @@ class Segmenter:
         for request in requests:
             check_image(request.image)
         size, sampling = self._setting(requests)
-        states = None
-        if sampling.warm_start_time:
-            states = self._begin(requests, sampling, size)
-        else:
-            self.forget_last_frames()
-        return self._run(requests, sampling, size, states, cancelled)
+        clips = sampling.warm_start_time or self._propagation.interval > 1
+        if clips and len({request.stream for request in requests}) < len(requests):
+            raise ValueError(
+                "with warm start or key frames, the frames of a batch must be of different streams"
+            )
+        found = [self._propagation.carry(each, (size, sampling)) for each in requests]
+        due = [each for each, result in zip(requests, found, strict=True) if result is None]
+        computed = iter(self._run(due, sampling, size, cancelled) if due else ())
+        return [next(computed) if result is None else result for result in found]
 
     def _setting(self, requests: Sequence[FrameRequest]) -> tuple[tuple[int, int], SamplingOptions]:
         """Network size and sampling of a batch."""
@@ -240,30 +255,21 @@ class Segmenter:
         checked_size(self._config, size)
         return size, sampling
 
-    def _begin(
-        self,
-        requests: Sequence[FrameRequest],
-        sampling: SamplingOptions,
-        size: tuple[int, int],
-    ) -> list[FrameState | None]:
-        """What each frame may begin from."""
-        if len({request.stream for request in requests}) < len(requests):
-            raise ValueError(
-                "with a warm start, the frames of a batch must be of different streams"
-            )
-        kind = sampling.samples, size
-        return [self._temporal_state(r.stream).begin(r.image, r.stamp, kind) for r in requests]
-
     def _run(
         self,
         requests: Sequence[FrameRequest],
         sampling: SamplingOptions,
         size: tuple[int, int],
-        states: Sequence[FrameState | None] | None,
         cancelled: Callable[[], bool] | None,
     ) -> list[Segmentation]:
         """One pass of the backend."""
         backend = self._open_backend()
+        states = None
+        if sampling.warm_start_time:
+            of, kind = self._temporal_state, (sampling.samples, size)
+            states = [of(each.stream).begin(each.image, each.stamp, kind) for each in requests]
+        else:
+            self._temporal.clear()
         self._generator.manual_seed(self._seed)
         clock = StageClock(self.device)
 
@@ -272,21 +278,21 @@ class Segmenter:
             if cancelled is not None and cancelled():
                 raise SegmentationCancelled
 
-        images = [request.image for request in requests]
-        outputs = [OutputSpec(_output_size(each), each.uncertainty) for each in requests]
+        outputs = [OutputSpec(each.size, each.uncertainty) for each in requests]
+        images = [each.image for each in requests]
         batch = BatchRequest(images, sampling, size, self._generator, outputs, stage_done, states)
         results = backend.segment(batch, len(self.classes))
         clock.mark("postprocess")
-        if states is not None:
-            for request, each in zip(requests, results, strict=True):
-                self._temporal_state(request.stream).keep(each.state)
         timings, steps = clock.seconds(), backend.steps(sampling)
-        return [
-            Segmentation(
-                each.labels[0], each.labels[1], timings, steps, each.uncertainty, state is not None
-            )
-            for each, state in zip(results, states or [None] * len(results), strict=True)
-        ]
+        segmented = []
+        for request, each, state in zip(requests, results, states or repeat(None), strict=False):
+            if states is not None:
+                self._temporal_state(request.stream).keep(each.state)
+            found = each.labels[0], each.labels[1], timings, steps, each.uncertainty
+            result = Segmentation(*found, warm=state is not None)
+            self._propagation.keep(request, result)
+            segmented.append(result)
+        return segmented
 
     def pooled_tokens(self, image: np.ndarray) -> np.ndarray:
         """What the network sees in an image as a whole.
@@ -323,12 +329,13 @@ class Segmenter:
         tokens = self._open_backend().pooled_tokens(image, reference.size)
         return reference.drift(tokens.cpu().numpy(), confidence)
 
-    def _temporal_state(self, stream: Hashable) -> TemporalState:
+    def _temporal_state(self, stream: Hashable) -> TemporalState[FrameState]:
         return self._temporal.setdefault(stream, TemporalState())
 
     def forget_last_frames(self) -> None:
-        """The next frame of each stream does not continue its last one: it gets no warm start."""
+        """The next frame of each stream does not continue its last one."""
         self._temporal.clear()
+        self._propagation.forget()
 
     def warm_up(self, height: int, width: int, batch: int = 1) -> None:
         """Do what makes first frames slow: build what the backend needs, segment a grey frame.
@@ -380,10 +387,6 @@ class Segmenter:
         if self._backend is None:
             raise RuntimeError("the segmenter is closed")
         return self._backend
-
-
-def _output_size(request: FrameRequest) -> tuple[int, int]:
-    return request.output_size or (request.image.shape[0], request.image.shape[1])
 
 
 def check_image(image: np.ndarray) -> None:

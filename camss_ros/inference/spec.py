@@ -14,6 +14,7 @@ from camss_ros.inference.backends.open_backend import backend_dtype
 from camss_ros.inference.device import select_device
 from camss_ros.inference.graphs.calibration import CalibrationFrames
 from camss_ros.inference.network_size import checked_size
+from camss_ros.inference.propagation import check_interval
 from camss_ros.inference.segmenter import DEFAULT_MODEL, Segmenter
 from camss_ros.model.checkpoint import CONFIG_FILE, find_model, read_config, weights_hash
 from camss_ros.model.schedule import SamplingOptions
@@ -25,7 +26,7 @@ class SegmenterSpec:
     """Which network runs, and how; the arguments of `Segmenter`, which says what they are.
 
     Raises:
-        ValueError: a seed out of range.
+        ValueError: a seed or an interval out of range.
     """
 
     model: str | Path = DEFAULT_MODEL
@@ -35,9 +36,11 @@ class SegmenterSpec:
     precision: str = "auto"
     backend: str = "torch"
     network_size: tuple[int, int] | None = None
+    keyframe_interval: int = 1
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
+        check_interval(self.keyframe_interval)
 
     def open(
         self,
@@ -72,6 +75,9 @@ class SegmenterSpec:
             ModelError, ValueError: as of `open`.
         """
         name, size, backend, dtype = self._settle(measure=True)
+        # not where it changes nothing: results of before it was there stay comparable
+        interval = self.keyframe_interval
+        between = {"keyframe_interval": interval} if interval > 1 else {}
         return {
             "model": {
                 "source": str(self.model),
@@ -81,7 +87,7 @@ class SegmenterSpec:
                 "dtype": str(dtype).removeprefix("torch."),
                 "network_size": list(size),
             },
-            "sampling": {**dataclasses.asdict(self.sampling), "seed": self.seed},
+            "sampling": {**dataclasses.asdict(self.sampling), "seed": self.seed, **between},
         }
 
     def _settle(self, measure: bool) -> tuple[str, tuple[int, int], str, torch.dtype]:

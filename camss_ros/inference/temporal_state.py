@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
-from camss_ros.model.warm_start import FrameState
+State = TypeVar("State")
 
 MAX_GAP = 0.5  # s between the stamps of two frames of a clip
 # Mean absolute difference of the pixels of two thumbnails, 0-255, from which on the scene is
@@ -28,7 +29,7 @@ class _Frame:
     thumbnail: np.ndarray
 
 
-class TemporalState:
+class TemporalState(Generic[State]):
     """The state of the last frame, given to the next one if it continues the same clip.
 
     A frame does not where its size or `kind` differ, where its stamp is before the last one's or
@@ -40,9 +41,9 @@ class TemporalState:
     def __init__(self) -> None:
         self._current: _Frame | None = None
         self._last: _Frame | None = None
-        self._state: FrameState | None = None
+        self._state: State | None = None
 
-    def begin(self, image: np.ndarray, stamp: float | None, kind: Hashable) -> FrameState | None:
+    def begin(self, image: np.ndarray, stamp: float | None, kind: Hashable) -> State | None:
         """What a frame may begin from; None if all of it begins anew.
 
         Args:
@@ -54,7 +55,7 @@ class TemporalState:
         continues = self._last is not None and _continues(self._last, frame)
         return self._state if continues else None
 
-    def keep(self, state: FrameState | None) -> None:
+    def keep(self, state: State | None) -> None:
         """Keep what the frame given to `begin` leaves for the next one."""
         self._last, self._state = self._current, state
 

@@ -16,6 +16,7 @@ from typing import Any
 from camss_ros.inference.device import select_device
 from camss_ros.lab import (
     budget_section,
+    keyframe_section,
     node_section,
     official_section,
     offline_section,
@@ -33,6 +34,7 @@ SECTIONS: tuple[Section, ...] = (
     budget_section.SECTION,
     score_section.SECTION,
     score_section.SIZE_SECTION,
+    keyframe_section.SECTION,
     warm_start.SECTION,
     steady_section.SECTION,
     offline_section.SECTION,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -12,48 +13,53 @@ Frame = TypeVar("Frame")
 
 
 class FrameMailbox(Generic[Source, Frame]):
-    """Holds at most one frame of each source; a newer one takes its place. Thread-safe.
+    """Holds the newest frames of each source, `waiting` at most. Thread-safe.
 
-    All that is there is taken at once, so that no source waits for another or can starve it.
+    The oldest of each source are taken together, so that no source waits for another or can starve
+    it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, waiting: int = 1) -> None:
         self._changed = threading.Condition()
-        self._frames: dict[Source, Frame] = {}
+        self._frames: dict[Source, deque[Frame]] = {}
+        self._waiting = waiting
         self._closed = False
 
     def put(self, source: Source, frame: Frame) -> Frame | None:
-        """Leave a frame. Returns the one that never got its turn: the older one of that source, if
-        it was still here, or `frame` itself when the mailbox is closed."""
+        """Leave a frame. Returns the one that never gets its turn: the oldest one of that source,
+        if too many were still here, or `frame` itself when the mailbox is closed."""
         with self._changed:
             if self._closed:
                 return frame
-            overtaken = self._frames.get(source)
-            self._frames[source] = frame
+            frames = self._frames.setdefault(source, deque())
+            overtaken = frames.popleft() if len(frames) == self._waiting else None
+            frames.append(frame)
             self._changed.notify()
             return overtaken
 
     def take(self) -> dict[Source, Frame]:
-        """Wait for a frame and take all that are there; nothing once the mailbox is closed."""
+        """Wait for a frame and take one of each source that has any; nothing once the mailbox is
+        closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._frames)
-            return self._empty()
+            taken = {source: frames.popleft() for source, frames in self._frames.items()}
+            self._frames = {source: frames for source, frames in self._frames.items() if frames}
+            return taken
 
-    def close(self) -> dict[Source, Frame]:
-        """Let every `take` return nothing from now on. Returns the frames that were waiting."""
+    def close(self) -> list[Source]:
+        """Let every `take` return nothing from now on. Returns the source of each frame that was
+        waiting."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-            return self._empty()
-
-    def _empty(self) -> dict[Source, Frame]:
-        frames, self._frames = self._frames, {}
-        return frames
+            left = [source for source, frames in self._frames.items() for _ in frames]
+            self._frames = {}
+            return left
 
 
 class Worker(Generic[Source, Frame]):
     """Processes the newest frames given to it, one of each source at a time, in a thread of its
-    own.
+    own. Of each source `waiting` frames at most wait for their turn.
 
     `process(frames, cancelled)` gets what is there when it is free, and waits for no source. It
     removes each frame from `frames` as soon as it is counted, and should return soon once
@@ -68,10 +74,11 @@ class Worker(Generic[Source, Frame]):
         dropped: Callable[[Source], None],
         failed: Callable[[Sequence[Source], Exception], None],
         name: str = "inference",
+        waiting: int = 1,
     ) -> None:
         self._process = process
         self._dropped, self._failed = dropped, failed
-        self._mailbox: FrameMailbox[Source, Frame] = FrameMailbox()
+        self._mailbox: FrameMailbox[Source, Frame] = FrameMailbox(waiting)
         self._cancelled = threading.Event()
         self._frames: dict[Source, Frame] = {}
         self._since: float | None = None

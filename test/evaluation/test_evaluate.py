@@ -157,6 +157,13 @@ def test_command_scores_a_folder_as_the_segmenter_sees_it(tmp_path):
     assert content["seconds_per_frame"] > 0
 
 
+@pytest.mark.parametrize("option", ["--keyframe-interval", "--warm-start-time"])
+def test_what_needs_a_clip_is_refused_without(tmp_path, option):
+    result = run("--data", "camvid", "--root", tmp_path, option, 2)
+    assert result.exit_code == 1
+    assert f"{option} needs --clip" in result.output
+
+
 def test_other_data_sets_are_scored_in_the_models_label_set(tmp_path):
     model = save_small_model(tmp_path / "model", label_set=CAMVID.classes)
     image = tmp_path / "leftImg8bit/val/ulm/ulm_000001_000019_leftImg8bit.png"

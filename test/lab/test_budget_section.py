@@ -22,13 +22,17 @@ PICTURES = ["000000", "000001"]
 
 class SimulatedNode:
     """Takes 100 ms an image, and with a budget `kept_ms` from the fourth image on, at half the
-    size."""
+    size; nothing above the rate `highest`."""
 
     def __init__(
-        self, parameters, kept_ms=40.0, label_of=lambda name: np.zeros((48, 64), np.uint8)
+        self,
+        parameters,
+        kept_ms=40.0,
+        label_of=lambda name: np.zeros((48, 64), np.uint8),
+        highest=1e9,
     ):
         self.parameters, self._kept_ms, self._label_of = parameters, kept_ms, label_of
-        self.rates = []
+        self.rates, self._highest = [], highest
         self.segmenter = {"model": "small", "backend": parameters.get("backend", "torch")}
 
     def send(self, folder, rate, count, keep_labels=False):
@@ -45,7 +49,8 @@ class SimulatedNode:
                 self.parameters["steps"], self.parameters.get("samples", 1), size,
             )  # fmt: skip
         names = [PICTURES[index % 2] for index in range(count)] if keep_labels else []
-        return SentImages(stamps, count, samples, [(name, self._label_of(name)) for name in names])
+        masks = count if rate <= self._highest else 0
+        return SentImages(stamps, masks, samples, [(name, self._label_of(name)) for name in names])
 
 
 def measure(settings=BudgetSettings(rounds=40), **options):

@@ -25,6 +25,7 @@ from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.inference.spec import SegmenterSpec
 from camss_ros.lab import node_benchmark, offline_section, score_section, speed_section, speed_study
+from camss_ros.lab.keyframe_section import show_intervals
 from camss_ros.lab.machine import describe_machine
 from camss_ros.lab.node_speed import SIZES, measure_node
 from camss_ros.lab.score_section import show_sizes
@@ -99,7 +100,8 @@ def simulated_node(monkeypatch):
 
     @contextmanager
     def node_under_test(parameters, logs):
-        yield SimulatedNode(parameters)
+        # a rate of its own, so that no other row's is shown for it
+        yield SimulatedNode(parameters, highest=240 / parameters.get("keyframe_interval", 1))
 
     monkeypatch.setattr(node_benchmark, "measure_node_sizes", measure)
     monkeypatch.setattr(node_benchmark, "node_under_test", node_under_test)
@@ -140,7 +142,7 @@ def test_every_section_is_measured_and_shown(
     rows = content["rows"]
     assert set(rows) == {
         "official", "node", "budget, camvid val", "scores, camvid val", "sizes, camvid val",
-        "warm start, camvid val", "steady", "offline",
+        "keyframes, camvid val", "warm start, camvid val", "steady", "offline",
     }  # fmt: skip
 
     page = (tmp_path / "speed.md").read_text()
@@ -205,6 +207,16 @@ def test_every_section_is_measured_and_shown(
     assert "The aim is **not reached**: no size is fast enough" in text  # 33 Hz
     found = f"{sizes['rows'][2]['hz']:.1f} | 39.0 / 39.0 | 30.0 / 30.0 | {expected:.4f}"
     assert f"| 64 x 48, float32 | {found} |" in page
+    every, second = rows["keyframes, camvid val"]["rows"][:2]
+    alone = settings.segmenter(keyframe_interval=2)
+    expected = evaluate(alone, open_data("camvid", root, "val"), CAMVID, clip=True)
+    assert every["miou"] == pytest.approx(sizes["rows"][0]["miou"]["camvid val"])
+    assert second["miou"] == pytest.approx(expected.scores.miou)
+    assert second["flicker"] == pytest.approx(expected.accumulator.flicker())
+    assert second["miou"] != every["miou"]
+    assert [each["hz"] for each in (every, second)] == pytest.approx([240, 120], rel=0.05)
+    assert f"| 2 | {second['hz']:.1f} | 0.0 % | 103.0 / 103.0 | 90.0 / 90.0 |" in page
+
     assert len(rows["steady"]["resident_mb"]) == 25
 
     offline = rows["offline"]["commands"]
@@ -338,6 +350,24 @@ def test_the_size_that_loses_least_of_those_that_are_fast_enough_is_named():
     assert "**not reached**" in shown(row([48, 64], 90.0, 0.8, None))
     assert "**not reached**: no size is fast enough" in shown(row([80, 112], None, 0.8, 0.6))
     assert "its own size only" in show_sizes({"rows": []})
+
+
+def test_the_key_frames_that_lose_least_of_those_that_are_fast_enough_are_named():
+    def shown(*measured):
+        rows = [
+            {"interval": interval, "backend": "openvino", "dtype": "bfloat16", "hz": hz,
+             "drops": 0.01, "stamp_to_mask_ms": None, "segmenter_ms": None, "miou": miou,
+             "flicker": 0.02}
+            for interval, hz, miou in ((1, 26.0, 0.75), *measured)
+        ]  # fmt: skip
+        metadata = {"frames": 9, "data": "d", "image_size": "480 x 360", "latency_at": "30 Hz"}
+        return " ".join(show_intervals({**metadata, "rows": rows}).split())
+
+    found = shown((2, 59.9, 0.745), (3, 60.0, 0.735), (4, 70.0, 0.731))
+    assert "is **reached**: with the network on every 3. image 0.0150 is lost" in found
+    assert "| 3 | 60.0 | 1.0 % | - | - | 0.7350 | 0.0200 |" in found
+    assert "**not reached**: with the network on every 4. image 0.0210" in shown((4, 70, 0.729))
+    assert "**not reached**: none is fast enough" in shown((2, None, 0.75))
 
 
 def test_only_the_sections_that_are_asked_for_are_measured(settings, root, tmp_path):

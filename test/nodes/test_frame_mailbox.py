@@ -21,6 +21,17 @@ def test_every_source_keeps_its_newest_and_all_are_taken_at_once() -> None:
     assert mailbox.take() == {"front": 4}
 
 
+def test_a_few_may_wait_and_are_taken_in_their_order() -> None:
+    mailbox: FrameMailbox[str, int] = FrameMailbox(waiting=2)
+    assert [mailbox.put("front", number) for number in range(4)] == [None, None, 0, 1]
+    mailbox.put("left", 9)
+    assert mailbox.take() == {"front": 2, "left": 9}
+    assert mailbox.put("front", 4) is None
+    assert mailbox.take() == {"front": 3}
+    assert mailbox.put("front", 5) is None
+    assert mailbox.close() == ["front", "front"]
+
+
 def test_take_waits_for_a_frame() -> None:
     mailbox: FrameMailbox[str, str] = FrameMailbox()
     taken: list[dict[str, str]] = []
@@ -36,7 +47,7 @@ def test_close_ends_a_waiting_take() -> None:
     taken: list[dict[str, str]] = []
     taker = threading.Thread(target=lambda: taken.append(mailbox.take()))
     taker.start()
-    assert mailbox.close() == {}
+    assert mailbox.close() == []
     taker.join(timeout=10)
     assert taken == [{}]
 
@@ -44,6 +55,6 @@ def test_close_ends_a_waiting_take() -> None:
 def test_a_closed_mailbox_returns_what_never_got_its_turn() -> None:
     mailbox: FrameMailbox[str, str] = FrameMailbox()
     mailbox.put("front", "waiting")
-    assert mailbox.close() == {"front": "waiting"}
+    assert mailbox.close() == ["front"]
     assert mailbox.put("front", "late") == "late"
     assert mailbox.take() == {}

@@ -175,7 +175,7 @@ def test_the_report_has_times_and_settings(bench: Bench) -> None:
     # backends differ in the stages that they tell apart
     assert [status[name] for name in STAGES] == [TIMINGS.get(name, 0.0) for name in STAGES]
     assert status["convert"] > 0 < status["publish"]
-    assert status["warm_start"] is False
+    assert (status["warm_start"], status["propagated"]) == (False, False)
 
 
 def test_times_are_those_between_begin_and_end(
@@ -387,6 +387,17 @@ class TestBudget:
         bench.segmenter.error = RuntimeError("lost")
         bench.process(1, 2)
         assert len(observed) == 1
+
+    def test_a_propagated_image_tells_nothing_of_the_network(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        observed: list[Any] = []
+        monkeypatch.setattr(bench.deadline, "observe", lambda *given: observed.append(given))
+        bench.segmenter.propagated = True
+        bench.process(1)
+        (report,) = bench.front.reports
+        assert report["propagated"] is True
+        assert not observed
 
     def test_a_budget_that_is_kept_changes_nothing(self) -> None:
         bench = Bench(steps=4, latency_budget_ms=60000.0)

@@ -135,6 +135,8 @@ def _another_value(spec: ParameterSpec) -> Any:
         return not spec.default
     if isinstance(spec.default, tuple):
         return ["front"]
+    if isinstance(spec.default, int):
+        return spec.default + 1
     return next((choice for choice in spec.choices if choice != spec.default), "camvid11")
 
 

@@ -52,6 +52,23 @@ def test_the_newest_image_wins(node: Running) -> None:
     assert counts.received == counts.segmented + counts.dropped
 
 
+def test_between_key_frames_images_wait_for_their_turn(start: Callable[..., Running]) -> None:
+    node = start(keyframe_interval=4)
+    node.image = node.peer.publisher(Image, "image")
+    node.connect(node.image, node.peer.listen(Image, "segmentation/mask"))
+    node.segmenter.go.clear()
+    node.image.publish(rgb_image(0))
+    wait_until(lambda: node.segmenter.started == [0], "the first image in work")
+    for number in range(1, 6):
+        node.image.publish(rgb_image(number))
+    wait_until(lambda: node.node.cameras[0].counter.snapshot().received == 6, "all images received")
+    node.segmenter.go.set()
+    node.peer.wait_for_stamp("segmentation/mask", rgb_image(5))
+    assert node.segmenter.started == [0, 3, 4, 5]
+    assert status(node.peer, lambda s: s.segmented == 4).dropped == 2
+    assert not node.peer.set_parameter("keyframe_interval", 1).successful  # while configured
+
+
 def test_deactivation_gives_up_the_image_in_work_and_activation_goes_on(node: Running) -> None:
     node.segmenter.go.clear()
     node.image.publish(rgb_image(1))

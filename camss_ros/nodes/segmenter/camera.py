@@ -176,7 +176,7 @@ class CameraChannel:
 
         assert self.outputs is not None
         stamp = header.stamp
-        stamped = self._parameters["warm_start_time"] and (stamp.sec or stamp.nanosec)
+        stamped = stamp.sec or stamp.nanosec
         return FrameRequest(
             image,
             self.outputs.output_size((image.shape[0], image.shape[1])),

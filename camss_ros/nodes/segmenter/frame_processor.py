@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from camss_ros.inference.segmenter import Segmentation, Segmenter
 
 _LOOK_PERIOD = 1.0  # s; a look costs the image tokens of a frame once more
-STAGES = ("preprocess", "tokens", "transformer", "sampling", "decode", "network", "postprocess")
+STAGES = (
+    "preprocess", "tokens", "transformer", "sampling", "decode", "network", "postprocess",
+    "propagation",
+)  # fmt: skip
 
 
 class FrameProcessor:
@@ -90,7 +93,8 @@ class FrameProcessor:
                     self._fail(arrivals, each.frame.source, each.reason)
                     continue
                 seconds = self._publish(arrivals, each, model)
-                if seconds > slowest:
+                # the network had no part in a propagated one: it tells nothing of other settings
+                if seconds > slowest and not each.result.propagated:
                     slowest, timings = seconds, each.result.timings
         if timings is not None:
             self._deadline.observe(slowest, timings)
@@ -221,6 +225,7 @@ class FrameProcessor:
             "publish": publish,
             "latency_from_arrival": seconds,
             "warm_start": result.warm,
+            "propagated": result.propagated,
             "network_height": network_height,
             "network_width": network_width,
             **self._drift(segmented, model.segmenter),

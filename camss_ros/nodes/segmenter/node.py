@@ -175,6 +175,8 @@ class SegmenterNode(ManagedNode):
             self._processor.process,
             lambda camera: camera.counter.dropped(),
             self._processor.failed,
+            # those that arrive while a key frame is in work: each takes little time
+            waiting=max(1, self.parameters["keyframe_interval"] - 1),
         )
         topics = [camera.subscribe() for camera in self.cameras]
         self.get_logger().info(f"active: segmenting {', '.join(topics)}")

@@ -80,6 +80,7 @@ class ParameterValues(parameter_table.ParameterValues):
             values["precision"],
             values["backend"],
             self.network_size(),
+            values["keyframe_interval"],
         )
 
     def sampling(self) -> SamplingOptions:
