@@ -6,8 +6,6 @@
 docs/datasets.md says where the layouts and label values come from.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

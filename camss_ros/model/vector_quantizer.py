@@ -1,7 +1,5 @@
 """Vector quantisation of latents (VQ-VAE, arXiv 1711.00937) with a codebook of moving averages."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

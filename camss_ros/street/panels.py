@@ -1,7 +1,5 @@
 """Panels: textures seen in perspective, and billboards, which turn to the camera."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

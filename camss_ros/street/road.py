@@ -1,7 +1,5 @@
 """The line and the cross-section of an endless road, with what a seed decides along it."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

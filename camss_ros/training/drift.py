@@ -1,7 +1,5 @@
 """What a model was trained on, written beside its weights for the drift that the node tells."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator
 from pathlib import Path

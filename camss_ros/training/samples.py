@@ -1,7 +1,5 @@
 """Training samples by number, and what the averaged model scores on the frames held out."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """How unsure a network is of a frame, and what it sees in it."""
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import dataclass
 
