@@ -216,6 +216,35 @@ def test_the_wrapper_passes_arguments_and_exit_code_on() -> None:
     assert (result.returncode, result.stdout) == (3, "two words\n")
 
 
+def run_without_packages(script: Path) -> subprocess.CompletedProcess[str]:
+    """`--version` of a script in a plain shell, by a Python that has the standard library only."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return subprocess.run(
+        [sys.executable, "-S", script, "--version"], env={**environment, "VENV": sys.prefix},
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+
+
+def test_the_command_of_a_checkout_needs_no_wrapper() -> None:
+    result = run_without_packages(ROOT / "scripts" / "camss-ros")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == f"camss-ros {camss_ros.__version__}\n"
+
+
+def test_the_command_without_its_package_says_what_to_do(tmp_path: Path) -> None:
+    """Of a colcon build whose setup file was not sourced, and of a checkout in pieces."""
+    scripts = tmp_path / "scripts"
+    scripts.mkdir()
+    script = Path(shutil.copy(ROOT / "scripts" / "camss-ros", scripts))
+    result = run_without_packages(script)
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert "source install/setup.bash" in result.stderr
+    shutil.copy(ROOT / "scripts" / "in_workspace", scripts)
+    result = run_without_packages(script)
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert "in_workspace does not lead to the package" in result.stderr
+
+
 def test_imports_against_the_order_and_in_a_circle_are_found(tmp_path: Path) -> None:
     """What `make test` checks fails where a node imports from `lab`, and a file from one above."""
     pytest.importorskip("importlinter")

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from camss_ros.bags.bag_storage import (
     decompress_message,
@@ -30,7 +30,11 @@ from camss_ros.bags.mcap_scan import ScannedMcap
 from camss_ros.extras import require
 
 if TYPE_CHECKING:
+    import rosbags.rosbag1
+    import rosbags.rosbag2
     from rosbags.interfaces import Connection
+
+    _Reader: TypeAlias = rosbags.rosbag1.Reader | rosbags.rosbag2.Reader | ScannedMcap
 
 
 class BagError(ValueError):
@@ -61,20 +65,6 @@ class BagMessage:
     log_time: int
     data: bytes
     connection: Any
-
-
-class _Reader(Protocol):
-    path: Path
-    connections: list[Connection]
-
-    @property
-    def start_time(self) -> int: ...
-    @property
-    def end_time(self) -> int: ...
-    def close(self) -> None: ...
-    def messages(
-        self, connections: Sequence[Connection], start: int | None, stop: int | None
-    ) -> Iterator[tuple[Connection, int, bytes]]: ...
 
 
 class Bag:
@@ -229,7 +219,7 @@ class Bag:
             if reader.path.suffix != ".mcap" or isinstance(reader, ScannedMcap):
                 continue
             try:
-                scanned, faults = scan_mcap(reader.path)
+                scanned, faults = scan_mcap(Path(str(reader.path)))
             except (OSError, ValueError):  # not even its beginning
                 continue
             with suppress(Exception):  # closing what is damaged

@@ -195,16 +195,9 @@ class BagFrames:
         Raises:
             BagError: the bag ends before what it held when its stamps were read.
         """
-        messages = self.bag.messages([self._image_topic], *self._span)
-        for number in range(len(self._images)):
-            message = next(messages, None)
-            if message is None:
-                raise BagError(
-                    f"message {number} of {self._image_topic.name} is gone since the bag was first "
-                    "read"
-                )
-            if number % self.selection.every == 0:
-                yield number, int(self._images[number]), message
+        messages = MessageCursor(self.bag, self._image_topic, *self._span)
+        for number in range(0, len(self._images), self.selection.every):
+            yield number, int(self._images[number]), messages.get(number)
 
     def _label(
         self, labels: PartnerMessages, number: int, stamp: int, image: np.ndarray
@@ -373,6 +366,7 @@ class MessageCursor:
     """Gets messages of one topic by number, quickly in ascending order, holding one at a time."""
 
     def __init__(self, bag: Bag, topic: str | Topic, start: int | None, stop: int | None) -> None:
+        self._name = topic if isinstance(topic, str) else topic.name
         self._open = lambda: bag.messages([topic], start, stop)
         self._messages: Iterator[BagMessage] = self._open()
         self._next = 0
@@ -389,7 +383,9 @@ class MessageCursor:
         while self._next <= number:
             self._last = next(self._messages, None)
             if self._last is None:
-                raise BagError(f"message {number} is gone since the bag was first read")
+                raise BagError(
+                    f"message {number} of {self._name} is gone since the bag was first read"
+                )
             self._next += 1
         assert self._last is not None
         return self._last

@@ -63,11 +63,13 @@ def holds_bag_data(path: Path) -> bool:
 def bag_names(bags: Sequence[Path]) -> list[str]:
     """A folder name for each bag: its own, with a part of the hash of its path where another bag
     has the same."""
-    names = [storage_stem(bag) if bag.is_file() else bag.name for bag in map(Path.resolve, bags)]
+    paths = [bag.resolve() for bag in bags]
+    names = [storage_stem(path) if path.is_file() else path.name for path in paths]
+    hashes = [hashlib.sha256(str(path).encode()).hexdigest()[:6] for path in paths]
     often = Counter(names)
     return [
-        name if often[name] == 1 else f"{name}-{_hash(bag)}"
-        for name, bag in zip(names, bags, strict=True)
+        name if often[name] == 1 else f"{name}-{digest}"
+        for name, digest in zip(names, hashes, strict=True)
     ]
 
 
@@ -78,7 +80,3 @@ def _search(path: Path) -> Iterator[Path]:
     for inside in sorted(visible(path)):
         if inside.is_dir() or storage_kind(inside):
             yield from _search(inside)
-
-
-def _hash(bag: Path) -> str:
-    return hashlib.sha256(str(bag.resolve()).encode()).hexdigest()[:6]

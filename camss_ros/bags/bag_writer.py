@@ -101,20 +101,15 @@ class BagWriter:
 
 
 def image_message(pixels: np.ndarray, encoding: str, stamp: int, frame_id: str) -> Any:
-    """uint8 [H, W] or [H, W, C] -> sensor_msgs/Image without padding; `stamp` in ns."""
-    data = np.ascontiguousarray(pixels).reshape(-1)
+    """sensor_msgs/Image without padding.
+
+    Args:
+        pixels: uint8 [H, W] or [H, W, C]; as 32FC1 float32 [H, W], of depth metres (REP 118).
+        stamp: ns.
+    """
+    data = np.ascontiguousarray(pixels).reshape(-1).view(np.uint8)
     header = make_header(stamp, frame_id)
     return ros2_types().types[IMAGE](header=header, data=data, **image_fields(pixels, encoding))
-
-
-def depth_message(metres: np.ndarray, stamp: int, frame_id: str) -> Any:
-    """float32 [H, W] -> sensor_msgs/Image, 32FC1 (REP 118); `stamp` in ns."""
-    height, width = metres.shape
-    return ros2_types().types[IMAGE](
-        header=make_header(stamp, frame_id), height=height, width=width, encoding="32FC1",
-        is_bigendian=0, step=4 * width,
-        data=np.ascontiguousarray(metres, "<f4").view(np.uint8).reshape(-1),
-    )  # fmt: skip
 
 
 def label_info_message(classes: Sequence[LabelClass], stamp: int, frame_id: str) -> Any:
@@ -125,24 +120,18 @@ def label_info_message(classes: Sequence[LabelClass], stamp: int, frame_id: str)
 
 
 def _qos(latched: bool) -> Qos:
-    from rosbags.interfaces import (
-        Qos,
-        QosDurability,
-        QosHistory,
-        QosLiveliness,
-        QosReliability,
-        QosTime,
-    )
+    from rosbags import interfaces
 
-    infinite = QosTime(*_INFINITE)
-    return Qos(
-        history=QosHistory.KEEP_LAST,
+    durability = interfaces.QosDurability
+    infinite = interfaces.QosTime(*_INFINITE)
+    return interfaces.Qos(
+        history=interfaces.QosHistory.KEEP_LAST,
         depth=1 if latched else 10,
-        reliability=QosReliability.RELIABLE,
-        durability=QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
+        reliability=interfaces.QosReliability.RELIABLE,
+        durability=durability.TRANSIENT_LOCAL if latched else durability.VOLATILE,
         deadline=infinite,
         lifespan=infinite,
-        liveliness=QosLiveliness.AUTOMATIC,
+        liveliness=interfaces.QosLiveliness.AUTOMATIC,
         liveliness_lease_duration=infinite,
         avoid_ros_namespace_conventions=False,
     )

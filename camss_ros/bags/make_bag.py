@@ -21,7 +21,6 @@ from camss_ros.bags.bag_types import (
 from camss_ros.bags.bag_writer import (
     BagWriter,
     Storage,
-    depth_message,
     image_message,
     label_info_message,
 )
@@ -104,7 +103,7 @@ def make_bag(
             bag.write(topic("camera_info", CAMERA_INFO), info, stamp)
             if frame.depth is not None:
                 bag.write(topic("depth/camera_info", CAMERA_INFO), info, stamp)
-                depth = depth_message(frame.depth, stamp, FRAME_ID)
+                depth = image_message(frame.depth, "32FC1", stamp, FRAME_ID)
                 bag.write(topic("depth/image", IMAGE), depth, stamp)
             if jpeg is None:
                 image = image_message(frame.image, "rgb8", stamp, FRAME_ID)

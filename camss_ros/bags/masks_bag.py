@@ -19,11 +19,6 @@ if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
 
 
-def mask_topic(image_topic: str) -> str:
-    """Where the node that subscribes to `image_topic` in its own namespace publishes its masks."""
-    return beside(image_topic, "segmentation/mask")
-
-
 def write_masks_bag(
     bag: Bag,
     path: Path,
@@ -53,7 +48,8 @@ def write_masks_bag(
     notes: list[str] = []
     by_image = {selection.image: (selection, mask_of) for selection, mask_of in cameras}
     images = [(topic.name, topic.type) for topic in map(bag.require, by_image)]
-    mask_names = {image: mask_topic(image) for image in by_image}
+    # Where the node publishes that subscribes to the images in their own namespace.
+    mask_names = {image: beside(image, "segmentation/mask") for image in by_image}
     if len(set(mask_names.values())) < len(mask_names):
         raise BagError(
             f"the masks of {' and '.join(mask_names)} would have one topic: "
@@ -177,7 +173,8 @@ class _Ros1Types:
         for name in types:
             if name == "std_msgs/msg/Header" or name not in known.fielddefs:
                 continue
-            if not _same_fields(types[name][1], known.fielddefs[name][1]):
+            # Names differ in case: CameraInfo has K in ROS 1 and k in ROS 2.
+            if str(types[name][1]).lower() != str(known.fielddefs[name][1]).lower():
                 raise BagError(f"{name} has other fields in ROS 2")
         store = get_typestore(Stores.EMPTY)
         store.register({name: known.fielddefs.get(name, types[name]) for name in types})
@@ -192,8 +189,3 @@ class _Ros1Types:
             return self._stores[message.type].ros1_to_cdr(message.data, message.type)
         except Exception as error:  # rosbags raises whatever its parsing hits
             raise BagError(f"no {message.type}: {error or type(error).__name__}") from error
-
-
-def _same_fields(one: object, other: object) -> bool:
-    """Names of fields differ in case: CameraInfo has K in ROS 1 and k in ROS 2."""
-    return str(one).lower() == str(other).lower()

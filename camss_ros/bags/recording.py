@@ -35,9 +35,7 @@ class Counts:
 
     def __sub__(self, before: Counts) -> Counts:
         """What became of the images since `before`."""
-        return Counts(
-            *(one - other for one, other in zip(astuple(self), astuple(before), strict=True))
-        )
+        return Counts(*np.subtract(astuple(self), astuple(before)).tolist())
 
     @property
     def in_work(self) -> int:

@@ -26,10 +26,6 @@ class Finding:
     advice: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("text", "advice"):
-            object.__setattr__(self, name, _without_home(getattr(self, name)))
-
-
-def _without_home(text: str) -> str:
-    home = str(Path.home())
-    return text if home == "/" else text.replace(home, "~")
+        home = str(Path.home())
+        for name in ("text", "advice") if home != "/" else ():
+            object.__setattr__(self, name, getattr(self, name).replace(home, "~"))

@@ -6,13 +6,13 @@ What was built for another NumPy, Python or processor may end the process that i
 
 from __future__ import annotations
 
+import importlib
 import json
 import resource
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
 _LIMIT = 300.0  # s; a graph of the bundled model is built within a minute
@@ -101,31 +101,16 @@ def pytorch() -> dict[str, Any]:
     }
 
 
-def onnxruntime() -> dict[str, Any]:
+def graph_runtime(name: str) -> dict[str, Any]:
     """Its version and what it runs on."""
     import onnx  # noqa: F401  # which makes the graphs
-    import onnxruntime
 
-    return {
-        "version": onnxruntime.__version__,
-        "runs_on": onnxruntime.get_available_providers(),
-    }
-
-
-def openvino() -> dict[str, Any]:
-    """Its version and what it runs on."""
-    import onnx  # noqa: F401  # which makes the graphs
-    import openvino
-
-    return {"version": openvino.__version__, "runs_on": openvino.Core().available_devices}
-
-
-def tensorrt() -> dict[str, Any]:
-    """Its version."""
-    import onnx  # noqa: F401  # which makes the graphs
-    import tensorrt
-
-    return {"version": tensorrt.__version__, "runs_on": ["CUDA"]}
+    module = importlib.import_module(name)
+    if name == "onnxruntime":
+        runs_on = module.get_available_providers()
+    else:
+        runs_on = module.Core().available_devices if name == "openvino" else ["CUDA"]
+    return {"version": module.__version__, "runs_on": runs_on}
 
 
 def rclpy() -> dict[str, Any]:
@@ -140,28 +125,15 @@ def rclpy() -> dict[str, Any]:
     return {"rmw": rclpy.get_rmw_implementation_identifier()}
 
 
-def node() -> dict[str, Any]:
-    """Nothing, after all that the node imports was imported."""
-    import camss_ros.msg
-    import camss_ros.nodes.segmenter.node  # noqa: F401
-
-    return {}
+def importable(*modules: str) -> None:
+    """Nothing, after all of them were imported."""
+    for module in modules:
+        importlib.import_module(module)
 
 
-def vision_msgs() -> dict[str, Any]:
+def vision_msgs() -> None:
     """Nothing, where it is there."""
     from vision_msgs.msg import LabelInfo  # noqa: F401
-
-    return {}
-
-
-def launch() -> dict[str, Any]:
-    """Nothing, where it is there."""
-    import launch_ros  # noqa: F401
-
-    import launch  # noqa: F401
-
-    return {}
 
 
 def cv_bridge() -> dict[str, Any]:
@@ -204,15 +176,6 @@ def golden(backend: str) -> list[dict[str, Any]]:
     return answers
 
 
-_PROBES: dict[str, Callable[..., Any]] = {
-    each.__name__: each
-    for each in (
-        numpy, opencv, pytorch, onnxruntime, openvino, tensorrt, rclpy, node, vision_msgs, launch,
-        cv_bridge, golden,
-    )
-}  # fmt: skip
-
-
 if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no core file of a crash
-    print(json.dumps(_PROBES[sys.argv[1]](*sys.argv[2:])))
+    print(json.dumps(globals()[sys.argv[1]](*sys.argv[2:])))

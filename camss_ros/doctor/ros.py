@@ -35,7 +35,7 @@ def check_ros() -> Generator[Finding, None, None]:
     except ProbeError as error:
         yield Finding("rclpy", "FAIL", str(error), _GET_ROS)
     try:
-        ask("node")
+        ask("importable", "camss_ros.msg", "camss_ros.nodes.segmenter.node")
         yield Finding("node", "OK", "it and its messages can be imported")
     except ProbeError as error:
         yield Finding(
@@ -47,28 +47,24 @@ def check_ros() -> Generator[Finding, None, None]:
 
 def _large_images(rmw: str) -> Iterator[Finding]:
     buffer = int(_RECEIVE_BUFFER.read_text())
-    enough = buffer >= _BUFFER_BYTES
+    text = f"net.core.rmem_max is {buffer} bytes"
     raise_it = "sudo sysctl -w net.core.rmem_max=67108864 (docs/transport.md)"
     if "cyclone" in rmw:
         uri = f"export CYCLONEDDS_URI=file://{config_file('dds/cyclonedds.xml')}"
         yield _profile(os.environ.get("CYCLONEDDS_URI", "").removeprefix("file://"), uri)
-        text = f"net.core.rmem_max is {buffer} bytes"
-        if enough:
-            yield Finding("socket buffers", "OK", text)
-        else:
-            yield Finding(
-                "socket buffers", "WARN", f"{text}: fragments of images get lost", raise_it
-            )
-        return
-    if "fastrtps" in rmw:
+        if buffer < _BUFFER_BYTES:
+            text += ": fragments of images get lost"
+            yield Finding("socket buffers", "WARN", text, raise_it)
+            return
+    elif "fastrtps" in rmw:
         ((variable, file),) = large_images().items()
         given = os.environ.get(variable, "")
         yield _profile(given, f"export {variable}={shlex.quote(file)}")
         if given:
             yield _shared_memory()
-    text = f"net.core.rmem_max is {buffer} bytes"
-    small = "" if enough else f"; small for raw images from another machine: {raise_it}"
-    yield Finding("socket buffers", "OK", text + small)
+    if buffer < _BUFFER_BYTES:
+        text += f"; small for raw images from another machine: {raise_it}"
+    yield Finding("socket buffers", "OK", text)
 
 
 def _profile(given: str, export: str) -> Finding:
@@ -98,12 +94,16 @@ def check_ros_packages() -> Iterator[Finding]:
     """What the node and its launch files use where it is there."""
     install = f"sudo apt install ros-{os.environ.get('ROS_DISTRO', '<distribution>')}-"
     without = {
-        "vision_msgs": ("no segmentation/label_info is published", "vision-msgs"),
-        "launch": ("`ros2 launch` does not work; `ros2 run` and the commands do", "launch-ros"),
+        "vision_msgs": (["vision_msgs"], "no segmentation/label_info is published", "vision-msgs"),
+        "launch": (
+            ["importable", "launch_ros", "launch"],
+            "`ros2 launch` does not work; `ros2 run` and the commands do",
+            "launch-ros",
+        ),
     }
-    for name, (consequence, package) in without.items():
+    for name, (probe, consequence, package) in without.items():
         try:
-            ask(name)
+            ask(*probe)
             yield Finding(name, "OK", "it is there")
         except ProbeError as error:
             said = "not installed" if error.missing else str(error)

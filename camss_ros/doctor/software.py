@@ -110,7 +110,7 @@ def check_runtimes(gpu: bool) -> Generator[Finding, None, list[str]]:
         package = "onnxruntime-gpu" if gpu and backend == "onnxruntime" else backend
         install = f"pip install onnx {package}"
         try:
-            facts = ask(backend)
+            facts = ask("graph_runtime", backend)
         except ProbeError as error:
             of_use = f"of use on {'a GPU' if backend == 'tensorrt' else 'a CPU'} only"
             if not error.missing:

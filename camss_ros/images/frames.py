@@ -128,23 +128,18 @@ class ImageFrames(FrameSource):
         self._names = [path.stem if stems[path.stem] == 1 else path.name for path in images]
 
     @cached_property
-    def _first(self) -> Frame:
-        for frame in self:
-            return frame
-        raise UnreadableInputError(
-            f"none of the {len(self._images)} image files can be read: "
-            f"{why_no_image(self._images[0])}"
-        )
-
-    @property
     def size(self) -> tuple[int, int]:
         """See `FrameSource`.
 
         Raises:
             UnreadableInputError: not one image file can be read.
         """
-        height, width = self._first.image.shape[:2]
-        return height, width
+        for frame in self:
+            return frame.image.shape[0], frame.image.shape[1]
+        raise UnreadableInputError(
+            f"none of the {len(self._images)} image files can be read: "
+            f"{why_no_image(self._images[0])}"
+        )
 
     def __iter__(self) -> Iterator[Frame]:
         for path, name in zip(self._images, self._names, strict=True):

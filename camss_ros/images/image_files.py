@@ -38,13 +38,6 @@ def read_image(path: Path) -> np.ndarray | None:
 
     Turned upright where its EXIF part says how.
     """
-    image = read_pixels(path, cv2.IMREAD_COLOR)
-    return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-
-def read_pixels(path: Path, flags: int) -> np.ndarray | None:
-    """uint8 or uint16 [H, W] or [H, W, C], BGR, as OpenCV reads it with these flags; None as of
-    `read_image`."""
     try:
         data = path.read_bytes()
     except OSError:
@@ -52,9 +45,10 @@ def read_pixels(path: Path, flags: int) -> np.ndarray | None:
     if not data or find_damage(data):
         return None
     try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:  # e.g. a header that claims more pixels than OpenCV allows
         return None
+    return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def encode_image(image: np.ndarray, suffix: str, *flags: int) -> bytes:

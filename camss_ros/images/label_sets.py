@@ -146,7 +146,10 @@ def load_label_set(name_or_path: str | Path) -> LabelSet:
         raise LabelSetError(f"can't read label set {path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise LabelSetError(f"label set {path} is not YAML: {error}") from error
-    return _parse(content, path)
+    try:
+        return _parse(content, path.stem)
+    except LabelSetError as error:
+        raise LabelSetError(f"label set {path}: {error}") from None
 
 
 def save_label_set(label_set: LabelSet, path: Path) -> None:
@@ -172,56 +175,57 @@ def save_label_set(label_set: LabelSet, path: Path) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _parse(content: Any, path: Path) -> LabelSet:
+def _parse(content: Any, name: str) -> LabelSet:
+    """The label set that a file describes; `name` where it has none. Raises LabelSetError."""
     if not isinstance(content, dict) or not isinstance(content.get("classes"), list):
-        raise LabelSetError(f"label set {path}: expected a mapping with a list `classes`")
+        raise LabelSetError("expected a mapping with a list `classes`")
     entries = content["classes"]
     if not 1 <= len(entries) < VOID:
-        raise LabelSetError(f"label set {path}: expected 1 to {VOID - 1} classes")
-    classes = tuple(_parse_class(entry, i, path) for i, entry in enumerate(entries))
+        raise LabelSetError(f"expected 1 to {VOID - 1} classes")
+    classes = tuple(_parse_class(entry, i) for i, entry in enumerate(entries))
     names = [label_class.name for label_class in classes]
-    for name in names:
-        if names.count(name) > 1:
-            raise LabelSetError(f"label set {path}: class name {name!r} is there twice")
+    for name_of_class in names:
+        if names.count(name_of_class) > 1:
+            raise LabelSetError(f"class name {name_of_class!r} is there twice")
     void = content.get("void", {})
     if not isinstance(void, dict):
-        raise LabelSetError(f"label set {path}: expected `void` to be a mapping")
+        raise LabelSetError("expected `void` to be a mapping")
     values = void.get("file_values", [VOID])
     if not isinstance(values, list) or not all(_is_byte(v) and v >= len(classes) for v in values):
         raise LabelSetError(
-            f"label set {path}: void.file_values is {values!r}, expected a list of "
-            f"numbers from {len(classes)} to {VOID}"
+            f"void.file_values is {values!r}, expected a list of numbers from {len(classes)} to "
+            f"{VOID}"
         )
     return LabelSet(
-        name=str(content.get("name", path.stem)),
+        name=str(content.get("name", name)),
         classes=classes,
-        void_color=_parse_color(void.get("color", [0, 0, 0]), f"label set {path}: void"),
+        void_color=_parse_color(void.get("color", [0, 0, 0]), "void"),
         void_values=tuple(values),
-        label_files=_parse_label_files(content.get("label_files", "ids"), classes, path),
-        mappings=_parse_mappings(content.get("mappings", {}), names, path),
-        sources=_parse_sources(content.get("sources", {}), names, path),
-        candidates=_parse_candidates(content.get("candidates", {}), names, path),
+        label_files=_parse_label_files(content.get("label_files", "ids"), classes),
+        mappings=_parse_mappings(content.get("mappings", {}), names),
+        sources=_parse_sources(content.get("sources", {}), names),
+        candidates=_parse_candidates(content.get("candidates", {}), names),
     )
 
 
-def _parse_label_files(content: Any, classes: tuple[LabelClass, ...], path: Path) -> FileContent:
+def _parse_label_files(content: Any, classes: tuple[LabelClass, ...]) -> FileContent:
     if content not in ("ids", "colors"):
-        raise LabelSetError(f"label set {path}: label_files is {content!r}, expected ids or colors")
+        raise LabelSetError(f"label_files is {content!r}, expected ids or colors")
     colors = [label_class.color for label_class in classes]
-    for label_class in classes if content == "colors" else ():
-        if colors.count(label_class.color) > 1:
+    for color in colors if content == "colors" else ():
+        if colors.count(color) > 1:
             raise LabelSetError(
-                f"label set {path}: with `label_files: colors` each class has a colour of its own, "
-                f"but {list(label_class.color)} is there twice"
+                "with `label_files: colors` each class has a colour of its own, but "
+                f"{list(color)} is there twice"
             )
     return content
 
 
-def _parse_mappings(content: Any, names: list[str], path: Path) -> dict[str, dict[str, str | None]]:
+def _parse_mappings(content: Any, names: list[str]) -> dict[str, dict[str, str | None]]:
     if not isinstance(content, dict):
-        raise LabelSetError(f"label set {path}: expected `mappings` to be a mapping")
+        raise LabelSetError("expected `mappings` to be a mapping")
     for target, mapping in content.items():
-        place = f"label set {path}: mappings.{target}"
+        place = f"mappings.{target}"
         if not isinstance(mapping, dict):
             raise LabelSetError(f"{place}: expected a class of {target}, or null, for each class")
         missing = [name for name in names if name not in mapping]
@@ -237,36 +241,34 @@ def _parse_mappings(content: Any, names: list[str], path: Path) -> dict[str, dic
     return content
 
 
-def _parse_sources(content: Any, names: list[str], path: Path) -> dict[str, dict[str, str | None]]:
-    place = f"label set {path}: sources"
+def _check_mappings(content: Any, key: str, expected: str) -> None:
     if not isinstance(content, dict) or not all(isinstance(m, dict) for m in content.values()):
-        raise LabelSetError(f"{place}: expected, by label set, one of these classes for each class")
+        raise LabelSetError(f"{key}: expected, by label set, {expected}")
+
+
+def _parse_sources(content: Any, names: list[str]) -> dict[str, dict[str, str | None]]:
+    _check_mappings(content, "sources", "one of these classes for each class")
     for source, mapping in content.items():
         for other, name in mapping.items():
             if name is not None and name not in names:
-                raise LabelSetError(f"{place}.{source}.{other} is {name!r}, which is no class here")
+                raise LabelSetError(f"sources.{source}.{other} is {name!r}, which is no class here")
     return content
 
 
-def _parse_candidates(
-    content: Any, names: list[str], path: Path
-) -> dict[str, dict[str, tuple[str, ...]]]:
-    place = f"label set {path}: candidates"
-    if not isinstance(content, dict) or not all(isinstance(m, dict) for m in content.values()):
-        raise LabelSetError(f"{place}: expected, by label set, a list of its classes for a class")
+def _parse_candidates(content: Any, names: list[str]) -> dict[str, dict[str, tuple[str, ...]]]:
+    _check_mappings(content, "candidates", "a list of its classes for a class")
     for target, mapping in content.items():
         for name, others in mapping.items():
+            place = f"candidates.{target}"
             if name not in names:
-                raise LabelSetError(f"{place}.{target}: {name!r} is no class here")
+                raise LabelSetError(f"{place}: {name!r} is no class here")
             if not isinstance(others, list) or not all(isinstance(it, str) for it in others):
-                raise LabelSetError(
-                    f"{place}.{target}.{name} is {others!r}, expected a list of class names"
-                )
+                raise LabelSetError(f"{place}.{name} is {others!r}, expected a list of class names")
     return {t: {name: tuple(it) for name, it in m.items()} for t, m in content.items()}
 
 
-def _parse_class(entry: Any, number: int, path: Path) -> LabelClass:
-    place = f"label set {path}: class {number}"
+def _parse_class(entry: Any, number: int) -> LabelClass:
+    place = f"class {number}"
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         raise LabelSetError(f"{place}: expected a mapping with `id`, `name` and `color`")
     if entry.get("id") != number:

@@ -15,14 +15,14 @@ _RUN = np.dtype([("label", "u1"), ("length", "<i4")])
 
 
 def image_fields(pixels: np.ndarray, encoding: str) -> dict[str, Any]:
-    """Those of sensor_msgs/Image but header and data, for uint8 [H, W] or [H, W, C] unpadded."""
+    """Those of sensor_msgs/Image but header and data, for unpadded pixels [H, W] or [H, W, C]."""
     height, width = pixels.shape[:2]
     return {
         "height": height,
         "width": width,
         "encoding": encoding,
         "is_bigendian": 0,
-        "step": width * (1 if pixels.ndim == 2 else pixels.shape[2]),
+        "step": width * pixels.itemsize * (1 if pixels.ndim == 2 else pixels.shape[2]),
     }
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import logging
+import logging.handlers
 import sys
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +16,11 @@ import numpy as np
 import torch
 
 from camss_ros.extras import versions
-from camss_ros.inference.backends.base import Backend, BatchRequest
+from camss_ros.inference.backends.base import BatchRequest
 from camss_ros.inference.backends.build_graph import model_hash
 from camss_ros.inference.backends.open_backend import open_backend
 from camss_ros.inference.backends.open_runtime import open_runtime
-from camss_ros.inference.beside import Beside, has_turn
+from camss_ros.inference.beside import Beside, Turn, has_turn
 from camss_ros.inference.device import describe_processor, select_dtype
 from camss_ros.inference.frame_ops import OutputSpec
 from camss_ros.inference.graphs.cache import cache_directory, cache_key, write_atomically
@@ -112,15 +111,22 @@ class BackendChoice:
         """The only one or the one that was chosen before; None where they have to be measured."""
         if len(self.possible) == 1:
             return self.possible[0]
-        chosen = _read_choice(self._name, self.possible)
-        if chosen is not None:
-            _log.info("backend auto: %s", chosen)
+        chosen = _chosen.get(self._name)
+        if chosen is None:
+            try:
+                content = json.loads((cache_directory() / self._name).read_text())
+                chosen = Candidate(content["backend"], content["precision"])
+            except (OSError, ValueError, KeyError, TypeError):
+                return None
+            if chosen not in self.possible:
+                return None
+        _log.info("backend auto: %s", chosen)
         return chosen
 
     def measure(self) -> Candidate:
         """Measure them here, which takes all of the processor for half a minute; the fastest."""
         self._announce()
-        return self._keep(measure(self.possible, self.model, self.device, self.size, self.sampling))
+        return self._keep(self.times())
 
     def beside(self) -> Beside:
         """Begin to measure them in a process of its own, for `measured_beside`.
@@ -131,9 +137,7 @@ class BackendChoice:
         arguments = {**dataclasses.asdict(self), "threads": torch.get_num_threads()}
         return Beside("camss_ros.inference.auto", json.dumps(arguments, default=str))
 
-    def measured_beside(
-        self, process: Beside, turn: Callable[[], AbstractContextManager[object]]
-    ) -> Candidate:
+    def measured_beside(self, process: Beside, turn: Turn) -> Candidate:
         """Wait for `beside`; the fastest. Each frame of it is timed within `turn()`.
 
         Raises:
@@ -143,6 +147,55 @@ class BackendChoice:
         for message in result["warnings"]:
             _log.warning("%s", message)
         return self._keep({self.possible[place]: value for place, value in result["seconds"]})
+
+    def times(self, turn: Turn = nullcontext) -> dict[Candidate, float]:
+        """Seconds a frame of every candidate that works, one after the other.
+
+        The best of a few frames: other processes only ever make it slower. PyTorch comes first and
+        is the reference for the others; an error of it is raised. Each frame is timed within
+        `turn()`.
+        """
+        reference: np.ndarray | None = None
+        seconds: dict[Candidate, float] = {}
+        for candidate in self.possible:
+            try:
+                labels, best = self._time(candidate, turn)
+            except Exception as error:  # whatever a runtime raises
+                if reference is None:
+                    raise
+                _log.warning("backend %s does not work and is left out: %s", candidate, error)
+                continue
+            if reference is None:
+                reference = labels
+            agreement = float((labels == reference).mean())
+            if agreement < _AGREEMENT:
+                _log.warning(
+                    "backend %s agrees with PyTorch on %.1f %% of the pixels only and is left out",
+                    candidate,
+                    100 * agreement,
+                )
+                continue
+            seconds[candidate] = best
+        return seconds
+
+    def _time(self, candidate: Candidate, turn: Turn) -> tuple[np.ndarray, float]:
+        """Labels and seconds of a frame."""
+        frame, classes = _test_frame(self.size), len(find_config(self.model).label_set)
+        backend = open_backend(candidate.backend, self.model, self.device, candidate.precision)
+        best = float("inf")
+        try:
+            backend.prepare(self.sampling, self.size)
+            for _ in range(_FRAMES):
+                generator = torch.Generator(backend.device).manual_seed(0)
+                outputs = [OutputSpec(self.size)]
+                with turn():
+                    start = time.perf_counter()
+                    request = BatchRequest([frame], self.sampling, self.size, generator, outputs)
+                    [result] = backend.segment(request, classes)
+                    best = min(best, time.perf_counter() - start)
+        finally:
+            backend.close()
+        return result.labels[0], best
 
     def _announce(self) -> None:
         listed = ", ".join(map(str, self.possible))
@@ -191,69 +244,6 @@ def candidates(device: torch.device, precision: str) -> list[Candidate]:
     return found
 
 
-def measure(
-    possible: list[Candidate],
-    model: Path,
-    device: torch.device,
-    size: tuple[int, int],
-    sampling: SamplingOptions,
-    turn: Callable[[], AbstractContextManager[object]] = nullcontext,
-) -> dict[Candidate, float]:
-    """Seconds a frame of every candidate that works, one after the other.
-
-    The best of a few frames: other processes only ever make it slower. PyTorch comes first and is
-    the reference for the others; an error of it is raised. Each frame is timed within `turn()`.
-    """
-    frame = _test_frame(size)
-    classes = len(find_config(model).label_set)
-    reference: np.ndarray | None = None
-    seconds: dict[Candidate, float] = {}
-    for candidate in possible:
-        try:
-            backend = open_backend(candidate.backend, model, device, candidate.precision)
-            try:
-                backend.prepare(sampling, size)
-                labels, best = _time(backend, frame, classes, sampling, size, turn)
-            finally:
-                backend.close()
-        except Exception as error:  # whatever a runtime raises
-            if reference is None:
-                raise
-            _log.warning("backend %s does not work and is left out: %s", candidate, error)
-            continue
-        if reference is None:
-            reference = labels
-        agreement = float((labels == reference).mean())
-        if agreement < _AGREEMENT:
-            _log.warning(
-                "backend %s agrees with PyTorch on %.1f %% of the pixels only and is left out",
-                candidate,
-                100 * agreement,
-            )
-            continue
-        seconds[candidate] = best
-    return seconds
-
-
-def _time(
-    backend: Backend,
-    frame: np.ndarray,
-    classes: int,
-    sampling: SamplingOptions,
-    size: tuple[int, int],
-    turn: Callable[[], AbstractContextManager[object]],
-) -> tuple[np.ndarray, float]:
-    best = float("inf")
-    for _ in range(_FRAMES):
-        generator = torch.Generator(backend.device).manual_seed(0)
-        with turn():
-            start = time.perf_counter()
-            request = BatchRequest([frame], sampling, size, generator, [OutputSpec(size)])
-            [result] = backend.segment(request, classes)
-            best = min(best, time.perf_counter() - start)
-    return result.labels[0], best
-
-
 def _test_frame(size: tuple[int, int]) -> np.ndarray:
     """Patches of colour."""
     height, width = size
@@ -275,33 +265,12 @@ def _installed(candidate: Candidate, device: torch.device) -> bool:
     return True
 
 
-def _read_choice(name: str, possible: list[Candidate]) -> Candidate | None:
-    if name in _chosen:
-        return _chosen[name]
-    try:
-        content = json.loads((cache_directory() / name).read_text())
-        chosen = Candidate(content["backend"], content["precision"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return chosen if chosen in possible else None
-
-
-class _Warnings(logging.Handler):
-    """Keeps the messages."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(record.getMessage())
-
-
 def main(arguments: str) -> None:
     """Measure, for a process that goes on segmenting, and print the times."""
     given = json.loads(arguments)
     torch.set_num_threads(given["threads"])
-    warnings = _Warnings()
+    warnings = logging.handlers.BufferingHandler(capacity=1000)
+    warnings.setLevel(logging.WARNING)
     logging.getLogger("camss_ros").addHandler(warnings)
     choice = BackendChoice(
         Path(given["model"]),
@@ -310,11 +279,10 @@ def main(arguments: str) -> None:
         tuple(given["size"]),
         SamplingOptions(**given["sampling"]),
     )
-    seconds = measure(
-        choice.possible, choice.model, choice.device, choice.size, choice.sampling, has_turn
-    )
+    seconds = choice.times(has_turn)
     places = [(choice.possible.index(each), value) for each, value in seconds.items()]
-    print(json.dumps({"seconds": places, "warnings": warnings.messages}))
+    messages = [record.getMessage() for record in warnings.buffer]
+    print(json.dumps({"seconds": places, "warnings": messages}))
 
 
 if __name__ == "__main__":

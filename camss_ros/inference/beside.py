@@ -15,8 +15,12 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from typing import TypeAlias
 
 from camss_ros.inference.graphs.cache import discard_unfinished
+
+Turn: TypeAlias = Callable[[], AbstractContextManager[object]]
+"""Within what it returns, nothing else of this process computes."""
 
 _WANTS_TURN = b"turn\n"
 _LONGEST_TURN = 30.0  # s
@@ -43,7 +47,7 @@ class Beside:
             start_new_session=True,
         )  # fmt: skip
 
-    def result(self, turn: Callable[[], AbstractContextManager[object]] = nullcontext) -> str:
+    def result(self, turn: Turn = nullcontext) -> str:
         """Wait for its end; the last line that it wrote to stdout.
 
         Whenever the module wants to have the processor to itself (`has_turn`), it has to wait

@@ -9,9 +9,8 @@ import numpy as np
 import torch
 
 from camss_ros.images.label_class import LabelClass
-from camss_ros.inference.backends.runtime import Graph
+from camss_ros.inference.backends.runtime import Graph, graph_inputs
 from camss_ros.inference.backends.torch_backend import TorchBackend
-from camss_ros.inference.frame_ops import resize_frame
 from camss_ros.inference.graphs.export import GraphSpec
 from camss_ros.inference.segmenter import Segmentation
 from camss_ros.model.camseg import CamSeg
@@ -38,11 +37,8 @@ class GraphSegmenter:
     def segment(self, image: np.ndarray) -> Segmentation:
         """Labels and confidence of uint8 [H, W, 3] RGB, at its size, by the nearest pixel."""
         begun = time.perf_counter()
-        resized = resize_frame(torch.from_numpy(image), self._spec.size)[0].permute(1, 2, 0)
-        inputs = {"frame": resized.round().to(torch.uint8).contiguous()}
         noise = self._noise(self._sampling, self._spec.size, torch.Generator().manual_seed(0))
-        if noise is not None:
-            inputs["noise"] = noise
+        inputs = graph_inputs(image, self._spec.size, torch.device("cpu"), noise)
         labels, confidence = (
             cv2.resize(output.cpu().numpy(), image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
             for output in self._graph(inputs)

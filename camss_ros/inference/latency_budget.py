@@ -87,11 +87,6 @@ class LatencyBudget:
         self._hold = WINDOW
         self._frames: deque[tuple[float, Mapping[str, float]]] = deque(maxlen=WINDOW)
 
-    def _restart(self) -> None:
-        self.exhausted = False
-        self._hold = WINDOW
-        self._go_to(0)
-
     def choose(self, budget: float, settings: Sequence[Setting]) -> Setting:
         """The setting for the next frame.
 
@@ -101,7 +96,8 @@ class LatencyBudget:
         """
         if budget != self._budget or tuple(settings) != self._settings:
             self._budget, self._settings = budget, tuple(settings)
-            self._restart()
+            self.exhausted, self._hold = False, WINDOW
+            self._go_to(0)
         return self._settings[self._level]
 
     def observe(self, seconds: float, timings: Mapping[str, float]) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from camss_ros.images.label_class import LabelClass
+from camss_ros.inference.auto import BackendChoice
 from camss_ros.inference.backends.base import Backend, BatchRequest
 from camss_ros.inference.backends.open_backend import open_backend
 from camss_ros.inference.device import select_device
@@ -27,9 +28,6 @@ from camss_ros.model.checkpoint import CONFIG_FILE, find_model, read_config
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.model.warm_start import FrameState
 from camss_ros.seeds import check_seed
-
-if TYPE_CHECKING:
-    from camss_ros.inference.auto import BackendChoice
 
 DEFAULT_MODEL = "camss-tiny"
 
@@ -166,8 +164,6 @@ class Segmenter:
         self._config = config
         self.drift_reference = load_reference(directory)
         if backend == "auto":
-            from camss_ros.inference.auto import BackendChoice
-
             choice = BackendChoice(
                 directory, self.device, precision, self.input_size, self.sampling
             )
@@ -180,7 +176,8 @@ class Segmenter:
         self.backend, self.dtype = opened.name, opened.dtype
         self._backend: Backend | None = opened
         self._generator = torch.Generator(self.device)
-        self._temporal: dict[Hashable, TemporalState[FrameState]] = {}
+        self._temporal: defaultdict[Hashable, TemporalState[FrameState]]
+        self._temporal = defaultdict(TemporalState)
         self._batch = 1
 
     def segment(
@@ -266,8 +263,8 @@ class Segmenter:
         backend = self._open_backend()
         states = None
         if sampling.warm_start_time:
-            of, kind = self._temporal_state, (sampling.samples, size)
-            states = [of(each.stream).begin(each.image, each.stamp, kind) for each in requests]
+            kind = sampling.samples, size
+            states = [self._temporal[r.stream].begin(r.image, r.stamp, kind) for r in requests]
         else:
             self._temporal.clear()
         self._generator.manual_seed(self._seed)
@@ -287,7 +284,7 @@ class Segmenter:
         segmented = []
         for request, each, state in zip(requests, results, states or repeat(None), strict=False):
             if states is not None:
-                self._temporal_state(request.stream).keep(each.state)
+                self._temporal[request.stream].keep(each.state)
             found = each.labels[0], each.labels[1], timings, steps, each.uncertainty
             result = Segmentation(*found, warm=state is not None)
             self._propagation.keep(request, result)
@@ -328,9 +325,6 @@ class Segmenter:
         check_image(image)
         tokens = self._open_backend().pooled_tokens(image, reference.size)
         return reference.drift(tokens.cpu().numpy(), confidence)
-
-    def _temporal_state(self, stream: Hashable) -> TemporalState[FrameState]:
-        return self._temporal.setdefault(stream, TemporalState())
 
     def forget_last_frames(self) -> None:
         """The next frame of each stream does not continue its last one."""

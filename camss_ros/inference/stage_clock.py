@@ -1,6 +1,7 @@
 """Time per stage of a frame without waiting for the GPU inside it."""
 
 import time
+from typing import Any
 
 import torch
 
@@ -15,9 +16,9 @@ class StageClock:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._names: list[str] = []
-        self._marks: list[float | torch.cuda.Event] = [self._now()]
+        self._marks: list[Any] = [self._now()]  # s, or torch.cuda.Event
 
-    def _now(self) -> "float | torch.cuda.Event":
+    def _now(self) -> Any:
         if self._device.type != "cuda":
             return time.perf_counter()
         event = torch.cuda.Event(enable_timing=True)
@@ -31,21 +32,15 @@ class StageClock:
 
     def seconds(self) -> dict[str, float]:
         """Duration of every stage, and "total"; on a GPU, waits until the last mark is passed."""
-        last = self._marks[-1]
-        if isinstance(last, torch.cuda.Event):
+        first, last = self._marks[0], self._marks[-1]
+        if self._device.type == "cuda":
             # cudaEventElapsedTime fails with cudaErrorNotReady on an event not yet passed, and the
             # last mark comes after the download that the host has waited for
             last.synchronize()
-        edges = [self._since_start(mark) for mark in self._marks]
+            edges = [first.elapsed_time(mark) / 1000.0 for mark in self._marks]
+        else:
+            edges = [mark - first for mark in self._marks]
         stages = dict.fromkeys(self._names, 0.0)
         for name, start, end in zip(self._names, edges[:-1], edges[1:], strict=True):
             stages[name] += end - start
         return {**stages, "total": edges[-1]}
-
-    def _since_start(self, mark: "float | torch.cuda.Event") -> float:
-        start = self._marks[0]
-        if isinstance(start, float) and isinstance(mark, float):
-            return mark - start
-        assert isinstance(start, torch.cuda.Event)
-        assert isinstance(mark, torch.cuda.Event)
-        return start.elapsed_time(mark) / 1000.0

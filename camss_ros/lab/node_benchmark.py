@@ -22,6 +22,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from camss_ros.bags.recording import Counts
+from camss_ros.images.encodings import image_to_labels
 from camss_ros.inference.device import select_device
 from camss_ros.lab.frames import write_street
 from camss_ros.lab.machine import describe_machine, load_average
@@ -37,10 +38,9 @@ from camss_ros.nodes.harness.demo import wait_until_active
 from camss_ros.nodes.harness.segmenter_listener import (
     DeferredSignals,
     SegmenterListener,
-    nanoseconds,
-    pixels_of,
     sampling_of,
 )
+from camss_ros.nodes.messages import nanoseconds
 from camss_ros.nodes.qos import LATCHED_HISTORY
 
 _PICTURES = 8
@@ -216,7 +216,7 @@ class _Listener(SegmenterListener):
         stamp = nanoseconds(message.header.stamp)
         self._arrivals[stamp] = arrival
         if self._keep_labels:
-            self._labels[stamp] = pixels_of(message)
+            self._labels[stamp] = image_to_labels(message)
 
     def on_status(self, message: Any) -> None:
         # the same one comes again once a second

@@ -37,7 +37,7 @@ from camss_ros.nodes.harness.child_process import (
     large_images,
     start_still_camera,
 )
-from camss_ros.nodes.harness.segmenter_listener import nanoseconds
+from camss_ros.nodes.messages import nanoseconds
 from camss_ros.nodes.qos import LATCHED_HISTORY, PROFILES
 
 SIZES = ((360, 480), (1080, 1920))

@@ -5,11 +5,17 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any
 
+from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
+from camss_ros.images.image_files import silence_opencv
 from camss_ros.nodes.parameter_table import DeclaredParameters
 from camss_ros.nodes.start_up import GivenParameters
 from camss_ros.nodes.worker import Worker
+
+REPORT_PERIOD = 1.0  # s
+# s that a transition waits for what is in work; a slow or hanging device goes on by itself
+CANCEL_TIME = 2.0
 
 
 class ManagedNode(GivenParameters, LifecycleNode):
@@ -25,10 +31,27 @@ class ManagedNode(GivenParameters, LifecycleNode):
         super().__init__(name, **node_arguments)
         self._state = "unconfigured"
         self._worker: Worker[Any, Any] | None = None
+        silence_opencv()
+        # A steady clock: a paused simulation does not stop the reports.
+        self._timer = self.create_timer(
+            REPORT_PERIOD, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
+
+    @abstractmethod
+    def _report(self) -> None:
+        """Tell what happened since the last call."""
 
     @abstractmethod
     def _release(self) -> None:
         """Stop, and free what was made when the node was configured; harmless without it."""
+
+    def _stop_worker(self) -> bool:
+        """Give up what is in work, if anything is. False if it goes on after `CANCEL_TIME`."""
+        worker, self._worker = self._worker, None
+        if worker is None:
+            return True
+        worker.cancel()
+        return worker.join(CANCEL_TIME)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free what configuring has made."""

@@ -20,18 +20,13 @@ from camss_ros.images.message_fields import encode_runs, fill_label_info, image_
 
 
 def to_image_message(pixels: np.ndarray, encoding: str, header: Header) -> Image:
-    """uint8 [H, W] or [H, W, C] -> sensor_msgs/Image without padding; `step` = W * C."""
-    data = to_array(np.ascontiguousarray(pixels).data)
+    """sensor_msgs/Image without padding.
+
+    Args:
+        pixels: uint8 [H, W] or [H, W, C]; as 32FC1 float32 [H, W], of depth metres (REP 118).
+    """
+    data = to_array(np.ascontiguousarray(pixels).view(np.uint8).data)
     return Image(header=header, data=data, **image_fields(pixels, encoding))
-
-
-def to_depth_message(metres: np.ndarray, header: Header) -> Image:
-    """float32 [H, W] -> sensor_msgs/Image, 32FC1 (REP 118)."""
-    height, width = metres.shape
-    data = to_array(np.ascontiguousarray(metres, "<f4").data.cast("B"))
-    return Image(
-        header=header, height=height, width=width, encoding="32FC1", step=4 * width, data=data
-    )
 
 
 def to_jpeg_message(image: np.ndarray, quality: int, header: Header) -> CompressedImage:
@@ -99,6 +94,11 @@ def diagnostic_array(stamp: Time, statuses: Sequence[DiagnosticStatus]) -> Diagn
     array = DiagnosticArray(status=list(statuses))
     array.header.stamp = stamp
     return array
+
+
+def nanoseconds(stamp: Time) -> int:
+    """A stamp in ns, whatever it holds."""
+    return stamp.sec * 10**9 + stamp.nanosec
 
 
 def label_info_type() -> type | None:

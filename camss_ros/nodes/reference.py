@@ -39,10 +39,8 @@ _GROUPS = {
     ),
 }
 
+# Of those that no parameter chooses.
 _QOS = {
-    "image_qos": "`image_qos`",
-    "input_qos": "`input_qos`",
-    "output_qos": "`output_qos`",
     "latched": "reliable, transient local, depth 1",
     "reliable": "reliable, volatile, depth 10",
     "ros": "as ROS has it",
@@ -164,7 +162,7 @@ def _row(endpoint: Endpoint) -> tuple[str, ...]:
     if endpoint.needs:
         description += f" Needs {endpoint.needs}."
     kind = endpoint.type.replace("/msg/", "/").replace("/srv/", "/")
-    qos = (_QOS[endpoint.qos],) if endpoint.qos else ()
+    qos = (_QOS.get(endpoint.qos, f"`{endpoint.qos}`"),) if endpoint.qos else ()
     return (f"`{endpoint.name}`", kind, *qos, description)
 
 

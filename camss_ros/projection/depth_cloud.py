@@ -25,13 +25,9 @@ POINT = np.dtype(
 )
 """A point of a labelled cloud; `rgb` has the colour of the class in its bits."""
 _BLOCK = 20_000  # points
-FIELDS = (
-    Field("x", 0, FLOAT32),
-    Field("y", 4, FLOAT32),
-    Field("z", 8, FLOAT32),
-    Field("rgb", 12, FLOAT32),
-    Field("label", 16, UINT8),
-    Field("confidence", 17, UINT8),
+FIELDS = tuple(
+    Field(name, offset, UINT8 if kind == np.uint8 else FLOAT32)
+    for name, (kind, offset, *_) in (POINT.fields or {}).items()
 )
 
 

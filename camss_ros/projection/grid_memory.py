@@ -26,10 +26,7 @@ class GridMemory:
 
     def __init__(self, layout: GridLayout) -> None:
         self._layout = layout
-        corners = [
-            (x, y) for x in (layout.x_min, layout.x_max) for y in (layout.y_min, layout.y_max)
-        ]
-        self._half = math.ceil(max(math.hypot(*c) for c in corners) / layout.resolution) + 2
+        self._half = math.ceil(layout.radius / layout.resolution) + 2
         x, y = layout.centres()
         self._centres = np.stack([x.ravel(), y.ravel()])
         self.clear()

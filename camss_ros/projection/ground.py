@@ -45,6 +45,12 @@ class GridLayout:
             max(1, round((self.x_max - self.x_min) / self.resolution)),
         )
 
+    @property
+    def radius(self) -> float:
+        """m from the vehicle to the farthest corner."""
+        x, y = max(abs(self.x_min), abs(self.x_max)), max(abs(self.y_min), abs(self.y_max))
+        return math.hypot(x, y)
+
     def centres(self) -> tuple[np.ndarray, np.ndarray]:
         """float64 [rows, columns] x and y of the middles of the cells."""
         rows, columns = self.shape

@@ -23,15 +23,6 @@ _TYPES = {
 _ALIGNMENT = 4  # bytes that the length of a point with added fields is a multiple of
 
 
-class FieldMessage(Protocol):
-    """The fields of sensor_msgs/PointField."""
-
-    name: str
-    offset: int
-    datatype: int
-    count: int
-
-
 class CloudMessage(Protocol):
     """The fields of sensor_msgs/PointCloud2; `data` is a buffer of bytes."""
 

@@ -163,7 +163,7 @@ def test_large_images(rmw, variable, buffer, levels, tmp_path, monkeypatch):
     limit = tmp_path / "rmem_max"
     limit.write_text(f"{buffer}\n")
     monkeypatch.setattr(ros, "_RECEIVE_BUFFER", limit)
-    monkeypatch.setattr(ros, "ask", lambda name: {"rmw": rmw})
+    monkeypatch.setattr(ros, "ask", lambda *probe: {"rmw": rmw})
     monkeypatch.delenv("ROS_DISTRO", raising=False)
 
     monkeypatch.delenv(variable, raising=False)

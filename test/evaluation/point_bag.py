@@ -18,7 +18,7 @@ from camss_ros.bags.bag_types import (
     make_header,
     ros2_types,
 )
-from camss_ros.bags.bag_writer import BagWriter, depth_message, image_message
+from camss_ros.bags.bag_writer import BagWriter, image_message
 from camss_ros.evaluation.street_camera import camera_of
 from camss_ros.images.message_fields import pinhole
 from camss_ros.projection.transforms import apply, transform
@@ -101,7 +101,7 @@ def write_points_bag(
             bag.write(topics["/front/label"],
                       image_message(scene.labels[i], "mono8", stamp, "camera"), stamp)  # fmt: skip
             metres = scene.depths[i]
-            made = depth(i, depth_message(metres, stamp, depth_frame))
+            made = depth(i, image_message(metres, "32FC1", stamp, depth_frame))
             bag.write(topics[depth_topic], made, stamp)
             message = cloud(i, _cloud(metres, scene.lidar[i], camera))
             message.header = make_header(stamp + lidar_late, cloud_frame)

@@ -10,12 +10,7 @@ import pytest
 import torch
 
 from camss_ros.inference import auto
-from camss_ros.inference.auto import (
-    BackendChoice,
-    Candidate,
-    candidates,
-    measure,
-)
+from camss_ros.inference.auto import BackendChoice, Candidate, candidates
 from camss_ros.inference.backends.base import FramePrediction
 from camss_ros.inference.backends.open_backend import open_backend
 from camss_ros.inference.segmenter import Segmenter
@@ -49,11 +44,11 @@ def choose(model, sampling=SamplingOptions()):
 def test_the_fastest_is_chosen_and_remembered(model_directory, two_candidates, monkeypatch):
     measured = []
 
-    def times(possible, *_):
-        measured.append(possible)
+    def times(choice):
+        measured.append(choice.possible)
         return {TORCH: 0.2, OTHER: 0.1}
 
-    monkeypatch.setattr(auto, "measure", times)
+    monkeypatch.setattr(BackendChoice, "times", times)
     assert choose(model_directory) == "openvino fp32"
     assert choose(model_directory, SamplingOptions(steps=9)) == "openvino fp32"
     assert measured == [[TORCH, OTHER]]
@@ -63,11 +58,11 @@ def test_the_fastest_is_chosen_and_remembered(model_directory, two_candidates, m
 
 
 def test_a_damaged_memory_is_measured_again(model_directory, two_candidates, monkeypatch):
-    monkeypatch.setattr(auto, "measure", lambda *_: {TORCH: 0.1})
+    monkeypatch.setattr(BackendChoice, "times", lambda _: {TORCH: 0.1})
     choose(model_directory)
     (memory,) = auto.cache_directory().glob("auto-*.json")
     memory.write_text('{"backend"')
-    monkeypatch.setattr(auto, "measure", lambda *_: {OTHER: 0.1})
+    monkeypatch.setattr(BackendChoice, "times", lambda _: {OTHER: 0.1})
     auto._chosen.clear()  # as in a new process
     assert choose(model_directory) == "openvino fp32"
 
@@ -76,7 +71,7 @@ def test_with_pytorch_alone_nothing_is_measured(model_directory, monkeypatch, ca
     for name in ("OnnxRuntime", "OpenVino"):
         module = {"OnnxRuntime": "onnxruntime", "OpenVino": "openvino"}[name]
         monkeypatch.setitem(sys.modules, module, None)
-    monkeypatch.setattr(auto, "measure", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr(BackendChoice, "times", lambda _: pytest.fail("measured"))
     with caplog.at_level(logging.INFO, "camss_ros"):
         segmenter = Segmenter(model_directory, device="cpu", precision="fp32", backend="auto")
     assert (segmenter.backend, segmenter.dtype) == ("torch", torch.float32)
@@ -113,19 +108,20 @@ class _Wrong:
     [(RuntimeError("no such driver"), "no such driver"), (None, "agrees with PyTorch on")],
 )
 def test_a_backend_that_does_not_work_is_left_out(
-    model_directory, monkeypatch, caplog, error, message
+    model_directory, two_candidates, monkeypatch, caplog, error, message
 ):
     monkeypatch.setattr(auto, "open_backend", _Wrong(error))
-    seconds = measure([TORCH, OTHER], model_directory, CPU, SIZE, SamplingOptions(steps=1))
+    options = SamplingOptions(steps=1)
+    seconds = BackendChoice(model_directory, CPU, "fp32", SIZE, options).times()
     assert list(seconds) == [TORCH]
     assert seconds[TORCH] > 0
     assert message in caplog.text
 
 
-def test_an_error_of_pytorch_is_not_hidden(model_directory, monkeypatch):
+def test_an_error_of_pytorch_is_not_hidden(model_directory, two_candidates):
     (model_directory / "model.safetensors").write_bytes(b"")
     with pytest.raises(RuntimeError, match="cannot be read"):
-        measure([TORCH, OTHER], model_directory, CPU, SIZE, SamplingOptions())
+        BackendChoice(model_directory, CPU, "fp32", SIZE, SamplingOptions()).times()
 
 
 def test_a_precision_that_was_asked_for_is_kept():

@@ -25,7 +25,7 @@ from segmenter_process import HEIGHT, WIDTH, Process, at_the_front
 from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import Trigger
 
-from camss_ros.nodes.segmenter.node import CANCEL_TIME
+from camss_ros.nodes.managed_node import CANCEL_TIME
 from camss_ros.resident_memory import resident_bytes
 
 RATE = 100.0  # Hz

@@ -105,7 +105,7 @@ def test_any_compressed_image_is_segmented_or_rejected(
 ) -> None:
     one = boundary(image_transport="compressed")
     start = time.monotonic()
-    take = one.camera._on_compressed_image
+    take = one.camera._on_image
     fuzz(any_compressed_image(), scaled(300, 3000), lambda image: one.take(take, image))
     counts = one.counts
     assert counts.segmented > counts.received / 20  # good ones are among them

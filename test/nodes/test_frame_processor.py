@@ -62,7 +62,7 @@ class Source:
         self.counter.rejected(error.reason)
 
     def fail(self, reason: str) -> None:
-        self.counter.failed()
+        self.counter.count("failed")
         self.log.append(reason)
 
     def warn(self, kind: str, text: str) -> None:

@@ -30,7 +30,7 @@ def models() -> ModelReloader:
 def test_one_that_cannot_be_made_ready_is_closed() -> None:
     segmenter = ScriptedSegmenter()
 
-    def prepare(_: object) -> None:
+    def prepare(*_: object) -> None:
         raise RuntimeError("out of memory")
 
     with pytest.raises(RuntimeError, match="out of memory"):

@@ -132,8 +132,8 @@ def test_thresholds_decide_on_the_level(
 
 def test_rejected_and_failed_images_are_unusable() -> None:
     counter = FrameCounter()
-    for count in (counter.received, counter.segmented, counter.dropped, counter.failed):
-        count()
+    for what in ("received", "segmented", "dropped", "failed"):
+        counter.count(what)
     assert counter.snapshot().unusable == 1
     counter.rejected("encoding")
     counter.rejected("size")

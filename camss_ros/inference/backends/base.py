@@ -142,5 +142,6 @@ class Backend(ABC):
     def release_memory(self) -> None:  # noqa: B027 -- most keep nothing
         """Free what is only kept for the next frame."""
 
-    def close(self) -> None:  # noqa: B027 -- most have nothing to end
+    def close(self) -> None:
         """Free memory and end what runs in the background."""
+        self.release_memory()

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from camss_ros.inference.backends.base import Backend, BatchRequest, FramePrediction
 from camss_ros.inference.backends.build_graph import cached_graph, model_hash
-from camss_ros.inference.backends.runtime import Graph, Runtime
+from camss_ros.inference.backends.runtime import Graph, Runtime, graph_inputs
 from camss_ros.inference.backends.torch_backend import TorchBackend
 from camss_ros.inference.beside import Beside, BesideError
-from camss_ros.inference.frame_ops import Argmax, resize_frame
+from camss_ros.inference.frame_ops import Argmax
 from camss_ros.inference.graphs.cache import cache_key, cached_file
 from camss_ros.inference.graphs.calibration import CalibrationFrames, calibration_file
 from camss_ros.inference.graphs.export import ExportError, GraphSpec
@@ -81,13 +81,10 @@ class GraphBackend(Backend):
         with torch.inference_mode():
             noise = self._fallback.draw_noise(sampling, size, request.generator)
             for place, frame in enumerate(frames):
-                inputs = {"frame": self._resized(frame, size)}
-                if noise is not None:
-                    inputs["noise"] = noise
-                if sampling.warm_start_time:
-                    state = request.states[place] if request.states else None
-                    state = state or self._fallback.blank_state(sampling.samples, size)
-                    inputs.update(state._asdict())
+                state = request.states[place] if request.states else None
+                if sampling.warm_start_time and state is None:
+                    state = self._fallback.blank_state(sampling.samples, size)
+                inputs = graph_inputs(frame, size, self.device, noise, state)
                 request.stage_done("preprocess")
                 outputs = graph(inputs)
                 if len(frames) > 1:
@@ -106,14 +103,6 @@ class GraphBackend(Backend):
     def pooled_tokens(self, frame: np.ndarray, size: tuple[int, int]) -> Tensor:
         """See `Backend`: float32 [C]; of PyTorch, since a graph keeps its tokens to itself."""
         return self._fallback.pooled_tokens(frame, size)
-
-    def _resized(self, frame: np.ndarray, size: tuple[int, int]) -> Tensor:
-        """uint8 [H, W, 3] -> uint8 [height, width, 3]."""
-        pixels = torch.from_numpy(np.ascontiguousarray(frame)).to(self.device)
-        resized = resize_frame(pixels, size)[0].permute(1, 2, 0)
-        if resized.dtype != torch.uint8:
-            resized = resized.round_().to(torch.uint8)
-        return resized.contiguous()
 
     def prepare(self, sampling: SamplingOptions, size: tuple[int, int], batch: int = 1) -> None:
         """Build and load the graph and run it once; a batch needs nothing more.

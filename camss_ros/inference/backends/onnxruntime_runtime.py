@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from camss_ros.inference.backends.base import BackendUnavailableError
-from camss_ros.inference.backends.runtime import Graph, Runtime
+from camss_ros.inference.backends.runtime import Graph, Runtime, import_runtime
 from camss_ros.inference.graphs.cache import cache_directory
 
 _TENSORRT, _CUDA, _CPU = (f"{name}ExecutionProvider" for name in ("Tensorrt", "CUDA", "CPU"))
@@ -27,23 +27,17 @@ class OnnxRuntime(Runtime):
     name = "onnxruntime"
 
     def __init__(self, device: torch.device, precision: str) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            package = "onnxruntime-gpu" if device.type == "cuda" else "onnxruntime"
-            raise BackendUnavailableError(
-                f"backend onnxruntime is not installed: pip install onnx {package}"
-            ) from error
-        self._module = onnxruntime
+        package = "onnxruntime-gpu" if device.type == "cuda" else "onnxruntime"
+        self._module = import_runtime("onnxruntime", f"pip install onnx {package}")
         self.device = device
-        available = onnxruntime.get_available_providers()
+        available = self._module.get_available_providers()
         self._providers: list[Any] = [_CPU]
         if device.type == "cuda":
             self._providers = self._gpu_providers(available, precision)
         elif precision not in ("auto", "fp32"):
             raise ValueError(f"backend onnxruntime computes in fp32 on a CPU, not in {precision}")
         half = device.type == "cuda" and precision == "fp16"
-        self.dtype = torch.float16 if half else torch.float32
+        self.dtype = self.float_dtype = torch.float16 if half else torch.float32
 
     def _gpu_providers(self, available: list[str], precision: str) -> list[Any]:
         if _CUDA not in available:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from camss_ros.inference.backends.base import BackendUnavailableError
-from camss_ros.inference.backends.runtime import Graph, Runtime
+from camss_ros.inference.backends.runtime import Graph, Runtime, import_runtime
 from camss_ros.inference.graphs.quantize import read_archive
 
 _HINTS = {torch.float32: "f32", torch.bfloat16: "bf16"}
@@ -32,12 +32,7 @@ class OpenVino(Runtime):
     def __init__(self, device: torch.device, precision: str) -> None:
         if device.type != "cpu":
             raise BackendUnavailableError(f"backend openvino runs on device cpu, not on {device}")
-        try:
-            import openvino
-        except ImportError as error:
-            raise BackendUnavailableError(
-                "backend openvino is not installed: pip install onnx openvino"
-            ) from error
+        openvino = import_runtime("openvino", "pip install onnx openvino")
         self._version = openvino.__version__
         self._core = openvino.Core()
         self.device = device
@@ -50,13 +45,8 @@ class OpenVino(Runtime):
         if precision == "bf16" and not native:
             raise ValueError("this processor has no bf16: use precision fp32 with openvino")
         half = native and precision != "fp32"
-        self._float_dtype = torch.bfloat16 if half else torch.float32
-        self.dtype = torch.int8 if precision == "int8" else self._float_dtype
-
-    @property
-    def float_dtype(self) -> torch.dtype:
-        """See `Runtime`."""
-        return self._float_dtype
+        self.float_dtype = torch.bfloat16 if half else torch.float32
+        self.dtype = torch.int8 if precision == "int8" else self.float_dtype
 
     def metadata(self) -> dict[str, Any]:
         """See `Runtime`."""
@@ -68,7 +58,7 @@ class OpenVino(Runtime):
 
     def _options(self) -> dict[str, Any]:
         return {
-            "INFERENCE_PRECISION_HINT": _HINTS[self._float_dtype],
+            "INFERENCE_PRECISION_HINT": _HINTS[self.float_dtype],
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "PERFORMANCE_HINT": "LATENCY",
         }

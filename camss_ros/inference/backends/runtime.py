@@ -2,18 +2,49 @@
 
 from __future__ import annotations
 
+import importlib
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from camss_ros.inference.backends.base import BackendUnavailableError
+from camss_ros.inference.frame_ops import resize_frame
+from camss_ros.model.warm_start import FrameState
 
 # inputs by name -> outputs in the order of `GraphSpec.outputs`, all on the runtime's device; a
 # runtime may use the outputs' memory again
 Graph = Callable[[Mapping[str, Tensor]], tuple[Tensor, ...]]
+
+
+def graph_inputs(
+    frame: np.ndarray,
+    size: tuple[int, int],
+    device: torch.device,
+    noise: Tensor | None,
+    state: FrameState | None = None,
+) -> dict[str, Tensor]:
+    """The inputs of a graph, by name.
+
+    Args:
+        frame: uint8 [H, W, 3] RGB, resized to (height, width).
+        device: where the inputs are to be.
+        noise: as of `TorchBackend.draw_noise`.
+        state: what the frame before left; None without a warm start.
+    """
+    pixels = torch.from_numpy(np.ascontiguousarray(frame)).to(device)
+    resized = resize_frame(pixels, size)[0].permute(1, 2, 0)
+    if resized.dtype != torch.uint8:
+        resized = resized.round_().to(torch.uint8)
+    inputs = {"frame": resized.contiguous()}
+    if noise is not None:
+        inputs["noise"] = noise
+    return inputs if state is None else {**inputs, **state._asdict()}
 
 
 class Runtime(ABC):
@@ -23,18 +54,15 @@ class Runtime(ABC):
         name: of the backend.
         device: of the tensors that go in and out.
         dtype: in which the network computes; int8: its convolutions and matrix products.
+        float_dtype: of what does not compute in int8, and of PyTorch in place of a graph.
         suffix: of the file that a compiled graph is kept in; None if it is not kept.
     """
 
     name: str
     device: torch.device
     dtype: torch.dtype
+    float_dtype: torch.dtype
     suffix: str | None = None
-
-    @property
-    def float_dtype(self) -> torch.dtype:
-        """Of what does not compute in int8, and of PyTorch in place of a graph."""
-        return self.dtype
 
     @abstractmethod
     def metadata(self) -> dict[str, Any]:
@@ -56,3 +84,16 @@ class Runtime(ABC):
             compiled = Path(folder) / f"graph{self.suffix}"
             self.compile(graph, compiled)
             return self.load(compiled)
+
+
+def import_runtime(name: str, install: str) -> Any:
+    """The Python package of a backend.
+
+    Raises:
+        BackendUnavailableError: it is not there; says how to `install` it.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        message = f"backend {name} is not installed: {install}"
+        raise BackendUnavailableError(message) from error

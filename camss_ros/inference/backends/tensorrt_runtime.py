@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from camss_ros.inference.backends.base import BackendUnavailableError
-from camss_ros.inference.backends.runtime import Graph, Runtime
+from camss_ros.inference.backends.runtime import Graph, Runtime, import_runtime
 from camss_ros.inference.graphs.export import ExportError
 
 _PRECISIONS = {
@@ -37,19 +37,14 @@ class TensorRt(Runtime):
     def __init__(self, device: torch.device, precision: str) -> None:
         if device.type != "cuda":
             raise BackendUnavailableError(f"backend tensorrt runs on a CUDA GPU, not on {device}")
-        try:
-            import tensorrt
-        except ImportError as error:
-            raise BackendUnavailableError(
-                "backend tensorrt is not installed: it comes with JetPack, elsewhere "
-                "pip install onnx tensorrt"
-            ) from error
+        install = "it comes with JetPack, elsewhere pip install onnx tensorrt"
+        tensorrt = import_runtime("tensorrt", install)
         if precision not in _PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(_PRECISIONS)}: {precision!r}")
         self._tensorrt = tensorrt
         self._logger = tensorrt.Logger(tensorrt.Logger.WARNING)
         self.device = device
-        self.dtype = _PRECISIONS[precision]
+        self.dtype = self.float_dtype = _PRECISIONS[precision]
 
     def metadata(self) -> dict[str, Any]:
         """See `Runtime`."""

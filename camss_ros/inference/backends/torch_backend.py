@@ -236,10 +236,6 @@ class TorchBackend(Backend):
         if self._graphs is not None:
             self._graphs.clear()
 
-    def close(self) -> None:
-        """See `Backend`."""
-        self.release_memory()
-
     def is_prepared(self, sampling: SamplingOptions, size: tuple[int, int]) -> bool:
         """See `Backend`. The number of steps compiles nothing anew; shapes do."""
         return self.name != "compile" or (sampling.samples, size) in self._prepared

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from camss_ros.inference.backends.base import BatchRequest
-from camss_ros.inference.backends.runtime import Graph
+from camss_ros.inference.backends.runtime import Graph, graph_inputs
 from camss_ros.inference.backends.torch_backend import TorchBackend
-from camss_ros.inference.frame_ops import Argmax, resize_frame, to_labels
+from camss_ros.inference.frame_ops import Argmax, to_labels
 from camss_ros.inference.graphs.export import GraphSpec
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.schedule import SamplingOptions
@@ -76,15 +76,12 @@ def verify_graph(
     equal = error = count = 0.0
     number = 0
     for number, frame in enumerate(frames, start=1):
-        resized = resize_frame(torch.from_numpy(frame), spec.size)[0].permute(1, 2, 0)
-        inputs = {"frame": resized.contiguous()}
         noise = backend.draw_noise(sampling, spec.size, torch.Generator().manual_seed(number))
-        if noise is not None:
-            inputs["noise"] = noise
-        expected_state, state = None, backend.blank_state(sampling.samples, spec.size)
+        expected_state = state = None
+        if sampling.warm_start_time:
+            state = backend.blank_state(sampling.samples, spec.size)
         for _ in range(2 if sampling.warm_start_time else 1):
-            if sampling.warm_start_time:
-                inputs.update(state._asdict())
+            inputs = graph_inputs(frame, spec.size, backend.device, noise, state)
             generator = torch.Generator().manual_seed(number)
             request = BatchRequest([frame], sampling, spec.size, generator, states=[expected_state])
             [prediction] = backend.predict(request)

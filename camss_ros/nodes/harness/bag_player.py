@@ -7,7 +7,8 @@ asked for; in `segmentation/mask`, `segmentation/confidence` and `segmentation/s
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,15 +23,14 @@ from camss_ros.bags.bag_frames import BagFrames
 from camss_ros.bags.bag_types import IMAGE, fits_header
 from camss_ros.bags.recording import Counts
 from camss_ros.errors import CamssError
+from camss_ros.images.encodings import image_to_labels
 from camss_ros.nodes.harness.segmenter_listener import (
     RELIABLE,
     DeferredSignals,
     SegmenterListener,
-    nanoseconds,
-    pixels_of,
     sampling_of,
 )
-from camss_ros.nodes.messages import to_array
+from camss_ros.nodes.messages import nanoseconds, to_array
 
 _WAIT = 30.0  # s for the segmenter to be found
 # Each side learns of the other at its own time, and what is sent in between is lost.
@@ -112,13 +112,12 @@ def play_bag(
         KeyboardInterrupt, SystemExit: after SIGINT and SIGTERM.
     """
     arguments = ["--ros-args", *(part for remap in remaps for part in ("-r", remap))]
-    with DeferredSignals() as signals:
-        player = _Player(signals, recorder, kind, clock, namespace, arguments if remaps else ())
-        try:
-            player.wait_for_segmenter()
-            return player.play(frames, rate, on_frame)
-        finally:
-            player.close()
+    with (
+        DeferredSignals() as signals,
+        closing(_Player(signals, recorder, kind, clock, namespace, arguments)) as player,
+    ):
+        player.wait_for_segmenter()
+        return player.play(frames, rate, on_frame)
 
 
 class _Player(SegmenterListener):
@@ -143,31 +142,27 @@ class _Player(SegmenterListener):
 
     def wait_for_segmenter(self) -> None:
         deadline = time.monotonic() + _WAIT
+        missing: list[str] = []
         while time.monotonic() < deadline:
             self.spin()
-            if (
-                self._images.get_subscription_count()
-                and self.masks.get_publisher_count()
-                and self._confidence.get_publisher_count()
-                and self.status is not None
-            ):
+            if not (missing := list(self._missing())):
                 self._spin_until(time.monotonic() + _MATCHING_S)
                 return
-        missing = [
-            what
-            for what, there in (
-                (f"nobody subscribes to {self._images.topic_name}",
-                 self._images.get_subscription_count()),
-                (f"nobody publishes {self.masks.topic_name}", self.masks.get_publisher_count()),
-                ("no status came", self.status is not None),
-            )
-            if not there
-        ]  # fmt: skip
         raise NoSegmenterError(
             f"no active segmenter was found within {_WAIT:.0f} s: {', '.join(missing)}. Start it "
             "in the same ROS_DOMAIN_ID, with image_transport as in the bag, and give its "
             "--namespace or --remap image:=TOPIC"
         )
+
+    def _missing(self) -> Iterator[str]:
+        """What there is not of an active segmenter."""
+        if not self._images.get_subscription_count():
+            yield f"nobody subscribes to {self._images.topic_name}"
+        for subscription in (self.masks, self._confidence):
+            if not subscription.get_publisher_count():
+                yield f"nobody publishes {subscription.topic_name}"
+        if self.status is None:
+            yield "no status came"
 
     def play(self, frames: BagFrames, rate: float, on_frame: Callable[[], None]) -> Played:
         before = self.counts
@@ -206,14 +201,14 @@ class _Player(SegmenterListener):
         return Played(self.counts - before, skipped, span / max(ended - start, 1e-9), self.status)
 
     def on_mask(self, message: Image) -> None:
-        now = time.monotonic_ns()
-        self._recorder.on_mask(nanoseconds(message.header.stamp), pixels_of(message), now)
+        now, labels = time.monotonic_ns(), image_to_labels(message)
+        self._recorder.on_mask(nanoseconds(message.header.stamp), labels, now)
 
     def on_timings(self, stamp: int, seconds: dict[str, float]) -> None:
         self._recorder.on_timings(stamp, seconds)
 
     def _on_confidence(self, message: Image) -> None:
-        self._recorder.on_confidence(nanoseconds(message.header.stamp), pixels_of(message))
+        self._recorder.on_confidence(nanoseconds(message.header.stamp), image_to_labels(message))
 
     def _spin_until(self, due: float, bag_time: Callable[[float], int] | None = None) -> None:
         """Handle messages until the monotonic time `due`, and once at least."""
@@ -247,11 +242,11 @@ def ros_message(bag: Bag, message: BagMessage, stamp: int) -> Image | Compressed
     return CompressedImage(header=header, format=content.format, data=data)
 
 
-def _check_time(nanoseconds: int) -> None:
-    if not fits_header(nanoseconds):
-        raise BagError(f"times of ROS messages end in 2038, before {nanoseconds} ns")
+def _check_time(stamp: int) -> None:
+    if not fits_header(stamp):
+        raise BagError(f"times of ROS messages end in 2038, before {stamp} ns")
 
 
-def _time(nanoseconds: int) -> Time:
-    seconds, rest = divmod(nanoseconds, 10**9)
+def _time(stamp: int) -> Time:
+    seconds, rest = divmod(stamp, 10**9)
     return Time(sec=seconds, nanosec=rest)

@@ -22,6 +22,7 @@ from camss_ros.resources import config_file
 _STOP_TIME = 5.0  # s from SIGINT to SIGKILL
 _LAST_LINES = 20
 
+VIDEO_PUBLISHER = "camss_ros.nodes.harness.video_publisher"
 Parameters = Mapping[str, str | int | float | bool | Sequence[int]]  # of a ROS node
 
 
@@ -158,8 +159,8 @@ def start_still_camera(
         environment: of the process, beside that of this one.
         log: file for its output.
     """
-    parameters: dict[str, str | int | float | bool] = {
+    parameters: Parameters = {
         "path": str(folder), "rate": float(rate), "frames": count, "loop": True, "preload": True,
         "wait_for_subscriber": True,
     }  # fmt: skip
-    return ChildProcess("camss_ros.nodes.harness.video_publisher", parameters, environment, log)
+    return ChildProcess(VIDEO_PUBLISHER, parameters, environment, log)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,14 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from camss_ros.bags.recording import ReceivedMask, Recording, SentFrame
-from camss_ros.nodes.harness.child_process import ChildProcess, isolate
+from camss_ros.images.encodings import image_to_labels
+from camss_ros.nodes.harness.child_process import VIDEO_PUBLISHER, ChildProcess, Parameters, isolate
 from camss_ros.nodes.harness.segmenter_listener import (
     DeferredSignals,
     SegmenterListener,
-    nanoseconds,
-    pixels_of,
     sampling_of,
 )
+from camss_ros.nodes.messages import nanoseconds
 from camss_ros.nodes.qos import LATCHED_HISTORY
 from camss_ros.nodes.segmenter.diagnostics import MEASURING
 
@@ -37,7 +38,7 @@ def record_demo(
     *,
     rate: float,
     frames: int,
-    segmenter: Mapping[str, str | int | float | bool | Sequence[int]],
+    segmenter: Parameters,
     logs: Path,
     on_progress: Callable[[Recording], None] = lambda recording: None,
 ) -> Recording:
@@ -62,20 +63,16 @@ def record_demo(
     os.environ.update({k: v for k, v in environment.items() if k.startswith("ROS_")})
     with (
         DeferredSignals() as signals,
-        _Listener(signals) as listener,
+        closing(_Listener(signals)) as listener,
         ChildProcess(
             "camss_ros.run_segmenter", segmenter, environment, logs / "segmenter.log"
         ) as segmenter_process,
     ):
         wait_until_active(listener, segmenter_process)
-        parameters: dict[str, str | int | float | bool]
-        parameters = {"path": path, "rate": rate, "frames": frames, "wait_for_subscriber": True}
-        with ChildProcess(
-            "camss_ros.nodes.harness.video_publisher",
-            parameters,
-            environment,
-            logs / "video_publisher.log",
-        ) as publisher:
+        camera: Parameters
+        camera = {"path": path, "rate": rate, "frames": frames, "wait_for_subscriber": True}
+        log = logs / "video_publisher.log"
+        with ChildProcess(VIDEO_PUBLISHER, camera, environment, log) as publisher:
             ended: float | None = None
             recording = listener.recording
             while not listener.settled(ended, len(recording.masks), recording.counts.segmented):
@@ -126,15 +123,9 @@ class _Listener(SegmenterListener):
             Header, "source_frame", self._on_source_frame, LATCHED_HISTORY
         )
 
-    def __enter__(self) -> _Listener:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def on_mask(self, message: Image) -> None:
         arrival = self.node.get_clock().now().nanoseconds
-        mask = ReceivedMask(pixels_of(message), arrival)
+        mask = ReceivedMask(image_to_labels(message), arrival)
         self.recording.masks[nanoseconds(message.header.stamp)] = mask
 
     def on_timings(self, stamp: int, seconds: dict[str, float]) -> None:

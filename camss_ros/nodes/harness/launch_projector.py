@@ -5,7 +5,6 @@ Needs launch and launch_ros, which come with a ROS installation.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from launch.actions import DeclareLaunchArgument
@@ -13,14 +12,8 @@ from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import LifecycleNode
 from launch_ros.substitutions import FindPackageShare
 
-from camss_ros.nodes.harness.launch_segmenter import (
-    RESPAWN_DELAY,
-    full_namespace,
-    parameter_value,
-    typed_value,
-)
+from camss_ros.nodes.harness.launch_segmenter import RESPAWN, declare, managed_node
 
-NAME = "projector"
 # Launch arguments that are topics of the node.
 _TOPICS = {
     "depth": ("depth/image", "Depth image, registered to the camera."),
@@ -48,18 +41,13 @@ def projector_arguments(*, alone: bool) -> list[DeclareLaunchArgument]:
         others |= {
             "namespace": ("", "Namespace of the node and its topics."),
             "use_sim_time": ("", "true: take the time from /clock. Empty: as in projector_file."),
-            "respawn": (
-                "false", "true: start the node again whenever its process has ended.",
-            ),
+            **RESPAWN,
             "log_level": ("info", "Log level of the node."),
-        }  # fmt: skip
-    return [
-        DeclareLaunchArgument(name, default_value=default, description=description)
-        for name, (default, description) in others.items()
-    ]
+        }
+    return declare(others)
 
 
-def projector(context: Any, cameras: Sequence[str] = ()) -> LifecycleNode:
+def projector(context: Any) -> LifecycleNode:
     """The projector that the arguments of the launch `context` describe.
 
     It configures and activates itself.
@@ -67,24 +55,6 @@ def projector(context: Any, cameras: Sequence[str] = ()) -> LifecycleNode:
     Raises:
         ValueError: an argument of a wrong type.
     """
-    typed_value(context, "respawn", bool)
-    logger = f"{full_namespace(context)}/{NAME}"[1:].replace("/", ".")
-    given: dict[str, Any] = {
-        name: parameter_value(context, name, kind)
-        for name, kind in (("cloud_from", str), ("use_sim_time", bool))
-        if LaunchConfiguration(name).perform(context)
-    }
-    if cameras:
-        given["cameras"] = list(cameras)
-    return LifecycleNode(
-        package="camss_ros",
-        executable=NAME,
-        name=NAME,
-        namespace=LaunchConfiguration("namespace"),
-        output="screen",
-        parameters=[LaunchConfiguration("projector_file"), *([given] if given else [])],
-        remappings=[(topic, LaunchConfiguration(name)) for name, (topic, _) in _TOPICS.items()],
-        ros_arguments=["--log-level", [f"{logger}:=", LaunchConfiguration("log_level")]],
-        respawn=LaunchConfiguration("respawn"),
-        respawn_delay=RESPAWN_DELAY,
-    )
+    types = {"cloud_from": str, "use_sim_time": bool}
+    topics = [(topic, LaunchConfiguration(name)) for name, (topic, _) in _TOPICS.items()]
+    return managed_node(context, "projector", "projector_file", types, topics)

@@ -30,9 +30,9 @@ PARAMETERS = (
     "mask_format",
     "label_set",
 )
-NAME = "segmenter"
-# s, before a node that has ended is started again
-RESPAWN_DELAY = 2.0
+# A launch argument of every node.
+RESPAWN = {"respawn": ("false", "true: start the node again whenever its process has ended.")}
+_RESPAWN_DELAY = 2.0  # s, before a node that has ended is started again
 
 _SPECS = {spec.name: spec for spec in SPECS}
 _EXPECTED = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
@@ -58,23 +58,25 @@ def segmenter_arguments(
         "else false.",
     )
     return [
-        *(
-            DeclareLaunchArgument(
-                name, default_value=defaults.get(name, default), description=description
-            )
-            for name, (default, description) in (others | parameters).items()
-        ),
-        DeclareLaunchArgument(
-            "respawn",
-            default_value="false",
-            description="true: start the node again whenever its process has ended.",
-        ),
+        *declare(others | parameters | RESPAWN, defaults),
         DeclareLaunchArgument(
             "log_level",
             default_value="info",
             description="Log level of the node.",
             choices=["debug", "info", "warn", "error", "fatal"],
         ),
+    ]
+
+
+def declare(
+    arguments: Mapping[str, tuple[Any, str]], defaults: Mapping[str, str] = MappingProxyType({})
+) -> list[DeclareLaunchArgument]:
+    """Launch arguments by name, each default value and description; see `segmenter_arguments`."""
+    return [
+        DeclareLaunchArgument(
+            name, default_value=defaults.get(name, default), description=description
+        )
+        for name, (default, description) in arguments.items()
     ]
 
 
@@ -94,17 +96,7 @@ def segmenter(
     Raises:
         ValueError: an argument of a wrong type.
     """
-    typed_value(context, "respawn", bool)
-    logger = f"{full_namespace(context)}/{NAME}"[1:].replace("/", ".")
     types = {name: type(_SPECS[name].default) for name in PARAMETERS} | {"use_sim_time": bool}
-    # Only the arguments that were given override the file.
-    given: dict[str, Any] = dict(parameters) | {
-        name: parameter_value(context, name, kind)
-        for name, kind in types.items()
-        if LaunchConfiguration(name).perform(context)
-    }
-    if cameras:
-        given["cameras"] = list(cameras)
     image, camera_info = LaunchConfiguration("image"), LaunchConfiguration("camera_info")
     remappings: list[tuple[str, Any]] = []
     for prefix in [f"{camera}/" for camera in cameras] or [""]:
@@ -113,18 +105,48 @@ def segmenter(
             (f"{prefix}image/compressed", [prefix, image, "/compressed"]),
             (f"{prefix}camera_info", [prefix, camera_info]),
         ]
+    given = {**parameters, "cameras": list(cameras)} if cameras else dict(parameters)
+    return managed_node(context, "segmenter", "params_file", types, remappings, given)
+
+
+def managed_node(
+    context: Any,
+    name: str,
+    file: str,
+    types: Mapping[str, type],
+    remappings: Sequence[tuple[str, Any]],
+    parameters: Mapping[str, Any] = MappingProxyType({}),
+) -> LifecycleNode:
+    """The lifecycle node that the arguments of the launch `context` describe.
+
+    Args:
+        name: of the node and its program.
+        file: the argument that names its file of parameters.
+        types: of the arguments that are parameters, which override the file.
+        parameters: others, which do so too.
+
+    Raises:
+        ValueError: an argument of a wrong type.
+    """
+    typed_value(context, "respawn", bool)
+    logger = f"{full_namespace(context)}/{name}"[1:].replace("/", ".")
+    given = dict(parameters) | {
+        argument: parameter_value(context, argument, kind)
+        for argument, kind in types.items()
+        if LaunchConfiguration(argument).perform(context)
+    }
     return LifecycleNode(
         package="camss_ros",
-        executable="segmenter",
-        name=NAME,
+        executable=name,
+        name=name,
         namespace=LaunchConfiguration("namespace"),
         output="screen",
-        parameters=[LaunchConfiguration("params_file"), *([given] if given else [])],
+        parameters=[LaunchConfiguration(file), *([given] if given else [])],
         remappings=remappings,
         # Of the node alone: rcl's own lines would drown it.
         ros_arguments=["--log-level", [f"{logger}:=", LaunchConfiguration("log_level")]],
         respawn=LaunchConfiguration("respawn"),
-        respawn_delay=RESPAWN_DELAY,
+        respawn_delay=_RESPAWN_DELAY,
     )
 
 

@@ -10,9 +10,7 @@ from dataclasses import fields
 from types import FrameType
 from typing import Any
 
-import numpy as np
 import rclpy
-from builtin_interfaces.msg import Time
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -22,6 +20,7 @@ from sensor_msgs.msg import Image
 
 from camss_ros.bags.recording import Counts
 from camss_ros.extras import require_node
+from camss_ros.nodes.messages import nanoseconds
 from camss_ros.nodes.qos import LATCHED_HISTORY
 from camss_ros.nodes.segmenter.frame_processor import STAGES
 
@@ -156,14 +155,3 @@ class SegmenterListener:
 def sampling_of(status: Any) -> dict[str, int | str]:
     """What a status says about the sampling."""
     return {"steps": status.steps, "sampler": status.sampler, "samples": status.samples}
-
-
-def pixels_of(message: Image) -> np.ndarray:
-    """uint8 [H, W] of a mono8 image, a copy."""
-    rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)
-    return rows[:, : message.width].copy()
-
-
-def nanoseconds(stamp: Time) -> int:
-    """A stamp in ns."""
-    return int(stamp.sec) * 10**9 + int(stamp.nanosec)

@@ -19,7 +19,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 
 import rclpy
 import rclpy.logging
@@ -32,8 +32,8 @@ from std_msgs.msg import Header
 
 from camss_ros.images.frames import FrameSource, open_frames
 from camss_ros.images.message_fields import pinhole
-from camss_ros.nodes.messages import to_depth_message, to_image_message, to_jpeg_message
-from camss_ros.nodes.parameter_table import Change, ParameterSpec
+from camss_ros.nodes.messages import to_image_message, to_jpeg_message
+from camss_ros.nodes.parameter_table import DeclaredParameters, read_specs
 from camss_ros.nodes.qos import LATCHED_HISTORY
 from camss_ros.nodes.start_up import START_ERRORS, GivenParameters, start_problem
 
@@ -47,6 +47,8 @@ _SIGNAL_S = 0.1
 _JPEG_QUALITY = 90
 _FOV = 60.0  # degrees, of a camera of which nothing is known
 
+SPECS = read_specs(Path(__file__).with_suffix(".yaml"), {})
+
 
 class VideoPublisher(GivenParameters):
     """Publishes the frames of a source at a steady rate or a video's own stamps; `run()` does it.
@@ -57,65 +59,34 @@ class VideoPublisher(GivenParameters):
 
     def __init__(self) -> None:
         super().__init__("video_publisher")
-        path = self._declare(
-            "path", "", "Video file, image, image folder, or synthetic[:dusk|:fog]."
-        )
-        self._rate = self._declare(
-            "rate", 0.0, "Frames a second; 0: a video's own stamps, 10 for images.", (0.0, 1000.0)
-        )
-        self._loop = self._declare("loop", False, "Start again at the end.")
-        self._frames = self._declare("frames", 0, "End after this many frames; 0: all.", (0, 2**31))
-        self._preload = self._declare(
-            "preload",
-            False,
-            "Make all messages before the first is sent: for high rates of few frames.",
-        )
-        self._frame_id = self._declare(
-            "frame_id", "camera_optical_frame", "frame_id of the images."
-        )
-        transport = self._declare("image_transport", "raw", "raw or compressed (jpeg).")
-        self._wait_for_subscriber = self._declare(
-            "wait_for_subscriber", False, "Send nothing before the image has a subscriber."
-        )
-        self._fov = self._declare(
-            "horizontal_fov",
-            0.0,
-            "Horizontal field of view of camera_info, degrees; 0: the source's own where it has "
-            "one, else 60.",
-            (0.0, 179.0),
-        )
-        depth = self._declare(
-            "depth", False, "Publish the depth of the synthetic street too, on depth/image."
-        )
+        given = self._given = DeclaredParameters(self, SPECS, lambda: False)
         self.warn_of_unknown_parameters()
+        path = given["path"]
         if not path:
             raise ValueError("parameter 'path' is empty: set it to a video, an image or a folder")
-        if transport not in ("raw", "compressed"):
-            raise ValueError(f"parameter 'image_transport' is '{transport}': raw or compressed")
         self._source: FrameSource = open_frames(path)
-        if self._preload and self._source.endless:
+        if given["preload"] and self._source.endless:
             raise ValueError(f"parameter 'preload': '{path}' has no end")
-        if depth and not self._source.has_depth:
+        if given["depth"] and not self._source.has_depth:
             raise ValueError(f"parameter 'depth': '{path}' knows no depth, synthetic does")
-        self._source.with_depth = depth
-        self._fov = self._fov or self._source.horizontal_fov or _FOV
-        self._compressed = transport == "compressed"
+        self._source.with_depth = given["depth"]
+        self._fov = given["horizontal_fov"] or self._source.horizontal_fov or _FOV
+        self._compressed = given["image_transport"] == "compressed"
+        sensor = qos_profile_sensor_data
         self._images = (
-            self.create_publisher(CompressedImage, "image/compressed", qos_profile_sensor_data)
+            self.create_publisher(CompressedImage, "image/compressed", sensor)
             if self._compressed
-            else self.create_publisher(Image, "image", qos_profile_sensor_data)
+            else self.create_publisher(Image, "image", sensor)
         )
-        self._infos = self.create_publisher(CameraInfo, "camera_info", qos_profile_sensor_data)
-        self._depths = self._depth_infos = None
-        if depth:
-            sensor = qos_profile_sensor_data
+        self._infos = self.create_publisher(CameraInfo, "camera_info", sensor)
+        if given["depth"]:
             self._depths = self.create_publisher(Image, "depth/image", sensor)
             self._depth_infos = self.create_publisher(CameraInfo, "depth/camera_info", sensor)
         self._names = self.create_publisher(Header, "source_frame", LATCHED_HISTORY)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self)
         height, width = self._source.size
-        self._period = 1.0 / (self._rate or self._source.fps)
+        self._period = 1.0 / (given["rate"] or self._source.fps)
         self.get_logger().info(f"'{path}': {width} x {height} at {1.0 / self._period:.6g} Hz")
 
     def run(self) -> int:
@@ -124,11 +95,11 @@ class VideoPublisher(GivenParameters):
         Raises:
             ExternalShutdownException: ROS is shut down meanwhile.
         """
-        messages = self._messages()
-        if self._preload:
+        given, messages = self._given, self._messages()
+        if given["preload"]:
             made = list(messages)
-            messages = itertools.cycle(made) if self._loop else iter(made)
-        if self._wait_for_subscriber:
+            messages = itertools.cycle(made) if given["loop"] else iter(made)
+        if given["wait_for_subscriber"]:
             while self._images.get_subscription_count() == 0:
                 self._spin_until(time.monotonic() + 0.05)
             self._spin_until(time.monotonic() + _MATCHING_S)
@@ -142,11 +113,11 @@ class VideoPublisher(GivenParameters):
             self._spin_until(due)
             self._publish(name, size, image, depth)
             sent += 1
-            if sent == self._frames:
+            if sent == given["frames"]:
                 break
             ended = time.monotonic()
         elapsed = time.monotonic() - started
-        if self._wait_for_subscriber:
+        if given["wait_for_subscriber"]:
             # Who counts the frames by their names may find the topic later than the image's reader.
             latest = time.monotonic() + _NAMES_S
             while self._names.get_subscription_count() == 0 and time.monotonic() < latest:
@@ -161,25 +132,26 @@ class VideoPublisher(GivenParameters):
     ) -> Iterator[tuple[str, tuple[int, int], float, Image | CompressedImage, Image | None]]:
         """Name, (height, width), seconds after the one before and messages of image and depth,
         without their stamp, of each frame."""
-        again = self._loop and not self._preload
+        again = self._given["loop"] and not self._given["preload"]
         while True:
             empty = True
             before: float | None = None
             for frame in self._source:
                 empty = False
                 pause = self._period
-                if not self._rate and frame.time is not None and before is not None:
+                if not self._given["rate"] and frame.time is not None and before is not None:
                     pause = frame.time - before
                 before = frame.time
-                header = Header(frame_id=self._frame_id)
+                header = Header(frame_id=self._given["frame_id"])
                 message = (
                     to_jpeg_message(frame.image, _JPEG_QUALITY, header)
                     if self._compressed
                     else to_image_message(frame.image, "rgb8", header)
                 )
-                depth = None if frame.depth is None else to_depth_message(frame.depth, header)
+                depth = frame.depth
+                depth_message = None if depth is None else to_image_message(depth, "32FC1", header)
                 size = (frame.image.shape[0], frame.image.shape[1])
-                yield frame.name, size, pause, message, depth
+                yield frame.name, size, pause, message, depth_message
             if empty or not again:  # every file has become unreadable, or the end
                 return
 
@@ -201,18 +173,11 @@ class VideoPublisher(GivenParameters):
         self._names.publish(Header(stamp=stamp, frame_id=name))
         info = CameraInfo(header=image.header, **pinhole(*size, self._fov))
         self._infos.publish(info)
-        if depth is not None and self._depths is not None and self._depth_infos is not None:
+        if depth is not None:  # of a source that was asked for it
             depth.header.stamp = stamp
             self._depth_infos.publish(info)
             self._depths.publish(depth)
         self._images.publish(image)
-
-    def _declare(
-        self, name: str, default: Any, description: str, bounds: tuple[Any, Any] | None = None
-    ) -> Any:
-        """Declare a read-only parameter and return its value; `bounds` are inclusive."""
-        spec = ParameterSpec(name, default, description, Change.NEVER, bounds=bounds)
-        return self.declare_parameter(name, default, spec.descriptor()).value
 
 
 def main(args: list[str] | None = None) -> int:

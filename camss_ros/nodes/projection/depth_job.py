@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
-from camss_ros.nodes.projection.job import JobContext, Labels, nanoseconds
+from camss_ros.nodes.messages import nanoseconds
+from camss_ros.nodes.projection.job import Input, Job, JobContext, Labels
 from camss_ros.nodes.projection.label_stream import CameraOfTopic
-from camss_ros.nodes.projection.outputs import Outputs, to_cloud_message
+from camss_ros.nodes.projection.outputs import to_cloud_message
 from camss_ros.nodes.projection.synchroniser import Synchroniser
-from camss_ros.nodes.qos import PROFILES
 from camss_ros.projection.depth_cloud import (
     POINT,
     DepthProjector,
@@ -23,41 +24,26 @@ from camss_ros.projection.depth_cloud import (
 from camss_ros.projection.errors import ProjectionRejectedError
 
 
-class DepthJob:
+class DepthJob(Job):
     """`labeled_cloud` and `filtered_cloud` of one camera."""
 
     def __init__(self, given: JobContext, camera: str) -> None:
-        self._given = given
-        self._prefix = f"{camera}/" if camera else ""
-        parameters = given.parameters
-        self.name = f"labeled_cloud of {camera}" if camera else "labeled_cloud"
-        self.outputs = Outputs(
-            given.node, ("labeled_cloud", "filtered_cloud"), parameters["output_qos"], self._prefix
-        )
-        tolerance = round(parameters["sync_tolerance"] * 1e9)
+        super().__init__(given, ("labeled_cloud", "filtered_cloud"), camera)
+        tolerance = round(given.parameters["sync_tolerance"] * 1e9)
         self._sets = Synchroniser("labels", ["depth"], tolerance)
-        self._camera = CameraOfTopic(f"{self._prefix}depth/camera_info", parameters["rectified"])
+        self._topic = f"{self._prefix}depth/image"
+        self._camera = CameraOfTopic(
+            f"{self._prefix}depth/camera_info", given.parameters["rectified"]
+        )
         self._projector: DepthProjector | None = None
         self._message = PointCloud2()
         self._points: np.ndarray = np.zeros((0, 0), POINT)
-        self._subscriptions: list[Any] = []
 
-    def subscribe(self) -> None:
-        """See `Job`."""
-        qos = PROFILES[self._given.parameters["input_qos"]]
-        for kind, topic, callback in (
-            (Image, "depth/image", self._on_depth),
-            (CameraInfo, "depth/camera_info", self._camera.set),
-        ):
-            self._subscriptions.append(
-                self._given.node.create_subscription(kind, self._prefix + topic, callback, qos)
-            )
+    def _inputs(self) -> Iterator[Input]:
+        yield Image, self._topic, self._on_depth
+        yield CameraInfo, self._camera.topic, self._camera.set
 
-    def unsubscribe(self) -> None:
-        """See `Job`."""
-        for subscription in self._subscriptions:
-            self._given.node.destroy_subscription(subscription)
-        self._subscriptions = []
+    def _forget(self) -> None:
         self._sets.clear()
 
     def take(self, camera: str, labels: Labels) -> None:
@@ -70,7 +56,7 @@ class DepthJob:
         try:
             self._add("depth", message, (message.header.frame_id, depth_in_metres(message)))
         except ProjectionRejectedError as error:
-            self._given.reject(self, error.reason, f"{self._prefix}depth/image: {error}")
+            self._given.reject(self, error.reason, f"{self._topic}: {error}")
 
     def _add(self, topic: str, message: Any, value: Any) -> None:
         found = self._sets.add(topic, nanoseconds(message.header.stamp), value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,9 @@ from sensor_msgs.msg import LaserScan
 from std_msgs.msg import Header
 
 from camss_ros.images.image_files import read_image
-from camss_ros.nodes.messages import to_array
-from camss_ros.nodes.projection.job import JobContext, Labels, nanoseconds
-from camss_ros.nodes.projection.outputs import Outputs, to_cloud_message, to_grid_message
-from camss_ros.nodes.qos import PROFILES
+from camss_ros.nodes.messages import nanoseconds, to_array
+from camss_ros.nodes.projection.job import Input, Job, JobContext, Labels
+from camss_ros.nodes.projection.outputs import to_cloud_message, to_grid_message
 from camss_ros.projection.depth_cloud import POINT, dense_cloud
 from camss_ros.projection.errors import ProjectionRejectedError
 from camss_ros.projection.grid_memory import GridMemory
@@ -31,7 +31,7 @@ _RAYS = 720
 _INCREMENT = 2 * math.pi / _RAYS
 
 
-class GroundJob:
+class GroundJob(Job):
     """`drivable_grid`, `obstacle_points` and `obstacle_scan` of one camera.
 
     Raises:
@@ -39,37 +39,22 @@ class GroundJob:
     """
 
     def __init__(self, given: JobContext, camera: str, cameras: int = 1) -> None:
-        self._given = given
         parameters = given.parameters
-        prefix = f"{camera}/" if camera else ""
-        self.name = f"drivable_grid of {camera}" if camera else "drivable_grid"
         if cameras > 1 and parameters["mount"][0]:
             raise ValueError(f"mount is that of one camera, not of {cameras}: publish TF for them")
         x_min, x_max, y_min, y_max = parameters["grid_area"]
-        resolution = parameters["grid_resolution"]
-        self._layout = GridLayout(x_min, x_max, y_min, y_max, resolution)
+        self._layout = GridLayout(x_min, x_max, y_min, y_max, parameters["grid_resolution"])
         self._ego = _ego_mask(parameters["ego_mask"])
         self._projector: GroundProjector | None = None
         self._key: Any = None
         self._memory = GridMemory(self._layout) if parameters["grid_memory"] else None
         self._track = OdometryTrack()
         self._has_jumped = False  # set by the executor, taken back by the worker
-        self._subscriptions: list[Any] = []
-        self.outputs = Outputs(given.node, _OUTPUTS, parameters["output_qos"], prefix)
+        super().__init__(given, _OUTPUTS, camera)
 
-    def subscribe(self) -> None:
-        """See `Job`."""
+    def _inputs(self) -> Iterator[Input]:
         if self._memory is not None:
-            qos = PROFILES[self._given.parameters["input_qos"]]
-            self._subscriptions = [
-                self._given.node.create_subscription(Odometry, "odometry", self._on_odometry, qos)
-            ]
-
-    def unsubscribe(self) -> None:
-        """See `Job`."""
-        for subscription in self._subscriptions:
-            self._given.node.destroy_subscription(subscription)
-        self._subscriptions = []
+            yield Odometry, "odometry", self._on_odometry
 
     def take(self, camera: str, labels: Labels) -> None:
         """See `Job`."""
@@ -141,14 +126,10 @@ class GroundJob:
         return points
 
     def _scan(self, view: GroundView, header: Header) -> LaserScan:
-        area = self._layout
-        farthest = max(
-            math.hypot(x, y) for x in (area.x_min, area.x_max) for y in (area.y_min, area.y_max)
-        )
         scan = LaserScan(
             header=header, angle_min=-(_RAYS - 1) / 2 * _INCREMENT,
             angle_max=(_RAYS - 1) / 2 * _INCREMENT, angle_increment=_INCREMENT,
-            range_min=0.0, range_max=farthest,
+            range_min=0.0, range_max=self._layout.radius,
         )  # fmt: skip
         scan.ranges = to_array(ranges(view, _RAYS, _INCREMENT).view(np.uint8).data, "f")
         return scan

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import numpy as np
-from builtin_interfaces.msg import Time
 from rclpy.lifecycle import LifecycleNode
 from std_msgs.msg import Header
 
-from camss_ros.nodes.projection.classes import Classes
 from camss_ros.nodes.projection.outputs import Outputs
-from camss_ros.nodes.projection.parameters import ProjectorParameters
+from camss_ros.nodes.projection.parameters import Classes, ProjectorParameters
 from camss_ros.nodes.projection.transforms import Transforms
+from camss_ros.nodes.qos import PROFILES
 from camss_ros.projection.camera_model import CameraModel
 
 
@@ -48,29 +48,61 @@ class JobContext:
     reject: Callable[[Job, str, str], None]
 
 
-class Job(Protocol):
-    """Makes outputs of sets of inputs. All but `process` runs in the executor."""
+Input: TypeAlias = tuple[type, str, Callable[[Any], None]]
+"""Message type, topic and callback of a subscription."""
 
-    name: str
-    outputs: Outputs
+
+class Listener(ABC):
+    """Has subscriptions while it is asked to; topics of a camera are below its name."""
+
+    def __init__(self, node: LifecycleNode, parameters: ProjectorParameters, camera: str) -> None:
+        self._node, self._qos = node, PROFILES[parameters["input_qos"]]
+        self._prefix = f"{camera}/" if camera else ""
+        self._subscriptions: list[Any] = []
+
+    @abstractmethod
+    def _inputs(self) -> Iterable[Input]:
+        """What it subscribes to."""
+
+    def _forget(self) -> None:  # noqa: B027 -- nothing may wait
+        """Drop what waits for other inputs."""
 
     def subscribe(self) -> None:
         """Listen to the inputs from now on."""
+        self._subscriptions = [
+            self._node.create_subscription(kind, topic, callback, self._qos)
+            for kind, topic, callback in self._inputs()
+        ]
 
     def unsubscribe(self) -> None:
         """Stop listening, and forget what waits."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []
+        self._forget()
 
+
+class Job(Listener):
+    """Makes outputs of sets of inputs. All but `process` runs in the executor.
+
+    Attributes:
+        name: that of the first of the `outputs`, and of the camera where it has one.
+    """
+
+    def __init__(self, given: JobContext, outputs: tuple[str, ...], camera: str = "") -> None:
+        super().__init__(given.node, given.parameters, camera)
+        self._given = given
+        self.name = f"{outputs[0]} of {camera}" if camera else outputs[0]
+        self.outputs = Outputs(given.node, outputs, given.parameters["output_qos"], self._prefix)
+
+    @abstractmethod
     def take(self, camera: str, labels: Labels) -> None:
         """A label image of a camera has come."""
 
+    @abstractmethod
     def process(self, inputs: Any) -> None:
         """Compute and publish, in the worker.
 
         Raises:
             ProjectionRejectedError: the inputs can't be projected.
         """
-
-
-def nanoseconds(stamp: Time) -> int:
-    """A stamp as one number, whatever it holds."""
-    return stamp.sec * 10**9 + stamp.nanosec

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CameraInfo, Image
 
 from camss_ros.images.encodings import ImageRejectedError, image_to_labels
-from camss_ros.nodes.projection.job import Job, Labels, nanoseconds
+from camss_ros.nodes.messages import nanoseconds
+from camss_ros.nodes.projection.job import Input, Job, Labels, Listener
 from camss_ros.nodes.projection.parameters import ProjectorParameters
 from camss_ros.nodes.projection.synchroniser import Synchroniser
-from camss_ros.nodes.qos import PROFILES
 from camss_ros.projection.camera_model import CameraModel
 from camss_ros.projection.errors import ProjectionRejectedError
 
@@ -53,7 +54,7 @@ class CameraOfTopic:
         return self._info is not None
 
 
-class LabelStream:
+class LabelStream(Listener):
     """Subscribes to what the segmenter publishes for one camera, and gives it to jobs.
 
     What no job needs now is not looked at: a job needs nothing while nobody hears its outputs.
@@ -67,34 +68,19 @@ class LabelStream:
         jobs: Sequence[Job],
         reject: Callable[[Job, str, str], None],
     ) -> None:
-        self._node, self._name, self._jobs, self._reject = node, camera, jobs, reject
-        self._prefix = f"{camera}/" if camera else ""
-        self._qos = PROFILES[parameters["input_qos"]]
+        super().__init__(node, parameters, camera)
+        self._name, self._jobs, self._reject = camera, jobs, reject
+        self._prefix += "segmentation/"
         self._pairs = Synchroniser(_MASK, [_CONFIDENCE], 0)
-        self._camera = CameraOfTopic(
-            f"{self._prefix}segmentation/camera_info", parameters["rectified"]
-        )
+        self._camera = CameraOfTopic(f"{self._prefix}camera_info", parameters["rectified"])
         self._waiting: dict[str, Any] | None = None  # for the first calibration
-        self._subscriptions: list[Any] = []
 
-    def subscribe(self) -> None:
-        """Listen from now on."""
-        callbacks: tuple[tuple[type, str, Callable[[Any], None]], ...] = (
-            (CameraInfo, "camera_info", self._on_camera_info),
-            (Image, _MASK, lambda message: self._on_image(_MASK, message)),
-            (Image, _CONFIDENCE, lambda message: self._on_image(_CONFIDENCE, message)),
-        )
-        for kind, topic, callback in callbacks:
-            name = f"{self._prefix}segmentation/{topic}"
-            self._subscriptions.append(
-                self._node.create_subscription(kind, name, callback, self._qos)
-            )
+    def _inputs(self) -> Iterator[Input]:
+        yield CameraInfo, self._camera.topic, self._on_camera_info
+        for topic in (_MASK, _CONFIDENCE):
+            yield Image, self._prefix + topic, partial(self._on_image, topic)
 
-    def unsubscribe(self) -> None:
-        """Stop listening, and forget what waits."""
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
-        self._subscriptions = []
+    def _forget(self) -> None:
         self._pairs.clear()
         self._waiting = None
 
@@ -116,7 +102,7 @@ class LabelStream:
             labels = make()
         except (ImageRejectedError, ProjectionRejectedError) as error:
             for job in jobs:
-                self._reject(job, error.reason, f"{self._prefix}segmentation/{topic}: {error}")
+                self._reject(job, error.reason, f"{self._prefix}{topic}: {error}")
             return
         if labels is not None:
             for job in jobs:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 
-from camss_ros.nodes.projection.job import JobContext, Labels, nanoseconds
-from camss_ros.nodes.projection.outputs import Outputs, to_cloud_message
+from camss_ros.nodes.messages import nanoseconds
+from camss_ros.nodes.projection.job import Input, Job, JobContext, Labels
+from camss_ros.nodes.projection.outputs import to_cloud_message
+from camss_ros.nodes.projection.parameters import ProjectorParameters
 from camss_ros.nodes.projection.synchroniser import Synchroniser
-from camss_ros.nodes.qos import PROFILES
 from camss_ros.projection.errors import ProjectionRejectedError
 from camss_ros.projection.labelling import View, label_points
 from camss_ros.projection.point_cloud import FLOAT32, UINT8, Cloud
@@ -21,7 +22,7 @@ from camss_ros.projection.transforms import transform
 _POINTS = "points"
 
 
-class LidarJob:
+class LidarJob(Job):
     """`labeled_cloud` and `filtered_cloud` of a lidar.
 
     Raises:
@@ -29,45 +30,17 @@ class LidarJob:
     """
 
     def __init__(self, given: JobContext, cameras: Sequence[str]) -> None:
-        self._given, self._cameras = given, tuple(cameras)
-        parameters = given.parameters
-        self._fixed = self._given_transforms()
-        self.name = "labeled_cloud"
-        self.outputs = Outputs(
-            given.node, ("labeled_cloud", "filtered_cloud"), parameters["output_qos"]
-        )
-        tolerance = round(parameters["sync_tolerance"] * 1e9)
+        self._fixed = _fixed_transforms(given.parameters, cameras)
+        super().__init__(given, ("labeled_cloud", "filtered_cloud"))
+        tolerance = round(given.parameters["sync_tolerance"] * 1e9)
         # The topic of a camera without a name is not that of the points.
-        self._topics = {camera: f"labels {camera}" for camera in self._cameras}
+        self._topics = {camera: f"labels {camera}" for camera in cameras}
         self._sets = Synchroniser(_POINTS, list(self._topics.values()), tolerance, partial=True)
-        self._subscriptions: list[Any] = []
 
-    def _given_transforms(self) -> dict[str, np.ndarray] | None:
-        """By camera, from the parameter; None where TF is asked. Raises ValueError."""
-        numbers = self._given.parameters.lidar_to_cameras()
-        if numbers is None:
-            return None
-        if len(numbers) != len(self._cameras):
-            raise ValueError(
-                f"lidar_to_camera has {len(numbers)} transforms for {len(self._cameras)} cameras"
-            )
-        return {
-            camera: transform(values[:3], values[3:])
-            for camera, values in zip(self._cameras, numbers, strict=True)
-        }
+    def _inputs(self) -> Iterator[Input]:
+        yield PointCloud2, _POINTS, self._on_points
 
-    def subscribe(self) -> None:
-        """See `Job`."""
-        qos = PROFILES[self._given.parameters["input_qos"]]
-        self._subscriptions = [
-            self._given.node.create_subscription(PointCloud2, _POINTS, self._on_points, qos)
-        ]
-
-    def unsubscribe(self) -> None:
-        """See `Job`."""
-        for subscription in self._subscriptions:
-            self._given.node.destroy_subscription(subscription)
-        self._subscriptions = []
+    def _forget(self) -> None:
         self._sets.clear()
 
     def take(self, camera: str, labels: Labels) -> None:
@@ -121,3 +94,20 @@ class LidarJob:
             fixed_frame=self._given.parameters["fixed_frame"],
             timeout=self._given.parameters["tf_timeout"],
         )
+
+
+def _fixed_transforms(
+    parameters: ProjectorParameters, cameras: Sequence[str]
+) -> dict[str, np.ndarray] | None:
+    """By camera, from `lidar_to_camera`; None where TF is asked. Raises ValueError."""
+    numbers = parameters.lidar_to_cameras()
+    if numbers is None:
+        return None
+    if len(numbers) != len(cameras):
+        raise ValueError(
+            f"lidar_to_camera has {len(numbers)} transforms for {len(cameras)} cameras"
+        )
+    return {
+        camera: transform(values[:3], values[3:])
+        for camera, values in zip(cameras, numbers, strict=True)
+    }

@@ -10,14 +10,11 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
-from camss_ros.images.image_files import silence_opencv
 from camss_ros.nodes.managed_node import ManagedNode
 from camss_ros.nodes.node_log import SeldomWarnings
 from camss_ros.nodes.process import run_until_signal
-from camss_ros.nodes.projection.classes import Classes
 from camss_ros.nodes.projection.depth_job import DepthJob
 from camss_ros.nodes.projection.ground_job import GroundJob
 from camss_ros.nodes.projection.job import Job, JobContext
@@ -28,9 +25,6 @@ from camss_ros.nodes.projection.reports import Reports
 from camss_ros.nodes.projection.transforms import Transforms
 from camss_ros.nodes.worker import Worker
 from camss_ros.projection.errors import ProjectionRejectedError
-
-_REPORT_PERIOD = 1.0  # s
-_CANCEL_TIME = 2.0  # s that a transition waits for the set in work
 
 
 class ProjectorNode(ManagedNode):
@@ -44,17 +38,12 @@ class ProjectorNode(ManagedNode):
 
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__("projector", **node_arguments)
-        silence_opencv()
         self.parameters = ProjectorParameters(self, lambda: self._state == "unconfigured")
         self.warn_of_unknown_parameters()
         self.reports = Reports(self, SeldomWarnings(self.get_logger()))
         self.jobs: list[Job] = []
         self._streams: list[LabelStream] = []
         self._transforms: Transforms | None = None
-        # A steady clock: a paused simulation does not stop the reports.
-        self._timer = self.create_timer(
-            _REPORT_PERIOD, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME)
-        )
 
     # --- Lifecycle ------------------------------------------------------------------------------
 
@@ -72,8 +61,8 @@ class ProjectorNode(ManagedNode):
     def _make_jobs(self) -> None:
         self._transforms = Transforms(self)
         given = JobContext(
-            self, self.parameters, self._transforms, Classes.from_parameters(self.parameters),
-            self._submit, self.reports.reject,
+            self, self.parameters, self._transforms, self.parameters.classes(), self._submit,
+            self.reports.reject,
         )  # fmt: skip
         cameras = self.parameters.cameras()
         of_camera: dict[str, list[Job]] = {camera: [] for camera in cameras}
@@ -124,10 +113,7 @@ class ProjectorNode(ManagedNode):
             stream.unsubscribe()
         for job in self.jobs:
             job.unsubscribe()
-        if self._worker is not None:
-            self._worker.cancel()
-            self._worker.join(_CANCEL_TIME)
-            self._worker = None
+        self._stop_worker()
 
     def _release(self) -> None:
         self._stop()

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from rclpy.node import Node
 
+from camss_ros.images.label_sets import load_label_set
 from camss_ros.nodes.camera_names import camera_names, camera_names_problem
 from camss_ros.nodes.parameter_table import DeclaredParameters, read_specs
+from camss_ros.projection.depth_cloud import labels_to_publish
+from camss_ros.projection.ground_classes import GroundClasses, class_ids
+from camss_ros.projection.point_cloud import packed_rgb
 
 _TRANSFORM = 7  # numbers of one in lidar_to_camera
 
@@ -50,6 +56,21 @@ SPECS = read_specs(
 )
 
 
+@dataclass(frozen=True)
+class Classes:
+    """The classes of the masks.
+
+    Attributes:
+        colors: float32 [256], the bits of `rgb` for each label.
+        kept: bool [256], the labels that `filtered_cloud` has.
+        ground: what can be driven on.
+    """
+
+    colors: np.ndarray
+    kept: np.ndarray
+    ground: GroundClasses
+
+
 class ProjectorParameters(DeclaredParameters):
     """The declared parameters of a projector; see `DeclaredParameters`."""
 
@@ -66,3 +87,24 @@ class ProjectorParameters(DeclaredParameters):
         if not any(values):
             return None
         return [values[i : i + _TRANSFORM] for i in range(0, len(values), _TRANSFORM)]
+
+    def classes(self) -> Classes:
+        """What they say about the classes.
+
+        Raises:
+            LabelSetError, ValueError: there is no such label set, or no such class in it.
+        """
+        label_set = load_label_set(self["label_set"])
+
+        def ids(name: str) -> list[int]:
+            return class_ids(self[name], label_set, name)
+
+        return Classes(
+            packed_rgb(label_set.palette()),
+            labels_to_publish(ids("drop_classes"), ids("keep_classes")),
+            GroundClasses(
+                len(label_set.classes),
+                tuple(ids("drivable_classes")),
+                tuple(ids("flat_classes")),
+            ),
+        )

@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,8 +20,14 @@ from std_msgs.msg import Header
 
 from camss_ros.images.encodings import ImageRejectedError, check_image_message
 from camss_ros.images.label_mapping import LabelMapping
+from camss_ros.nodes.messages import nanoseconds
 from camss_ros.nodes.qos import PROFILES
-from camss_ros.nodes.segmenter.diagnostics import FrameCounter, FrameCounts, diagnostic_status
+from camss_ros.nodes.segmenter.diagnostics import (
+    COUNTED,
+    FrameCounter,
+    FrameCounts,
+    diagnostic_status,
+)
 from camss_ros.nodes.segmenter.frame import Arrival, SegmentedFrame
 from camss_ros.nodes.segmenter.health import Observation, Window, assess, latency
 from camss_ros.nodes.segmenter.outputs import Outputs
@@ -94,13 +101,11 @@ class CameraChannel:
     def subscribe(self) -> str:
         """Listen to images and calibration from now on. Returns the topic of the images."""
         qos = PROFILES[self._parameters["image_qos"]]
-        events = SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible_qos)
+        events = SubscriptionEventCallbacks(incompatible_qos=lambda _: self._tell_mismatch())
         subscribe = self._node.create_subscription
-        if self._parameters["image_transport"] == "compressed":
-            kind, topic, callback = CompressedImage, "image/compressed", self._on_compressed_image
-        else:
-            kind, topic, callback = Image, "image", self._on_image
-        image = subscribe(kind, self._prefix + topic, callback, qos, event_callbacks=events)
+        compressed = self._parameters["image_transport"] == "compressed"
+        kind, topic = (CompressedImage, "image/compressed") if compressed else (Image, "image")
+        image = subscribe(kind, self._prefix + topic, self._on_image, qos, event_callbacks=events)
         info = subscribe(
             CameraInfo,
             f"{self._prefix}camera_info",
@@ -118,45 +123,42 @@ class CameraChannel:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
 
-    def _on_image(self, message: Image) -> None:
-        self._note_arrival()
+    def _on_image(self, message: Image | CompressedImage) -> None:
+        self.counter.count("received")
+        self._last_image = time.monotonic()
         try:
-            # Checked before its turn: a bad image must not overtake a good one.
-            check_image_message(message)
+            if isinstance(message, Image):
+                # Checked before its turn: a bad image must not overtake a good one.
+                check_image_message(message)
         except ImageRejectedError as error:
             self.reject(error)
             return
         self._submit(self, Arrival(message, time.monotonic()))
 
-    def _on_compressed_image(self, message: CompressedImage) -> None:
-        self._note_arrival()
-        self._submit(self, Arrival(message, time.monotonic()))
-
-    def _note_arrival(self) -> None:
-        self.counter.received()
-        self._last_image = time.monotonic()
-
     def _on_camera_info(self, message: CameraInfo) -> None:
         self.info = message
 
-    def _on_incompatible_qos(self, event: Any) -> None:
-        self._tell_mismatch()
-
     def _tell_mismatch(self) -> None:
         """Log once which publisher does not match, as soon as the ROS graph knows its name."""
-        for subscription in self._subscriptions:
+        for subscription in () if self._mismatch_reported else self._subscriptions:
             reason = self._explain(subscription)
-            nameless = "_NODE_NAME_UNKNOWN_" in reason
-            if "incompatible" in reason and not (nameless or self._mismatch_reported):
+            if "incompatible" in reason and "_NODE_NAME_UNKNOWN_" not in reason:
                 self._mismatch_reported = True
                 self._log.warning(self._named + reason)
+                return
 
     def _explain(self, subscription: Any) -> str:
-        kind = subscription.msg_type
-        type_name = f"{kind.__module__.partition('.')[0]}/msg/{kind.__name__}"
-        return _explain_silence(
-            self._node, subscription.topic_name, type_name, subscription.qos_profile
-        )
+        """What the ROS graph says about a topic on which nothing comes."""
+        node, topic, message = self._node, subscription.topic_name, subscription.msg_type
+        kind = f"{message.__module__.partition('.')[0]}/msg/{message.__name__}"
+        publishers = node.get_publishers_info_by_topic(topic)
+        if not publishers:
+            same = [name for name, kinds in node.get_topic_names_and_types() if kind in kinds]
+            others = [name for name in same if name != topic and _has_other_publisher(node, name)]
+            hint = f"; {kind} is on {', '.join(others[:_LISTED])}: remap" if others else ""
+            return f"nobody publishes {topic}{hint}"
+        found = [_publisher(info, kind, subscription.qos_profile) for info in publishers[:_LISTED]]
+        return f"{topic}: {'; '.join(found)}"
 
     # --- What becomes of an image ---------------------------------------------------------------
 
@@ -167,7 +169,7 @@ class CameraChannel:
 
     def fail(self, reason: str) -> None:
         """Count an image on which the network failed."""
-        self.counter.failed()
+        self.counter.count("failed")
         self.warn("failed", f"segmentation failed: {reason}")
 
     def request(self, image: np.ndarray, header: Header) -> FrameRequest:
@@ -205,9 +207,8 @@ class CameraChannel:
         """See `CameraInterface`: the status and the pictures."""
         assert self.outputs is not None
         frame, header = segmented.frame, segmented.frame.arrival.header
-        stamp = header.stamp.sec * 10**9 + header.stamp.nanosec
         now = self._node.get_clock().now().nanoseconds
-        seconds = latency(now, stamp, frame.arrival.time)
+        seconds = latency(now, nanoseconds(header.stamp), frame.arrival.time)
         self.latencies.add(seconds)
         for name, window in self.drift.items():
             if name in status:
@@ -229,7 +230,7 @@ class CameraChannel:
         self.update_status(**news)
         with self._status_lock:
             status = self._status
-            for name in ("received", "segmented", "dropped", "failed"):
+            for name in COUNTED:
                 setattr(status, name, getattr(counts, name))
             status.rejected = counts.rejected.total()
             if self.outputs is not None:
@@ -259,26 +260,40 @@ class CameraChannel:
                 images are expected.
         """
         counts, now = self.counter.snapshot(), time.monotonic()
-        if (
-            self._subscriptions
-            and now - self._last_image > _SILENCE
-            and not self._mismatch_reported
-        ):
+        if now - self._last_image > _SILENCE:
             # the event may come before the ROS graph knows the publisher
             self._tell_mismatch()
-        found = []
+        observed = self._observe(counts, now)
+        found: list[tuple[int, str]] = []
         if shared is not None:
-            found = assess(self._observe(counts, now, shared), self._parameters)
-        all_values = {**self._values(counts, now), **values}
+            reason = self._reason_of(observed.silence)
+            observed = replace(observed, silence_reason=reason, **shared)
+            found = assess(observed, self._parameters)
+        all_values = {**self._values(observed), **values}
         status = diagnostic_status(
             self._node.get_fully_qualified_name(), state, counts, found, all_values, self.name
         )
         self._reported, self._reported_at = counts, now
         return status
 
-    def _observe(self, counts: FrameCounts, now: float, shared: dict[str, Any]) -> Observation:
+    def _observe(self, counts: FrameCounts, now: float) -> Observation:
         previous = self._reported
-        silence = now - self._last_image
+        medians: dict[str, Any] = {
+            name: window.percentile(50, _LEAST_DRIFT) for name, window in self.drift.items()
+        }
+        return Observation(
+            period=max(now - self._reported_at, 1e-3),
+            received=counts.received - previous.received,
+            segmented=counts.segmented - previous.segmented,
+            unusable=counts.unusable - previous.unusable,
+            latency=self.latencies.percentile(95),
+            silence=now - self._last_image,
+            **medians,
+        )
+
+    def _reason_of(self, silence: float) -> str:
+        """Why no image has come for so many s, where that is too long; logged at first, and so is
+        its end."""
         reason = ""
         limits = [self._parameters[name] for name in ("warn_no_image", "error_no_image")]
         if silence >= min(filter(None, limits), default=math.inf):
@@ -292,50 +307,24 @@ class CameraChannel:
         elif self._silent:
             self._log.info(f"{self._named}images arrive again")
             self._silent = False
-        return Observation(
-            period=max(now - self._reported_at, 1e-3),
-            received=counts.received - previous.received,
-            segmented=counts.segmented - previous.segmented,
-            unusable=counts.unusable - previous.unusable,
-            latency=self.latencies.percentile(95),
-            silence=silence,
-            silence_reason=reason,
-            token_distance=self._drift("token_distance"),
-            unsure_share=self._drift("unsure_share"),
-            **shared,
-        )
+        return reason
 
-    def _drift(self, name: str) -> float:
-        return self.drift[name].percentile(50, _LEAST_DRIFT)
-
-    def _values(self, counts: FrameCounts, now: float) -> dict[str, object]:
-        period = max(now - self._reported_at, 1e-3)
+    def _values(self, observed: Observation) -> dict[str, object]:
         values: dict[str, object] = {
-            "input rate (Hz)": f"{(counts.received - self._reported.received) / period:.2f}",
-            "output rate (Hz)": f"{(counts.segmented - self._reported.segmented) / period:.2f}",
+            "input rate (Hz)": f"{observed.received / observed.period:.2f}",
+            "output rate (Hz)": f"{observed.segmented / observed.period:.2f}",
             "latency p50 (s)": f"{self.latencies.percentile(50):.4f}",
-            "latency p95 (s)": f"{self.latencies.percentile(95):.4f}",
-            "time without an image (s)": f"{now - self._last_image:.1f}",
+            "latency p95 (s)": f"{observed.latency:.4f}",
+            "time without an image (s)": f"{observed.silence:.1f}",
             **{
                 f"drift: {name.replace('_', ' ')}": f"{value:.2f}"
                 for name in self.drift
-                if not math.isnan(value := self._drift(name))
+                if not math.isnan(value := getattr(observed, name))
             },
         }
         if self._subscriptions:
             values["image publishers"] = self._subscriptions[0].get_publisher_count()
         return values
-
-
-def _explain_silence(node: Node, topic: str, kind: str, qos: QoSProfile) -> str:
-    """What the ROS graph says about a topic of type `kind` that `node` subscribes to with `qos`."""
-    publishers = node.get_publishers_info_by_topic(topic)
-    if not publishers:
-        same = [name for name, kinds in node.get_topic_names_and_types() if kind in kinds]
-        others = [name for name in same if name != topic and _has_other_publisher(node, name)]
-        listed = ", ".join(others[:_LISTED])
-        return f"nobody publishes {topic}" + (f"; {kind} is on {listed}: remap" if others else "")
-    return f"{topic}: " + "; ".join(_publisher(info, kind, qos) for info in publishers[:_LISTED])
 
 
 def _has_other_publisher(node: Node, topic: str) -> bool:

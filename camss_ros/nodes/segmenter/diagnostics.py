@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Literal, get_args
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
@@ -14,6 +15,9 @@ from camss_ros.nodes.messages import to_diagnostic_status
 
 # Key of the fact whether backend `auto` is still being measured: frames are slower meanwhile.
 MEASURING = "measuring backends"
+
+Counted = Literal["received", "segmented", "dropped", "failed"]
+COUNTED: tuple[Counted, ...] = get_args(Counted)
 
 
 @dataclass(frozen=True)
@@ -48,31 +52,16 @@ class FrameCounter:
         with self._lock:
             self._counts = FrameCounts()
 
-    def received(self) -> None:
-        """An image arrived."""
-        self._add("received")
-
-    def segmented(self) -> None:
-        """A label image was published."""
-        self._add("segmented")
-
-    def dropped(self) -> None:
-        """An image was overtaken by a newer one, or given up."""
-        self._add("dropped")
-
-    def failed(self) -> None:
-        """The network failed on an image."""
-        self._add("failed")
+    def count(self, what: Counted) -> None:
+        """An image arrived, its labels were published, a newer one overtook it, it failed."""
+        with self._lock:
+            self._counts = replace(self._counts, **{what: getattr(self._counts, what) + 1})
 
     def rejected(self, reason: str) -> None:
         """An image could not be read."""
         with self._lock:
             rejected = self._counts.rejected + Counter([reason])
             self._counts = replace(self._counts, rejected=rejected)
-
-    def _add(self, name: str) -> None:
-        with self._lock:
-            self._counts = replace(self._counts, **{name: getattr(self._counts, name) + 1})
 
 
 def diagnostic_status(
@@ -91,10 +80,7 @@ def diagnostic_status(
     """
     values = {
         "state": state,
-        "received": counts.received,
-        "segmented": counts.segmented,
-        "dropped": counts.dropped,
-        "failed": counts.failed,
+        **{what: getattr(counts, what) for what in COUNTED},
         "rejected": counts.rejected.total(),
         **{f"rejected: {reason}": count for reason, count in sorted(counts.rejected.items())},
         **values,

@@ -213,7 +213,7 @@ class FrameProcessor:
             return 0.0
         publish = time.perf_counter() - start
         if arrivals.pop(frame.source, None) is not None:
-            frame.source.counter.segmented()
+            frame.source.counter.count("segmented")
         seconds = time.monotonic() - frame.arrival.time
         self.used = segmented.setting
         network_height, network_width = segmented.setting.size

@@ -6,10 +6,14 @@ import math
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from camss_ros.nodes.parameter_table import ParameterValues
 
 OK, WARN, ERROR = 0, 1, 2  # diagnostic_msgs/DiagnosticStatus, as numbers
 # An image whose stamp is older than that, or from the future, tells nothing about latency: a bag
@@ -17,12 +21,6 @@ OK, WARN, ERROR = 0, 1, 2  # diagnostic_msgs/DiagnosticStatus, as numbers
 PLAUSIBLE_AGE = 60.0  # s
 _WINDOW = 256  # frames
 _LONGEST_WORK = 30.0  # s that an image may be in work; more is a device that hangs
-
-
-class Limits(Protocol):
-    """The parameters of the node."""
-
-    def __getitem__(self, name: str, /) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -58,17 +56,18 @@ class Observation:
     unsure_share: float = math.nan
 
 
-def assess(observed: Observation, limits: Limits) -> list[tuple[int, str]]:
+def assess(
+    observed: Observation, limits: ParameterValues | Mapping[str, Any]
+) -> list[tuple[int, str]]:
     """(level, text) of everything that is not as it should be.
 
     limits: the parameters warn_* and error_* of the node; 0 switches one off, but for *_unusable.
     """
     found: list[tuple[int, str]] = []
 
-    def above(name: str, value: float, text: str) -> None:
+    def check(name: str, is_beyond: Callable[[float], bool], text: str) -> None:
         for level, prefix in ((ERROR, "error"), (WARN, "warn")):
-            limit = limits[f"{prefix}_{name}"]
-            if limit > 0 and value >= limit:
+            if is_beyond(limits[f"{prefix}_{name}"]):
                 found.append((level, text))
                 return
 
@@ -95,14 +94,12 @@ def assess(observed: Observation, limits: Limits) -> list[tuple[int, str]]:
             text = f"{what} {value:.2f} times the 99th percentile of the training frames"
             found.append((WARN, f"images are unlike those trained on: {text}"))
     silence = f"no image for {observed.silence:.1f} s: {observed.silence_reason}"
-    above("no_image", observed.silence, silence)
-    above("latency", observed.latency, f"latency {observed.latency:.3f} s (p95)")
+    check("no_image", lambda limit: 0 < limit <= observed.silence, silence)
+    slow = f"latency {observed.latency:.3f} s (p95)"
+    check("latency", lambda limit: 0 < limit <= observed.latency, slow)
     if observed.received:
         rate = observed.segmented / observed.period
-        for level, prefix in ((ERROR, "error"), (WARN, "warn")):
-            if rate < limits[f"{prefix}_rate"]:
-                found.append((level, f"{rate:.1f} label images a second"))
-                break
+        check("rate", lambda limit: rate < limit, f"{rate:.1f} label images a second")
     return found
 
 

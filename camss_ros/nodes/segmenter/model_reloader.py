@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -40,7 +40,7 @@ class LoadedModel:
         cls,
         factory: Callable[[ParameterValues], Segmenter],
         parameters: ParameterValues,
-        prepare: Callable[[Segmenter], None],
+        prepare: Callable[[Segmenter, ParameterValues], None],
     ) -> LoadedModel:
         """A model that `prepare` has made ready for frames.
 
@@ -54,7 +54,7 @@ class LoadedModel:
             label_set = "autoware16"
         try:
             mapping = map_classes(segmenter.classes, segmenter.model_name, label_set)
-            prepare(segmenter)
+            prepare(segmenter, parameters)
         except BaseException:
             segmenter.close()
             raise
@@ -84,24 +84,20 @@ class ModelReloader:
 
     Attributes:
         current: the model in use, or None.
+        ticket: the last one.
         lock: held for moments, while `current` changes.
     """
 
     def __init__(self) -> None:
         self.current: LoadedModel | None = None
         self.lock = threading.Lock()
-        self._ticket = 0
-
-    @property
-    def ticket(self) -> int:
-        """The last one."""
-        return self._ticket
+        self.ticket = 0
 
     def begin(self) -> int:
         """A new ticket: what is being loaded with older ones is not wanted any more."""
         with self.lock:
-            self._ticket += 1
-            return self._ticket
+            self.ticket += 1
+            return self.ticket
 
     def replace(
         self,
@@ -122,9 +118,13 @@ class ModelReloader:
             Exception: whatever `load` raises; the model in use stays then.
         """
         loaded = load()
+        between_frames: AbstractContextManager[LoadedModel | None] = nullcontext()
         try:
-            with self._between_frames(ticket) as replaced, self.lock:
-                self._check(ticket)
+            if self.current is not None:
+                between_frames = self.in_use(lambda: ticket != self.ticket)
+            with between_frames as replaced, self.lock:
+                if ticket != self.ticket:
+                    raise SupersededError("it is not wanted any more")
                 announce(loaded)
                 self.current = loaded
         except BaseException:
@@ -133,18 +133,6 @@ class ModelReloader:
         if replaced is not None:
             replaced.close()
         return loaded
-
-    @contextmanager
-    def _between_frames(self, ticket: int) -> Iterator[LoadedModel | None]:
-        if self.current is None:
-            yield None
-            return
-        with self.in_use(lambda: ticket != self._ticket) as model:
-            yield model
-
-    def _check(self, ticket: int) -> None:
-        if ticket != self._ticket:
-            raise SupersededError("it is not wanted any more")
 
     @contextmanager
     def in_use(self, cancelled: Callable[[], bool]) -> Iterator[LoadedModel]:

@@ -1,11 +1,7 @@
 """The lifecycle node `segmenter`: images in, label images out.
 
-Subscribes (relative names): `image` (sensor_msgs/Image; `image/compressed` with
-`image_transport: compressed`) and `camera_info`. Publishes below `segmentation/`: `mask`,
-`confidence`, `uncertainty`, `overlay`, `mask_color`, `camera_info`, `label_info`, `status`; and
-`/diagnostics`.
-With `cameras: [front, left]` all but the last are there for each, below `front/` and `left/`.
-Services: `~/set_enabled` (std_srvs/SetBool), `~/reload_model` (std_srvs/Trigger).
+Topics and services: `interfaces.py`. With `cameras: [front, left]` those of a camera are below
+`front/` and `left/`.
 """
 
 from __future__ import annotations
@@ -16,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import rclpy
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.clock import Clock, ClockType, JumpThreshold
+from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from std_srvs.srv import SetBool, Trigger
 
 from camss_ros.extras import require_node
-from camss_ros.images.image_files import silence_opencv
-from camss_ros.nodes.managed_node import ManagedNode
+from camss_ros.nodes.managed_node import CANCEL_TIME, ManagedNode
 from camss_ros.nodes.node_log import SeldomWarnings, forward_log
 from camss_ros.nodes.segmenter.backend_measurement import BackendMeasurement
 from camss_ros.nodes.segmenter.camera import CameraChannel
@@ -40,9 +35,6 @@ from camss_ros.nodes.worker import Worker
 if TYPE_CHECKING:
     from camss_ros.inference.segmenter import Segmenter
 
-STATUS_PERIOD = 1.0  # s
-# s that a transition waits for the image in work; a slow or hanging device goes on by itself
-CANCEL_TIME = 2.0
 # The network runs at its own size; the first frame of any other size is not slower.
 WARM_UP_SIZE = (480, 640)
 
@@ -75,7 +67,6 @@ class SegmenterNode(ManagedNode):
 
         log = self.get_logger()
         forward_log("camss_ros", log)
-        silence_opencv()
         self._segmenter_factory, self._check_guard = segmenter_factory, check_guard
         self._models = ModelReloader()
         self.parameters = NodeParameters(self, lambda: self._models.current is None)
@@ -102,10 +93,6 @@ class SegmenterNode(ManagedNode):
             self, self.cameras, self.parameters, self._models, self._processor,
             self._deadline, self._memory, self._measurement,
         )  # fmt: skip
-        # A steady clock: a paused simulation does not stop the reports.
-        self._timer = self.create_timer(
-            STATUS_PERIOD, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME)
-        )
         self.create_service(SetBool, "~/set_enabled", self._on_set_enabled)
         # A group of its own: images go on while a model loads.
         self.create_service(
@@ -132,12 +119,9 @@ class SegmenterNode(ManagedNode):
                 self._models.begin(), lambda: self._load(parameters), lambda _: None
             )
             self._processor.converter = converter.result()
-        except CvBridgeUnusableError as error:
-            log.error(str(error))
-            self._release()
-            return TransitionCallbackReturn.FAILURE
         except Exception as error:  # whatever it is, the node stays and can be configured again
-            log.error(f"cannot load model {self.parameters['model']!r}: {error}")
+            of_model = f"cannot load model {self.parameters['model']!r}: "
+            log.error(f"{'' if isinstance(error, CvBridgeUnusableError) else of_model}{error}")
             self._release()
             return TransitionCallbackReturn.FAILURE
         for camera in self.cameras:
@@ -173,7 +157,7 @@ class SegmenterNode(ManagedNode):
     def _start_inference(self) -> None:
         self._worker = Worker(
             self._processor.process,
-            lambda camera: camera.counter.dropped(),
+            lambda camera: camera.counter.count("dropped"),
             self._processor.failed,
             # those that arrive while a key frame is in work: each takes little time
             waiting=max(1, self.parameters["keyframe_interval"] - 1),
@@ -184,14 +168,11 @@ class SegmenterNode(ManagedNode):
     def _stop_inference(self) -> None:
         for camera in self.cameras:
             camera.unsubscribe()
-        if self._worker is not None:
-            self._worker.cancel()
-            if not self._worker.join(CANCEL_TIME):
-                self.get_logger().warning(
-                    f"the device has not ended the image in work within {CANCEL_TIME:g} s: it is "
-                    "given up, and its result will not be used"
-                )
-            self._worker = None
+        if not self._stop_worker():
+            self.get_logger().warning(
+                f"the device has not ended the image in work within {CANCEL_TIME:g} s: it is given "
+                "up, and its result will not be used"
+            )
 
     def _release(self) -> None:
         self._measurement.stop()
@@ -201,15 +182,11 @@ class SegmenterNode(ManagedNode):
         self._models.release()
 
     def _load(self, parameters: ParameterValues) -> LoadedModel:
-        return LoadedModel.load(
-            self._segmenter_factory,
-            parameters,
-            lambda segmenter: self._prepare(segmenter, parameters["guard"]),
-        )
+        return LoadedModel.load(self._segmenter_factory, parameters, self._prepare)
 
-    def _prepare(self, segmenter: Segmenter, guard: str) -> None:
+    def _prepare(self, segmenter: Segmenter, parameters: ParameterValues) -> None:
         segmenter.warm_up(*WARM_UP_SIZE, batch=len(self.cameras))
-        if guard:
+        if guard := parameters["guard"]:
             self._check_guard(guard, segmenter)
             segmenter.forget_last_frames()
         self._deadline.prepare(segmenter)

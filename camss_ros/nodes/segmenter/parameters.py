@@ -71,17 +71,9 @@ class ParameterValues(parameter_table.ParameterValues):
         """
         from camss_ros.inference.spec import SegmenterSpec  # imports torch: only when needed
 
-        values = self._values
-        return SegmenterSpec(
-            values["model"],
-            self.sampling(),
-            values["seed"],
-            values["device"],
-            values["precision"],
-            values["backend"],
-            self.network_size(),
-            values["keyframe_interval"],
-        )
+        named = ("model", "seed", "device", "precision", "backend", "keyframe_interval")
+        given = {name: self._values[name] for name in named}
+        return SegmenterSpec(**given, sampling=self.sampling(), network_size=self.network_size())
 
     def sampling(self) -> SamplingOptions:
         """The sampling options.
@@ -91,14 +83,8 @@ class ParameterValues(parameter_table.ParameterValues):
         """
         from camss_ros.model.schedule import SamplingOptions  # imports torch: only when needed
 
-        values = self._values
-        return SamplingOptions(
-            steps=values["steps"],
-            sampler=values["sampler"],
-            samples=values["samples"],
-            temperature=values["temperature"],
-            warm_start_time=values["warm_start_time"],
-        )
+        named = ("steps", "sampler", "samples", "temperature", "warm_start_time")
+        return SamplingOptions(**{name: self._values[name] for name in named})
 
 
 def node_parameters(spec: SegmenterSpec) -> dict[str, Any]:
