@@ -6,6 +6,8 @@ seed it for each sample, `np.random.default_rng([seed, sample])`, and it does no
 worker draws it.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import cv2

@@ -6,6 +6,8 @@
 docs/datasets.md says where the layouts and label values come from.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

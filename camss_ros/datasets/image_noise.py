@@ -4,6 +4,8 @@ Every function takes and returns uint8 [H, W, 3] RGB, and leaves its argument as
 are in units of the 0-255 scale and in pixels.
 """
 
+from __future__ import annotations
+
 import cv2
 import numpy as np
 

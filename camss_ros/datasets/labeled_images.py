@@ -1,5 +1,7 @@
 """Labelled images of any data set, one split, by index, and reading all of them as a check."""
 
+from __future__ import annotations
+
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence

@@ -4,6 +4,8 @@ Paths have fields, such as "gtFine/{split}/{city}/{frame}_gtFine_labelIds.png": 
 or more characters of a file or folder name, "{suffix}" for the suffix of an image file.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass

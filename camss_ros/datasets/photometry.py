@@ -5,6 +5,8 @@ Only the pixels' noise is drawn on the device, from a seed of the sample: an ima
 on which process makes it or which others are in its batch.
 """
 
+from __future__ import annotations
+
 from functools import partial
 from typing import Any
 

@@ -1,5 +1,7 @@
 """What the networks are built from: what a `config.json` holds."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 from camss_ros.images.label_class import LabelClass

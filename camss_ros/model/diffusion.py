@@ -1,5 +1,7 @@
 """The forward diffusion of latents, and clean latents from what a network predicts."""
 
+from __future__ import annotations
+
 from functools import lru_cache
 
 import torch

@@ -1,5 +1,7 @@
 """What a frame costs: multiply-accumulates of each stage, counted without computing anything."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 
 import torch

@@ -1,5 +1,7 @@
 """Group norm (arXiv 1803.08494) for images whose channels lie side by side in memory."""
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor, nn
 

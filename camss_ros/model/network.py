@@ -1,5 +1,7 @@
 """The stages that every segmentation network has, generative or discriminative."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any

@@ -5,6 +5,8 @@ transformer's output instead of drawn latents. Comparing the two tells what gene
 It has the stages of `CamSeg`, so that `Segmenter` runs either; sampling options have no effect.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,5 +1,7 @@
 """Vector quantisation of latents (VQ-VAE, arXiv 1711.00937) with a codebook of moving averages."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import torch

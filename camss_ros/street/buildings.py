@@ -1,5 +1,7 @@
 """What lines the street behind the pavement: terraces, houses, parks, works and side roads."""
 
+from __future__ import annotations
+
 import math
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Synthetic scenes to calibrate int8 on: no data is needed for it."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """A pinhole camera in a world with x to the right, y up and z along the street (metres)."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 from functools import cached_property

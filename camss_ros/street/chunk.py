@@ -1,5 +1,7 @@
 """A piece of the street: the ground, what stands on it, and its shadows."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """How far away what is drawn is: the plane of the face that each pixel of the labels shows."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from camss_ros.street.camera import SceneCamera

@@ -1,5 +1,7 @@
 """Faces of meshes: which are in view, where in the pictures, how lit; and how they are filled."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 

@@ -1,5 +1,7 @@
 """What stands on the pavement and along the kerb: lamps, signs, trees, people, parked cars."""
 
+from __future__ import annotations
+
 import math
 from functools import partial
 

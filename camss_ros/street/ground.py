@@ -1,5 +1,7 @@
 """Road, pavements and kerbs, and what is painted on the road."""
 
+from __future__ import annotations
+
 import math
 
 import numpy as np

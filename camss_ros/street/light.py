@@ -1,5 +1,7 @@
 """Light and weather: sun, sky, haze and the exposure of the camera."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 from typing import Literal, get_args

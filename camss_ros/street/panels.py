@@ -1,5 +1,7 @@
 """Panels: textures seen in perspective, and billboards, which turn to the camera."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import replace
 

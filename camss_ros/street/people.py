@@ -1,5 +1,7 @@
 """People on foot and on bicycles as meshes, each from a small design number; they look along +z."""
 
+from __future__ import annotations
+
 import math
 from functools import lru_cache
 from itertools import pairwise

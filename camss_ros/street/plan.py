@@ -1,5 +1,7 @@
 """The street from above: what the ground is, and what stands on it."""
 
+from __future__ import annotations
+
 import math
 
 import cv2

@@ -1,5 +1,7 @@
 """Drawn textures of plants: leafy and bare crowns of trees, hedges."""
 
+from __future__ import annotations
+
 from functools import lru_cache
 
 import cv2

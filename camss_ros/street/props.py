@@ -1,5 +1,7 @@
 """Street furniture as meshes, each from a small design number, on the ground at the origin."""
 
+from __future__ import annotations
+
 from functools import lru_cache
 
 import numpy as np

@@ -4,6 +4,8 @@ Painter's algorithm: chunks from far to near, within a chunk buildings, gardens,
 stands on the street. Picture and labels are filled from the same projected polygons.
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import replace
 

@@ -1,5 +1,7 @@
 """The line and the cross-section of an endless road, with what a seed decides along it."""
 
+from __future__ import annotations
+
 import math
 
 import numpy as np

@@ -1,5 +1,7 @@
 """The synthetic street as a source of frames."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 
 from camss_ros.images.frames import Frame, FrameSource, UnreadableInputError

@@ -3,6 +3,8 @@
 No file and no network is needed; everything follows from the seed.
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache

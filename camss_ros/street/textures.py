@@ -3,6 +3,8 @@
 Every texture is a function of a small design number, so the process-wide caches stay bounded.
 """
 
+from __future__ import annotations
+
 from functools import lru_cache
 
 import cv2

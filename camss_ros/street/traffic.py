@@ -1,5 +1,7 @@
 """What moves along the street: vehicles, bicycles and people."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterator
 from functools import lru_cache

@@ -1,5 +1,7 @@
 """Cars, buses and lorries as meshes, each from a small design number; they look along +z."""
 
+from __future__ import annotations
+
 import math
 from functools import lru_cache
 from itertools import pairwise

@@ -1,5 +1,7 @@
 """An endless street: what stands where, made piece by piece from the seed and the distance."""
 
+from __future__ import annotations
+
 from functools import lru_cache
 
 from camss_ros.street.buildings import line_street

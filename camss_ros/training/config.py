@@ -1,5 +1,7 @@
 """What a training run is made from: dataclasses, read strictly from YAML."""
 
+from __future__ import annotations
+
 import dataclasses
 import json
 import re

@@ -1,5 +1,7 @@
 """The loss of a predicted class map: class-weighted cross-entropy and soft Jaccard index."""
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor, nn
 

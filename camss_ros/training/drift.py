@@ -1,5 +1,7 @@
 """What a model was trained on, written beside its weights for the drift that the node tells."""
 
+from __future__ import annotations
+
 import shutil
 from collections.abc import Iterator
 from pathlib import Path

@@ -6,6 +6,8 @@ output/start/          with other classes: the model that the segmenter began fr
 output/finetune.json   scores before and after
 """
 
+from __future__ import annotations
+
 import dataclasses
 import json
 import os

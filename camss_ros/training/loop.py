@@ -4,6 +4,8 @@ One process or many (`accelerate launch`): the samples of a step are split over 
 what a step computes does not depend on how many there are.
 """
 
+from __future__ import annotations
+
 import hashlib
 import math
 import time

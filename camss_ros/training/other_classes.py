@@ -1,5 +1,7 @@
 """A model for other classes that begins with what an earlier one knows of them."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Sequence
 

@@ -1,5 +1,7 @@
 """Whether the run in a folder may go on with a configuration."""
 
+from __future__ import annotations
+
 import dataclasses
 import os
 from pathlib import Path

@@ -1,5 +1,7 @@
 """The files of a training run, written so that a kill at any moment leaves them usable."""
 
+from __future__ import annotations
+
 import csv
 import os
 import shutil

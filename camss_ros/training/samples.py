@@ -1,5 +1,7 @@
 """Training samples by number, and what the averaged model scores on the frames held out."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any
 

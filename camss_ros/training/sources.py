@@ -1,5 +1,7 @@
 """The frames that a run is trained and validated on, of one data set or of several."""
 
+from __future__ import annotations
+
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Train the discriminative twin on the samples that the segmenter is trained on."""
 
+from __future__ import annotations
+
 import dataclasses
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """What a labelling tool has exported: which image, and how its labels are read."""
 
+from __future__ import annotations
+
 import json
 import shutil
 import tarfile

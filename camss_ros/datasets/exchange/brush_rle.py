@@ -6,6 +6,8 @@ The format is that of @thi.ng/rle-pack: a count of values (32 bits), the bits of
 the four channels of the image's pixels, whose alpha is the mask.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import numpy as np

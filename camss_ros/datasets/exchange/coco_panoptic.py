@@ -7,6 +7,8 @@ After cocodataset.org, "Data format", and panopticapi, whose default is the fold
 file's name, too. Here a segment is all that an image has of a class.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterable, Iterator
 from functools import partial

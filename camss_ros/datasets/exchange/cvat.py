@@ -10,6 +10,8 @@ After CVAT's documentation of the format (docs.cvat.ai, "Segmentation Mask") and
 plugin, which reads and writes it there.
 """
 
+from __future__ import annotations
+
 import json
 import zipfile
 from collections.abc import Iterable, Iterator

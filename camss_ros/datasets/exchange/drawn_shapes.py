@@ -1,5 +1,7 @@
 """Shapes that people have drawn, as pixels, in the way of the tools that they drew them with."""
 
+from __future__ import annotations
+
 import base64
 import binascii
 import io

@@ -4,6 +4,8 @@ Neighbouring frames look alike: with one of them in training, a score on the oth
 another drive.
 """
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass

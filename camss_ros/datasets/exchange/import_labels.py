@@ -6,6 +6,8 @@ output/label_set.yaml
 output/import.json            of each frame: split, drive, and what pick.json says of it
 """
 
+from __future__ import annotations
+
 import json
 import shutil
 import tempfile

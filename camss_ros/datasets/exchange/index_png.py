@@ -1,5 +1,7 @@
 """Plain label images: labels/NAME.png, indexed with the colours of the classes, 255 for void."""
 
+from __future__ import annotations
+
 import io
 from collections.abc import Iterable, Iterator
 from functools import partial

@@ -7,6 +7,8 @@ Images are named by URLs of its local file storage, below LOCAL_FILES_DOCUMENT_R
 documentation of BrushLabels, of the task format and of local storage (labelstud.io).
 """
 
+from __future__ import annotations
+
 import json
 import re
 from collections.abc import Iterable, Iterator

@@ -5,6 +5,8 @@
 Polygons, rectangles, circles and masks are drawn in their order, as in its `shapes_to_label`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path

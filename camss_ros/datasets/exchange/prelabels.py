@@ -1,5 +1,7 @@
 """What goes to a labelling tool: frames with the masks that a person is to correct."""
 
+from __future__ import annotations
+
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -5,6 +5,8 @@ SPLIT/NAME.jpg          the image, by a name such as drive_0001_png.rf.012345678
 SPLIT/NAME_mask.png     class of each pixel
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator
 from functools import partial

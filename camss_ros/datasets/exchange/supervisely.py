@@ -8,6 +8,8 @@ Bitmaps, polygons and rectangles are drawn in their order. After developer.super
 "Annotation JSON format", and the `Bitmap` and `Polygon` of its SDK.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path

@@ -5,6 +5,8 @@ line says that all are there. Of a drive, however long, one image is held at a t
 kilobyte of each frame that was scored.
 """
 
+from __future__ import annotations
+
 import base64
 import json
 from collections.abc import Callable, Iterator, Sequence

@@ -1,5 +1,7 @@
 """Drives to pick frames from: what a camera has left in a bag, a video or a folder of images."""
 
+from __future__ import annotations
+
 import re
 from abc import ABC, abstractmethod
 from collections import Counter

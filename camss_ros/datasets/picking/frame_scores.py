@@ -1,5 +1,7 @@
 """How unsure a network is of a frame, and what it sees in it."""
 
+from __future__ import annotations
+
 import dataclasses
 from dataclasses import dataclass
 

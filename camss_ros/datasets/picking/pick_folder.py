@@ -9,6 +9,8 @@
 A run that was stopped goes on where it was: a mask that exists is a frame that is done.
 """
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path

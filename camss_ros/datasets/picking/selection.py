@@ -7,6 +7,8 @@ candidate with the same chance, so that a score on them is one on the drives; th
 distance from them too.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 
