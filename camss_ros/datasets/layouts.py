@@ -15,6 +15,7 @@ from typing import TypeAlias
 from camss_ros.images.image_files import IMAGE_SUFFIXES, DataError, visible
 
 _FIELD = re.compile(r"\{(\w+)\}")
+_PATTERNS = {"suffix": f"(?i:{'|'.join(map(re.escape, IMAGE_SUFFIXES))})"}  # other than ".+?"
 
 
 def fill(template: str, fields: Mapping[str, str]) -> str:
@@ -27,8 +28,15 @@ def find(
 ) -> Iterator[tuple[dict[str, str], Path]]:
     """Everything below `root` that fits the template, in order, with the values of its fields.
 
-    `known`: fields whose value is given. Files and folders whose name starts with a dot are left
-    out. Raises OSError where a folder can't be read.
+    Files and folders whose name starts with a dot are left out.
+
+    Args:
+        root: folder to look in.
+        template: path below it.
+        known: fields whose value is given.
+
+    Raises:
+        OSError: a folder can't be read.
     """
     part, _, rest = fill(template, known).partition("/")
     for fields, path in _children(root, part):
@@ -54,16 +62,10 @@ def _children(folder: Path, part: str) -> Iterator[tuple[dict[str, str], Path]]:
 def _pattern(part: str) -> re.Pattern[str]:
     pieces = _FIELD.split(part)  # literal, field, literal, ...
     expression = "".join(
-        re.escape(piece) if index % 2 == 0 else f"(?P<{piece}>{_field_pattern(piece)})"
+        re.escape(piece) if index % 2 == 0 else f"(?P<{piece}>{_PATTERNS.get(piece, '.+?')})"
         for index, piece in enumerate(pieces)
     )
     return re.compile(expression)
-
-
-def _field_pattern(name: str) -> str:
-    if name == "suffix":
-        return "(?i:" + "|".join(map(re.escape, IMAGE_SUFFIXES)) + ")"
-    return ".+?"
 
 
 Key: TypeAlias = tuple[tuple[str, str], ...]
@@ -131,8 +133,9 @@ class Layout:
     def list(self, root: Path, split: str) -> Listing:
         """The pairs of a split, and what lacks its counterpart.
 
-        Raises DataError where a folder is missing, nothing is labelled or two images have one
-        name; OSError where a folder can't be read.
+        Raises:
+            DataError: a folder is missing, nothing is labelled or two images have one name.
+            OSError: a folder can't be read.
         """
         self._check_folders(root, split)
         labels = self._files(root, self.labels, split)
@@ -160,10 +163,8 @@ class Layout:
         if not root.is_dir():
             raise DataError(f"no data folder {root}: expected {self._expected(root)}")
         splits = set(self.splits_at(root))
-        known = splits | {"all"} if self.splits else splits
-        if not self.splits:
-            known |= set(self._split_folders(root, self.images))
-        if split not in known:
+        others = ["all"] if self.splits else self._split_folders(root, self.images)
+        if split not in splits.union(others):
             there = f"the splits {', '.join(sorted(splits))}" if splits else "none"
             looked = root / _fixed_part(fill(self.images, {"split": split}))
             raise DataError(

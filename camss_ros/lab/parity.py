@@ -123,7 +123,7 @@ def parity_config(settings: dict[str, Any]) -> CamSegConfig:
         if value != supported:
             raise ValueError(f"{name} must be {supported}, not {value}")
     return base_config(
-        autoencoder=ImageAutoencoderConfig(
+        mask_autoencoder=ImageAutoencoderConfig(
             latent_channels=vae["z_channels"],
             width=vae["ch"],
             multipliers=tuple(vae["ch_mult"]),

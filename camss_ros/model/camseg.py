@@ -342,8 +342,6 @@ def reveal_counts(tokens: int, iterations: int) -> list[int]:
         target = math.floor(tokens * math.cos(math.pi / 2 * k / iterations))
         # leave one token to every later iteration, take one in this
         remaining = min(masked - 1, max(iterations - k, target))
-        if k == iterations:
-            remaining = 0
         counts.append(masked - remaining)
         masked = remaining
     return counts

@@ -4,6 +4,7 @@ Both come as pickles. Their sizes are read off the tensors' shapes, their tensor
 """
 
 import argparse
+import dataclasses
 import math
 import re
 import zipfile
@@ -42,35 +43,24 @@ _AUTOENCODER_NAMES = (
 )
 
 
-def base_config(
-    name: str = "cam-seg-base",
-    autoencoder: ImageAutoencoderConfig | None = None,
-    transformer: ConcatTransformerConfig | None = None,
-    denoiser: DenoiserConfig | None = None,
-    input_size: tuple[int, int] = (768, 768),
-    learned_variance: bool = True,
-) -> CamSegConfig:
-    """Configuration of the official network; what is left out has the official size.
-
-    Args:
-        input_size: (height, width) in the network, pixels.
-        learned_variance: the denoiser also predicts the variance of ancestral steps.
-    """
+def base_config(**changes: Any) -> CamSegConfig:
+    """Configuration of the official network, but for entries that are given here."""
     palette = load_label_set("cityscapes19")
-    return CamSegConfig(
-        name=name,
+    official = CamSegConfig(
+        name="cam-seg-base",
         label_set=palette.classes,
         void_color=palette.void_color,
-        input_size=input_size,
+        input_size=(768, 768),
         image_mean=127.5,
         image_std=127.5,
         tokenizer=None,
-        mask_autoencoder=autoencoder or ImageAutoencoderConfig(),
-        transformer=transformer or ConcatTransformerConfig(),
-        denoiser=denoiser or DenoiserConfig(width=1024, depth=6),
+        mask_autoencoder=ImageAutoencoderConfig(),
+        transformer=ConcatTransformerConfig(),
+        denoiser=DenoiserConfig(width=1024, depth=6),
         prediction="epsilon",
-        learned_variance=learned_variance,
+        learned_variance=True,
     )
+    return dataclasses.replace(official, **changes)
 
 
 # --- Reading ------------------------------------------------------------------------------------
@@ -172,7 +162,7 @@ def infer_config(
     channels = _size(transformer, _DENOISER + "input_proj.weight", 1, 16)
     outputs = _size(transformer, _DENOISER + "final_layer.linear.weight", 0, 2 * channels)
     return base_config(
-        autoencoder=config,
+        mask_autoencoder=config,
         transformer=ConcatTransformerConfig(
             width=width,
             encoder_depth=_count(transformer, r"encoder_blocks\.(\d+)\."),
@@ -255,6 +245,17 @@ def official_transformer_names(model: CamSeg) -> dict[str, tuple[str, Shape]]:
     }
 
 
+def renamed(
+    model: CamSeg, names: Mapping[str, tuple[str, Shape]], tensors: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Official tensors as `model` has them: by our `names` of them, in our shapes, float32."""
+    shapes = shapes_of(model.state_dict())
+    return {
+        ours: tensors[official].float().reshape(shapes[ours])
+        for ours, (official, _) in names.items()
+    }
+
+
 def convert(
     config: CamSegConfig,
     autoencoder: Mapping[str, Tensor],
@@ -289,12 +290,8 @@ def convert(
     ]
     if problems:
         raise ModelError("the checkpoints do not fit together:\n  " + "\n  ".join(problems))
-    shapes = {name: value.shape for name, value in empty.state_dict().items()}
-    weights = {
-        ours: state[official].float().reshape(shapes[ours])
-        for _, names, state in tables
-        for ours, (official, _) in names.items()
-    }
     model = CamSeg(config)
-    model.load_state_dict(weights, strict=False)  # the palette is not in the checkpoints
+    for _, names, state in tables:
+        # neither table has all tensors, and the palette is not in the checkpoints
+        model.load_state_dict(renamed(empty, names, state), strict=False)
     return model.eval().requires_grad_(False)

@@ -59,8 +59,6 @@ def decode(kind: typing.Any, value: typing.Any, where: str = "") -> typing.Any:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         return decode(_member(arguments, value, where), value, where)
-    if kind is type(None) and value is None:
-        return None
     if origin is tuple:
         if not isinstance(value, list):
             raise ValueError(f"{where} must be a list, not {value!r}")

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import torch
 from torch import Tensor
 
 from camss_ros.model.autoencoder import MaskAutoencoder
@@ -67,17 +67,7 @@ class Twin(SegmentationNetwork):
         """There is nothing to prepare."""
         return TwinPlan(options)
 
-    def draw_from(
-        self,
-        condition: Tensor,
-        grid: Sequence[int],
-        plan: TwinPlan,
-        generator: torch.Generator | None = None,
-        *,
-        previous: Tensor | None = None,
-        steady: Tensor | None = None,
-        same_noise: bool = False,
-    ) -> Tensor:
+    def draw_from(self, condition: Tensor, grid: Sequence[int], *_: Any, **__: Any) -> Tensor:
         """[B, h*w, width] -> the same as a map [B, width, h, w]; nothing is drawn."""
         return condition.transpose(1, 2).unflatten(2, tuple(grid))
 

@@ -69,8 +69,14 @@ class SceneCamera:
         return points[:, :2] * (self.focal / points[:, 2:]) + centre
 
     def plane_homography(self, origin: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """[3, 3] matrix that maps plane coordinates (a, b, 1), meaning the world point
-        origin + a u + b v, to homogeneous pixels."""
+        """The map of a plane in the world to the image.
+
+        Args:
+            origin, u, v: [3] metres; (a, b) in the plane is the point origin + a u + b v.
+
+        Returns:
+            [3, 3], from (a, b, 1) to homogeneous pixels.
+        """
         columns = np.stack([u, v, origin - self.position], axis=1)
         return self.intrinsics @ self.rotation @ columns
 

@@ -104,7 +104,17 @@ class Chunk:
         size: Size,
         layer: int = STREET,
     ) -> None:
-        """Puts a mesh on the street, `offset` metres to the right of its middle, and its shadow."""
+        """Puts a mesh and its shadow on the street.
+
+        Args:
+            mesh: on the ground at the origin, looking along +z.
+            offset: to the right of the middle of the road, metres.
+            z: along the street, metres.
+            heading: radians to the right of the street's direction.
+            y: height of the ground, metres.
+            size: of what casts the shadow.
+            layer: in which it is drawn.
+        """
         x = self.road.centre(z) + offset
         turn = heading + self.road.heading(z)
         self.items.append(Solid(mesh.placed(x, y, z, turn), z, layer))
@@ -182,7 +192,15 @@ class Roadside:
         *,
         low: float = 0.0,
     ) -> None:
-        """Adds an upright panel that runs along the street and faces it."""
+        """Adds an upright panel that runs along the street and faces it.
+
+        Args:
+            near, far: z of its ends, metres.
+            offset: from the middle of the road outwards, metres.
+            height: of the panel, metres.
+            texture, label, layer, tint: as of `Panel`.
+            low: height of its lower edge, metres.
+        """
         point = self.chunk.road.point
         a, b = (np.array(point(self.side * offset, low + height, z)) for z in (near, far))
         origin, u = (a, b - a) if self.side == LEFT else (b, a - b)

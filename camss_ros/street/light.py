@@ -34,10 +34,6 @@ class Atmosphere:
     gain: np.ndarray  # [3], white balance and exposure
     grain: float  # standard deviation of the sensor noise, 0-255
 
-    @property
-    def casts_shadows(self) -> bool:
-        return bool(self.sun.max() > 0.25)
-
     def shade(self, normals: np.ndarray) -> np.ndarray:
         """Light [N, 3] on faces with normals [N, 3]; zero normals are limbs, lit on average."""
         round_ = (np.abs(normals).sum(axis=1) < 0.5).astype(float)
@@ -83,15 +79,13 @@ def make_atmosphere(variant: Variant, rng: np.random.Generator) -> Atmosphere:
         haze = horizon * 0.35 + zenith * 0.25
         density, lamps = rng.uniform(0.0015, 0.003), True
         grain = 4.5
-    elif variant == "fog":
+    else:
         haze = rng.uniform(186, 222) * np.array((0.985, 1.0, 1.01))
         sky = _paint_sky(rng, haze - 6, haze, haze + 4, 0.5)
         sun = np.zeros(3)
         ambient = rng.uniform(0.85, 1.0) * np.ones(3)
         density, lamps = rng.uniform(0.014, 0.03), rng.random() < 0.5
         grain = 2.5
-    else:
-        raise ValueError(f"unknown variant {variant!r}: expected one of {', '.join(VARIANTS)}")
     return Atmosphere(
         sun_direction, sun, ambient, haze, float(density), bool(lamps), sky, white, grain
     )

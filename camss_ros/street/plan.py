@@ -16,20 +16,17 @@ from camss_ros.street.synthetic import FRAME_RATE, SyntheticStreet
 _REACH = 40.0  # m ahead that traffic and pieces of street are asked for
 _SCALE = 8  # pixels of the drawing along a cell
 _BITS = 4  # below the pixel in coordinates
+_HIGHEST = 1.0  # m; what begins above that does not stand on the ground
 
 
 def ground_plan(
-    street: SyntheticStreet,
-    i: int,
-    cells: tuple[np.ndarray, np.ndarray],
-    highest: float = 1.0,
+    street: SyntheticStreet, i: int, cells: tuple[np.ndarray, np.ndarray]
 ) -> np.ndarray:
     """The class of the ground at places around the camera of frame i, drawn without that camera.
 
     Args:
         cells: [rows, columns] x (ahead) and y (to the left) in m of the ground point below the
             camera: a regular grid along its heading.
-        highest: m; what begins above that does not stand on the ground.
 
     Returns:
         uint8 [rows, columns], CamVid 11 ids, of what stands there before the ground's, 255 where
@@ -52,7 +49,7 @@ def ground_plan(
     def draw_mesh(mesh: Mesh) -> None:
         faces = np.split(mesh.vertices, np.cumsum(mesh.counts)[:-1])
         for face, label in zip(faces, mesh.labels.tolist(), strict=True):
-            if label != UNLABELLED and face[:, 1].min() < highest:
+            if label != UNLABELLED and face[:, 1].min() < _HIGHEST:
                 draw(face, label)
 
     first, last = (math.floor((camera.z + way) / CHUNK) for way in (-1.0, _REACH))
@@ -63,7 +60,7 @@ def ground_plan(
         for item in chunk.items:
             if isinstance(item, Solid):
                 draw_mesh(item.mesh)
-            elif item.origin[1] < highest:
+            elif item.origin[1] < _HIGHEST:
                 ends = [item.origin, item.origin + item.u, item.origin + item.u + item.v]
                 draw(np.array([*ends, item.origin + item.v]), item.label)
     return plan[_SCALE // 2 :: _SCALE, _SCALE // 2 :: _SCALE]

@@ -29,29 +29,25 @@ _SHADOW_LIGHT = 0.55  # what the sky still gives to ground in the shadow
 
 
 def render(
-    street: Street, camera: SceneCamera, atmosphere: Atmosphere, time: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """The street at `time` seconds: image uint8 [H, W, 3] RGB before the camera's own effects,
-    and label uint8 [H, W], CamVid 11 ids or 255."""
-    return _render(street, camera, atmosphere, time, None)
-
-
-def render_with_depth(
-    street: Street, camera: SceneCamera, atmosphere: Atmosphere, time: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """As `render`, and the depth of what the labels show, float32 [H, W] metres, NaN for none."""
-    picture = DepthPicture(camera.height, camera.width)
-    image, label = _render(street, camera, atmosphere, time, picture)
-    return image, label, picture.metres(camera)
-
-
-def _render(
     street: Street,
     camera: SceneCamera,
     atmosphere: Atmosphere,
     time: float,
-    depth: DepthPicture | None,
+    depth: DepthPicture | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the street.
+
+    Args:
+        street: with its traffic.
+        camera: whose picture it is.
+        atmosphere: light, sky and haze.
+        time: seconds, which the traffic follows.
+        depth: where the depth of what the labels show is drawn as well, if given.
+
+    Returns:
+        Image uint8 [H, W, 3] RGB before the camera's own effects, and label uint8 [H, W], CamVid
+        11 ids or 255.
+    """
     height, width = camera.height, camera.width
     target = Target(
         image=np.zeros((2 * height, 2 * width, 3), np.uint8),

@@ -14,8 +14,9 @@ import numpy as np
 
 from camss_ros.images.label_class import VOID
 from camss_ros.street.camera import SceneCamera
+from camss_ros.street.depth import DepthPicture
 from camss_ros.street.light import VARIANTS, Atmosphere, Variant, make_atmosphere
-from camss_ros.street.render import render, render_with_depth
+from camss_ros.street.render import render
 from camss_ros.street.road import Road
 from camss_ros.street.world import Street
 
@@ -38,7 +39,7 @@ def _check(seed: int, height: int, width: int) -> None:
 
 
 def _shadow(atmosphere: Atmosphere) -> tuple[float, float] | None:
-    if not atmosphere.casts_shadows:
+    if atmosphere.sun.max() <= 0.25:
         return None
     x, y, z = atmosphere.sun_direction
     return float(-x / y), float(-z / y)
@@ -98,16 +99,24 @@ class SyntheticStreet:
         if variant not in VARIANTS:
             raise ValueError(f"unknown variant {variant!r}: expected one of {', '.join(VARIANTS)}")
         _check(seed, height, width)
-        self.seed, self.variant, self.height, self.width = seed, variant, height, width
+        self.seed, self.height, self.width = seed, height, width
         rng = np.random.default_rng((41, seed))
         self._atmosphere = make_atmosphere(variant, rng)
         self.street = Street(Road(seed, shadow=_shadow(self._atmosphere)))
         self._speed = float(rng.uniform(6.5, 9.0))
 
     def frame(self, i: int, shift: ViewShift = ViewShift()) -> tuple[np.ndarray, np.ndarray]:
-        """Frame i >= 0: image uint8 [H, W, 3] RGB, label uint8 [H, W] (CamVid 11 ids, 255 void).
+        """A frame.
 
-        `shift` moves the camera and nothing else. Raises IndexError for a negative i.
+        Args:
+            i: its number, from 0.
+            shift: moves the camera and nothing else.
+
+        Returns:
+            Image uint8 [H, W, 3] RGB and label uint8 [H, W] (CamVid 11 ids, 255 void).
+
+        Raises:
+            IndexError: i is negative.
         """
         camera, time = self.camera(i, shift), i / FRAME_RATE
         image, label = _render_rolled(self.street, camera, self._atmosphere, time, shift.roll)
@@ -117,8 +126,9 @@ class SyntheticStreet:
         """As `frame`, and the depth, float32 [H, W] metres along the optical axis of `camera(i)`,
         NaN for the sky and what is behind the end of the street."""
         camera, time = self.camera(i), i / FRAME_RATE
-        image, label, depth = render_with_depth(self.street, camera, self._atmosphere, time)
-        return self._exposed(image, i), label, depth
+        depth = DepthPicture(self.height, self.width)
+        image, label = render(self.street, camera, self._atmosphere, time, depth)
+        return self._exposed(image, i), label, depth.metres(camera)
 
     def _exposed(self, image: np.ndarray, i: int) -> np.ndarray:
         return _expose(image, self._atmosphere, np.random.default_rng((42, self.seed, i)))
@@ -171,8 +181,15 @@ def _render_rolled(
 def random_scene(seed: int, height: int = 360, width: int = 480) -> tuple[np.ndarray, np.ndarray]:
     """One scene for training, with street, weather, camera, density and exposure drawn at random.
 
-    Returns image uint8 [H, W, 3] RGB and label uint8 [H, W] (CamVid 11 ids, 255 void). Raises
-    ValueError for a negative seed or a size below 16 pixels.
+    Args:
+        seed: of all that is drawn, 0 or more.
+        height, width: of the image, 16 pixels or more each.
+
+    Returns:
+        Image uint8 [H, W, 3] RGB and label uint8 [H, W] (CamVid 11 ids, 255 void).
+
+    Raises:
+        ValueError: seed or size are out of these ranges.
     """
     _check(seed, height, width)
     rng = np.random.default_rng((43, seed))

@@ -262,7 +262,6 @@ def fence(design: int) -> Texture:
     metal = ((34, 36, 38), (150, 152, 150), (40, 62, 50), (96, 98, 100))[design % 4]
     image = np.zeros((height, width, 3), np.uint8)
     alpha = np.zeros((height, width), np.uint8)
-    full = (0, 0, 0)
     outline = np.full((height, width), 255, np.uint8)
 
     def bar(low: tuple[int, int], high: tuple[int, int], color: tuple[int, ...]) -> None:
@@ -274,7 +273,7 @@ def fence(design: int) -> Texture:
         wood = np.array(((120, 88, 60), (96, 76, 60), (140, 116, 90))[design % 3])
         for x in range(0, width, 9):
             bar((x, 0), (x + 8, height), tuple(int(c) for c in wood + rng.normal(0, 10)))
-            cv2.line(image, (x, 0), (x, height), full, 1)
+            cv2.line(image, (x, 0), (x, height), (0, 0, 0), 1)
     elif kind == "guard":
         for y in (8, 30, 52):
             bar((0, y), (width, y + 9), (150, 154, 156))

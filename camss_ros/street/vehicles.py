@@ -24,20 +24,18 @@ TYRE: Color = (22, 22, 24)
 _GLASS: Color = (44, 52, 60)
 
 
-def _tyre(
-    build: MeshBuilder, side: float, z: float, radius: float, label: int, width: float = 0.2
-) -> None:
+def _tyre(build: MeshBuilder, side: float, z: float, radius: float, width: float = 0.2) -> None:
     """The treads of a wheel, to be drawn before the body that covers their upper part."""
     inner = side - math.copysign(width, side)
     low, high = sorted((inner, side))
-    build.box((low, 0.0, z - radius * 0.9), (high, radius * 1.6, z + radius * 0.9), TYRE, label)
+    build.box((low, 0.0, z - radius * 0.9), (high, radius * 1.6, z + radius * 0.9), TYRE, CAR)
 
 
-def _wheel(build: MeshBuilder, side: float, z: float, radius: float, label: int) -> None:
+def _wheel(build: MeshBuilder, side: float, z: float, radius: float) -> None:
     """The outer face of a wheel in its arch, to be drawn after the body."""
     outside = side + math.copysign(0.01, side)
     build.disc((outside, radius * 1.08, z), radius * 1.12, "x", (16, 16, 18))
-    build.disc((outside, radius, z), radius, "x", TYRE, label)
+    build.disc((outside, radius, z), radius, "x", TYRE, CAR)
     build.disc((outside, radius, z), radius * 0.62, "x", (142, 144, 148), corners=10)
     build.disc((outside, radius, z), radius * 0.22, "x", (60, 62, 66), corners=8)
 
@@ -73,7 +71,7 @@ def car(design: int) -> Mesh:
     )
     wheels = [(side, z) for z in (-half + 0.72, half - 0.78) for side in (-width, width)]
     for side, z in wheels:
-        _tyre(build, side, z, 0.31, CAR)
+        _tyre(build, side, z, 0.31)
     bonnet = half - (1.05 if kind != "van" else 0.7)
     boot = -half + {"hatch": 0.12, "saloon": 0.75, "estate": 0.1, "van": 0.05}[kind]
     profile = [
@@ -102,7 +100,7 @@ def car(design: int) -> Mesh:
         build.rectangle((left, right), rise, rear, (186, 26, 24), glowing=True)
 
     for side, z in wheels:
-        _wheel(build, side, z, 0.31, CAR)
+        _wheel(build, side, z, 0.31)
 
     for side in (-1, 1):
         x = side * (width + 0.09)
@@ -165,7 +163,7 @@ def bus(design: int) -> Mesh:
     build.box((-width + 0.1, 0.2, -half + 0.1), (width - 0.1, 0.6, half - 0.1), (20, 20, 22), CAR)
     wheels = [(side, z) for z in (-half + 2.0, half - 1.5) for side in (-width, width)]
     for side, z in wheels:
-        _tyre(build, side, z, 0.48, CAR, 0.3)
+        _tyre(build, side, z, 0.48, 0.3)
     rear_end = half - 2.0 if lorry else half
     build.box((-width, 0.45, -half), (width, height, rear_end), paint, CAR)
     if lorry:
@@ -192,5 +190,5 @@ def bus(design: int) -> Mesh:
         )
     build.rectangle((-0.3, 0.3), (0.5, 0.62), -half - 0.02, (226, 196, 60))
     for side, z in wheels:
-        _wheel(build, side, z, 0.48, CAR)
+        _wheel(build, side, z, 0.48)
     return build.build()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -88,8 +89,7 @@ class DataConfig:
             raise ValueError("sources must name a data set")
         if all(source.validation_split is None for source in self.sources):
             raise ValueError("one of the sources must have a validation_split")
-        for name in ("validation_every",):
-            _at_least(name, getattr(self, name), 1)
+        _at_least("validation_every", self.validation_every, 1)
         for name in ("workers", "synthetic_scenes"):
             _at_least(name, getattr(self, name), 0)
         for name in ("synthetic_share", "focus_share"):
@@ -282,9 +282,7 @@ class DecoderTrainingConfig:
 
 
 AnyConfig = AutoencoderConfig | SegmenterConfig | TwinTrainingConfig | DecoderTrainingConfig
-Config = TypeVar(
-    "Config", AutoencoderConfig, SegmenterConfig, TwinTrainingConfig, DecoderTrainingConfig
-)
+Config = TypeVar("Config", bound=AnyConfig)
 
 
 def load_config(kind: type[Config], path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -323,7 +321,8 @@ def load_config(kind: type[Config], path: Path, overrides: Sequence[str] = ()) -
 
 def config_text(config: AnyConfig) -> str:
     """The configuration in full as YAML that `load_config` reads back."""
-    return yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False)
+    plain = json.loads(json.dumps(dataclasses.asdict(config)))  # lists in place of tuples
+    return yaml.safe_dump(plain, sort_keys=False)
 
 
 def _apply(override: str, values: Any) -> None:
@@ -346,12 +345,6 @@ def _apply(override: str, values: Any) -> None:
         elif isinstance(values, dict) and values.get(place) is None:
             values[place] = {}
         values = values[place]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _at_least(name: str, value: float, low: float) -> None:

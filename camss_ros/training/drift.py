@@ -17,7 +17,7 @@ from camss_ros.inference.drift import (
 )
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.model.checkpoint import DRIFT_FILE, weights_hash
-from camss_ros.training.sources import Pairs, TrainingData, TrainingSource
+from camss_ros.training.sources import Pairs, TrainingData
 
 _FRAMES = 300  # at most, of all sources together
 
@@ -25,7 +25,9 @@ _FRAMES = 300  # at most, of all sources together
 def write_drift(models: tuple[Path, ...], data: TrainingData) -> None:
     """Write it into each of the model directories of a run, unless there are too few frames.
 
-    Raises OSError, DataError where a frame can't be read.
+    Raises:
+        DataError: a frame can't be read.
+        OSError: a file can't be written.
     """
     if sum(map(len, _chosen(data))) < LEAST_FRAMES:
         return
@@ -42,7 +44,9 @@ def write_drift(models: tuple[Path, ...], data: TrainingData) -> None:
 def reference_of(model: Path, data: TrainingData) -> DriftReference:
     """Of a model on frames of its sources, as many of each as it is drawn often.
 
-    Raises ValueError for fewer than `LEAST_FRAMES` frames, DataError where one can't be read.
+    Raises:
+        ValueError: there are fewer than `LEAST_FRAMES` frames.
+        DataError: one can't be read.
     """
     segmenter = Segmenter(model)
 
@@ -61,13 +65,12 @@ def reference_of(model: Path, data: TrainingData) -> DriftReference:
 
 def _chosen(data: TrainingData) -> list[range]:
     """Indices of the frames of each source, evenly spaced."""
-
-    def of(source: TrainingSource) -> range:
-        total = sum(each.share for each in data.sources)
+    total = sum(source.share for source in data.sources)
+    chosen = []
+    for source in data.sources:
         wanted = max(1, round(_FRAMES * source.share / total))
-        return range(0, len(source.pairs), max(1, -(-len(source.pairs) // wanted)))
-
-    return [of(source) for source in data.sources]
+        chosen.append(range(0, len(source.pairs), max(1, -(-len(source.pairs) // wanted))))
+    return chosen
 
 
 def _images(pairs: Pairs, indices: range) -> Iterator[np.ndarray]:

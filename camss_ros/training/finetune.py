@@ -23,17 +23,12 @@ from camss_ros.datasets.labeled_images import LabeledImages
 from camss_ros.evaluation.evaluate import EveryNth, class_table, evaluate
 from camss_ros.evaluation.result_folder import write_json
 from camss_ros.images.image_files import DataError
+from camss_ros.images.label_class import LabelClass
 from camss_ros.images.label_mapping import label_set_of
 from camss_ros.images.label_sets import LabelSet, LabelSetError, NoMappingError, load_label_set
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.model.autoencoder import MaskAutoencoder
-from camss_ros.model.checkpoint import (
-    CONFIG_FILE,
-    find_model,
-    load_pretrained,
-    read_config,
-    save_pretrained,
-)
+from camss_ros.model.checkpoint import find_config, load_pretrained, save_pretrained
 from camss_ros.resources import config_file
 from camss_ros.training.config import (
     AutoencoderConfig,
@@ -98,9 +93,9 @@ def finetune(options: FinetuneOptions, tell: Callable[[str], None]) -> dict[str,
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise TrainingError("finetune runs in one process; `train segmenter` takes several")
     held_out = open_data("folder", options.data, "val")
-    model = find_model(options.model)
-    label_set, same = _classes(held_out.label_set, options)
-    sources = _sources(options, load_label_set(label_set), tell)
+    model = find_config(options.model)
+    label_set, same = _classes(held_out.label_set, model.label_set, options)
+    sources = _sources(options, model.input_size, load_label_set(label_set), tell)
     start, minutes = options.model, options.minutes
     data = {
         "data.root": str(options.data.absolute()),
@@ -109,15 +104,20 @@ def finetune(options: FinetuneOptions, tell: Callable[[str], None]) -> dict[str,
         "data.validation_every": max(1, len(held_out) // _VALIDATED),
     }
     if not same:
-        begun = _other_classes(options, model, held_out.label_set, data)
+        begun = _other_classes(options, held_out.label_set, data)
         start, minutes = str(begun), minutes * (1 - _MASKS_TIME)
     config = _config(
         SegmenterConfig,
         "finetune",
         {
             **data,
-            "model": _network(model, options.output.absolute().name),
-            "augmentation.size": _window(model),
+            # with the data's classes
+            "model": {
+                **dataclasses.asdict(model),
+                "name": options.output.absolute().name,
+                "label_set": [],
+            },
+            "augmentation.size": _window(model.input_size),
             "loop.minutes": minutes,
             "start_from": start,
         },
@@ -131,13 +131,16 @@ def finetune(options: FinetuneOptions, tell: Callable[[str], None]) -> dict[str,
 
 
 def _sources(
-    options: FinetuneOptions, target: LabelSet, tell: Callable[[str], None]
+    options: FinetuneOptions,
+    size: tuple[int, int],
+    target: LabelSet,
+    tell: Callable[[str], None],
 ) -> list[SourceConfig]:
     """The own data and, where they are asked for, the original ones, of which none is validated on.
 
-    Frames are resized to what the network sees, as they will be when it segments.
+    Frames are resized to `size`, which the network sees, as they will be when it segments.
     """
-    own = SourceConfig("folder", size=_input_size(find_model(options.model)))
+    own = SourceConfig("folder", size=size)
     if options.original is None:
         return [own]
     street = load_config(SegmenterConfig, config_file("train/camss_tiny_street.yaml")).data
@@ -165,9 +168,10 @@ def _sources(
     ]
 
 
-def _classes(own: LabelSet, options: FinetuneOptions) -> tuple[str, bool]:
+def _classes(
+    own: LabelSet, model: Sequence[LabelClass], options: FinetuneOptions
+) -> tuple[str, bool]:
     """Label set to train in, by name or file, and whether its classes are those of the model."""
-    model = read_config(find_model(options.model) / CONFIG_FILE).label_set
     names = [label_class.name for label_class in model]
     file = options.data / "label_set.yaml"
     if {label_class.name for label_class in own.classes} != set(names):
@@ -183,15 +187,13 @@ def _classes(own: LabelSet, options: FinetuneOptions) -> tuple[str, bool]:
     return str(file.absolute()), True
 
 
-def _other_classes(
-    options: FinetuneOptions, model: Path, own: LabelSet, data: dict[str, Any]
-) -> Path:
+def _other_classes(options: FinetuneOptions, own: LabelSet, data: dict[str, Any]) -> Path:
     """Train a mask autoencoder of the own classes; the model to begin with, which has it."""
     masks, begun = options.output / "masks", options.output / "start"
-    earlier = load_pretrained(model)
+    earlier = load_pretrained(options.model)
     origins = class_origins(own, label_set_of(earlier.config.label_set, earlier.config.name))
     other = with_other_classes(earlier, own.classes, origins)
-    height, width = _window(model)
+    height, width = _window(earlier.config.input_size)
     config = _config(
         AutoencoderConfig,
         "camss_tiny_autoencoder",
@@ -225,20 +227,10 @@ def _config(
     return load_config(kind, config_file(f"train/{name}.yaml"), [*given, *overrides])
 
 
-def _input_size(model: Path) -> tuple[int, int]:
-    return read_config(model / CONFIG_FILE).input_size
-
-
-def _window(model: Path) -> tuple[int, int]:
+def _window(size: tuple[int, int]) -> tuple[int, int]:
     """(height, width) of the windows to train on: most of what the network sees."""
-    height, width = _input_size(model)
+    height, width = size
     return 16 * max(1, round(0.85 * height / 16)), 16 * max(1, round(0.75 * width / 16))
-
-
-def _network(model: Path, name: str) -> dict[str, Any]:
-    """The model's configuration under another name, with the data's classes."""
-    config = read_config(model / CONFIG_FILE)
-    return {**dataclasses.asdict(config), "name": name, "label_set": []}
 
 
 def _scores(

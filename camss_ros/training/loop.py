@@ -109,22 +109,15 @@ def make_accelerator(options: LoopOptions) -> Accelerator:
 
 
 def train(
-    training: Training[Model],
-    samples: TrainingSamples,
-    output: Path,
-    options: LoopOptions,
-    accelerator: Accelerator,
-    workers: int = 0,
+    training: Training[Model], samples: TrainingSamples, output: Path, accelerator: Accelerator
 ) -> Model:
     """Train `training.model` in place, resuming from `output/checkpoint.pt` when it is there.
 
     Args:
         training: model and losses.
-        samples: by number; step n takes `options.batch` of them.
+        samples: with the configuration of the run.
         output: folder of the checkpoint, the metrics, and the models `last` and `best`.
-        options: see `LoopOptions`.
         accelerator: from `make_accelerator`.
-        workers: processes that make samples.
 
     Returns:
         The averaged model.
@@ -134,7 +127,8 @@ def train(
             be written.
         DataError: a sample can't be read.
     """
-    run = _Run(training, samples, output, options, accelerator)
+    options = samples.config.loop
+    run = _Run(training, samples, output, accelerator)
     if accelerator.is_main_process:
         output.mkdir(parents=True, exist_ok=True)
     first = run.resume()
@@ -145,7 +139,7 @@ def train(
             for step in range(first, options.steps)
             for places in _places(options, accelerator)
         ],
-        num_workers=workers,
+        num_workers=samples.config.data.workers,
         collate_fn=collate,
         pin_memory=accelerator.device.type == "cuda",
     )
@@ -175,11 +169,11 @@ class _Run(Generic[Model]):
         training: Training[Model],
         samples: TrainingSamples,
         output: Path,
-        options: LoopOptions,
         accelerator: Accelerator,
     ) -> None:
-        self.training, self.samples, self.output, self.options = training, samples, output, options
-        self.accelerator = accelerator
+        self.training, self.samples, self.output = training, samples, output
+        self.accelerator, self.options = accelerator, samples.config.loop
+        options = self.options
         self.checkpoint = output / CHECKPOINT
         self.best = -math.inf
         self.minutes = 0.0  # that the run has taken, over all its resumptions
@@ -373,16 +367,14 @@ class _Run(Generic[Model]):
     def _validate(self, done: int) -> None:
         with torch.no_grad():
             scores = self.training.validate(self.average.module, self.accelerator)
+        better = scores[SCORE] > self.best
         if self.accelerator.is_main_process:
             self._report(self.scores, "validation", done, scores)
-            names = ["last"]
-            if scores[SCORE] > self.best:
-                names.append("best")
-            for name in names:
+            for name in ("last", "best") if better else ("last",):
                 replace_files(
                     self.output / name, lambda it: self.training.write(self.average.module, it)
                 )
-        self.stale = 0 if scores[SCORE] > self.best else self.stale + 1
+        self.stale = 0 if better else self.stale + 1
         self.best = max(self.best, scores[SCORE])
 
 

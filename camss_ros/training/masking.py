@@ -20,14 +20,19 @@ class RandomlyKnown:
     most_known: float = 0.7
 
     def known(self, samples: int, tokens: int, generator: torch.Generator) -> Tensor:
-        """bool [samples, tokens] of a step, on the device of the generator."""
+        """Which mask tokens are known.
 
-        def uniform(*shape: int) -> Tensor:
-            return torch.rand(shape, generator=generator, device=generator.device)
+        Args:
+            samples: of a step.
+            tokens: of a sample.
+            generator: of what is random, on the device of the result.
 
-        some = uniform(samples, 1) < self.known_share
-        share = self.most_known * uniform(samples, 1) * some
-        return uniform(samples, tokens) < share
+        Returns:
+            bool [samples, tokens].
+        """
+        some = _uniform(generator, samples, 1) < self.known_share
+        share = self.most_known * _uniform(generator, samples, 1) * some
+        return _uniform(generator, samples, tokens) < share
 
 
 @dataclass(frozen=True)
@@ -47,11 +52,11 @@ class TruncatedNormalRatio:
         """As `RandomlyKnown.known`, with equally many known tokens in all samples."""
         normal = NormalDist(self.center, self.std)
         low, high = normal.cdf(self.minimum), normal.cdf(1.0)
-
-        def uniform(*shape: int) -> Tensor:
-            return torch.rand(shape, generator=generator, device=generator.device)
-
-        probability = low + (high - low) * uniform(1).double()
+        probability = low + (high - low) * _uniform(generator, 1).double()
         ratio = self.center + self.std * torch.special.ndtri(probability)
         masked = (tokens * ratio).ceil().clamp(max=tokens)
-        return uniform(samples, tokens).argsort(dim=1).argsort(dim=1) >= masked
+        return _uniform(generator, samples, tokens).argsort(dim=1).argsort(dim=1) >= masked
+
+
+def _uniform(generator: torch.Generator, *shape: int) -> Tensor:
+    return torch.rand(shape, generator=generator, device=generator.device)

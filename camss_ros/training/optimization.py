@@ -46,9 +46,12 @@ class ExponentialMovingAverage(Generic[Model]):
 def parameter_groups(
     module: nn.Module, weight_decay: float, rate_of: Callable[[str], float]
 ) -> list[dict[str, object]]:
-    """AdamW groups with a factor on the learning rate by name (`rate`).
+    """AdamW groups of the parameters that are trained, with a factor on the learning rate (`rate`).
 
-    Vectors (norms and biases), position tables and tokens do not decay.
+    Args:
+        module: with the parameters.
+        weight_decay: of all but vectors (norms and biases), position tables and tokens.
+        rate_of: the factor, by the name of the parameter.
     """
     groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():

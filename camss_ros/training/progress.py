@@ -1,15 +1,15 @@
 """The progress bar of a training: steps, their rate and the latest loss."""
 
-from typing import Any
-
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     Task,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 
 def step_progress(name: str, shown: bool) -> Progress:
@@ -32,12 +32,8 @@ def step_progress(name: str, shown: bool) -> Progress:
     )
 
 
-class _RateColumn(TextColumn):
+class _RateColumn(ProgressColumn):
     """Steps a second."""
 
-    def __init__(self) -> None:
-        super().__init__("")
-
-    def render(self, task: Task) -> Any:
-        self.text_format = "" if task.speed is None else f"{task.speed:.2f} steps/s"
-        return super().render(task)
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:.2f} steps/s")

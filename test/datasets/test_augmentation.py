@@ -7,11 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from camss_ros.datasets.augmentation import PAPER, AugmentationOptions
+from camss_ros.datasets.augmentation import AugmentationOptions
 from camss_ros.datasets.photometry import augment
+from camss_ros.resources import config_file
+from camss_ros.training.config import SegmenterConfig, load_config
 
 VOID = 255
 PLAIN = AugmentationOptions(size=(64, 64), recolour=0.0)
+PAPER = load_config(SegmenterConfig, config_file("train/cam_seg_base_cityscapes.yaml")).augmentation
 
 
 def scene(height: int = 90, width: int = 120) -> tuple[np.ndarray, np.ndarray]:

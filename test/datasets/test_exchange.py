@@ -26,7 +26,7 @@ from camss_ros.cli import app
 from camss_ros.datasets.datasets import open_data
 from camss_ros.datasets.exchange.annotations import ClassNames
 from camss_ros.datasets.exchange.brush_rle import decode_brush, encode_brush
-from camss_ros.datasets.exchange.formats import FORMATS
+from camss_ros.datasets.exchange.formats import READERS, WRITERS
 from camss_ros.datasets.exchange.import_labels import ImportedLabels, import_labels
 from camss_ros.datasets.exchange.prelabels import Prelabel, distinct_colors
 from camss_ros.images.image_files import DataError
@@ -44,7 +44,6 @@ ODD = LabelSet(
         LabelClass(3, "Ampel-Mast", (128, 0, 0)),
     ),
 )
-WRITTEN = [name for name, it in FORMATS.items() if it.write is not None]
 TOOLS = {"labelme": write_labelme, "roboflow": write_roboflow, "supervisely": write_supervisely}
 NAMES = ("a_0001", "a_0002", "a_0003", "b_0001")
 
@@ -71,10 +70,8 @@ def write_export(
         TOOLS[format_name](export, images, labels, label_set)
         return export
     export.mkdir()
-    write = FORMATS[format_name].write
-    assert write is not None
     prelabels = (Prelabel(root / "images" / f"{name}.png", it) for name, it in labels.items())
-    write(prelabels, label_set, export)
+    WRITERS[format_name](prelabels, label_set, export)
     if format_name == "cvat":
         return export / "annotations.zip"
     if format_name == "label-studio":  # what it took as a prediction it exports as an annotation
@@ -101,7 +98,7 @@ def read_back(data: Path) -> dict[str, np.ndarray]:
     return found
 
 
-@pytest.mark.parametrize("format_name", FORMATS)
+@pytest.mark.parametrize("format_name", READERS)
 def test_labels_come_back_pixel_for_pixel(tmp_path: Path, format_name: str) -> None:
     labels = some_labels()
     bring_in(tmp_path, format_name, write_export(tmp_path, format_name, labels))
@@ -113,7 +110,7 @@ def test_labels_come_back_pixel_for_pixel(tmp_path: Path, format_name: str) -> N
     assert written.classes == ODD.classes
 
 
-@pytest.mark.parametrize("format_name", FORMATS)
+@pytest.mark.parametrize("format_name", READERS)
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(label=arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)),
                     elements=st.sampled_from([0, 1, 2, 3, 255])))  # fmt: skip
@@ -122,11 +119,10 @@ def test_a_label_of_any_size_comes_back(
 ) -> None:
     shutil.rmtree(tmp_path)
     source = write_export(tmp_path, format_name, {"a_1": label})
-    read = FORMATS[format_name].read
     if source.suffix == ".zip":
         zipfile.ZipFile(source).extractall(tmp_path / "unpacked")
         source = tmp_path / "unpacked"
-    (found,) = read(source, ClassNames(ODD))
+    (found,) = READERS[format_name](source, ClassNames(ODD))
     np.testing.assert_array_equal(found.read(label.shape), label)  # type: ignore[arg-type]
 
 
@@ -190,7 +186,7 @@ def test_label_studio_finds_the_images_below_its_document_root(tmp_path: Path) -
     write_export(tmp_path, "label-studio", {"a 1 & 2": np.zeros(SHAPE, np.uint8)})
     (task,) = json.loads((tmp_path / "export" / "tasks.json").read_text())
     assert task["data"]["image"] == "/data/local-files/?d=images/a%201%20%26%202.png"
-    bring_in_one = FORMATS["label-studio"].read(tmp_path / "export", ClassNames(ODD))
+    bring_in_one = READERS["label-studio"](tmp_path / "export", ClassNames(ODD))
     assert [one.name for one in bring_in_one] == ["a 1 & 2"]
 
 
@@ -217,7 +213,7 @@ def test_shapes_of_labelme_cover_each_other_in_their_order(tmp_path: Path) -> No
         labelme_mask(np.array([[1, 0], [1, 1]], bool), "road, wet", 12, 0),
     ]
     (tmp_path / "one.json").write_text(labelme_file("one", SHAPE, shapes))
-    (found,) = FORMATS["labelme"].read(tmp_path, ClassNames(ODD))
+    (found,) = READERS["labelme"](tmp_path, ClassNames(ODD))
     label = found.read(SHAPE)
     expected = np.full(SHAPE, 255, np.uint8)
     expected[1:9, 2:10] = 2
@@ -243,7 +239,7 @@ def test_polygons_of_supervisely_have_holes(tmp_path: Path) -> None:
          "points": {"exterior": [[12, 2], [14, 5]], "interior": []}},
     ]  # fmt: skip
     file.write_text(json.dumps(content))
-    (found,) = FORMATS["supervisely"].read(tmp_path, ClassNames(ODD))
+    (found,) = READERS["supervisely"](tmp_path, ClassNames(ODD))
     expected = np.full(SHAPE, 255, np.uint8)
     expected[1:10, 1:11] = 2
     expected[3:6, 4:7] = 255
@@ -251,7 +247,7 @@ def test_polygons_of_supervisely_have_holes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.read(SHAPE), expected)
 
 
-@pytest.mark.parametrize("format_name", FORMATS)
+@pytest.mark.parametrize("format_name", READERS)
 def test_unknown_labels_are_named_with_the_file(tmp_path: Path, format_name: str) -> None:
     source = write_export(tmp_path, format_name, some_labels())
     fewer = LabelSet("fewer", ODD.classes[:3])
@@ -266,7 +262,7 @@ def test_unknown_labels_are_named_with_the_file(tmp_path: Path, format_name: str
     assert not list(tmp_path.glob(".data*"))
 
 
-@pytest.mark.parametrize("format_name", FORMATS)
+@pytest.mark.parametrize("format_name", READERS)
 def test_labels_of_another_size_are_named_with_their_image(
     tmp_path: Path, format_name: str
 ) -> None:
@@ -300,13 +296,13 @@ def test_every_broken_label_is_named(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def exports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Path]]:
     made = {}
-    for format_name in FORMATS:
+    for format_name in READERS:
         root = tmp_path_factory.mktemp(format_name)
         made[format_name] = (root, write_export(root, format_name, some_labels()))
     return made
 
 
-@pytest.mark.parametrize("format_name", FORMATS)
+@pytest.mark.parametrize("format_name", READERS)
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_exports_are_refused_by_name(
@@ -334,7 +330,7 @@ def test_damaged_exports_are_refused_by_name(
         file.write_bytes(content)
 
 
-@pytest.mark.parametrize("format_name", FORMATS)
+@pytest.mark.parametrize("format_name", READERS)
 @pytest.mark.parametrize("made", ["nothing", "an empty folder", "a file that is none", "a bad zip"])
 def test_what_is_no_export_is_refused(tmp_path: Path, format_name: str, made: str) -> None:
     source = tmp_path / ("export.zip" if made == "a bad zip" else "export")
@@ -392,7 +388,7 @@ def run(*arguments: object) -> "tuple[int, str]":
     return result.exit_code, result.output
 
 
-@pytest.mark.parametrize("format_name", WRITTEN)
+@pytest.mark.parametrize("format_name", WRITERS)
 def test_the_commands_there_and_back(tmp_path: Path, format_name: str) -> None:
     labels = some_labels()
     write_export(tmp_path, "png", labels)

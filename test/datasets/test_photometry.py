@@ -8,10 +8,13 @@ import torch
 from torch.utils.data import default_collate
 
 from camss_ros.datasets import image_noise
-from camss_ros.datasets.augmentation import PAPER, AugmentationOptions
+from camss_ros.datasets.augmentation import AugmentationOptions
 from camss_ros.datasets.photometry import apply_photometry, draw_photometry
+from camss_ros.resources import config_file
+from camss_ros.training.config import SegmenterConfig, load_config
 
 PLAIN = AugmentationOptions(size=(64, 64), recolour=0.0)
+PAPER = load_config(SegmenterConfig, config_file("train/cam_seg_base_cityscapes.yaml")).augmentation
 ALL = dataclasses.replace(
     PAPER,
     recolour=1.0,

@@ -40,7 +40,7 @@ def official_network() -> CamSeg:
     torch.manual_seed(0)
     network = CamSeg(
         base_config(
-            autoencoder=ImageAutoencoderConfig(width=32, multipliers=(1, 1, 1), res_blocks=1,
+            mask_autoencoder=ImageAutoencoderConfig(width=32, multipliers=(1, 1, 1), res_blocks=1,
                                                attention_levels=(2,)),
             transformer=ConcatTransformerConfig(32, 1, 1, 2),
             denoiser=DenoiserConfig(32, 1),

@@ -98,7 +98,7 @@ def test_replayed_frames_are_those_that_run_operation_by_operation(
 @pytest.mark.parametrize("sampling", [SamplingOptions(steps=2), ITERATIVE])
 def test_the_official_network_is_replayed_too(open_captured, tmp_path, sampling):
     config = base_config(
-        autoencoder=ImageAutoencoderConfig(4, 32, (1, 1), 1, (1,)),
+        mask_autoencoder=ImageAutoencoderConfig(4, 32, (1, 1), 1, (1,)),
         transformer=ConcatTransformerConfig(32, 1, 2, 2),
         denoiser=DenoiserConfig(32, 1),
         input_size=(16, 16),

@@ -40,7 +40,7 @@ def official_model(tmp_path_factory):
     torch.manual_seed(0)
     config = base_config(
         name="small-official",
-        autoencoder=ImageAutoencoderConfig(4, 32, (1, 1), 1, ()),
+        mask_autoencoder=ImageAutoencoderConfig(4, 32, (1, 1), 1, ()),
         transformer=ConcatTransformerConfig(32, 1, 2, 2),
         denoiser=DenoiserConfig(32, 1),
         input_size=(16, 16),

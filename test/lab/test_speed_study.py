@@ -53,7 +53,7 @@ def model(tmp_path_factory):
 def official_model(tmp_path_factory):
     directory = tmp_path_factory.mktemp("official")
     config = base_config(
-        autoencoder=ImageAutoencoderConfig(4, 32, (1, 1), 1, ()),
+        mask_autoencoder=ImageAutoencoderConfig(4, 32, (1, 1), 1, ()),
         transformer=ConcatTransformerConfig(32, 1, 2, 2),
         denoiser=DenoiserConfig(32, 1),
         input_size=(16, 16),

@@ -89,7 +89,7 @@ def test_the_official_network_decodes_iteratively(order):
     torch.manual_seed(0)
     model = CamSeg(
         base_config(
-            autoencoder=ImageAutoencoderConfig(4, 32, (1, 1), 1, ()),
+            mask_autoencoder=ImageAutoencoderConfig(4, 32, (1, 1), 1, ()),
             transformer=ConcatTransformerConfig(32, 1, 1, 2, 2.0),
             denoiser=DenoiserConfig(32, 1),
             input_size=(8, 8),

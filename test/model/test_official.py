@@ -24,6 +24,8 @@ from camss_ros.model.official import (
     read_transformer,
 )
 from camss_ros.model.schedule import SamplingOptions
+from camss_ros.training.config import DataConfig, LoopOptions, SegmenterConfig, SourceConfig
+from camss_ros.training.start import start_model
 
 KEYS = Path(__file__).parents[3] / "shared" / "parity"
 
@@ -171,6 +173,26 @@ def test_all_misfits_are_listed_by_name_at_once(states, tmp_path):
     assert "missing decoder_norm.bias" in message
     assert "unexpected surprise" in message
     assert "z_proj_ln.weight has shape [7], expected [48]" in message
+
+
+def test_a_training_starts_from_the_official_autoencoder_or_names_what_misfits(states, tmp_path):
+    whole = convert(infer_config(*states, heads=3), *states)
+    path, _ = save_checkpoints(tmp_path, states)
+    config = SegmenterConfig(
+        DataConfig((SourceConfig("cityscapes"),)), LoopOptions(1, 1, 1e-3), whole.config,
+        autoencoder=str(path),
+    )  # fmt: skip
+    expected = whole.mask_autoencoder.state_dict()
+    for name, value in start_model(config).mask_autoencoder.state_dict().items():
+        assert torch.equal(value, expected[name]), name
+    vae = {**states[0], "decoder.norm_out.bias": torch.zeros(7)}
+    save_checkpoints(tmp_path, (vae, states[1]))
+    with pytest.raises(ModelError, match=r"vae\.ckpt: decoder\.norm_out\.bias has shape \[7\]"):
+        start_model(config)
+    del vae["encoder.conv_out.bias"]
+    save_checkpoints(tmp_path, (vae, states[1]))
+    with pytest.raises(ModelError, match=r"missing encoder\.conv_out\.bias and 1 more"):
+        start_model(config)
 
 
 def test_a_missing_tensor_that_tells_a_size_is_named(states):

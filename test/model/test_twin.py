@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
+from training_run import training_data
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
@@ -26,7 +27,6 @@ from camss_ros.model.twin import Twin
 from camss_ros.training.config import DataConfig, LoopOptions, SourceConfig, TwinTrainingConfig
 from camss_ros.training.loop import make_accelerator, train
 from camss_ros.training.samples import TrainingSamples
-from camss_ros.training.sources import TrainingData
 from camss_ros.training.train_twin import TwinTraining, start_twin
 
 DATA = DataConfig((SourceConfig("camvid"),))
@@ -58,12 +58,12 @@ def trained(config, tmp_path_factory):
     )
     crop = AugmentationOptions(size=(32, 48), recolour=0.0, zoom=(1.0, 1.2))
     settings = TwinTrainingConfig(DATA, loop, config, crop)
-    data = TrainingData.of(frames, frames, config.label_set)
-    samples = TrainingSamples(data, settings.data, (), crop, 6, 0, lambda count, generator: {})
+    data = training_data(frames, config.label_set)
+    samples = TrainingSamples(settings, data, lambda count, generator: {})
     training = TwinTraining(Twin(config), settings, data)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ACCELERATE_USE_CPU", "true")
-        train(training, samples, folder, loop, make_accelerator(loop))
+        train(training, samples, folder, make_accelerator(loop))
     return folder / "last", frames
 
 
@@ -122,9 +122,7 @@ def test_every_parameter_in_training_has_a_gradient(config):
     """Else several processes would wait for one that never comes."""
     frames = [(np.zeros((32, 48, 3), np.uint8), np.zeros((32, 48), np.uint8))]
     settings = TwinTrainingConfig(DATA, LoopOptions(1, 1, 1e-3), config)
-    training = TwinTraining(
-        Twin(config), settings, TrainingData.of(frames, frames, config.label_set)
-    ).train()
+    training = TwinTraining(Twin(config), settings, training_data(frames, config.label_set)).train()
     image, label = (torch.from_numpy(each)[None] for each in frames[0])
     training({"images": image.permute(0, 3, 1, 2), "labels": label})["loss"].backward()
     lacking = [n for n, p in training.named_parameters() if p.requires_grad and p.grad is None]

@@ -17,7 +17,7 @@ from training_run import CONFIGS, SHORT, segmenter_arguments, three_sources, wri
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
-from camss_ros.datasets.augmentation import PAPER
+from camss_ros.datasets.augmentation import AugmentationOptions
 from camss_ros.datasets.datasets import open_data
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference.segmenter import Segmenter
@@ -312,7 +312,21 @@ def test_the_official_recipe_runs_at_a_small_size(tmp_path):
     path = CONFIGS / "cam_seg_base_cityscapes.yaml"
     config = load_config(SegmenterConfig, path)
     assert config.model == base_config()
-    assert config.augmentation == PAPER
+    assert config.augmentation == AugmentationOptions(  # what the paper names
+        size=(768, 768),
+        crop_probability=1.0,
+        zoom=(0.9, 1.25),
+        rotation=5.0,
+        shear=3.0,
+        skew=0.05,
+        recolour=0.0,
+        color_jitter_probability=0.5,
+        gaussian_noise_probability=0.2,
+        salt_and_pepper_probability=0.1,
+        gaussian_blur_probability=0.2,
+        motion_blur_probability=0.1,
+        hide_and_seek_probability=0.2,
+    )
     with torch.device("meta"):
         model = CamSeg(config.model)
     parts = (model.transformer, model.denoiser)

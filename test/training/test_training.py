@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from small_model import save_small_model
+from training_run import training_data
 
 from camss_ros.datasets.augmentation import AugmentationOptions
 from camss_ros.images.label_class import LabelClass
@@ -62,12 +63,16 @@ def pairs(count: int = 6):
 
 
 def data() -> TrainingData:
-    return TrainingData.of(pairs(), pairs(), CLASSES)
+    return training_data(pairs(), CLASSES)
 
 
-def samples(batch: int, draw=lambda count, generator: {}) -> TrainingSamples:
+def samples(
+    loop: LoopOptions, draw=lambda count, generator: {}, frames=None, **changes
+) -> TrainingSamples:
+    """Windows of the frames, by default of `data`; `changes` are of the configuration."""
     crop = AugmentationOptions(size=(32, 48), recolour=0.0)
-    return TrainingSamples(data(), DATA, (), crop, batch, 0, draw)
+    config = AutoencoderConfig(**{"data": DATA, "loop": loop, "augmentation": crop, **changes})
+    return TrainingSamples(config, frames or data(), draw)
 
 
 class Broken(Training):
@@ -101,7 +106,7 @@ def test_the_autoencoder_learns_to_reconstruct(tmp_path):
         noise = torch.randn(count, 8, 2, 3, generator=generator)
         return {"noise": noise, "classes": torch.arange(11).expand(count, -1)}
 
-    average = train(training, samples(8, draw), tmp_path, loop, make_accelerator(loop))
+    average = train(training, samples(loop, draw), tmp_path, make_accelerator(loop))
     # One class everywhere would score at most 1 / 3 on the three that occur.
     scores = read_metrics(tmp_path / "validation.csv")[-1]
     assert np.mean([scores[f"iou_{index}"] for index in (0, 5, 10)]) > 0.5
@@ -135,7 +140,7 @@ def test_shuffled_classes_keep_the_weight_of_what_they_were():
 def test_a_loss_that_is_no_number_ends_the_run_and_names_the_step(tmp_path):
     loop = options(6, log_every=20)
     with pytest.raises(TrainingError, match=r"loss is nan at step 3.*checkpoint\.pt"):
-        train(Broken(3), samples(2), tmp_path, loop, make_accelerator(loop))
+        train(Broken(3), samples(loop), tmp_path, make_accelerator(loop))
     checkpoint = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert checkpoint["step"] == 2
     assert all(value.isfinite().all() for value in checkpoint["module"].values())
@@ -164,7 +169,7 @@ def test_metrics_after_the_checkpoint_are_dropped(tmp_path):
 
 
 def test_every_epoch_has_another_order_of_all_frames():
-    taken = samples(2)
+    taken = samples(options(1))
     seen = [tuple(np.flatnonzero([(taken._frame(e * 6 + i, np.random.default_rng(0))[1] == label)
             .all() for _, label in pairs()])[0] for i in range(6)) for e in range(3)]  # fmt: skip
     assert len(set(seen)) > 1
@@ -178,8 +183,7 @@ def test_sources_are_drawn_as_often_as_their_shares_say_each_in_epochs():
 
     one = data()
     several = dataclasses.replace(one, sources=(source(0, 4, 3.0), source(10, 7, 1.0)))
-    crop = AugmentationOptions(size=(32, 48), recolour=0.0)
-    taken = TrainingSamples(several, DATA, (), crop, 2, 0, lambda count, generator: {})
+    taken = samples(options(1), frames=several)
     rng = np.random.default_rng(0)
     seen = np.array([taken._frame(number, rng)[1][0, 0] for number in range(2000)])
     assert (seen < 10).sum() == 1500
@@ -254,7 +258,7 @@ def test_each_group_learns_at_its_own_rate(tmp_path):
     training = Slow(bad_step=-1)
     before = [p.detach().clone() for p in training.model.parameters()]
     loop = options(1, warmup=0, weight_decay=0.0, learning_rate=0.01)
-    train(training, samples(2), tmp_path, loop, make_accelerator(loop))
+    train(training, samples(loop), tmp_path, make_accelerator(loop))
     # Adam's first step is as long as the rate, whatever the gradient
     for old, new, rate in zip(before, training.model.parameters(), (0.01, 0.0025), strict=True):
         torch.testing.assert_close((new - old).abs(), torch.full_like(old, rate))
@@ -327,6 +331,6 @@ def test_focused_samples_show_a_rare_class():
         (SourceConfig("camvid"),), focus_share=1.0, focus_classes=("class7", "class9")
     )
     crop = AugmentationOptions(size=size, recolour=0.0, rotation=0.0)
-    only = TrainingData.of(frames, frames, CLASSES)
-    taken = TrainingSamples(only, config, (), crop, 2, 0, lambda count, generator: {})
+    only = training_data(frames, CLASSES)
+    taken = samples(options(1), frames=only, data=config, augmentation=crop)
     assert all((taken[number]["labels"] == rare).any() for number in range(12))

@@ -33,7 +33,7 @@ class Annotation:
         file: what they are read from.
         read: of the (height, width) of the image: uint8 [H, W], ids of the label set, 255 for
             void; raises DataError that names the file.
-        image: the image, where the export has it.
+        image: the image, if the export has it; there may be no such file.
         origin: the name that the image had before the tool gave it `name`.
     """
 
@@ -55,7 +55,12 @@ class ClassNames:
     def id_of(self, name: object, file: Path) -> int:
         """The id of a class, 255 of what means none.
 
-        Raises DataError that names what is unknown, and the file.
+        Args:
+            name: as the export has it.
+            file: where, for the message.
+
+        Raises:
+            DataError: the label set has no such class.
         """
         if not isinstance(name, str) or name not in self._ids:
             known = ", ".join(one.name for one in self.label_set.classes)
@@ -103,7 +108,13 @@ def stem_of(path: object) -> str:
 def only_file(root: Path, pattern: str, expected: str) -> Path:
     """The one file of that name in a folder and those below it, or `root` itself where it is one.
 
-    Raises DataError that says what was looked for.
+    Args:
+        root: folder or file.
+        pattern: such as "*.json".
+        expected: what it is, for the message.
+
+    Raises:
+        DataError: there is none, or several.
     """
     if root.is_file():
         return root

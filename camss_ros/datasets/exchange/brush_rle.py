@@ -49,7 +49,12 @@ def encode_brush(mask: np.ndarray) -> list[int]:
 def decode_brush(rle: Sequence[int], height: int, width: int) -> np.ndarray:
     """The bytes of `value.rle` -> bool [H, W]: where alpha is above the half.
 
-    Raises ValueError where they are no mask of that size.
+    Args:
+        rle: 0 to 255 each.
+        height, width: H and W.
+
+    Raises:
+        ValueError: they are no mask of that size.
     """
     bits = "".join(f"{byte:08b}" for byte in bytes(rle))
     place = 0

@@ -86,8 +86,7 @@ def read(root: Path, classes: ClassNames) -> Iterator[Annotation]:
 
 
 def _read(mask: Path, tool: LabelSet, table: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    found: np.ndarray = table[read_colors(mask, tool)]
-    return found
+    return table[read_colors(mask, tool)]
 
 
 def _read_label_map(path: Path, classes: ClassNames) -> tuple[LabelSet, np.ndarray]:

@@ -22,9 +22,14 @@ _FAR = 2**15  # of coordinates; beyond it those of OpenCV overflow
 
 
 def blank(height: object, width: object, shape: tuple[int, int]) -> np.ndarray:
-    """A label image of void of that (height, width), which an export says an image has.
+    """A label image of void, uint8 [H, W].
 
-    Raises ValueError where it is not that of the image, `shape`.
+    Args:
+        height, width: of the image by the export.
+        shape: (height, width) that it has.
+
+    Raises:
+        ValueError: the two differ.
     """
     if (height, width) != shape:
         raise ValueError(
@@ -89,9 +94,16 @@ def bitmap(text: Any) -> np.ndarray:
 
 
 def paste(label: np.ndarray, mask: np.ndarray, x: int, y: int, value: int) -> None:
-    """Set the pixels of `mask`, bool [h, w], whose upper left corner is at (x, y), to `value`.
+    """Set the pixels under a mask.
 
-    Raises ValueError where it is not within the label.
+    Args:
+        label: uint8 [H, W], which is changed.
+        mask: bool [h, w].
+        x, y: of the mask's upper left corner in the label, pixels.
+        value: class id.
+
+    Raises:
+        ValueError: the mask is not within the label.
     """
     height, width = mask.shape
     if not (0 <= x <= label.shape[1] - width and 0 <= y <= label.shape[0] - height):

@@ -38,10 +38,13 @@ class Split:
 def split_by_drive(frames: Sequence[FrameOfDrive], wanted: Sequence[str] = ()) -> Split:
     """Split frames, in their order, by drive.
 
-    wanted: drives for validation; none: as many whole drives as make up about a fifth of the
-    frames. Of one drive alone its last fifth, and what lies right before it is left out.
+    Args:
+        frames: with their drives.
+        wanted: drives for validation; none: as many whole drives as make up about a fifth of the
+            frames. Of one drive alone its last fifth, and what lies right before it is left out.
 
-    Raises DataError where no such drive is there, or nothing is left for one of the two.
+    Raises:
+        DataError: no such drive is there, or nothing is left for one of the two.
     """
     sizes = Counter(frame.drive for frame in frames)
     if unknown := [drive for drive in wanted if drive not in sizes]:

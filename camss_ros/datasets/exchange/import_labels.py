@@ -26,7 +26,7 @@ from camss_ros.datasets.exchange.annotations import (
     unpacked,
 )
 from camss_ros.datasets.exchange.drive_split import FrameOfDrive, Split, split_by_drive
-from camss_ros.datasets.exchange.formats import find_reader
+from camss_ros.datasets.exchange.formats import READERS, find_format
 from camss_ros.datasets.exchange.prelabels import images_by_name
 from camss_ros.datasets.picking.drives import drive_of
 from camss_ros.datasets.picking.pick_folder import PICK_FILE
@@ -65,7 +65,7 @@ def import_labels(
 
     Args:
         source: the archive, folder or file that the tool has exported.
-        format_name: one of `FORMATS`.
+        format_name: one of `READERS`.
         label_set: of the data set; every label of the export has its class there, by name.
         images: the images, or a folder of picked frames; None where the export has them.
         output: must not exist, or be empty. Nothing is left there where anything is wrong.
@@ -75,7 +75,7 @@ def import_labels(
     Raises DataError that names each file that is wrong (unknown labels, missing images, other
     sizes, what can't be read), OSError.
     """
-    read = find_reader(format_name)
+    read = find_format(format_name, READERS)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise DataError(f"{output} is there already: choose another folder or delete it")
     known = _images(images)
@@ -185,7 +185,8 @@ def _match(
     """The image of each annotation, by its name."""
     found, missing = {}, []
     for one in annotations:
-        image = one.image or known.get(one.name) or known.get(_origin(one))
+        exported = one.image if one.image is not None and one.image.is_file() else None
+        image = exported or known.get(one.name) or known.get(_origin(one))
         if image is None:
             where = f"in {folder}" if folder is not None else "in the export: give --images"
             missing.append(f"{one.file}: no image {one.name} {where}")
@@ -197,10 +198,8 @@ def _match(
 
 def _frame(annotation: Annotation, picked: dict[str, dict[str, Any]]) -> FrameOfDrive:
     origin = _origin(annotation)
-    if origin in picked:
-        entry = picked[origin]
-        return FrameOfDrive(annotation.name, entry["drive"], entry["stamp"])
-    return FrameOfDrive(annotation.name, drive_of(origin), None)
+    entry = picked.get(origin) or {"drive": drive_of(origin), "stamp": None}
+    return FrameOfDrive(annotation.name, entry["drive"], entry["stamp"])
 
 
 def _origin(annotation: Annotation) -> str:

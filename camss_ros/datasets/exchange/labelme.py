@@ -38,10 +38,7 @@ def read(root: Path, classes: ClassNames) -> Iterator[Annotation]:
             path = content["imagePath"]
             name = stem_of(path)
             image = file.parent / path.replace("\\", "/")
-            yield Annotation(
-                name, file, partial(_read, file, content, classes),
-                image if image.is_file() else None,
-            )  # fmt: skip
+            yield Annotation(name, file, partial(_read, file, content, classes), image)
 
 
 def _read(

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from camss_ros.datasets.exchange.annotations import Annotation, ClassNames, naming
-from camss_ros.images.image_files import IMAGE_SUFFIXES, DataError
+from camss_ros.datasets.exchange.prelabels import images_by_name
+from camss_ros.images.image_files import DataError
 from camss_ros.images.label_class import LabelClass
 from camss_ros.images.label_files import read_ids
 from camss_ros.images.label_sets import LabelSet
@@ -35,11 +36,7 @@ def read(root: Path, classes: ClassNames) -> Iterator[Annotation]:
         )
     for listed in lists:
         tool, table = _read_classes(listed, classes)
-        images = {
-            path.stem: path
-            for path in sorted(listed.parent.iterdir())
-            if path.suffix.lower() in IMAGE_SUFFIXES and not path.stem.endswith(_MASK)
-        }
+        images = images_by_name(listed.parent)
         for mask in sorted(listed.parent.glob(f"*{_MASK}.png")):
             name = mask.stem.removesuffix(_MASK)
             renamed = _RENAMED.fullmatch(name)
@@ -50,8 +47,7 @@ def read(root: Path, classes: ClassNames) -> Iterator[Annotation]:
 
 
 def _read(mask: Path, tool: LabelSet, table: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    found: np.ndarray = table[read_ids(mask, tool)]
-    return found
+    return table[read_ids(mask, tool)]
 
 
 def _read_classes(path: Path, classes: ClassNames) -> tuple[LabelSet, np.ndarray]:

@@ -47,10 +47,7 @@ def read(root: Path, classes: ClassNames) -> Iterator[Annotation]:
         raise DataError(f"no annotations in {meta.parent}: expected DATASET/ann/NAME.json")
     for file in files:
         image = file.parent.parent / "img" / file.name.removesuffix(".json")
-        yield Annotation(
-            stem_of(image.name), file, partial(_read, file, classes),
-            image if image.is_file() else None,
-        )  # fmt: skip
+        yield Annotation(stem_of(image.name), file, partial(_read, file, classes), image)
 
 
 def _read(file: Path, classes: ClassNames, shape: tuple[int, int]) -> np.ndarray:

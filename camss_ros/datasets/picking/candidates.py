@@ -55,8 +55,18 @@ def score_candidates(
     """Score the frames of the drives that are at least `interval` seconds apart.
 
     Of image files, which have no stamps, every one is scored. What the file at `path` has of a
-    stopped run with the same arguments is not scored again. `on_frame` is called after each frame
-    of the drives, scored or not. Raises as the drives do, OSError.
+    stopped run with the same arguments is not scored again.
+
+    Args:
+        drives: to look at, in order.
+        score: of an image and the one before it, or None, uint8 [H, W, 3] RGB of one size.
+        interval: seconds.
+        path: of the file with the candidates, which is made or gone on with.
+        on_frame: called after each frame of the drives, scored or not.
+
+    Raises:
+        ValueError: a drive can't be read (BagError, UnreadableInputError).
+        OSError: the file can't be written.
     """
     found, complete = _kept(path)
     if complete:

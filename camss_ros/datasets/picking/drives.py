@@ -106,7 +106,7 @@ class FileDrive(Drive):
             stamp = None if frame.time is None else round(frame.time * 1e9)
             name = f"{self.name}_{_file_name(frame.name)}"
             drive = self.name if stamp is not None else drive_of(name)
-            yield DriveFrame(number, name, drive, stamp, partial(_given, frame.image))
+            yield DriveFrame(number, name, drive, stamp, partial(np.asarray, frame.image))
         skipped = [why_no_image(path) for path in self._frames.skipped]
         self.problems = [*skipped, *self._frames.damage]
 
@@ -114,10 +114,14 @@ class FileDrive(Drive):
 def open_drives(sources: Sequence[Path], topics: Sequence[str] = ()) -> list[Drive]:
     """The drives in bags, videos and folders of images, in order.
 
-    topics: image topics to take of bags; none for the only one that a bag has.
+    Args:
+        sources: each of them, none twice.
+        topics: image topics to take of bags; none for the only one that a bag has.
 
-    Raises FileNotFoundError where nothing is, ValueError (BagError, UnreadableInputError) where a
-    source can't be read, lacks a topic, or has several and none was named.
+    Raises:
+        FileNotFoundError: a source is not there.
+        ValueError: a source can't be read, lacks a topic, or has several and none was named
+            (BagError, UnreadableInputError); it has no end or is named twice (DataError).
     """
     if len({source.resolve() for source in sources}) < len(sources):
         raise DataError(f"a source is named twice: {', '.join(map(str, sources))}")
@@ -183,7 +187,3 @@ def _decoded(
     except (BagError, ImageRejectedError) as error:
         faults.add(message.topic, number, stamp, error)
         return None
-
-
-def _given(image: np.ndarray) -> np.ndarray:
-    return image

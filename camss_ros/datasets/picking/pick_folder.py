@@ -40,10 +40,22 @@ def save_picks(
     output: Path,
     on_frame: Callable[[], None] = lambda: None,
 ) -> list[dict[str, Any]]:
-    """Write images and prelabels of the picks; returns the entries of pick.json, in their order.
+    """Write images and prelabels of the picks.
 
-    `on_frame` is called after each. Raises UnreadableInputError where nothing was picked or a frame
-    is gone, DataError where two have one name, OSError.
+    Args:
+        drives, candidates: what was picked from.
+        picks: of `select`.
+        label: makes the prelabel of an image.
+        output: folder; what is there already is kept.
+        on_frame: called after each frame.
+
+    Returns:
+        The entries of pick.json, in the order of the picks.
+
+    Raises:
+        UnreadableInputError: nothing was picked, or a frame is gone.
+        DataError: two frames have one name.
+        OSError: a file can't be written.
     """
     if not picks:
         sources = ", ".join(f"'{drive.source}'" for drive in drives)

@@ -46,10 +46,16 @@ class Pick:
 def select(
     candidates: Sequence[Candidate], count: int, random_share: float, seed: int
 ) -> list[Pick]:
-    """Pick at most `count` frames: by worth, in its order, then those at random.
+    """Pick frames: by worth, in its order, then those at random.
 
-    random_share: of the count, 0 to 1. Near-duplicates of what is picked already are not picked by
-    worth, so that there may be fewer. The same arguments give the same frames.
+    Near-duplicates of what is picked already are not picked by worth, so that there may be fewer.
+    The same arguments give the same frames.
+
+    Args:
+        candidates: to pick from.
+        count: of frames, at most.
+        random_share: of the count, 0 to 1.
+        seed: of those at random.
     """
     if not candidates:
         return []
@@ -103,12 +109,7 @@ class Distances:
 
 def uncertainties(candidates: Sequence[Candidate]) -> np.ndarray:
     """float64 [n], 0 to 1: the mean of a candidate's ranks, of those scores that it has."""
-    columns = np.array(
-        [
-            [c.entropy, c.disagreement, np.nan if c.flicker is None else c.flicker]
-            for c in candidates
-        ]
-    )
+    columns = np.array([(c.entropy, c.disagreement, c.flicker) for c in candidates], float)
     ranks = np.full(columns.shape, np.nan)
     for column, values in enumerate(columns.T):
         known = np.flatnonzero(~np.isnan(values))
