@@ -102,7 +102,7 @@ def _settings_used(latencies: Sequence[LatencySample]) -> list[dict[str, Any]]:
     ]
 
 
-def _write_pictures(frames: LabeledFrames, at_most: int, folder: Path) -> dict[str, np.ndarray]:
+def write_pictures(frames: LabeledFrames, at_most: int, folder: Path) -> dict[str, np.ndarray]:
     """Some of the labelled frames as files in a new folder; their labels, by the file's stem."""
     folder.mkdir()
     labels = {}
@@ -137,7 +137,7 @@ def _measure(run: SpeedRun) -> dict[str, Any]:
     with TemporaryDirectory(prefix="camss_ros-") as temporary:
         logs = Path(temporary)
         folder = logs / "pictures"
-        truth = _write_pictures(data.frames, settings.pictures, folder)
+        truth = write_pictures(data.frames, settings.pictures, folder)
 
         def start(wanted: Parameters) -> AbstractContextManager[NodeUnderTest]:
             return node_under_test({**wanted, "model": str(directory.absolute())}, logs)

@@ -10,7 +10,7 @@ from typing import Any
 
 from camss_ros.evaluation.evaluate import evaluate
 from camss_ros.evaluation.formats import number
-from camss_ros.evaluation.result_folder import write_image
+from camss_ros.lab.budget_section import write_pictures
 from camss_ros.lab.machine import describe_segmenter
 from camss_ros.lab.node_speed import measure_node
 from camss_ros.lab.score_section import AIM_HZ, SIZE_MIOU_LOSS
@@ -25,15 +25,12 @@ def _measure(run: SpeedRun) -> dict[str, Any]:
     clip = run.labelled
     with TemporaryDirectory(prefix="camss_ros-") as name:
         logs, folder = Path(name), Path(name) / "clip"
-        folder.mkdir()
-        for index in range(len(clip.frames)):
-            image = clip.frames[index][0]
-            write_image(folder / f"{index:06}.png", image)
+        write_pictures(clip.frames, len(clip.frames), folder)
         rows = [
             run.part(f"every {interval}", partial(_measure_interval, run, logs, folder, interval))
             for interval in INTERVALS
         ]
-    height, width = image.shape[:2]
+    height, width = clip.frames[0][0].shape[:2]
     return {
         "data": clip.name,
         "frames": len(clip.frames),
