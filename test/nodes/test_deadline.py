@@ -65,7 +65,7 @@ def test_an_impossible_budget_ends_at_the_least_setting_and_says_so_once(
     assert log.count("for the latency budget of 5 ms: steps 1, samples 1, 16 x 16") == 1
 
 
-def test_stamps_are_given_for_the_warm_start_alone(start: Callable[..., Running]) -> None:
+def test_the_stamp_of_an_image_is_given_where_it_has_one(start: Callable[..., Running]) -> None:
     running = start(warm_start_time=400)
     send = connected(running)
     send(rgb_image(1))
@@ -75,4 +75,4 @@ def test_stamps_are_given_for_the_warm_start_alone(start: Callable[..., Running]
     assert running.segmenter.sampling.warm_start_time == 400
     assert running.peer.set_parameter("warm_start_time", 0).successful
     send(rgb_image(3))
-    assert running.segmenter.stamps == [1_700_000_001.123456789, None, None]
+    assert running.segmenter.stamps == [1_700_000_001.123456789, None, 1_700_000_003.123456789]

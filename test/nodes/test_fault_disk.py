@@ -174,7 +174,7 @@ def test_a_cache_that_cannot_be_written_leaves_the_choice_of_a_backend(
     pytorch, other = auto.Candidate("torch", "fp32"), auto.Candidate("openvino", "fp32")
     monkeypatch.setattr(auto, "candidates", lambda *_: [pytorch, other])
     monkeypatch.setattr(auto, "_installed", lambda *_: True)
-    monkeypatch.setattr(auto, "measure", lambda *_: {pytorch: 0.2, other: 0.1})
+    monkeypatch.setattr(auto.BackendChoice, "times", lambda _: {pytorch: 0.2, other: 0.1})
     warnings: list[str] = []
     monkeypatch.setattr(auto._log, "warning", lambda text, *_: warnings.append(text))
     cpu = torch.device("cpu")
