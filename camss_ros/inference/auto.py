@@ -155,11 +155,12 @@ class BackendChoice:
         is the reference for the others; an error of it is raised. Each frame is timed within
         `turn()`.
         """
+        frame, classes = _test_frame(self.size), len(find_config(self.model).label_set)
         reference: np.ndarray | None = None
         seconds: dict[Candidate, float] = {}
         for candidate in self.possible:
             try:
-                labels, best = self._time(candidate, turn)
+                labels, best = self._time(candidate, frame, classes, turn)
             except Exception as error:  # whatever a runtime raises
                 if reference is None:
                     raise
@@ -178,9 +179,10 @@ class BackendChoice:
             seconds[candidate] = best
         return seconds
 
-    def _time(self, candidate: Candidate, turn: Turn) -> tuple[np.ndarray, float]:
+    def _time(
+        self, candidate: Candidate, frame: np.ndarray, classes: int, turn: Turn
+    ) -> tuple[np.ndarray, float]:
         """Labels and seconds of a frame."""
-        frame, classes = _test_frame(self.size), len(find_config(self.model).label_set)
         backend = open_backend(candidate.backend, self.model, self.device, candidate.precision)
         best = float("inf")
         try:

@@ -37,7 +37,7 @@ def test_mask_and_confidence_have_the_header_of_their_image(node: Running) -> No
         assert set(output.data) == {value}
 
 
-def test_the_newest_image_wins(node: Running) -> None:
+def send_five_while_one_is_in_work(node: Running) -> None:
     node.segmenter.go.clear()
     node.image.publish(rgb_image(0))
     wait_until(lambda: node.segmenter.started == [0], "the first image in work")
@@ -46,6 +46,10 @@ def test_the_newest_image_wins(node: Running) -> None:
     wait_until(lambda: node.node.cameras[0].counter.snapshot().received == 6, "all images received")
     node.segmenter.go.set()
     node.peer.wait_for_stamp("segmentation/mask", rgb_image(5))
+
+
+def test_the_newest_image_wins(node: Running) -> None:
+    send_five_while_one_is_in_work(node)
     assert node.segmenter.started == [0, 5]
     counts = status(node.peer, lambda s: s.segmented == 2)
     assert (counts.received, counts.dropped) == (6, 4)
@@ -56,14 +60,7 @@ def test_between_key_frames_images_wait_for_their_turn(start: Callable[..., Runn
     node = start(keyframe_interval=4)
     node.image = node.peer.publisher(Image, "image")
     node.connect(node.image, node.peer.listen(Image, "segmentation/mask"))
-    node.segmenter.go.clear()
-    node.image.publish(rgb_image(0))
-    wait_until(lambda: node.segmenter.started == [0], "the first image in work")
-    for number in range(1, 6):
-        node.image.publish(rgb_image(number))
-    wait_until(lambda: node.node.cameras[0].counter.snapshot().received == 6, "all images received")
-    node.segmenter.go.set()
-    node.peer.wait_for_stamp("segmentation/mask", rgb_image(5))
+    send_five_while_one_is_in_work(node)
     assert node.segmenter.started == [0, 3, 4, 5]
     assert status(node.peer, lambda s: s.segmented == 4).dropped == 2
     assert not node.peer.set_parameter("keyframe_interval", 1).successful  # while configured
