@@ -31,14 +31,16 @@ GOALS = {
 }
 
 
-def wait_until(condition: Callable[[], Any], what: str, timeout: float = TIMEOUT) -> Any:
-    """The first true value of `condition`."""
+def wait_until(
+    condition: Callable[[], Any], what: str | Callable[[], str], timeout: float = TIMEOUT
+) -> Any:
+    """The first true value of `condition`; `what` tells for what it waited."""
     end = time.monotonic() + timeout
     while time.monotonic() < end:
         if value := condition():
             return value
         time.sleep(0.01)
-    raise AssertionError(f"not within {timeout:g} s: {what}")
+    raise AssertionError(f"not within {timeout:g} s: {what if isinstance(what, str) else what()}")
 
 
 def _is_publisher(end: Any) -> bool:
@@ -115,7 +117,7 @@ class RosPeer:
         """The first message of a topic, received or yet to come, that meets a condition."""
         return wait_until(
             lambda: next((m for m in list(self.received[topic]) if condition(m)), None),
-            f"such a message on {topic}; received: {len(self.received[topic])}",
+            lambda: f"such a message on {topic}; received: {len(self.received[topic])}",
         )
 
     def wait_for_stamp(self, topic: str, image: Any) -> Any:

@@ -6,7 +6,7 @@ import array
 import math
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -44,6 +44,7 @@ class RunningProjector:
         self._thread.start()
         self.peer = RosPeer(domain_id)
         self._publishers: dict[str, Any] = {}
+        self._ends: list[Any] = []
 
     def _spin(self) -> None:
         self.node.autostart()
@@ -51,9 +52,19 @@ class RunningProjector:
 
     def listen(self, **topics: type) -> None:
         """Listen to outputs; returns when the node knows it."""
-        ends = [self.peer.listen(kind, topic, OUT) for topic, kind in topics.items()]
-        wait_until(lambda: self.node._state == "active", "the node active")
-        self.peer.connect(*ends, others=self.node.publishers)
+        self._ends += [self.peer.listen(kind, topic, OUT) for topic, kind in topics.items()]
+        wait_until(lambda: self.node._state_machine.current_state[1] == "active", "the node active")
+        self.reconnect()
+
+    def in_executor(self, call: Callable[[], Any]) -> None:
+        """Call something where the node's services are called."""
+        future = self._executor.create_task(call)
+        wait_until(future.done, "the call")
+        future.result()
+
+    def reconnect(self) -> None:
+        """Wait until each output that is listened to and the peer know each other."""
+        self.peer.connect(*self._ends, others=self.node.publishers)
 
     def send(self, **messages: Any) -> None:
         """Publish a message on each topic; `__` in a name is `/`."""
@@ -86,12 +97,16 @@ class RunningProjector:
 
     def close(self) -> None:
         self.peer.close()
+        self.end()
+        rclpy.shutdown(context=self._context)
+
+    def end(self) -> None:
+        """End the node; harmless if it has."""
         self.node.cancel()
         self._executor.shutdown()
         self._thread.join()
         self.node.shut_down()
         self.node.destroy_node()
-        rclpy.shutdown(context=self._context)
 
 
 def header(number: int, frame: str = FRAME, nanosec: int = 0) -> Header:

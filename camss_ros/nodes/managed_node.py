@@ -82,6 +82,11 @@ class ManagedNode(GivenParameters, LifecycleNode):
         if self._state != "finalized":
             self.trigger_shutdown()
 
+    def destroy_node(self) -> None:
+        """Leave the graph; rclpy forgets the state machine, which would keep the node in it."""
+        self._state_machine.destroy_when_not_in_use()
+        super().destroy_node()
+
     def cancel(self) -> None:
         """Give up what is in work, from any thread; returns at once."""
         if self._worker is not None:

@@ -296,21 +296,32 @@ def test_cleanup_leaves_nothing_and_the_node_can_go_on(
 ) -> None:
     running = project()
     node = running.node
-    wait_until(lambda: node._state_machine.current_state[1] == "active", "the node active")
+    running.listen(labeled_cloud=PointCloud2)
     endpoints = (len(list(node.publishers)), len(list(node.subscriptions)))
     for _ in range(3):
-        node.trigger_deactivate()
+        running.in_executor(node.trigger_deactivate)
         refused = node.set_parameters_atomically([Parameter("label_set", value="camvid11")])
         assert "only while the node is unconfigured" in refused.reason
-        node.trigger_cleanup()
+        running.in_executor(node.trigger_cleanup)
         assert list(node.subscriptions) == []
-        node.trigger_configure()
-        node.trigger_activate()
+        running.in_executor(node.trigger_configure)
+        running.in_executor(node.trigger_activate)
     assert (len(list(node.publishers)), len(list(node.subscriptions))) == endpoints
-    running.listen(labeled_cloud=PointCloud2)
+    running.reconnect()
     running.calibrate(calibration())
     running.send(**pair(1, LABELS), depth__image=depth_image(1, DEPTH))
     received(running, "labeled_cloud", 1)
+
+
+def test_a_node_that_is_destroyed_leaves_the_graph(
+    project: Callable[..., RunningProjector],
+) -> None:
+    running = project()
+    running.listen(labeled_cloud=PointCloud2)
+    names = running.peer.node.get_node_names
+    wait_until(lambda: "projector" in names(), "the node in the graph")
+    running.end()
+    wait_until(lambda: "projector" not in names(), "the node gone")
 
 
 CLOUD_JOB = "labeled_cloud"
