@@ -93,8 +93,8 @@ def study_drift(
         Model `{model["name"]}` (weights sha256 `{model["sha256"]}`, computed in {model["dtype"]}).
         {len(learnt)} frames of {data["name"]} train count as those of the training: distance and
         unsure pixels are told in units of their 99th percentile, so that of frames of the same kind
-        one in a hundred is beyond each. The node warns where the median of the last ten images, one
-        a second, is beyond 1. Night and fog are those of [robustness.md](../robustness.md). The
+        one in a hundred is beyond each. The node warns where the median of the last ten images that
+        it looked at is beyond 1. Night and fog are those of [robustness.md](../robustness.md). The
         mIoU says whether a warning would have been right: it is that of the row, in the classes of
         its labels.""")
     write_page(output, "Drift", command, method, _table(rows, results))

@@ -142,6 +142,22 @@ def test_one_image_a_second_of_each_camera_is_looked_at_for_drift(bench: Bench) 
         assert "token_distance" not in second
 
 
+def test_slow_looks_are_seldom(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, durations = [100.0], iter([0.03, 5.0, 0.001])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    def look(image: np.ndarray, confidence: np.ndarray) -> Drift:
+        now[0] += next(durations)
+        return Drift(1.5, 0.25)
+
+    monkeypatch.setattr(bench.segmenter, "drift", look)
+    for pause in (0.0, 2.9, 0.1, 4.9, 0.1):
+        now[0] += pause
+        bench.process(1)
+    seen = ["token_distance" in report for report in bench.front.reports]
+    assert seen == [True, False, True, False, True]
+
+
 def test_a_look_that_fails_costs_nothing_but_itself(bench: Bench) -> None:
     bench.segmenter.drifted = OUT_OF_MEMORY
     bench.process(1)

@@ -69,7 +69,7 @@ class CameraChannel:
         self._reported_remedies: set[str] = set()
         self.counter = FrameCounter()
         self.latencies = Window()  # s
-        # of one image a second; see `inference/drift.py`
+        # of one image a second at most; see `inference/drift.py`
         self.drift = {name: Window(_DRIFT_WINDOW) for name in ("token_distance", "unsure_share")}
         self.outputs: Outputs | None = None
         self._subscriptions: list[Any] = []

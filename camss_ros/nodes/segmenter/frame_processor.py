@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from camss_ros.inference.latency_budget import Setting
     from camss_ros.inference.segmenter import Segmentation, Segmenter
 
-_LOOK_PERIOD = 1.0  # s; a look costs the image tokens of a frame once more
+# A look costs the image tokens of a frame once more, and images that come meanwhile may be lost.
+_LOOK_PERIODS = (1.0, 10.0)  # s, the least and the longest
+_LOOK_SHARE = 0.01  # of the time, at most, between these
 STAGES = (
     "preprocess", "tokens", "transformer", "sampling", "decode", "network", "postprocess",
     "propagation",
@@ -238,15 +240,18 @@ class FrameProcessor:
 
     def _drift(self, segmented: SegmentedFrame, segmenter: Segmenter) -> dict[str, float]:
         """Of one image in a while of each camera, once its mask is out; else nothing."""
-        frame, now = segmented.frame, time.monotonic()
-        if now < self._next_look.get(frame.source, 0.0):
+        frame, start = segmented.frame, time.monotonic()
+        if start < self._next_look.get(frame.source, 0.0):
             return {}
-        self._next_look[frame.source] = now + _LOOK_PERIOD
         try:
             found = segmenter.drift(frame.request.image, segmented.result.confidence)
         except Exception as error:  # a lack of memory, a device that is gone
             frame.source.warn("drift", f"drift is not told: {_reason(error)}")
             return {}
+        finally:
+            least, longest = _LOOK_PERIODS
+            pause = (time.monotonic() - start) / _LOOK_SHARE
+            self._next_look[frame.source] = start + min(max(least, pause), longest)
         return {} if found is None else asdict(found)
 
     def status(self) -> dict[str, Any]:
