@@ -1,5 +1,7 @@
 """Train the mask autoencoder on label images."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +74,19 @@ class AutoencoderTraining(Training[MaskAutoencoder]):
     ) -> None:
         super().__init__()
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._kl_weight = config.kl_weight
+        self._kl_weight, self._freezes_decoder = config.kl_weight, config.freeze_decoder
+        if config.freeze_decoder:
+            self.model.decoder.requires_grad_(False)
         self._data = data
         self.weights: Tensor
         weights = class_weights(data.code_shares(data.codes), data.codes)
         self.register_buffer("weights", weights)
+
+    def train(self, mode: bool = True) -> AutoencoderTraining:
+        super().train(mode)
+        if self._freezes_decoder:
+            self.model.decoder.eval()
+        return self
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         weights, labels = _shuffled(batch["labels"].long(), self.weights, batch["classes"])
@@ -97,7 +107,8 @@ class AutoencoderTraining(Training[MaskAutoencoder]):
         return validation_scores(self._data.validation, reconstruct, accelerator)
 
     def write(self, average: MaskAutoencoder, directory: Path) -> None:
-        set_latent_statistics(average, self._data)
+        if not self._freezes_decoder:  # its segmenter has latents of these statistics
+            set_latent_statistics(average, self._data)
         torch.save(average.state_dict(), directory / AUTOENCODER_FILE)
 
 
