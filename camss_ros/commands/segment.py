@@ -36,6 +36,7 @@ def segment(
     from camss_ros.evaluation.result_folder import files_hash
     from camss_ros.evaluation.segment_files import segment_files
     from camss_ros.images.frames import open_frames_of_model
+    from camss_ros.inference.segmenter_group import SegmenterGroup
     from camss_ros.model.checkpoint import find_config
     from camss_ros.street.calibration_scenes import CalibrationScenes
 
@@ -46,7 +47,7 @@ def segment(
         raise ValueError("this input has no end: say by --frames how many are wanted")
     with waiting_for_backend():
         described = spec.describe()
-        segmenter = spec.open(CalibrationScenes())
+        segmenters = SegmenterGroup(spec, CalibrationScenes())
     settings = {
         "input": source if opened.endless else str(Path(source).resolve()),
         "input_sha256": files_hash(opened.files),
@@ -54,6 +55,8 @@ def segment(
     }
     total = min((n for n in (opened.length, frames) if n is not None), default=None)
     with progress_row("segmenting", total) as step:
-        summary = segment_files(segmenter, opened, output, settings, frames, step)
+        summary = segment_files(
+            segmenters, opened, output, settings, frames, step, segmenters.at_a_time
+        )
     typer.echo(f"{summary['frames']} frames in '{output}', by {named_backend(described)}")
     warn_of_missing(opened)

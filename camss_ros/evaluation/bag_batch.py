@@ -15,7 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
 from typing import Any
 
-from camss_ros.evaluation.bag_run import BagTask, open_segmenter, run_bag
+from camss_ros.evaluation.bag_run import BagTask, open_segmenters, run_bag
 from camss_ros.extras import require
 
 
@@ -110,7 +110,7 @@ def run_batch_on_ray(
             ray.shutdown()
 
 
-_load_once = lru_cache(maxsize=1)(open_segmenter)  # a worker keeps its network from bag to bag
+_load_once = lru_cache(maxsize=1)(open_segmenters)  # a worker keeps its network from bag to bag
 
 
 def attempt(task: BagTask) -> str | None:

@@ -27,7 +27,7 @@ from camss_ros.evaluation.evaluate_bag import (
 from camss_ros.evaluation.part_results import PartResults, read_part
 from camss_ros.evaluation.report import RunMetadata, write_report
 from camss_ros.images.label_sets import load_label_set
-from camss_ros.inference.segmenter import Segmenter
+from camss_ros.inference.segmenter_group import SegmenterGroup
 from camss_ros.inference.spec import SegmenterSpec
 from camss_ros.street.calibration_scenes import CalibrationScenes
 
@@ -68,14 +68,14 @@ class BagTask:
         return {topic: self.output / topic.strip("/").replace("/", "__") for topic in topics}
 
 
-def open_segmenter(spec: SegmenterSpec) -> Segmenter:
+def open_segmenters(spec: SegmenterSpec) -> SegmenterGroup:
     """Calibrated, in int8, on the synthetic scenes. Raises as `SegmenterSpec.open`."""
-    return spec.open(CalibrationScenes())
+    return SegmenterGroup(spec, CalibrationScenes())
 
 
 def run_bag(
     task: BagTask,
-    load: Callable[[SegmenterSpec], Segmenter] = open_segmenter,
+    load: Callable[[SegmenterSpec], SegmenterGroup] = open_segmenters,
     progress: RunProgress = RunProgress(),
 ) -> list[str]:
     """Evaluate every camera, write report and bag; what is finished is not done again.
@@ -123,22 +123,22 @@ def run_bag(
         reported = (task.output / REPORT_FILE).exists()
         if done and reported and (written.exists() or not task.write_bag):
             return notes
-        segmenter = load(task.spec)
+        segmenters = load(task.spec)
         masks = []
         for camera in task.cameras:
             progress.camera(camera.image)
             mask_of = evaluate_bag(
-                segmenter, bag, folders[camera.image], camera, settings[camera.image], progress,
-                label_set, only, task.points.get(camera.image),
+                segmenters, bag, folders[camera.image], camera, settings[camera.image], progress,
+                label_set, only, task.points.get(camera.image), segmenters.at_a_time,
             )  # fmt: skip
             masks.append((camera, mask_of))
         if task.write_bag:
             shutil.rmtree(written, ignore_errors=True)
-            notes = write_masks_bag(bag, written, masks, segmenter.classes, progress.writing)
+            notes = write_masks_bag(bag, written, masks, segmenters.classes, progress.writing)
     metadata = RunMetadata(
         title=f"{task.bag.name}: {' '.join(folders)}",
         command=task.command,
-        model={**described["model"], "device": str(segmenter.device)},
+        model={**described["model"], "device": str(segmenters.device)},
         sampling=described["sampling"],
     )
     write_report(task.output / REPORT_FILE, read_parts(task), metadata)

@@ -78,6 +78,7 @@ def evaluate_bag(
     label_set: LabelSet | None = None,
     only: Container[int] | None = None,
     points: PointSelection | None = None,
+    at_a_time: int = 1,
 ) -> Callable[[int], Path]:
     """Segment the selected frames of `bag` into `output`, made if missing, and score them.
 
@@ -90,6 +91,7 @@ def evaluate_bag(
             for void.
         only: stamps, in ns; frames with others are left out.
         points: what of the bag has points, to be scored too.
+        at_a_time: frames that the segmenter works on at the same time; see `SegmenterGroup`.
 
     Returns:
         The mask file of an image message, by its number within the span; it need not exist.
@@ -127,8 +129,8 @@ def evaluate_bag(
             return frame, found
 
         metrics = score_frames(
-            frames, stage(keep, stage(predict, frames)), segmenter.classes, label_set, output,
-            progress.segmented, scorers,
+            frames, stage(keep, stage(predict, frames, at_a_time)), segmenter.classes, label_set,
+            output, progress.segmented, scorers,
         )  # fmt: skip
     if not metrics["frames"]:
         raise BagError(f"'{bag.path}': not one image on {selection.image} has one of the stamps")

@@ -18,23 +18,23 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_AHEAD = 2  # items that a stage may be ahead of the next one
+_AHEAD = 2  # items that wait between a stage and the next one
 
 
 def stage(
-    function: Callable[[Item], Result], items: Iterable[Item]
+    function: Callable[[Item], Result], items: Iterable[Item], at_a_time: int = 1
 ) -> Generator[Result, None, None]:
-    """`map(function, items)`, with `function` in a thread of its own, a few items ahead.
+    """`map(function, items)`, with `function` in threads of its own, a few items ahead.
 
-    One item is in work at a time, and results come in the order of the items. `items` is iterated
-    in the thread that iterates over the results. Where it raises, the results of what it gave come
-    first. Where `function` raises, or the generator is closed, what is not begun is left, and
-    `function` does no more work.
+    `at_a_time` items are in work at a time, and results come in the order of the items. `items` is
+    iterated in the thread that iterates over the results. Where it raises, the results of what it
+    gave come first. Where `function` raises, or the generator is closed, what is not begun is left,
+    and `function` does no more work.
     """
     source = iter(items)
     failure: BaseException | None = None
     waiting: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(1) as worker:
+    with ThreadPoolExecutor(at_a_time) as workers:
         try:
             while True:
                 try:
@@ -44,8 +44,8 @@ def stage(
                 except BaseException as error:  # Ctrl-C too
                     failure = error
                     break
-                waiting.append(worker.submit(function, item))
-                if len(waiting) > _AHEAD:
+                waiting.append(workers.submit(function, item))
+                if len(waiting) >= _AHEAD + at_a_time:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

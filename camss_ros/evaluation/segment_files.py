@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from camss_ros.evaluation.evaluate import FrameSegmenter
 from camss_ros.evaluation.pipeline import stage
 from camss_ros.evaluation.result_folder import begin_results, finish_results, read_mask, write_image
 from camss_ros.evaluation.statistics import FrameStatistics
@@ -26,7 +27,6 @@ from camss_ros.images.drawing import overlay
 from camss_ros.images.frames import Frame, FrameSource, UnreadableInputError
 from camss_ros.images.label_mapping import mapping_onto_labels
 from camss_ros.images.video_writer import VideoWriter
-from camss_ros.inference.segmenter import Segmenter
 
 SUMMARY_FILE = "summary.json"
 
@@ -41,21 +41,23 @@ class _SegmentedFrame(NamedTuple):
 
 
 def segment_files(
-    segmenter: Segmenter,
+    segmenter: FrameSegmenter,
     source: FrameSource,
     output: Path,
     settings: dict[str, Any],
     limit: int | None = None,
     on_frame: Callable[[], None] = lambda: None,
+    at_a_time: int = 1,
 ) -> dict[str, Any]:
     """Segment the first `limit` frames of `source` (all for None) into `output`, made if missing.
 
-    While the network works on a frame, the next one is read and the last one drawn and written.
+    While the network works on frames, the next one is read and the last one drawn and written.
 
     Args:
         limit: None needs a source that has an end.
         settings: what the results depend on, JSON-able; kept in the summary.
         on_frame: called after each frame.
+        at_a_time: frames that the segmenter works on at the same time; see `SegmenterGroup`.
 
     Returns:
         The summary.
@@ -95,8 +97,9 @@ def segment_files(
             return done
 
         frames = itertools.islice(source, limit)
+        predicted = stage(segment, frames, at_a_time)
         # closed before the video: whatever happens, nothing is written to it any more
-        written = stack.enter_context(contextlib.closing(stage(write, stage(segment, frames))))
+        written = stack.enter_context(contextlib.closing(stage(write, predicted)))
         for frame, labels, timings in written:
             if timings is None:
                 reused += 1

@@ -90,18 +90,26 @@ class SegmenterSpec:
             "sampling": {**dataclasses.asdict(self.sampling), "seed": self.seed, **between},
         }
 
-    def _settle(self, measure: bool) -> tuple[str, tuple[int, int], str, torch.dtype]:
-        """Name of the model, (height, width) in the network, backend and what it computes in.
+    def settled(self, *, measure: bool = True) -> SegmenterSpec:
+        """This with the backend and the precision that backend "auto" is here.
 
-        Backend "auto" is the one that was or is now measured; without `measure`, one that may be.
+        Args:
+            measure: where nothing has been measured, do it now; else one that may be chosen.
+
+        Raises:
+            ModelError, ValueError: as of `open`.
         """
-        device = select_device(self.device)
-        directory = find_model(self.model)
-        config = read_config(directory / CONFIG_FILE)
-        size = checked_size(config, self.network_size)
-        backend, precision = self.backend, self.precision
-        if backend == "auto":
-            choice = BackendChoice(directory, device, precision, size, self.sampling)
-            chosen = choice.choose() if measure else choice.possible[0]
-            backend, precision = chosen.backend, chosen.precision
-        return config.name, size, backend, backend_dtype(backend, device, precision)
+        device, directory = select_device(self.device), find_model(self.model)
+        size = checked_size(read_config(directory / CONFIG_FILE), self.network_size)
+        if self.backend != "auto":
+            return self
+        choice = BackendChoice(directory, device, self.precision, size, self.sampling)
+        chosen = choice.choose() if measure else choice.possible[0]
+        return dataclasses.replace(self, backend=chosen.backend, precision=chosen.precision)
+
+    def _settle(self, measure: bool) -> tuple[str, tuple[int, int], str, torch.dtype]:
+        """Name of the model, (height, width) in the network, backend and what it computes in."""
+        settled, device = self.settled(measure=measure), select_device(self.device)
+        config = read_config(find_model(self.model) / CONFIG_FILE)
+        dtype = backend_dtype(settled.backend, device, settled.precision)
+        return config.name, checked_size(config, self.network_size), settled.backend, dtype

@@ -24,7 +24,7 @@ from camss_ros.evaluation import bag_batch
 from camss_ros.evaluation.bag_batch import run_batch
 from camss_ros.evaluation.bag_run import BagTask, run_bag
 from camss_ros.images.label_sets import load_label_set
-from camss_ros.inference.segmenter import Segmenter
+from camss_ros.inference.segmenter_group import SegmenterGroup
 from camss_ros.inference.spec import SegmenterSpec
 from camss_ros.model.schedule import SamplingOptions
 
@@ -173,9 +173,9 @@ def test_what_is_finished_is_not_loaded_again(tmp_path: Path, model: Path) -> No
     task = BagTask(bag, tmp_path / "out", (BagSelection("/cam/image"),), None, network)
     loaded: list[SegmenterSpec] = []
 
-    def load(choice: SegmenterSpec) -> Segmenter:
+    def load(choice: SegmenterSpec) -> SegmenterGroup:
         loaded.append(choice)
-        return choice.open()
+        return SegmenterGroup(choice)
 
     for _ in range(2):
         run_bag(task, load)

@@ -42,6 +42,27 @@ def test_stages_work_at_the_same_time_and_keep_the_order():
     assert results[0][1] != threading.current_thread().name
 
 
+def test_a_stage_may_work_on_several_items():
+    both = threading.Barrier(2, timeout=10)
+    held = 0
+
+    def first(number: int) -> int:
+        if number in (0, 1):
+            both.wait()
+        return 10 * number
+
+    def counted() -> Iterator[int]:
+        nonlocal held
+        for number in range(20):
+            held = number
+            yield number
+
+    results = stage(first, counted(), at_a_time=2)
+    assert next(results) == 0
+    assert held < 5
+    assert list(results) == list(range(10, 200, 10))
+
+
 def test_the_source_is_read_by_whoever_takes_the_results():
     """A bag of SQLite may be read in the thread alone that has opened it."""
     readers = set()

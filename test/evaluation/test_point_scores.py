@@ -47,6 +47,7 @@ class Oracle:
 
     classes = CAMVID.classes
     device = "cpu"
+    at_a_time = 1
 
     def __init__(self, scene: Scene, labels: Sequence[np.ndarray]) -> None:
         self._known = {

@@ -5,6 +5,8 @@ import functools
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ from camss_ros.inference.backends import graph_backend
 from camss_ros.inference.backends.base import BackendUnavailableError
 from camss_ros.inference.graphs.export import ExportError
 from camss_ros.inference.segmenter import FrameRequest, SegmentationCancelled, Segmenter
+from camss_ros.inference.segmenter_group import SegmenterGroup
+from camss_ros.inference.spec import SegmenterSpec
 from camss_ros.model.checkpoint import save_pretrained
 from camss_ros.model.schedule import SamplingOptions
 
@@ -54,6 +58,46 @@ def open_segmenter(model_directory):
 
 def agreement(one, other) -> float:
     return float((one.labels == other.labels).mean())
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_group_gives_what_one_segmenter_gives(two_threads, open_segmenter, model_directory):
+    pytest.importorskip("openvino")
+    sampling = SamplingOptions(steps=2, temperature=1.0)
+    spec = SegmenterSpec(
+        model_directory, sampling, device="cpu", backend="openvino", precision="fp32"
+    )
+    alone = open_segmenter(sampling=sampling, backend="openvino")
+    images = [np.roll(frame(), place, axis=1) for place in range(12)]
+    group = SegmenterGroup(spec)
+    try:
+        assert (group.at_a_time, torch.get_num_threads()) == (2, 1)
+        with ThreadPoolExecutor(3) as pool:
+            found = list(pool.map(group.segment, images))
+    finally:
+        group.close()
+    assert torch.get_num_threads() == 2
+    for image, result in zip(images, found, strict=True):
+        expected = alone.segment(image)
+        assert (result.labels == expected.labels).all()
+        assert (result.confidence == expected.confidence).all()
+
+
+@pytest.mark.parametrize("changed", [{"backend": "torch"}, {"keyframe_interval": 2}, {"warm": 700}])
+def test_frames_that_follow_each_other_have_one_segmenter(two_threads, model_directory, changed):
+    pytest.importorskip("openvino")
+    sampling = SamplingOptions(steps=2, warm_start_time=changed.pop("warm", 0))
+    given = {"device": "cpu", "backend": "openvino", "precision": "fp32", **changed}
+    group = SegmenterGroup(SegmenterSpec(model_directory, sampling, **given))
+    assert (group.at_a_time, torch.get_num_threads()) == (1, 2)
+    group.close()
 
 
 @pytest.mark.parametrize("sampling", [SamplingOptions(steps=2), NOISY])

@@ -61,6 +61,8 @@ class OpenVino(Runtime):
             "INFERENCE_PRECISION_HINT": _HINTS[self.float_dtype],
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "PERFORMANCE_HINT": "LATENCY",
+            # fixed to processors, the threads of two networks would share the first ones
+            "ENABLE_CPU_PINNING": False,
         }
 
     def compile(self, graph: Path, compiled: Path) -> None:
