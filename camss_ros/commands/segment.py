@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Optional
 
@@ -54,7 +55,7 @@ def segment(
         **described,
     }
     total = min((n for n in (opened.length, frames) if n is not None), default=None)
-    with progress_row("segmenting", total) as step:
+    with closing(segmenters), progress_row("segmenting", total) as step:
         summary = segment_files(
             segmenters, opened, output, settings, frames, step, segmenters.at_a_time
         )

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
 from functools import lru_cache
 from typing import Any
 
@@ -110,13 +111,13 @@ def run_batch_on_ray(
             ray.shutdown()
 
 
-_load_once = lru_cache(maxsize=1)(open_segmenters)  # a worker keeps its network from bag to bag
+_opened = lru_cache(maxsize=1)(open_segmenters)  # a worker keeps its network from bag to bag
 
 
 def attempt(task: BagTask) -> str | None:
     """Run a task in this process; returns why it failed, or None."""
     try:
-        run_bag(task, _load_once)
+        run_bag(task, lambda spec: nullcontext(_opened(spec)))
     except Exception as error:  # whatever it is, the other bags go on
         return str(error) or type(error).__name__
     return None

@@ -10,6 +10,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,9 +74,14 @@ def open_segmenters(spec: SegmenterSpec) -> SegmenterGroup:
     return SegmenterGroup(spec, CalibrationScenes())
 
 
+def open_until_done(spec: SegmenterSpec) -> AbstractContextManager[SegmenterGroup]:
+    """As `open_segmenters`; closed at the end of the block."""
+    return closing(open_segmenters(spec))
+
+
 def run_bag(
     task: BagTask,
-    load: Callable[[SegmenterSpec], SegmenterGroup] = open_segmenters,
+    load: Callable[[SegmenterSpec], AbstractContextManager[SegmenterGroup]] = open_until_done,
     progress: RunProgress = RunProgress(),
 ) -> list[str]:
     """Evaluate every camera, write report and bag; what is finished is not done again.
@@ -123,18 +129,18 @@ def run_bag(
         reported = (task.output / REPORT_FILE).exists()
         if done and reported and (written.exists() or not task.write_bag):
             return notes
-        segmenters = load(task.spec)
         masks = []
-        for camera in task.cameras:
-            progress.camera(camera.image)
-            mask_of = evaluate_bag(
-                segmenters, bag, folders[camera.image], camera, settings[camera.image], progress,
-                label_set, only, task.points.get(camera.image), segmenters.at_a_time,
-            )  # fmt: skip
-            masks.append((camera, mask_of))
-        if task.write_bag:
-            shutil.rmtree(written, ignore_errors=True)
-            notes = write_masks_bag(bag, written, masks, segmenters.classes, progress.writing)
+        with load(task.spec) as segmenters:
+            for camera in task.cameras:
+                progress.camera(camera.image)
+                mask_of = evaluate_bag(
+                    segmenters, bag, folders[camera.image], camera, settings[camera.image],
+                    progress, label_set, only, task.points.get(camera.image), segmenters.at_a_time,
+                )  # fmt: skip
+                masks.append((camera, mask_of))
+            if task.write_bag:
+                shutil.rmtree(written, ignore_errors=True)
+                notes = write_masks_bag(bag, written, masks, segmenters.classes, progress.writing)
     metadata = RunMetadata(
         title=f"{task.bag.name}: {' '.join(folders)}",
         command=task.command,

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -173,9 +174,9 @@ def test_what_is_finished_is_not_loaded_again(tmp_path: Path, model: Path) -> No
     task = BagTask(bag, tmp_path / "out", (BagSelection("/cam/image"),), None, network)
     loaded: list[SegmenterSpec] = []
 
-    def load(choice: SegmenterSpec) -> SegmenterGroup:
+    def load(choice: SegmenterSpec) -> AbstractContextManager[SegmenterGroup]:
         loaded.append(choice)
-        return SegmenterGroup(choice)
+        return closing(SegmenterGroup(choice))
 
     for _ in range(2):
         run_bag(task, load)
