@@ -39,7 +39,8 @@ class LabelPropagation:
     """Carries results from frame to frame of each stream, between the key frames.
 
     A frame is a key frame, too, where it does not continue the one before; `TemporalState` says
-    when that is.
+    when that is. Streams that begin together take turns: each has its second key frame one frame
+    earlier than the stream before it.
 
     Args:
         interval: every so many frames one is a key frame, at least 1: all are.
@@ -52,6 +53,7 @@ class LabelPropagation:
         self.interval = check_interval(interval)
         self._streams: defaultdict[Hashable, TemporalState[_Last]]
         self._streams = defaultdict(TemporalState)
+        self._begun: set[Hashable] = set()  # streams that have had a key frame
         preset = cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST
         self._flow = cv2.DISOpticalFlow_create(preset)  # type: ignore[attr-defined]
 
@@ -84,11 +86,16 @@ class LabelPropagation:
     def keep(self, request: FrameRequest, result: Segmentation) -> None:
         """Keep the result of a key frame, the last for which `carry` of its stream had none."""
         if self.interval > 1:
-            self._streams[request.stream].keep(_Last(_grey(request.image), result, 0))
+            age = 0
+            if request.stream not in self._begun:
+                age = len(self._begun) % self.interval
+                self._begun.add(request.stream)
+            self._streams[request.stream].keep(_Last(_grey(request.image), result, age))
 
     def forget(self) -> None:
         """The next frame of each stream is a key frame."""
         self._streams.clear()
+        self._begun.clear()
 
 
 def check_interval(interval: int) -> int:

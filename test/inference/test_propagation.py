@@ -154,6 +154,17 @@ def test_streams_of_a_batch_have_key_frames_of_their_own(model):
         segmenter.segment_batch(batch(front=2) * 2)
 
 
+def test_streams_take_turns(model):
+    segmenter = Segmenter(model, device="cpu", precision="fp32", keyframe_interval=3)
+    keys = []
+    for number in range(7):
+        found = segmenter.segment_batch(
+            [request(number, stream=name, stamp=0.1 * number) for name in ("a", "b", "c", "d")]
+        )
+        keys.append("".join("-" if each.propagated else "K" for each in found))
+    assert keys == ["KKKK", "--K-", "-K--", "K--K", "--K-", "-K--", "K--K"]
+
+
 def test_key_frames_may_start_warm(model):
     sampling = SamplingOptions(steps=2, warm_start_time=400)
     segmenter = Segmenter(
