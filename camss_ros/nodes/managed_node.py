@@ -84,8 +84,8 @@ class ManagedNode(GivenParameters, LifecycleNode):
 
     def destroy_node(self) -> None:
         """Leave the graph; rclpy forgets the state machine, which would keep the node in it."""
-        self._state_machine.destroy_when_not_in_use()
         super().destroy_node()
+        self._state_machine.destroy_when_not_in_use()
 
     def cancel(self) -> None:
         """Give up what is in work, from any thread; returns at once."""
