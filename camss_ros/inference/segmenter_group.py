@@ -18,7 +18,7 @@ class SegmenterGroup:
     """Segments as one `Segmenter` of the same description, several frames at a time. Thread-safe.
 
     Two networks of one thread each get more done than one of two threads, whose threads wait for
-    each other after every layer: a fifth more frames with OpenVINO on two cores (docs/speed.md).
+    each other after every layer: a fifth more frames with OpenVINO on two cores.
     There is one segmenter with every other backend, and where a frame begins from the one before.
     While the group is open, PyTorch and OpenVINO have fewer threads for each of the process's own.
 
