@@ -173,8 +173,6 @@ class AutoencoderConfig:
             class is seen in every shape.
         start_from: model (directory, bundled name, Hub id) whose mask autoencoder, of the same
             size and number of classes, the run starts from; null for a fresh start.
-        freeze_decoder: train the encoder alone, for the decoder of `start_from`, which was trained
-            with its segmenter: what that infers does not change.
     """
 
     data: DataConfig
@@ -184,12 +182,9 @@ class AutoencoderConfig:
     kl_weight: float = 1e-4
     shuffled_share: float = 0.0
     start_from: str | None = None
-    freeze_decoder: bool = False
 
     def __post_init__(self) -> None:
         _between("shuffled_share", self.shuffled_share, 0, 1)
-        if self.freeze_decoder and self.start_from is None:
-            raise ValueError("freeze_decoder needs start_from, the model that has the decoder")
 
 
 @dataclass(frozen=True)

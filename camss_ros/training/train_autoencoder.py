@@ -1,7 +1,5 @@
 """Train the mask autoencoder on label images."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -74,19 +72,11 @@ class AutoencoderTraining(Training[MaskAutoencoder]):
     ) -> None:
         super().__init__()
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._kl_weight, self._freezes_decoder = config.kl_weight, config.freeze_decoder
-        if config.freeze_decoder:
-            self.model.decoder.requires_grad_(False)
+        self._kl_weight = config.kl_weight
         self._data = data
         self.weights: Tensor
         weights = class_weights(data.code_shares(data.codes), data.codes)
         self.register_buffer("weights", weights)
-
-    def train(self, mode: bool = True) -> AutoencoderTraining:
-        super().train(mode)
-        if self._freezes_decoder:
-            self.model.decoder.eval()
-        return self
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         weights, labels = _shuffled(batch["labels"].long(), self.weights, batch["classes"])
@@ -107,8 +97,7 @@ class AutoencoderTraining(Training[MaskAutoencoder]):
         return validation_scores(self._data.validation, reconstruct, accelerator)
 
     def write(self, average: MaskAutoencoder, directory: Path) -> None:
-        if not self._freezes_decoder:  # its segmenter has latents of these statistics
-            set_latent_statistics(average, self._data)
+        set_latent_statistics(average, self._data)
         torch.save(average.state_dict(), directory / AUTOENCODER_FILE)
 
 

@@ -96,21 +96,6 @@ def test_two_commands_make_a_model(root, tmp_path):
         start = (f"start_from={tmp_path / 's' / source}", "loop.steps=1", "loop.batch=1")
         output = tmp_path / f"from_{source}_{of_masks == weights}"
         run(segmenter_arguments(root, output, of_masks, *start, "decoder_rate=1"))
-    # The encoder can be trained further for the decoder, which came to be another one beside it.
-    source = tmp_path / "from_last_False" / "last"
-    entries = (*entries, f"start_from={source}", "freeze_decoder=true")
-    command[-1] = tmp_path / "e"
-    run(command + [part for entry in entries for part in ("--set", entry)])
-    before = load_pretrained(source).mask_autoencoder.state_dict()
-    after = torch.load(tmp_path / "e" / "last" / "autoencoder.pt", weights_only=True)
-    changed = {name.split(".")[0] for name in before if not before[name].equal(after[name])}
-    assert changed == {"encoder"}
-
-
-def test_an_encoder_alone_needs_its_decoder(root, tmp_path):
-    command = ["train", "autoencoder", "--config", CONFIGS / "camss_tiny_autoencoder.yaml"]
-    command += ["--root", root, "--output", tmp_path, "--set", "freeze_decoder=true"]
-    assert "freeze_decoder needs start_from" in failure(command)
 
 
 def test_what_is_wrong_is_named(root, autoencoder, tmp_path):
