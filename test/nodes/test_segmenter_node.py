@@ -308,7 +308,7 @@ def test_diagnostics_have_rates_latencies_steps_device_and_memory(node: Running)
 def test_diagnostics_warn_of_images_unlike_those_of_the_training(
     node: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(frame_processor, "_LOOK_PERIOD", 0.0)
+    monkeypatch.setattr(frame_processor, "_LOOK_PERIODS", (0.0, 0.0))
     node.peer.listen(DiagnosticArray, "/diagnostics")
     node.segmenter.drifted = Drift(3.0, 0.5)
     for number in range(6):
