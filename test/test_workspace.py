@@ -218,7 +218,8 @@ def test_the_wrapper_passes_arguments_and_exit_code_on() -> None:
 
 def run_without_packages(script: Path) -> subprocess.CompletedProcess[str]:
     """`--version` of a script in a plain shell, by a Python that has the standard library only."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    found_elsewhere = ("PYTHONPATH", "WORKSPACE")
+    environment = {name: value for name, value in os.environ.items() if name not in found_elsewhere}
     return subprocess.run(
         [sys.executable, "-S", script, "--version"], env={**environment, "VENV": sys.prefix},
         capture_output=True, text=True, check=False, timeout=120,
