@@ -18,8 +18,8 @@ class SegmenterGroup:
     """Segments as one `Segmenter` of the same description, several frames at a time. Thread-safe.
 
     Two networks of one thread each get more done than one of two threads, whose threads wait for
-    each other after every layer: a fifth more frames with OpenVINO on two cores.
-    There is one segmenter with every other backend, and where a frame begins from the one before.
+    each other after every layer: a fifth more frames with OpenVINO on two cores. There is one
+    segmenter with every other backend, and where a frame begins from the one before.
     While the group is open, PyTorch and OpenVINO have fewer threads for each of the process's own.
 
     Attributes:
@@ -44,11 +44,10 @@ class SegmenterGroup:
         self._all: list[Segmenter] = []
         try:
             for _ in range(self.at_a_time):
-                segmenter = settled.open(calibration)
-                self._all.append(segmenter)
-                # one after the other: the first one builds what the others find
-                segmenter.prepare(segmenter.sampling, segmenter.input_size)
-                self._free.put(segmenter)
+                self._all.append(settled.open(calibration))
+                self._free.put(self._all[-1])
+            if several:  # the first one builds what the others find
+                self._all[0].prepare(self._all[0].sampling, self._all[0].input_size)
         except BaseException:
             self.close()
             raise

@@ -99,17 +99,19 @@ class SegmenterSpec:
         Raises:
             ModelError, ValueError: as of `open`.
         """
-        device, directory = select_device(self.device), find_model(self.model)
-        size = checked_size(read_config(directory / CONFIG_FILE), self.network_size)
         if self.backend != "auto":
             return self
+        device, directory = select_device(self.device), find_model(self.model)
+        size = checked_size(read_config(directory / CONFIG_FILE), self.network_size)
         choice = BackendChoice(directory, device, self.precision, size, self.sampling)
         chosen = choice.choose() if measure else choice.possible[0]
         return dataclasses.replace(self, backend=chosen.backend, precision=chosen.precision)
 
     def _settle(self, measure: bool) -> tuple[str, tuple[int, int], str, torch.dtype]:
         """Name of the model, (height, width) in the network, backend and what it computes in."""
-        settled, device = self.settled(measure=measure), select_device(self.device)
+        device = select_device(self.device)
         config = read_config(find_model(self.model) / CONFIG_FILE)
+        size = checked_size(config, self.network_size)
+        settled = self.settled(measure=measure)
         dtype = backend_dtype(settled.backend, device, settled.precision)
-        return config.name, checked_size(config, self.network_size), settled.backend, dtype
+        return config.name, size, settled.backend, dtype
