@@ -35,6 +35,15 @@ def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Quicker for small tensors on a busy machine, and no sum is split in another way."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture
 def only_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Backend auto knows no other: nothing is measured. Not in processes that a test starts."""

@@ -14,7 +14,6 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import torch
 from bag_files import write_bag
 from ros_peer import RosPeer
 from segmenter_process import Camera, Process
@@ -25,6 +24,8 @@ from typer.testing import CliRunner
 from camss_ros.cli import app
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.street.synthetic import SyntheticStreet, ViewShift
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 FRAMES = 8
 DRIVES = {"monday": 0, "tuesday": 1}  # seeds
@@ -107,8 +108,3 @@ def test_from_a_drive_to_a_model_in_the_running_node(
     camera.segment(camera.next_image())
     assert camera.status(lambda s: s.model == "better").segmented > 0
     peer.close()
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)

@@ -12,16 +12,9 @@ from camss_ros.cli import app
 from camss_ros.lab.parity import verify_parity
 from camss_ros.model.checkpoint import ModelError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 RECORDED = Path(__file__).parents[3] / "shared" / "parity" / "small"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Small tensors on a loaded machine are quicker without company."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

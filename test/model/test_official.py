@@ -27,15 +27,9 @@ from camss_ros.model.schedule import SamplingOptions
 from camss_ros.training.config import DataConfig, LoopOptions, SegmenterConfig, SourceConfig
 from camss_ros.training.start import start_model
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 KEYS = Path(__file__).parents[3] / "shared" / "parity"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

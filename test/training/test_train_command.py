@@ -125,15 +125,6 @@ def test_an_unreadable_sample_is_named(autoencoder, tmp_path):
     assert "Traceback" not in output
 
 
-@pytest.fixture
-def one_thread():
-    """As in the processes of `ENVIRONMENT`: how sums are split decides about their last bit."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def test_a_killed_run_goes_on_as_if_it_had_not_been(one_thread, autoencoder, tmp_path):
     root = tmp_path / "data"
     overrides = ("loop.steps=8", "loop.batch=2", *three_sources(root))
