@@ -47,6 +47,11 @@ def find_argmax(probabilities: Tensor, traced: bool = False) -> Argmax:
     return Argmax(join_tiles(labels), join_tiles(confidence))
 
 
+def upload_frame(frame: np.ndarray, device: torch.device) -> Tensor:
+    """uint8 [H, W, 3] on a device; of what is read-only a copy, as PyTorch warns of it."""
+    return torch.from_numpy(np.require(frame, requirements=["C", "W"])).to(device)
+
+
 def resize_frame(frame: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize to the network's working size, anti-aliased.
 

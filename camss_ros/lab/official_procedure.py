@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from camss_ros.images.label_class import VOID
-from camss_ros.inference.frame_ops import resize_frame
+from camss_ros.inference.frame_ops import resize_frame, upload_frame
 from camss_ros.inference.segmenter import check_image
 from camss_ros.inference.stage_clock import StageClock
 from camss_ros.model.camseg import CamSeg
@@ -87,8 +87,8 @@ class OfficialProcedure:
         check_image(image)
         network, transformer = self._network, self._transformer
         clock = StageClock(self._device)
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self._device)
-        images = network.normalize(resize_frame(pixels, network.config.input_size))
+        pixels = resize_frame(upload_frame(image, self._device), network.config.input_size)
+        images = network.normalize(pixels)
         clock.mark("preprocess")
         token_map = self._images.encode(images)
         clock.mark("tokens")

@@ -91,6 +91,14 @@ def test_views_of_a_larger_image_are_frames_too(segmenter):
     assert np.array_equal(segmenter.segment(view).labels, segmenter.segment(view.copy()).labels)
 
 
+@pytest.mark.filterwarnings("error")
+def test_frames_may_be_read_only(segmenter):
+    image = frame(40, 56)
+    expected = segmenter.segment(image).labels
+    image.flags.writeable = False
+    assert np.array_equal(segmenter.segment(image).labels, expected)
+
+
 def test_sampling_changes_between_frames(segmenter):
     for steps in (1, 7):
         segmenter.sampling = SamplingOptions(steps=steps)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from camss_ros.inference.backends.base import BackendUnavailableError
-from camss_ros.inference.frame_ops import resize_frame
+from camss_ros.inference.frame_ops import resize_frame, upload_frame
 from camss_ros.model.warm_start import FrameState
 
 # inputs by name -> outputs in the order of `GraphSpec.outputs`, all on the runtime's device; a
@@ -37,8 +37,7 @@ def graph_inputs(
         noise: as of `TorchBackend.draw_noise`.
         state: what the frame before left; None without a warm start.
     """
-    pixels = torch.from_numpy(np.ascontiguousarray(frame)).to(device)
-    resized = resize_frame(pixels, size)[0].permute(1, 2, 0)
+    resized = resize_frame(upload_frame(frame, device), size)[0].permute(1, 2, 0)
     if resized.dtype != torch.uint8:
         resized = resized.round_().to(torch.uint8)
     inputs = {"frame": resized.contiguous()}

@@ -18,7 +18,7 @@ from camss_ros.inference.backends.base import Backend, BatchRequest, FramePredic
 from camss_ros.inference.backends.frame_graphs import FrameGraphs, FrameKind
 from camss_ros.inference.compile_cache import silence_known_warnings, use_compile_cache
 from camss_ros.inference.decoder_precision import cast_to_half
-from camss_ros.inference.frame_ops import render, resize_frame
+from camss_ros.inference.frame_ops import render, resize_frame, upload_frame
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.image_autoencoder import PaletteAutoencoder
 from camss_ros.model.network import SegmentationNetwork
@@ -68,7 +68,7 @@ class TorchBackend(Backend):
     @torch.inference_mode()
     def predict(self, request: BatchRequest) -> list[FramePrediction]:
         """See `Backend`. A twin draws no latents and leaves none."""
-        uploaded = [self._upload(each) for each in request.frames]
+        uploaded = [upload_frame(each, self.device) for each in request.frames]
         probabilities, left = self._run(uploaded, self._plan(request.sampling), request)
         return [
             FramePrediction(each, state=state)
@@ -142,7 +142,7 @@ class TorchBackend(Backend):
     @torch.inference_mode()
     def pooled_tokens(self, frame: np.ndarray, size: tuple[int, int]) -> Tensor:
         """See `Backend`."""
-        image = self._network.normalize(self._resized(self._upload(frame), size))
+        image = self._network.normalize(self._resized(upload_frame(frame, self.device), size))
         tokens = self._image_tokens(image.contiguous(memory_format=torch.channels_last))
         return tokens[0].float().mean(dim=(1, 2))
 
@@ -173,9 +173,6 @@ class TorchBackend(Backend):
         """Of no frame, at the working (height, width)."""
         network = self._latent_network
         return FrameState.blank(samples, network.latent_channels, size, network.stride, self.device)
-
-    def _upload(self, frame: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(frame)).to(self.device)
 
     def _resized(self, pixels: Tensor, size: tuple[int, int]) -> Tensor:
         resized = resize_frame(pixels, size)
