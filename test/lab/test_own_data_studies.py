@@ -5,13 +5,14 @@ import json
 import cv2
 import numpy as np
 import pytest
-import torch
 from small_model import save_small_model
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
 from camss_ros.images.label_sets import load_label_set, save_label_set
 from camss_ros.inference.drift import LEAST_FRAMES
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,6 @@ def root(tmp_path_factory):
 
 
 def run(*arguments):
-    torch.set_num_threads(1)
     return CliRunner().invoke(app, ["study", *map(str, arguments)])
 
 

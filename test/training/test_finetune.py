@@ -17,6 +17,8 @@ from camss_ros.model.checkpoint import load_pretrained
 from camss_ros.training.other_classes import class_origins, with_other_classes
 from camss_ros.training.run_folder import read_metrics
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SHORT = (
     "loop.precision=fp32",
     "loop.steps=2",
@@ -31,7 +33,6 @@ CLASSES = ("sky", "tree", "bicyclist")
 @pytest.fixture(autouse=True)
 def on_the_cpu(monkeypatch):
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")

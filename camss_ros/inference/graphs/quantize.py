@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from camss_ros.inference.frame_ops import resize_frame
+from camss_ros.inference.frame_ops import resize_frame, upload_frame
 from camss_ros.inference.graphs.export import save_openvino
 from camss_ros.model.warm_start import FAR, FrameState
 
@@ -56,7 +56,7 @@ def quantize(graph: Path, frames: Iterable[np.ndarray]) -> Any:
     rng = np.random.default_rng(0)
 
     def inputs(frame: np.ndarray) -> dict[str, np.ndarray]:
-        resized = resize_frame(torch.from_numpy(frame), size)[0].permute(1, 2, 0)
+        resized = resize_frame(upload_frame(frame, torch.device("cpu")), size)[0].permute(1, 2, 0)
         given = {"frame": resized.contiguous().numpy(), **blank}
         if "noise" in shapes:
             given["noise"] = rng.standard_normal(shapes["noise"], np.float32)
