@@ -81,7 +81,7 @@ def show_intervals(row: Mapping[str, Any]) -> str:
         lost = all_of_them["miou"] - best["miou"]
         reached = (
             f"{'**reached**' if lost <= SIZE_MIOU_LOSS else '**not reached**'}: with the network "
-            f"on every {best['interval']}. image {lost:.4f} is lost"
+            f"on one image in {best['interval']}, {lost:.4f} is lost"
         )
     how = paragraph(f"""
         The {row["frames"]} frames of {row["data"]}, one clip of {row["image_size"]}, at the model's

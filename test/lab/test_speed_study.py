@@ -364,9 +364,9 @@ def test_the_key_frames_that_lose_least_of_those_that_are_fast_enough_are_named(
         return " ".join(show_intervals({**metadata, "rows": rows}).split())
 
     found = shown((2, 59.9, 0.745), (3, 60.0, 0.735), (4, 70.0, 0.731))
-    assert "is **reached**: with the network on every 3. image 0.0150 is lost" in found
+    assert "is **reached**: with the network on one image in 3, 0.0150 is lost" in found
     assert "| 3 | 60.0 | 1.0 % | - | - | 0.7350 | 0.0200 |" in found
-    assert "**not reached**: with the network on every 4. image 0.0210" in shown((4, 70, 0.729))
+    assert "**not reached**: with the network on one image in 4, 0.0210" in shown((4, 70, 0.729))
     assert "**not reached**: none is fast enough" in shown((2, None, 0.75))
 
 

@@ -56,7 +56,8 @@ def test_rows_are_what_the_study_is_about():
         ("ddim", 0, 1), ("ddim", 1, 1), ("ddim", 1, 8),
         ("dpm++2m", 0, 1), ("ddpm", 1, 1), ("ddpm", 1, 8),
     }  # fmt: skip
-    assert [row.sampling.iterations for row in iteration_rows()] == [1, 4, 8]
+    passes = [(r.sampling.temperature, r.sampling.iterations) for r in iteration_rows()]
+    assert passes == [(0, 1), (0, 8), (0, 32), (1, 1), (1, 8), (1, 32)]
     assert len({row.key for row in rows}) == len(rows)
 
 
@@ -99,9 +100,9 @@ def test_a_stopped_study_goes_on_with_what_is_missing(model, root, tmp_path, mon
     run_study(model, root, tmp_path, lambda done, total: calls.append((done, total)))
     content = json.loads((tmp_path / "steps.json").read_text())
     assert content["complete"]
-    # 6 samplers with 2 numbers of steps; ddim with 4 steps, in 1 and 2 iterations.
-    assert len(content["rows"]) == len(evaluated) == len(set(evaluated)) == 14
-    assert calls[-1] == (28, 28)
+    # 6 samplers with 2 numbers of steps; ddim with 4 steps, in 1 and 2 iterations, both starts
+    assert len(content["rows"]) == len(evaluated) == len(set(evaluated)) == 16
+    assert calls[-1] == (32, 32)
 
     whole = tmp_path / "whole"
     stop_at(None)
