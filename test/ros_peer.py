@@ -99,6 +99,7 @@ class RosPeer:
         endpoints of the other node, waited for as well where their topic is among the ends', until
         each knows as many as there are here and there.
         """
+        others = list(others)  # rclpy gives generators
         topics = {end.topic_name for end in ends}
         everybody = [*self.node.publishers, *self.node.subscriptions, *others]
         counts: dict[str, dict[bool, int]] = {topic: {True: 0, False: 0} for topic in topics}

@@ -76,8 +76,7 @@ class RunningProjector:
         }
         self._publishers |= new
         if new:
-            others = [*self.node.subscriptions]
-            self.peer.connect(*new.values(), others=others)
+            self.peer.connect(*new.values(), others=self.node.subscriptions)
         for name, message in names.items():
             self._publishers[name].publish(message)
 
