@@ -1,13 +1,16 @@
-"""What a frame makes the processor do for its device, counted by PyTorch's profiler."""
+"""What a frame makes the processor do for its device, and where the time goes, by PyTorch's
+profiler."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import torch
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from camss_ros.inference.segmenter import Segmenter
@@ -34,6 +37,8 @@ _CALLS = {
 # What the device reports of its copies.
 _COPIES = {"Memcpy HtoD": "uploads", "Memcpy DtoH": "downloads"}
 
+_WARM_UP = 3  # frames
+
 KINDS = ("operators", *dict.fromkeys([*_CALLS.values(), *_COPIES.values()]))
 
 
@@ -54,24 +59,9 @@ def measure_calls(open_segmenter: Callable[[bool], Segmenter]) -> dict[str, dict
     return rows
 
 
-@torch.inference_mode()
-def count_calls(segmenter: Segmenter, frame: np.ndarray, warm_up: int = 3) -> dict[str, int]:
-    """Of one frame, by `KINDS`; all but the operators are 0 on a CPU.
-
-    Args:
-        frame: uint8 [H, W, 3] RGB.
-        warm_up: frames before it: what happens once for all of them is not counted.
-    """
-    for _ in range(warm_up):
-        segmenter.segment(frame)
-    # the profiler's library tells of its own start and stop, on stderr
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
-    activities = [ProfilerActivity.CPU]
-    if segmenter.device.type == "cuda":
-        activities.append(ProfilerActivity.CUDA)
-    with profile(activities=activities) as profiler:
-        segmenter.segment(frame)
-    events = profiler.events()
+def count_calls(segmenter: Segmenter, frame: np.ndarray) -> dict[str, int]:
+    """Of one frame, uint8 [H, W, 3] RGB, by `KINDS`; all but the operators are 0 on a CPU."""
+    events = _profiled(segmenter, frame).events()
     assert events is not None
     nested = {event.name for event in events if event.name.startswith("aten::")}
     leaves = [
@@ -80,6 +70,50 @@ def count_calls(segmenter: Segmenter, frame: np.ndarray, warm_up: int = 3) -> di
         if not any(child.name in nested for child in event.cpu_children)
     ]
     return count_names(leaves)
+
+
+def longest_operations(
+    segmenter: Segmenter, frame: np.ndarray, most: int = 12
+) -> list[dict[str, Any]]:
+    """What takes the most time of one frame that is launched operation by operation.
+
+    Args:
+        segmenter: whose frames are not captured.
+        frame: uint8 [H, W, 3] RGB.
+        most: how many.
+
+    Returns:
+        `name`, number of `calls` and `ms` together: of the kernels and copies of a GPU, or on a CPU
+        of the operators, each without those that it is made of; the longest first.
+    """
+    kind = DeviceType.CUDA if segmenter.device.type == "cuda" else DeviceType.CPU
+    rows = [
+        {
+            "name": each.key,
+            "calls": each.count,
+            "ms": each.self_device_time_total / 1e3
+            if kind == DeviceType.CUDA
+            else each.self_cpu_time_total / 1e3,
+        }
+        for each in _profiled(segmenter, frame).key_averages()
+        if each.device_type == kind
+    ]
+    return sorted(rows, key=lambda row: -row["ms"])[:most]
+
+
+@torch.inference_mode()
+def _profiled(segmenter: Segmenter, frame: np.ndarray) -> profile:
+    """One frame, after what happens once for all of them."""
+    for _ in range(_WARM_UP):
+        segmenter.segment(frame)
+    # the profiler's library tells of its own start and stop, on stderr
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+    activities = [ProfilerActivity.CPU]
+    if segmenter.device.type == "cuda":
+        activities.append(ProfilerActivity.CUDA)
+    with profile(activities=activities) as profiler:
+        segmenter.segment(frame)
+    return profiler
 
 
 def count_names(names: Iterable[str]) -> dict[str, int]:

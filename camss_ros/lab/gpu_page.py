@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,17 @@ def _times(row: Mapping[str, Any]) -> str:
     memory = whole["peak_memory"].get("cuda_mb")
     told = "" if memory is None else f"\nGPU memory at the most: {memory:.0f} MB.\n"
     table = markdown_table(["stage", "ms, p50 / p95", "share"], lines)
-    return f"{how}\n\n{table}{told}{_official(row.get('official'))}"
+    longest = _longest(row["longest"])
+    return f"{how}\n\n{table}{told}{_official(row.get('official'))}\n{longest}"
+
+
+def _longest(operations: Sequence[Mapping[str, Any]]) -> str:
+    lines = [
+        # names of templates have hundreds of characters
+        [f"`{each['name'][:80]}`", str(each["calls"]), f"{each['ms']:.2f}"]
+        for each in operations
+    ]
+    return markdown_table(["what takes longest, one by one", "calls", "ms"], lines)
 
 
 def _official(comparison: Mapping[str, Any] | None) -> str:

@@ -21,7 +21,7 @@ from camss_ros.evaluation.statistics import milliseconds
 from camss_ros.images.frames import open_frames
 from camss_ros.inference.device import select_device
 from camss_ros.inference.segmenter import Segmenter
-from camss_ros.lab.frame_launches import measure_calls
+from camss_ros.lab.frame_launches import longest_operations, measure_calls
 from camss_ros.lab.frames import street_frames
 from camss_ros.lab.official_section import compare_with_official
 from camss_ros.lab.random_weights import random_weights
@@ -110,13 +110,16 @@ def _frames(settings: GpuSettings, size: tuple[int, int]) -> list[np.ndarray]:
 
 
 def _times(settings: GpuSettings, model: str | Path, backend: str, steps: int) -> dict[str, Any]:
-    """Stage by stage, then a whole frame as one graph."""
-    rows = {}
+    """Stage by stage, what takes longest in them, then a whole frame as one graph."""
+    rows: dict[str, Any] = {}
     for name, captured in (("stages", False), ("whole", True)):
         segmenter = settings.open(model, steps, backend=backend, captured=captured)
         rows[name] = measure_segmenter(
             segmenter, find_config(model), segmenter.input_size, settings.timed_frames
         )
+        if not captured:
+            (frame,) = street_frames(segmenter.input_size, 1)
+            rows["longest"] = longest_operations(segmenter, frame)
         segmenter.close()
     return rows
 

@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from small_model import save_small_model
@@ -18,7 +20,12 @@ from camss_ros.cli import app
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.lab import gpu_study
-from camss_ros.lab.frame_launches import KINDS, count_calls, count_names
+from camss_ros.lab.frame_launches import (
+    KINDS,
+    count_calls,
+    count_names,
+    longest_operations,
+)
 from camss_ros.lab.frames import street_frames
 from camss_ros.lab.gpu_page import median_times, plot_times, write_gpu_page
 from camss_ros.lab.gpu_parts import PARTS, GpuSettings, Part
@@ -127,6 +134,7 @@ def test_parts_are_measured_and_shown(settings, monkeypatch, tmp_path):
     monkeypatch.setattr("camss_ros.lab.segmenter_speed.matmul_peak", lambda *_: 1e12)
     rows = {key: PARTS[key].measure(settings) for key in ("small", "calls", "batches")}
     assert rows["small"]["whole"]["frames"] == 2
+    assert 0 < len(rows["small"]["longest"]) <= 12
     assert list(rows["batches"]["batches"]) == ["1", "2"]
     path = tmp_path / "gpu.md"
     write_gpu_page(path, rows, {"The node": "no time"}, PARTS, {"gpu": "none"}, "camss-ros")
@@ -154,13 +162,15 @@ def test_page_and_picture_compare_with_the_official_procedure(tmp_path):
         "official": {"steps": 100, "stages_ms": {"total": {"p50": 1431.0}}},
         "ratio": {"median": 47.7, "min": 45.6, "max": 49.9},
     }
-    row = {"stages": speed, "whole": speed, "official": official}
+    longest = [{"name": "void cudnn::" + 100 * "x", "calls": 7, "ms": 1.5}]
+    row = {"stages": speed, "whole": speed, "official": official, "longest": longest}
     write_gpu_page(tmp_path / "gpu.md", {"base": row}, {}, PARTS, {}, "camss-ros study gpu")
     page = (tmp_path / "gpu.md").read_text()
     plot_times(median_times({"base": row}), tmp_path / "gpu.png")
     assert (tmp_path / "gpu.png").stat().st_size > 1000
     for text in ("gpu.png", "1431 ms", "47.7 times", "700.0 TFLOP/s", "25 %", "100 MB"):
         assert text in " ".join(page.split())
+    assert f"| `void cudnn::{68 * 'x'}` | 7 | 1.50 |" in page
 
 
 def test_without_a_gpu_it_says_what_it_needs(tmp_path):
@@ -183,6 +193,21 @@ def test_operators_of_a_frame_are_counted(settings):
     more = Segmenter(settings.model, device="cpu", sampling=replace(segmenter.sampling, steps=4))
     assert count_calls(more, frame)["operators"] > counts["operators"]
     assert sum(counts.values()) == counts["operators"]
+
+
+def test_what_takes_longest_comes_first():
+    large, small = torch.rand(500, 500), torch.rand(5)
+
+    def segment(_):
+        for _ in range(3):
+            torch.matmul(large, large)  # calls mm, which takes the time
+        small.exp()
+
+    segmenter = SimpleNamespace(device=torch.device("cpu"), segment=segment)
+    first, *others = longest_operations(segmenter, np.zeros((2, 2, 3), np.uint8))
+    assert (first["name"], first["calls"]) == ("aten::mm", 3)
+    assert first["ms"] > 0
+    assert {"aten::matmul", "aten::exp"} <= {each["name"] for each in others}
 
 
 def test_calls_of_cuda_are_told_apart():
