@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from camss_ros.inference.memory import is_out_of_memory
 from camss_ros.inference.segmenter import (
@@ -24,6 +25,7 @@ from camss_ros.lab.frame_launches import count_calls
 from camss_ros.lab.frames import street_frames
 from camss_ros.lab.random_weights import random_weights
 from camss_ros.lab.segmenter_speed import matmul_peak
+from camss_ros.model.group_norm import GroupNorm
 from camss_ros.model.schedule import SamplingOptions
 
 AGREEMENT = 0.995  # of the pixels with the labels of the CPU in float32
@@ -253,3 +255,14 @@ def test_the_large_model_runs_with_either_decoder(frames):
 
 def test_the_matmul_peak_is_measured():
     assert matmul_peak(torch.device("cuda"), torch.bfloat16, 1024) > 1e11
+
+
+def test_group_norm_keeps_the_channels_of_a_pixel_together() -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = (20 + 3 * torch.randn(2, 64, 30, 40, generator=generator)).bfloat16()
+    there = images.to("cuda").contiguous(memory_format=torch.channels_last)
+    norm = GroupNorm(16, 64).to("cuda", torch.bfloat16)
+    result = norm(there)
+    expected = functional.group_norm(images.double(), 16, eps=norm.eps)
+    assert result.is_contiguous(memory_format=torch.channels_last)
+    assert (result.cpu().double() - expected).abs().max() < 0.05

@@ -5,19 +5,31 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from camss_ros.model.group_norm import GroupNorm, group_norm_by_channels, replace_group_norms
+from camss_ros.model.group_norm import (
+    GroupNorm,
+    bfloat16_group_norm,
+    group_norm_by_channels,
+    replace_group_norms,
+)
 from camss_ros.model.image_autoencoder import ImageAutoencoder, ImageAutoencoderConfig
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 0.05)])
+@pytest.mark.parametrize(
+    ("norm", "dtype", "tolerance"),
+    [
+        (group_norm_by_channels, torch.float32, 1e-4),
+        (group_norm_by_channels, torch.bfloat16, 0.05),
+        (bfloat16_group_norm, torch.bfloat16, 0.05),
+    ],
+)
 @pytest.mark.parametrize("mean", [0.0, 300.0])
-def test_it_is_group_norm_also_far_from_zero(dtype, tolerance, mean):
+def test_it_is_group_norm_also_far_from_zero(norm, dtype, tolerance, mean):
     generator = torch.Generator().manual_seed(0)
     scales = 1 + torch.arange(16.0)[:, None, None]  # channels of a group differ
     images = mean + scales * torch.randn(2, 16, 12, 10, generator=generator)
     images = images.to(dtype).contiguous(memory_format=torch.channels_last)
     weight, bias = torch.randn(2, 16, generator=generator).to(dtype).unbind(0)
-    result = group_norm_by_channels(images, 4, weight, bias, 1e-6)
+    result = norm(images, 4, weight, bias, 1e-6)
     expected = functional.group_norm(images.double(), 4, weight.double(), bias.double(), 1e-6)
     assert result.dtype == dtype
     assert result.is_contiguous(memory_format=torch.channels_last)
@@ -39,21 +51,41 @@ def test_all_norms_of_the_autoencoder_are_replaced_and_compute_the_same():
     torch.testing.assert_close(plain[0](images), functional.group_norm(images, 2, eps=1e-5))
 
 
-def test_what_is_compiled_for_a_gpu_takes_the_channels(monkeypatch):
-    """As far as that shows without one: the trace of a norm of tensors said to be on a GPU."""
-    norm = GroupNorm(4, 16).eval()
+class OnGpu(torch.Tensor):
+    is_cuda = True
+
+
+@pytest.mark.parametrize(
+    ("compiled", "dtype", "taken"),
+    [
+        (True, torch.float32, "group_norm_by_channels"),
+        (True, torch.bfloat16, "group_norm_by_channels"),
+        (False, torch.bfloat16, "bfloat16_group_norm"),
+        (False, torch.float16, None),
+        (False, torch.float32, None),
+    ],
+)
+def test_a_gpu_takes_the_channels(monkeypatch, compiled, dtype, taken):
+    """As far as that shows without one: with images said to be on a GPU."""
+    norm = GroupNorm(4, 16, dtype=dtype).eval()
     seen = []
-    monkeypatch.setattr(torch.compiler, "is_dynamo_compiling", lambda: True)
-    monkeypatch.setattr(
-        "camss_ros.model.group_norm.group_norm_by_channels",
-        lambda images, *_: seen.append(images.shape) or images,
-    )
-
-    class OnGpu(torch.Tensor):
-        is_cuda = True
-
-    images = torch.randn(1, 16, 4, 4)
+    monkeypatch.setattr(torch.compiler, "is_dynamo_compiling", lambda: compiled)
+    for name in ("group_norm_by_channels", "bfloat16_group_norm"):
+        monkeypatch.setattr(
+            f"camss_ros.model.group_norm.{name}",
+            lambda images, *_, name=name: seen.append(name) or images,
+        )
+    images = torch.randn(1, 16, 4, 4).to(dtype)
     norm(images)
     assert seen == []
     norm(images.as_subclass(OnGpu))
-    assert seen == [(1, 16, 4, 4)]
+    assert seen == ([] if taken is None else [taken])
+
+
+@pytest.mark.parametrize("value", [0.1, 300.0, 1e6])
+def test_a_constant_image_is_normed(value):
+    images = torch.full((1, 4, 33, 31), value, dtype=torch.bfloat16)
+    expected = torch.arange(4.0)[:, None, None].expand(4, 33, 31)
+    result = bfloat16_group_norm(images, 2, torch.ones(4), torch.arange(4.0), 1.0)[0]
+    torch.testing.assert_close(result.float(), expected, atol=0.02, rtol=0)
+    assert bfloat16_group_norm(images, 2, torch.ones(4), torch.arange(4.0), 1e-6).isfinite().all()
