@@ -19,6 +19,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
+from camss_ros.nodes.process import spin_until
+
 TIMEOUT = 120.0  # s; reached only when something is broken
 ANSWER_TIME = 5.0  # s
 
@@ -74,12 +76,16 @@ class RosPeer:
         self._clients: dict[str, Any] = {}
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(
+            target=spin_until, args=(self._executor, self._ended), daemon=True
+        )
         self._thread.start()
 
     def close(self) -> None:
-        self._executor.shutdown()
+        self._executor.create_task(self._ended.set)
         self._thread.join()
+        self._executor.shutdown()
         self.node.destroy_node()
         rclpy.shutdown(context=self.context)
 

@@ -21,6 +21,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from camss_ros.nodes.messages import to_image_message
+from camss_ros.nodes.process import spin_until
 from camss_ros.nodes.projection.node import ProjectorNode
 from camss_ros.nodes.qos import PROFILES
 
@@ -40,6 +41,7 @@ class RunningProjector:
         self.node = ProjectorNode(context=self._context, parameter_overrides=overrides)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
         self.peer = RosPeer(domain_id)
@@ -48,7 +50,7 @@ class RunningProjector:
 
     def _spin(self) -> None:
         self.node.autostart()
-        self._executor.spin()
+        spin_until(self._executor, self._ended)
 
     def listen(self, **topics: type) -> None:
         """Listen to outputs; returns when the node knows it."""
@@ -102,8 +104,10 @@ class RunningProjector:
     def end(self) -> None:
         """End the node; harmless if it has."""
         self.node.cancel()
-        self._executor.shutdown()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._executor.create_task(self._ended.set)
+            self._thread.join()
+            self._executor.shutdown()
         self.node.shut_down()
         self.node.destroy_node()
 

@@ -15,6 +15,7 @@ from rclpy.executors import SingleThreadedExecutor
 from ros_peer import RosPeer, wait_until
 
 from camss_ros.inference.segmenter import FrameRequest, Segmentation
+from camss_ros.nodes.process import spin_until
 from camss_ros.nodes.qos import LATCHED
 from camss_ros.nodes.segmenter.node import SegmenterNode
 
@@ -146,6 +147,7 @@ class Running:
         )
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
         self.peer = RosPeer(domain_id)
@@ -174,13 +176,14 @@ class Running:
     def _spin(self) -> None:
         self.node.autostart()
         self._started.set()
-        self._executor.spin()
+        spin_until(self._executor, self._ended)
 
     def close(self) -> None:
         self.peer.close()
         self.node.cancel()
-        self._executor.shutdown()
+        self._executor.create_task(self._ended.set)
         self._thread.join()
+        self._executor.shutdown()
         self.node.trigger_shutdown()
         self.node.destroy_node()
         rclpy.shutdown(context=self._context)

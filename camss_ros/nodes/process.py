@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 
 import rclpy
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
 from camss_ros.nodes.managed_node import ManagedNode
@@ -45,12 +45,12 @@ def run_until_signal(
 
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    failed = threading.Event()
+    failed, ended = threading.Event(), threading.Event()
 
     def spin() -> None:
         try:
             node.autostart()
-            executor.spin()
+            spin_until(executor, ended)
         except BaseException:
             failed.set()
             raise
@@ -63,8 +63,9 @@ def run_until_signal(
 
     def end() -> None:
         node.cancel()
-        executor.shutdown(timeout_sec=0)
+        executor.create_task(ended.set)
         spinner.join()
+        executor.shutdown()
         node.shut_down()
         node.destroy_node()
         rclpy.shutdown()
@@ -79,3 +80,13 @@ def run_until_signal(
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(int(failed.is_set()))
+
+
+def spin_until(executor: Executor, ended: threading.Event) -> None:
+    """Call what is ready until `ended` is set, by `executor.create_task(ended.set)`.
+
+    rclpy's `Executor.shutdown` destroys what it wakes the executor with, and one that was about to
+    wait sleeps on.
+    """
+    while not ended.is_set():
+        executor.spin_once()

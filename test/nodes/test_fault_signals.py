@@ -11,15 +11,20 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import rclpy
 from fault_scale import LONG, RECOVERY, scaled
+from rclpy.executors import SingleThreadedExecutor
 from ros_peer import RosPeer, rgb_image, wait_until
 from segmenter_process import HEIGHT, WIDTH, Process
 from sensor_msgs.msg import Image
+
+from camss_ros.nodes.process import spin_until
 
 RESPAWN_DELAY = 0.2  # s
 FATAL = (signal.SIGTERM, signal.SIGINT, signal.SIGKILL)
@@ -104,6 +109,25 @@ def images_come_back(process: Process, publisher: object, masks: list[Image], nu
 
     mask = wait_until(came, f"a label image; log: {process.log}")
     assert time.monotonic() - sent[mask.header.stamp.sec] < RECOVERY
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_an_executor_ends_before_and_while_it_waits(domain_id: int, begun: bool) -> None:
+    context, ended = rclpy.Context(), threading.Event()
+    rclpy.init(context=context, domain_id=domain_id)
+    executor = SingleThreadedExecutor(context=context)
+    thread = threading.Thread(target=spin_until, args=(executor, ended), daemon=True)
+    if begun:
+        thread.start()
+        time.sleep(0.05)  # it waits
+        assert thread.is_alive()
+    executor.create_task(ended.set)
+    if not begun:
+        thread.start()
+    thread.join(timeout=20)
+    assert not thread.is_alive()
+    executor.shutdown()
+    rclpy.shutdown(context=context)
 
 
 @pytest.mark.skipif(not LONG, reason="part of make test-faults")
