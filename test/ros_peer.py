@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -19,7 +18,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
-from camss_ros.nodes.process import spin_until
+from camss_ros.nodes.spinner import Spinner
 
 TIMEOUT = 120.0  # s; reached only when something is broken
 ANSWER_TIME = 5.0  # s
@@ -74,18 +73,12 @@ class RosPeer:
         self.node = rclpy.create_node("peer", context=self.context, namespace=namespace)
         self.received: dict[str, list[Any]] = defaultdict(list)
         self._clients: dict[str, Any] = {}
-        self._executor = SingleThreadedExecutor(context=self.context)
-        self._executor.add_node(self.node)
-        self._ended = threading.Event()
-        self._thread = threading.Thread(
-            target=spin_until, args=(self._executor, self._ended), daemon=True
-        )
-        self._thread.start()
+        executor = SingleThreadedExecutor(context=self.context)
+        executor.add_node(self.node)
+        self._spinner = Spinner(executor)
 
     def close(self) -> None:
-        self._executor.create_task(self._ended.set)
-        self._thread.join()
-        self._executor.shutdown()
+        self._spinner.end()
         self.node.destroy_node()
         rclpy.shutdown(context=self.context)
 

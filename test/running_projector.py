@@ -5,7 +5,6 @@ from __future__ import annotations
 import array
 import math
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -21,9 +20,9 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from camss_ros.nodes.messages import to_image_message
-from camss_ros.nodes.process import spin_until
 from camss_ros.nodes.projection.node import ProjectorNode
 from camss_ros.nodes.qos import PROFILES
+from camss_ros.nodes.spinner import Spinner
 
 HEIGHT, WIDTH = 24, 32
 FOCAL = 20.0
@@ -41,16 +40,10 @@ class RunningProjector:
         self.node = ProjectorNode(context=self._context, parameter_overrides=overrides)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._spin, daemon=True)
-        self._thread.start()
+        self._spinner = Spinner(self._executor, self.node.autostart)
         self.peer = RosPeer(domain_id)
         self._publishers: dict[str, Any] = {}
         self._ends: list[Any] = []
-
-    def _spin(self) -> None:
-        self.node.autostart()
-        spin_until(self._executor, self._ended)
 
     def listen(self, **topics: type) -> None:
         """Listen to outputs; returns when the node knows it."""
@@ -104,10 +97,7 @@ class RunningProjector:
     def end(self) -> None:
         """End the node; harmless if it has."""
         self.node.cancel()
-        if self._thread.is_alive():
-            self._executor.create_task(self._ended.set)
-            self._thread.join()
-            self._executor.shutdown()
+        self._spinner.end()
         self.node.shut_down()
         self.node.destroy_node()
 

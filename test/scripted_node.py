@@ -15,9 +15,9 @@ from rclpy.executors import SingleThreadedExecutor
 from ros_peer import RosPeer, wait_until
 
 from camss_ros.inference.segmenter import FrameRequest, Segmentation
-from camss_ros.nodes.process import spin_until
 from camss_ros.nodes.qos import LATCHED
 from camss_ros.nodes.segmenter.node import SegmenterNode
+from camss_ros.nodes.spinner import Spinner
 
 CLASSES = tuple(
     SimpleNamespace(id=i, name=name, color=(i, 0, 0)) for i, name in enumerate(("sky", "road"))
@@ -145,11 +145,9 @@ class Running:
             context=self._context,
             parameter_overrides=parameters,
         )
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self.node)
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._spin, daemon=True)
-        self._thread.start()
+        executor = SingleThreadedExecutor(context=self._context)
+        executor.add_node(self.node)
+        self._spinner = Spinner(executor, self._start)
         self.peer = RosPeer(domain_id)
 
     def _make(self, parameters: Any) -> ScriptedSegmenter:
@@ -173,17 +171,14 @@ class Running:
         wait_until(lambda: self.node._state == "active", "the node active")
         self.peer.connect(*ends, others=[*self.node.publishers, *self.node.subscriptions])
 
-    def _spin(self) -> None:
+    def _start(self) -> None:
         self.node.autostart()
         self._started.set()
-        spin_until(self._executor, self._ended)
 
     def close(self) -> None:
         self.peer.close()
         self.node.cancel()
-        self._executor.create_task(self._ended.set)
-        self._thread.join()
-        self._executor.shutdown()
+        self._spinner.end()
         self.node.trigger_shutdown()
         self.node.destroy_node()
         rclpy.shutdown(context=self._context)

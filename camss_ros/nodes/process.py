@@ -9,10 +9,11 @@ import threading
 from collections.abc import Callable
 
 import rclpy
-from rclpy.executors import Executor, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
 from camss_ros.nodes.managed_node import ManagedNode
+from camss_ros.nodes.spinner import Spinner
 from camss_ros.nodes.start_up import START_ERRORS, start_problem
 
 # s from the signal to the end of the process, whatever the network is doing
@@ -45,27 +46,12 @@ def run_until_signal(
 
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    failed, ended = threading.Event(), threading.Event()
-
-    def spin() -> None:
-        try:
-            node.autostart()
-            spin_until(executor, ended)
-        except BaseException:
-            failed.set()
-            raise
-        finally:
-            stop.set()
-
-    spinner = threading.Thread(target=spin, name="executor", daemon=True)
-    spinner.start()
+    spinner = Spinner(executor, node.autostart, stop.set)
     stop.wait()
 
     def end() -> None:
         node.cancel()
-        executor.create_task(ended.set)
-        spinner.join()
-        executor.shutdown()
+        spinner.end()
         node.shut_down()
         node.destroy_node()
         rclpy.shutdown()
@@ -79,14 +65,4 @@ def run_until_signal(
     at_end()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(int(failed.is_set()))
-
-
-def spin_until(executor: Executor, ended: threading.Event) -> None:
-    """Call what is ready until `ended` is set, by `executor.create_task(ended.set)`.
-
-    rclpy's `Executor.shutdown` destroys what it wakes the executor with, and one that was about to
-    wait sleeps on.
-    """
-    while not ended.is_set():
-        executor.spin_once()
+    os._exit(int(spinner.failed))

@@ -24,7 +24,7 @@ from ros_peer import RosPeer, rgb_image, wait_until
 from segmenter_process import HEIGHT, WIDTH, Process
 from sensor_msgs.msg import Image
 
-from camss_ros.nodes.process import spin_until
+from camss_ros.nodes.spinner import Spinner
 
 RESPAWN_DELAY = 0.2  # s
 FATAL = (signal.SIGTERM, signal.SIGINT, signal.SIGKILL)
@@ -111,22 +111,24 @@ def images_come_back(process: Process, publisher: object, masks: list[Image], nu
     assert time.monotonic() - sent[mask.header.stamp.sec] < RECOVERY
 
 
-@pytest.mark.parametrize("begun", [False, True])
-def test_an_executor_ends_before_and_while_it_waits(domain_id: int, begun: bool) -> None:
-    context, ended = rclpy.Context(), threading.Event()
+@pytest.mark.parametrize("before", [0.0, 0.05], ids=["at_once", "while_it_waits"])
+def test_an_executor_ends(domain_id: int, before: float) -> None:
+    context = rclpy.Context()
     rclpy.init(context=context, domain_id=domain_id)
-    executor = SingleThreadedExecutor(context=context)
-    thread = threading.Thread(target=spin_until, args=(executor, ended), daemon=True)
-    if begun:
-        thread.start()
-        time.sleep(0.05)  # it waits
-        assert thread.is_alive()
-    executor.create_task(ended.set)
-    if not begun:
-        thread.start()
-    thread.join(timeout=20)
-    assert not thread.is_alive()
-    executor.shutdown()
+    calls: list[str] = []
+    spinner = Spinner(
+        SingleThreadedExecutor(context=context),
+        lambda: calls.append("first"),
+        lambda: calls.append("last"),
+    )
+    time.sleep(before)
+    ending = threading.Thread(target=spinner.end, daemon=True)
+    ending.start()
+    ending.join(timeout=20)
+    assert not ending.is_alive()
+    spinner.end()
+    assert calls == ["first", "last"]
+    assert not spinner.failed
     rclpy.shutdown(context=context)
 
 
