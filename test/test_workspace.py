@@ -6,10 +6,12 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_type_hints
@@ -20,7 +22,7 @@ from typer.models import ParameterInfo
 from typer.testing import CliRunner
 
 import camss_ros
-from camss_ros.cli import app
+from camss_ros.cli import app, main
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -245,6 +247,34 @@ def test_the_command_without_its_package_says_what_to_do(tmp_path: Path) -> None
     result = run_without_packages(script)
     assert (result.returncode, result.stderr.count("\n")) == (1, 1)
     assert "in_workspace does not lead to the package" in result.stderr
+
+
+def test_ctrl_c_during_the_imports_ends_the_command_without_a_traceback(tmp_path: Path) -> None:
+    package = tmp_path / "camss_ros"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "cli.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)\n")
+    result = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "camss-ros"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (result.returncode, result.stderr) == (-signal.SIGINT, "")
+
+
+def test_what_fails_after_ctrl_c_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def command() -> None:
+        with suppress(KeyboardInterrupt):  # as imports of PyTorch do
+            signal.raise_signal(signal.SIGINT)
+        raise RecursionError("of half a module")
+
+    monkeypatch.setattr("camss_ros.cli.app", command)
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit, match="130"):
+            main()
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def test_imports_against_the_order_and_in_a_circle_are_found(tmp_path: Path) -> None:
