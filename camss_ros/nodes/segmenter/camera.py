@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
@@ -21,7 +20,7 @@ from std_msgs.msg import Header
 from camss_ros.images.encodings import ImageRejectedError, check_image_message
 from camss_ros.images.label_mapping import LabelMapping
 from camss_ros.nodes.messages import nanoseconds
-from camss_ros.nodes.qos import PROFILES
+from camss_ros.nodes.qos import PROFILES, SubscriptionEventCallbacks
 from camss_ros.nodes.segmenter.diagnostics import (
     COUNTED,
     FrameCounter,
@@ -323,7 +322,9 @@ class CameraChannel:
             },
         }
         if self._subscriptions:
-            values["image publishers"] = self._subscriptions[0].get_publisher_count()
+            # a subscription of Humble cannot count its own
+            topic = self._subscriptions[0].topic_name
+            values["image publishers"] = self._node.count_publishers(topic)
         return values
 
 
