@@ -67,6 +67,13 @@ def test_between_key_frames_images_wait_for_their_turn(start: Callable[..., Runn
     assert not node.peer.set_parameter("keyframe_interval", 1).successful  # while configured
 
 
+def test_a_transition_that_the_state_does_not_have_is_refused(node: Running) -> None:
+    assert not node.peer.transition(Transition.TRANSITION_CONFIGURE)
+    assert node.peer.state() == "active"
+    node.image.publish(rgb_image(1))
+    node.peer.wait_for_stamp("segmentation/mask", rgb_image(1))
+
+
 def test_deactivation_gives_up_the_image_in_work_and_activation_goes_on(node: Running) -> None:
     node.segmenter.go.clear()
     node.image.publish(rgb_image(1))
