@@ -31,6 +31,7 @@ class ManagedNode(GivenParameters, LifecycleNode):
     def __init__(self, name: str, **node_arguments: Any) -> None:
         super().__init__(name, **node_arguments)
         self._state = "unconfigured"
+        self._failure = ""  # why it could not be configured, until it is
         self._worker: Worker[Any, Any] | None = None
         silence_opencv()
         self._refuse_impossible_transitions()

@@ -115,9 +115,14 @@ def test_a_model_that_cannot_be_loaded_leaves_the_node_unconfigured(
     assert not running.peer.transition(Transition.TRANSITION_CONFIGURE)
     assert running.peer.state() == "unconfigured"
     assert "looked in /here and /there" in capfd.readouterr().err
+    running.peer.listen(DiagnosticArray, "/diagnostics")
+    found = running.peer.wait_for("/diagnostics").status[0]
+    assert (found.level, "and /there" in found.message) == (DiagnosticStatus.ERROR, True)
     running.error = None
     assert running.peer.set_parameter("model", "another").successful
     assert running.peer.transition(Transition.TRANSITION_CONFIGURE)
+    found = running.peer.wait_for("/diagnostics", lambda m: m.status[0].message == "inactive")
+    assert found.status[0].level == DiagnosticStatus.OK
 
 
 def test_a_failing_image_is_counted_and_the_next_one_segmented(

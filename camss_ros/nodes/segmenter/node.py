@@ -121,12 +121,13 @@ class SegmenterNode(ManagedNode):
             self._processor.converter = converter.result()
         except Exception as error:  # whatever it is, the node stays and can be configured again
             of_model = f"cannot load model {self.parameters['model']!r}: "
-            log.error(f"{'' if isinstance(error, CvBridgeUnusableError) else of_model}{error}")
+            self._failure = f"{'' if isinstance(error, CvBridgeUnusableError) else of_model}{error}"
+            log.error(self._failure)
             self._release()
             return TransitionCallbackReturn.FAILURE
         for camera in self.cameras:
             camera.configure()
-        self._state = "inactive"
+        self._state, self._failure = "inactive", ""
         self._reports.publish_model(model, "configured")
         return super().on_configure(state)
 
@@ -270,4 +271,5 @@ class SegmenterNode(ManagedNode):
 
     def _report(self) -> None:
         worker = self._worker
-        self._reports.publish(self._state, None if worker is None else worker.time_in_work())
+        time_in_work = None if worker is None else worker.time_in_work()
+        self._reports.publish(self._state, time_in_work, self._failure)
