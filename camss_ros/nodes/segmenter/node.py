@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import rclpy
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.clock import JumpThreshold
+from rclpy.clock import ClockChange, JumpThreshold
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from std_srvs.srv import SetBool, Trigger
@@ -267,7 +267,9 @@ class SegmenterNode(ManagedNode):
     def _on_time_jump(self, jump: Any) -> None:
         for camera in self.cameras:
             camera.latencies.clear()
-        self.get_logger().info("time jumped back: latencies start again")
+        changed = (ClockChange.ROS_TIME_ACTIVATED, ClockChange.ROS_TIME_DEACTIVATED)
+        what = "use_sim_time changed" if jump.clock_change in changed else "time jumped back"
+        self.get_logger().info(f"{what}: latencies start again")
 
     def _report(self) -> None:
         worker = self._worker
