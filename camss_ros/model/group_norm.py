@@ -52,8 +52,8 @@ def bfloat16_group_norm(
 ) -> Tensor:
     """Group norm from the mean and variance of each channel, in few operations, each a kernel.
 
-    For inference: a batch norm has no gradient by its statistics. No image is kept in float32. In float16 differences of the large values that the official
-    decoder has may overflow.
+    For inference: a batch norm has no gradient by its statistics. No image is kept in float32. In
+    float16 differences of the large values that the official decoder has may overflow.
 
     Args:
         images: [B, C, H, W] bfloat16, C a multiple of `groups`.
