@@ -7,6 +7,7 @@ import functools
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from camss_ros.inference.backends.base import Backend, BatchRequest, FramePrediction, FrameResult
-from camss_ros.inference.backends.frame_graphs import FrameGraphs, FrameKind
+from camss_ros.inference.backends.frame_graphs import FrameGraphs, FrameKind, capturing
 from camss_ros.inference.compile_cache import silence_known_warnings, use_compile_cache
 from camss_ros.inference.decoder_precision import cast_to_half
 from camss_ros.inference.frame_ops import render, resize_frame, upload_frame
@@ -78,6 +79,8 @@ class TorchBackend(Backend):
     @torch.inference_mode()
     def segment(self, request: BatchRequest, classes: int) -> list[FrameResult]:
         """See `Backend`; where `FrameGraphs` has a graph, its only stage is `network`."""
+        if not self.is_prepared(request.sampling, request.size):
+            self.prepare(request.sampling, request.size)  # which goes on where a compiler fails
         if self._graphs is not None:
             kind, plan = FrameKind.of(request), self._plan(request.sampling)
             compute = functools.partial(self._whole_frame, kind, classes, plan)
@@ -215,8 +218,9 @@ class TorchBackend(Backend):
                 size[1], size[0], self._compiled_files,
             )  # fmt: skip
         try:
-            for count in range(1, (batch if self.name == "compile" else 1) + 1):
-                self._run_once(sampling, size, count)
+            with capturing if compiles else nullcontext():
+                for count in range(1, (batch if self.name == "compile" else 1) + 1):
+                    self._run_once(sampling, size, count)
         except Exception as error:  # compilers fail in many ways
             if self.name != "compile":
                 raise
