@@ -276,6 +276,28 @@ def test_where_compiling_fails_the_network_runs_eagerly_with_one_warning(
     assert "no C++ compiler" in record.message
 
 
+def test_a_lack_of_memory_is_not_taken_for_a_compiler_that_fails(open_segmenter, monkeypatch):
+    compiled, room = [], 48 * 32
+
+    def compiled_stage(stage, **_):
+        def run(given, *others):
+            compiled.append(given.shape)
+            if given.shape[-2:].numel() > room and given.shape[1] == 3:
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+            return stage(given, *others)
+
+        return stage if isinstance(stage, torch.nn.Module) else run
+
+    monkeypatch.setattr(torch, "compile", compiled_stage)
+    segmenter = open_segmenter(backend="compile")
+    segmenter.segment(frame())
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        segmenter.segment_batch([FrameRequest(frame(), network_size=(320, 480))])
+    compiled.clear()
+    segmenter.segment(frame())
+    assert len(compiled) == 3
+
+
 def test_no_frame_is_captured_while_it_compiles(open_segmenter, monkeypatch):
     held = []
 

@@ -20,6 +20,7 @@ from camss_ros.inference.backends.frame_graphs import FrameGraphs, FrameKind, ca
 from camss_ros.inference.compile_cache import silence_known_warnings, use_compile_cache
 from camss_ros.inference.decoder_precision import cast_to_half
 from camss_ros.inference.frame_ops import render, resize_frame, upload_frame
+from camss_ros.inference.memory import is_out_of_memory
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.image_autoencoder import PaletteAutoencoder
 from camss_ros.model.network import SegmentationNetwork
@@ -222,7 +223,8 @@ class TorchBackend(Backend):
                 for count in range(1, (batch if self.name == "compile" else 1) + 1):
                     self._run_once(sampling, size, count)
         except Exception as error:  # compilers fail in many ways
-            if self.name != "compile":
+            # a lack of memory, once something is compiled, is that of the frame
+            if self.name != "compile" or (self._prepared and is_out_of_memory(error)):
                 raise
             reason = str(error).strip().split("\n", 1)[0]
             _log.warning("torch.compile failed, the network runs eagerly: %s", reason)
