@@ -123,7 +123,8 @@ def resize_pair(image: np.ndarray, label: np.ndarray, size: tuple[int, int]) -> 
             (width, height),
             interpolation=cv2.INTER_CUBIC if enlarges else cv2.INTER_AREA,
         ),
-        cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST),
+        # not INTER_NEAREST, which takes the pixel at the corner: half a pixel beside the image
+        cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST_EXACT),
     )
 
 
