@@ -40,7 +40,7 @@ def mount(
     require("rosbags")
 
     from camss_ros.bags.bag import Bag
-    from camss_ros.bags.bag_frames import BagFrames, BagSelection, model_label_values
+    from camss_ros.bags.bag_frames import BagFrames, BagSelection
     from camss_ros.evaluation.bag_geometry import read_camera
     from camss_ros.evaluation.mount_drive import mount_of_drive
     from camss_ros.images.label_sets import LabelSet, load_label_set
@@ -57,7 +57,7 @@ def mount(
     with Bag(bag) as opened:
         camera, _ = read_camera(opened, camera_info, rectified=rectified)
         selection = BagSelection(image, labels, every=every)
-        frames = BagFrames(opened, selection, model_label_values(len(known.classes)))
+        frames = BagFrames(opened, selection, known.from_file_values())
         segmenter = spec.open() if labels is None else None
         with progress_row("frames", frames.expected) as step:
 
@@ -65,7 +65,11 @@ def mount(
                 step()
                 return frame.label if segmenter is None else segmenter.segment(frame.image).labels
 
-            found = mount_of_drive(frames, camera, labeller, ids, sky)
+            try:
+                found = mount_of_drive(frames, camera, labeller, ids, sky)
+            finally:
+                for reason, count in frames.faults.counts.items():
+                    typer.echo(f"passed over: {count} x {reason}", err=True)
     degrees = math.degrees
     error = degrees(found.pitch_error)
     typer.echo(f"pitch {degrees(found.pitch):+.2f} +- {error:.2f} degrees down")

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from camss_ros.bags.make_bag import make_bag
 from camss_ros.cli import app
-from camss_ros.images.label_sets import load_label_set
+from camss_ros.images.label_sets import LabelSet, load_label_set, save_label_set
 from camss_ros.street import street_frames
 from camss_ros.street.street_frames import open_street
 from camss_ros.street.synthetic import SyntheticStreet
@@ -49,6 +49,22 @@ def test_it_tells_the_angles_and_how_sure_they_are(bag: Path) -> None:
     assert 0 < float(found[2]) < 1.0
     assert "roll  not known" in output
     assert re.search(r"mount: \[HEIGHT, -?[\d.]+, 0\.0\]", output)
+
+
+def test_void_is_what_the_label_set_says(bag: Path, tmp_path: Path) -> None:
+    few = load_label_set("camvid11").classes[:4]
+    assert [each.name for each in few] == ["sky", "building", "pole", "road"]
+    save_label_set(LabelSet("few", few), tmp_path / "few.yaml")
+    options = ("--labels", "/camera/label", "--label-set", str(tmp_path / "few.yaml"))
+    code, output = run(bag, *options)
+    assert code == 1
+    assert "passed over: 10 x /camera/label: values" in output
+    text = (tmp_path / "few.yaml").read_text()
+    void = "file_values: [4, 5, 6, 7, 8, 9, 10, 11, 255]"
+    (tmp_path / "few.yaml").write_text(text.replace("file_values: [255]", void))
+    code, output = run(bag, *options)
+    assert code == 0, output
+    assert "passed over" not in output
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,12 @@ def test_what_is_no_table_of_conditions_is_refused(text):
             assert all(isinstance(one, dict) for one in found.values())
 
 
+def test_dots_in_the_name_of_a_frame_are_part_of_it(tmp_path):
+    table = tmp_path / "conditions.csv"
+    table.write_text("frame,light\n000001_17.25,day\n000002_17.35.JPG,night\nout/a.b.png,day\n")
+    assert list(read_conditions(table)) == ["000001_17.25", "000002_17.35", "a.b"]
+
+
 def test_requirements():
     limits = parse_requirements("miou>=-0.005, traffic light >= 1e-2,road>=-0.1")
     assert limits == {"miou": -0.005, "traffic light": 0.01, "road": -0.1}
@@ -208,6 +214,10 @@ def test_the_command_writes_a_page_and_its_exit_code_says_whether_it_will_do(own
     assert refused.exit_code == 2
     assert "miou" in refused.output
     assert "sky" not in refused.output.split("not met")[1]
+    (tmp_path / "others.csv").write_text("frame,light\nother,day\n")
+    others = run(*arguments, "--conditions", tmp_path / "others.csv")
+    assert others.exit_code == 0
+    assert "names no frame of these" in others.output
     for wrong in (
         ("--require", "tram>=0"),
         ("--bag", own),
@@ -229,4 +239,13 @@ def test_a_bag_with_labels_is_a_clip(tmp_path):
     assert numbers["frames"] == 3
     assert numbers["scores"]["miou"]["difference"] == 0
     assert numbers["flicker"][0] is not None
+    # labels that do not follow each other say nothing of what flickers
+    unusable = np.zeros((2, 2), np.uint8)
+    truths = [unusable if number % 2 else label for number, label in enumerate(labels(5))]
+    sparse = write_bag(tmp_path / "sparse", images(5), truths)
+    result = run(model, model, "--bag", sparse, *topics, "--output", page)
+    assert result.exit_code == 0, result.output
+    numbers = json.loads(page.with_suffix(".json").read_text())
+    assert numbers["frames"] == 3
+    assert numbers["flicker"] == [None, None]
     assert run(model, model, "--bag", bag, "--image", "/cam/image", "--output", page).exit_code == 1
