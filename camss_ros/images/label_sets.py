@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +53,11 @@ class LabelSet:
     candidates: Mapping[str, Mapping[str, tuple[str, ...]]] = field(
         default_factory=dict, hash=False
     )
+
+    @property
+    def sha256(self) -> str:
+        """Of all of it: another one where its file says something else."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()
 
     def palette(self) -> np.ndarray:
         """uint8 [256, 3] RGB: `palette()[labels]` colours a label image; void where no class is."""

@@ -73,9 +73,9 @@ class Drive(ABC):
 class BagDrive(Drive):
     """An image topic of a bag. Messages are decoded only where a frame is read."""
 
-    def __init__(self, name: str, source: Path, topic: Topic, drive: str) -> None:
-        self.name, self.source, self.topic, self.length = name, source, topic.name, topic.messages
-        self.files = sorted(p for p in source.rglob("*") if p.is_file()) or [source]
+    def __init__(self, name: str, bag: Bag, topic: Topic, drive: str) -> None:
+        self.name, self.source, self.topic, self.length = name, bag.path, topic.name, topic.messages
+        self.files = bag.files
         self._drive = drive
 
     def __iter__(self) -> Iterator[DriveFrame]:
@@ -130,9 +130,9 @@ def open_drives(sources: Sequence[Path], topics: Sequence[str] = ()) -> list[Dri
         if holds_bag_data(source):
             with Bag(source) as bag:
                 chosen = _topics(bag, topics)
-            for topic in chosen:
-                part = f"_{_file_name(topic.name.strip('/'))}" if len(chosen) > 1 else ""
-                drives.append(BagDrive(name + part, source, topic, name))
+                for topic in chosen:
+                    part = f"_{_file_name(topic.name.strip('/'))}" if len(chosen) > 1 else ""
+                    drives.append(BagDrive(name + part, bag, topic, name))
         else:
             frames = open_frames(source)
             if frames.endless:
