@@ -136,8 +136,8 @@ def _frames(
     image: str | None,
     labels: str | None,
     label_set: str | None,
-) -> Iterator[tuple[Iterator[LabelledFrame], LabelSet, int]]:
-    """The labelled frames, the classes of their labels, and how many there are at most."""
+) -> Iterator[tuple[Iterator[LabelledFrame | None], LabelSet, int]]:
+    """The labelled frames, None for others; the classes of their labels; how many there are."""
     if bag is None:
         from camss_ros.datasets.datasets import open_data
 
@@ -159,9 +159,13 @@ def _frames(
         frames = open_bag_frames(
             opened, BagSelection(image, labels), segmenters[0].classes, known, RunProgress()
         )
-        labelled = ((it.image, it.label, it.name) for it in frames if it.label is not None)
+        labelled = (None if it.label is None else (it.image, it.label, it.name) for it in frames)
         of_model = LabelSet("the model's", tuple(segmenters[0].classes))
-        yield labelled, known or of_model, frames.expected
+        try:
+            yield labelled, known or of_model, frames.expected
+        finally:
+            for note in (*opened.warnings, *frames.faults.listed):
+                typer.echo(f"warning: {note}", err=True)
 
 
 def _table(comparison: Comparison) -> Table:

@@ -54,7 +54,7 @@ class Comparison:
 
 def compare(
     segmenters: tuple[FrameSegmenter, FrameSegmenter],
-    frames: Iterable[LabelledFrame],
+    frames: Iterable[LabelledFrame | None],
     label_set: LabelSet,
     *,
     block: int,
@@ -66,7 +66,7 @@ def compare(
 
     Args:
         segmenters: of the two models.
-        frames: in their order in time, as far as there is one.
+        frames: in their order in time, as far as there is one; None for one without label.
         label_set: of the labels.
         block: frames of a block of the bootstrap; see `PairedCounts.differences`.
         clip: as of `evaluate`.
@@ -79,7 +79,13 @@ def compare(
     counts, thumbnails = PairedCounts(), FrameThumbnails(label_set.classes)
     seconds: tuple[list[float], list[float]] = ([], [])
     groups: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
-    for image, label, name in frames:
+    for frame in frames:
+        if frame is None:
+            for scorer in scorers:
+                scorer.accumulator.end_sequence()
+            progress()
+            continue
+        image, label, name = frame
         first, second = (scorer.score(image, label, name) for scorer in scorers)
         for condition, value in (conditions or {}).get(name, {}).items():
             groups[condition, value].append(len(counts))
