@@ -166,7 +166,11 @@ def _frames(
         )
         labelled = ((it.image, it.label, it.name) for it in frames)
         of_model = LabelSet("the model's", tuple(segmenters[0].classes))
-        yield labelled, known or of_model, frames.expected
+        try:
+            yield labelled, known or of_model, frames.expected
+        finally:
+            for note in (*opened.warnings, *frames.faults.listed):
+                typer.echo(f"warning: {note}", err=True)
 
 
 def _table(comparison: Comparison) -> Table:

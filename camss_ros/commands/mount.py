@@ -42,22 +42,24 @@ def mount(
     from camss_ros.bags.bag import Bag
     from camss_ros.bags.bag_frames import BagFrames, BagSelection
     from camss_ros.evaluation.bag_geometry import read_camera
+    from camss_ros.evaluation.evaluate_bag import label_values
     from camss_ros.evaluation.mount_drive import mount_of_drive
     from camss_ros.images.label_sets import LabelSet, load_label_set
     from camss_ros.model.checkpoint import find_config
     from camss_ros.projection.ground_classes import class_ids
 
-    if label_set is not None:
-        known = load_label_set(label_set)
-    else:
-        config = find_config(spec.model)
-        known = LabelSet(config.name, config.label_set)
+    if label_set is not None and labels is None:
+        raise ValueError("--label-set says how label images are numbered: give their --labels too")
+    config = find_config(spec.model)
+    own = load_label_set(label_set) if label_set is not None else None
+    known = own or LabelSet(config.name, config.label_set)
     ids = class_ids(drivable, known, "--drivable")
     sky = [each.id for each in known.classes if each.name == "sky"]
     with Bag(bag) as opened:
         camera, _ = read_camera(opened, camera_info, rectified=rectified)
         selection = BagSelection(image, labels, every=every)
-        frames = BagFrames(opened, selection, known.from_file_values())
+        values = label_values(opened, labels, config.label_set, own)
+        frames = BagFrames(opened, selection, values)
         segmenter = spec.open() if labels is None else None
         with progress_row("frames", frames.expected) as step:
 
@@ -68,8 +70,8 @@ def mount(
             try:
                 found = mount_of_drive(frames, camera, labeller, ids, sky)
             finally:
-                for reason, count in frames.faults.counts.items():
-                    typer.echo(f"passed over: {count} x {reason}", err=True)
+                for note in (*opened.warnings, *frames.faults.listed):
+                    typer.echo(f"warning: {note}", err=True)
     degrees = math.degrees
     error = degrees(found.pitch_error)
     typer.echo(f"pitch {degrees(found.pitch):+.2f} +- {error:.2f} degrees down")

@@ -69,6 +69,7 @@ def pick(
         "interval": interval,
         "random_share": random_share,
         "label_set": label_set,
+        "label_set_sha256": labels.sha256,
         **spec.describe(),
     }
     begin_results(output / PICK_FILE, settings, FOLDERS)

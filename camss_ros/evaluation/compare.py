@@ -54,7 +54,7 @@ class Comparison:
 
 def compare(
     segmenters: tuple[FrameSegmenter, FrameSegmenter],
-    frames: Iterable[LabelledFrame],
+    frames: Iterable[LabelledFrame | None],
     label_set: LabelSet,
     *,
     block: int,

@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from camss_ros.bags.bag import Bag
+from camss_ros.bags.bag_types import IMAGE, ros2_types
+from camss_ros.bags.bag_writer import BagWriter
 from camss_ros.bags.make_bag import make_bag
 from camss_ros.cli import app
-from camss_ros.images.label_sets import LabelSet, load_label_set, save_label_set
+from camss_ros.images.label_sets import load_label_set
 from camss_ros.street import street_frames
 from camss_ros.street.street_frames import open_street
 from camss_ros.street.synthetic import SyntheticStreet
@@ -51,32 +55,38 @@ def test_it_tells_the_angles_and_how_sure_they_are(bag: Path) -> None:
     assert re.search(r"mount: \[HEIGHT, -?[\d.]+, 0\.0\]", output)
 
 
-def test_void_is_what_the_label_set_says(bag: Path, tmp_path: Path) -> None:
-    few = load_label_set("camvid11").classes[:4]
-    assert [each.name for each in few] == ["sky", "building", "pole", "road"]
-    save_label_set(LabelSet("few", few), tmp_path / "few.yaml")
-    options = ("--labels", "/camera/label", "--label-set", str(tmp_path / "few.yaml"))
-    code, output = run(bag, *options)
-    assert code == 1
-    assert "passed over: 10 x /camera/label: values" in output
-    text = (tmp_path / "few.yaml").read_text()
-    void = "file_values: [4, 5, 6, 7, 8, 9, 10, 11, 255]"
-    (tmp_path / "few.yaml").write_text(text.replace("file_values: [255]", void))
-    code, output = run(bag, *options)
-    assert code == 0, output
-    assert "passed over" not in output
-
-
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         (("--labels", "/nowhere"), "topic /nowhere is not there"),
-        (("--drivable", "raod", "--label-set", "camvid11"), "'raod' is no class"),
+        (("--drivable", "raod"), "'raod' is no class"),
+        (("--label-set", "camvid11"), "give their --labels too"),
+        # 0 is the sky there, and the road of the model
+        (("--labels", "/camera/label"), "sky, building, pole"),
     ],
 )
 def test_what_cannot_be_is_said(bag: Path, options: tuple[str, ...], said: str) -> None:
-    code, output = run(
-        bag, *options, *(("--label-set", "camvid11") if "--drivable" in options else ())
-    )
+    code, output = run(bag, *options)
     assert code == 1
     assert said in output.replace("\n", " ")
+
+
+def test_labels_have_the_void_of_their_label_set_and_what_is_none_is_told(
+    bag: Path, tmp_path: Path
+) -> None:
+    options = ("--labels", "/camera/label", "--label-set", "camvid11")
+    for void, other in ((11, "raw"), (77, "strange")):
+        with Bag(bag) as source, BagWriter(tmp_path / other) as made:
+            topics = {it.name: made.add_topic(it.name, it.type) for it in source.topics}
+            for message in source.messages():
+                data = message.data
+                if message.topic == "/camera/label":
+                    label = source.decode(message)
+                    label.data = np.append(np.full(320, void, np.uint8), label.data[320:])
+                    data = ros2_types().serialize_cdr(label, IMAGE)
+                made.write_raw(topics[message.topic], data, message.log_time)
+    code, output = run(tmp_path / "raw", *options)
+    assert code == 0, output
+    code, output = run(tmp_path / "strange", *options)
+    assert code == 1
+    assert "the values 77 are no classes" in output.replace("\n", " ")

@@ -133,6 +133,10 @@ def test_conditions_of_picked_frames(tmp_path):
         "a_1": {"drive": "a", "camera": "/front/image", "day": "18 to 24 h UTC"},
         "b": {"drive": "b"},
     }
+    named_by_stamp = tmp_path / "stamps.json"
+    entries = {f"1305031102.{n}75": {"drive": f"drive {n}"} for n in range(2)}
+    named_by_stamp.write_text(json.dumps({"frames": entries}))
+    assert read_conditions(named_by_stamp) == entries
     imported = tmp_path / "import.json"  # of labels, of which one was not picked
     entries = {Path(it["file"]).stem: it for it in frames[:1]} | {"b": {"drive": "b"}}
     imported.write_text(json.dumps({"frames": entries}))
@@ -239,13 +243,11 @@ def test_a_bag_with_labels_is_a_clip(tmp_path):
     assert numbers["frames"] == 3
     assert numbers["scores"]["miou"]["difference"] == 0
     assert numbers["flicker"][0] is not None
-    # labels that do not follow each other say nothing of what flickers
-    unusable = np.zeros((2, 2), np.uint8)
-    truths = [unusable if number % 2 else label for number, label in enumerate(labels(5))]
-    sparse = write_bag(tmp_path / "sparse", images(5), truths)
-    result = run(model, model, "--bag", sparse, *topics, "--output", page)
-    assert result.exit_code == 0, result.output
-    numbers = json.loads(page.with_suffix(".json").read_text())
-    assert numbers["frames"] == 3
-    assert numbers["flicker"] == [None, None]
     assert run(model, model, "--bag", bag, "--image", "/cam/image", "--output", page).exit_code == 1
+    # with a label that can't be used in between, no two frames follow each other
+    gap = write_bag(tmp_path / "gap", images(3), [labels(1)[0], labels(1)[0][:8], labels(1)[0]])
+    result = run(model, model, "--bag", gap, *topics, "--output", page)
+    assert result.exit_code == 0, result.output
+    report = json.loads(page.with_suffix(".json").read_text())
+    assert (report["frames"], report["flicker"]) == (2, [None, None])
+    assert "the label is 48 x 8, its image 48 x 32" in result.output.replace("\n", " ")
