@@ -54,7 +54,7 @@ class Comparison:
 
 def compare(
     segmenters: tuple[FrameSegmenter, FrameSegmenter],
-    frames: Iterable[LabelledFrame | None],
+    frames: Iterable[LabelledFrame],
     label_set: LabelSet,
     *,
     block: int,
