@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from camss_ros.projection.odometry import JUMP
+
 _KEPT = 30  # messages of a topic that wait for others: a second of a depth camera
-JUMP = 5 * 10**9
-"""ns back at which the time has begun again: a bag that is played once more."""
 
 
 class Synchroniser:
