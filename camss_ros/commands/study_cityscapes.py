@@ -88,7 +88,7 @@ def cityscapes(
 
 def _size(text: str) -> tuple[int, int]:
     try:
-        return parse_size("--other", text.rpartition(":")[2], "camss-tiny")
+        return parse_size("--other", text.rpartition(":")[2])
     except ValueError as error:
         raise ValueError(f"--other {text}: {error}") from error
 
