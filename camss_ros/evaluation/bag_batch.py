@@ -64,6 +64,10 @@ def run_batch(
                     pool.shutdown()
                     pools.remove(pool)
                 on_done(number, reason)
+    except BaseException:  # Ctrl-C or SIGTERM: the bags in work are not waited for
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
     finally:
         for pool in pools:
             pool.shutdown(cancel_futures=True)

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from bag_files import PERIOD, images, labels, stamps, two_types, write_bag, write_ros1_bag
+from rosbags.rosbag2 import CompressionMode
 from small_model import save_small_model
 from typer.testing import CliRunner, Result
 
@@ -387,6 +388,26 @@ def test_a_killed_run_goes_on_to_the_same_result(tmp_path: Path, model: Path) ->
     )
     nearest = [np.abs(whole_video - frame).mean(axis=(1, 2, 3)).argmin() for frame in killed_video]
     assert nearest == list(range(120))
+
+
+def test_a_run_that_is_told_to_end_leaves_no_temporary_files(tmp_path: Path, model: Path) -> None:
+    bag = write_bag(tmp_path / "bag", images(200), compression=CompressionMode.FILE)
+    (tmp_path / "tmp").mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "camss_ros.cli", "evaluate-bag", bag, "--image", "/cam/image",
+         "--model", model, "--device", "cpu", "--backend", "torch", "--output", tmp_path / "out"],
+        cwd=ROOT, env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 300
+    while not list((tmp_path / "out/masks").glob("0*.png")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    assert list((tmp_path / "tmp").glob("camss_ros-bag-*/*/*.mcap"))
+    process.terminate()
+    assert process.wait(60) == 128 + signal.SIGTERM
+    assert not list((tmp_path / "tmp").glob("camss_ros-*"))
 
 
 def test_results_of_what_has_changed_meanwhile_are_not_taken_for_done(
