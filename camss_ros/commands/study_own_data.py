@@ -42,7 +42,9 @@ def drift(
             "name": data,
             "every": every,
             "others": [row.name for row in rows[1:]],
-            "files_sha256": [files_hash(each.files) for each in (training, *rows)],
+            "files_sha256": [
+                files_hash(files) for files in (training.files, *(row.files for row in rows))
+            ],
         },
         "model": scored_model(spec, "dtype"),
     }

@@ -131,7 +131,9 @@ def learn_reference(
     Raises:
         ValueError: fewer than `LEAST_FRAMES` frames.
     """
-    tokens, unsure, folds = [], [], []
+    tokens: list[np.ndarray] = []
+    unsure: list[float] = []
+    folds: list[int] = []
     for source in sources:
         before = len(tokens)
         for image in source:  # whose confidence is large: not kept
