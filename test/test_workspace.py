@@ -160,6 +160,21 @@ def test_every_requirement_is_pinned_to_its_constraint() -> None:
             assert constraints[package] == version, f"{name}.txt: {package}"
 
 
+def test_the_nodes_are_imported_with_the_modules_of_rclpy_in_humble() -> None:
+    code = """
+import sys
+import rclpy.lifecycle
+sys.modules["rclpy.qos_event"] = sys.modules.pop("rclpy.event_handler")
+sys.modules["rclpy.event_handler"] = None
+import camss_ros.nodes.harness.bag_player
+import camss_ros.nodes.harness.video_publisher
+import camss_ros.nodes.projection.node
+import camss_ros.nodes.segmenter.node
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
 def test_the_checkout_and_the_built_messages_are_one_package() -> None:
     from camss_ros.msg import SegmenterStatus
 

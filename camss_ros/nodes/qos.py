@@ -1,6 +1,13 @@
-"""Quality-of-service profiles by name, so that a parameter can choose one; who offers them."""
+"""Quality-of-service profiles by name, so that a parameter can choose one, and who is told where
+two do not match."""
 
-from rclpy.node import Node
+try:
+    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import (  # noqa: F401
+        PublisherEventCallbacks,
+        SubscriptionEventCallbacks,
+    )
 from rclpy.qos import (
     DurabilityPolicy,
     QoSProfile,
@@ -8,21 +15,6 @@ from rclpy.qos import (
     qos_profile_sensor_data,
     qos_profile_system_default,
 )
-from rclpy.subscription import Subscription
-
-try:
-    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
-except ModuleNotFoundError:  # Humble
-    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
-
-__all__ = [
-    "LATCHED",
-    "LATCHED_HISTORY",
-    "PROFILES",
-    "PublisherEventCallbacks",
-    "SubscriptionEventCallbacks",
-    "publisher_count",
-]
 
 # REP-2003: sensor data for what comes from a camera, system default (reliable) for what follows it.
 PROFILES = {
@@ -44,10 +36,3 @@ def _latched(depth: int) -> QoSProfile:
 LATCHED = _latched(1)
 # ... and all that it can need to count, the names of the frames that were sent, for example.
 LATCHED_HISTORY = _latched(1000)
-
-
-def publisher_count(node: Node, subscription: Subscription) -> int:
-    """Publishers whose messages a subscription gets; in Humble also those of another QoS."""
-    if not hasattr(subscription, "get_publisher_count"):  # Humble
-        return node.count_publishers(subscription.topic_name)
-    return subscription.get_publisher_count()

@@ -72,6 +72,7 @@ CHECKPOINTS = ("--vae", "file", "--transformer", "file")
     [
         (("segment", "gone.png", "--output", "out"), "no 'gone.png'"),
         (("segment", "synthetic", "--output", "out"), "no end"),
+        (("drift", "check", "image.png", "synthetic"), "no end"),
         (("segment", "image.png", "--output", "file"), "file is no folder"),
         (("segment", "image.png", "--output", "file/out"), "file is no folder"),
         (("demo", "--device", "foo", "--output", "out"), "device must be one of"),

@@ -31,7 +31,6 @@ from camss_ros.nodes.harness.segmenter_listener import (
     sampling_of,
 )
 from camss_ros.nodes.messages import nanoseconds, to_array
-from camss_ros.nodes.qos import publisher_count
 
 _WAIT = 30.0  # s for the segmenter to be found
 # Each side learns of the other at its own time, and what is sent in between is lost.
@@ -160,7 +159,7 @@ class _Player(SegmenterListener):
         if not self._images.get_subscription_count():
             yield f"nobody subscribes to {self._images.topic_name}"
         for subscription in (self.masks, self._confidence):
-            if not publisher_count(self.node, subscription):
+            if not self.node.count_publishers(subscription.topic_name):
                 yield f"nobody publishes {subscription.topic_name}"
         if self.status is None:
             yield "no status came"
