@@ -28,6 +28,7 @@ from camss_ros.bags.bag_storage import (
 from camss_ros.bags.bag_types import IMAGE_TYPES, header_stamp, is_ros1, ros1_types, ros2_types
 from camss_ros.bags.mcap_scan import ScannedMcap
 from camss_ros.extras import require
+from camss_ros.images.image_files import visible
 
 if TYPE_CHECKING:
     import rosbags.rosbag1
@@ -127,10 +128,10 @@ class Bag:
         return [Topic(name, kind, count) for (name, kind), count in sorted(counts.items())]
 
     @property
-    def size(self) -> int:
-        """Bytes of all its files."""
-        files = self.path.rglob("*") if self.path.is_dir() else [self.path]
-        return sum(file.stat().st_size for file in files if file.is_file())
+    def files(self) -> list[Path]:
+        """What is read, in order: the file, or the files of the folder."""
+        files = visible(self.path) if self.path.is_dir() else [self.path]
+        return sorted(file for file in files if file.is_file())
 
     @property
     def start_time(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -47,9 +46,10 @@ class BagWriter:
         if path.exists():
             raise BagError(f"'{path}' exists already: choose another name or delete it")
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
         # The files in a bag are called as its folder.
-        self._temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        self._temporary = path.with_name(f".{path.name}.partial")
+        shutil.rmtree(self._temporary, ignore_errors=True)  # of a run that was killed
+        self._temporary.mkdir(parents=True)
         # Version 8 is the newest that Humble reads.
         plugin = StoragePlugin.MCAP if storage == "mcap" else StoragePlugin.SQLITE3
         self._writer = Writer(self._temporary / path.name, version=8, storage_plugin=plugin)

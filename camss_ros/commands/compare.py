@@ -120,6 +120,11 @@ def compare(
     write_json(output.with_suffix(".json"), report)
     write_atomically(output, page.encode())
     show(_table(comparison))
+    if found_conditions and not comparison.by_condition:
+        names = f"{next(iter(found_conditions))!r}, ..."
+        typer.echo(
+            f"no scores by condition: {conditions} names no frame of these ({names})", err=True
+        )
     typer.echo(f"wrote {output}")
     if failed:
         typer.echo(f"camss-ros: not met: {'; '.join(failed)}", err=True)
@@ -137,7 +142,7 @@ def _frames(
     labels: str | None,
     label_set: str | None,
 ) -> Iterator[tuple[Iterator[LabelledFrame], LabelSet, int]]:
-    """The labelled frames, the classes of their labels, and how many there are at most."""
+    """The frames, the classes of their labels, and how many there are at most."""
     if bag is None:
         from camss_ros.datasets.datasets import open_data
 
@@ -159,9 +164,13 @@ def _frames(
         frames = open_bag_frames(
             opened, BagSelection(image, labels), segmenters[0].classes, known, RunProgress()
         )
-        labelled = ((it.image, it.label, it.name) for it in frames if it.label is not None)
+        labelled = ((it.image, it.label, it.name) for it in frames)
         of_model = LabelSet("the model's", tuple(segmenters[0].classes))
-        yield labelled, known or of_model, frames.expected
+        try:
+            yield labelled, known or of_model, frames.expected
+        finally:
+            for note in (*opened.warnings, *frames.faults.listed):
+                typer.echo(f"warning: {note}", err=True)
 
 
 def _table(comparison: Comparison) -> Table:

@@ -65,6 +65,11 @@ def check(
     from camss_ros.inference.segmenter import Segmenter
     from camss_ros.model.checkpoint import DRIFT_FILE
 
+    opened = [open_frames(source) for source in sources]
+    for source, frames in zip(sources, opened, strict=True):
+        if frames.endless:
+            raise ValueError(f"'{source}' has no end: give videos, folders of images or images")
+
     def beyond(name: str) -> str:
         values = [getattr(each, name) for each in seen]
         return percent(sum(value > 1 for value in values) / len(values)) if values else "-"
@@ -75,8 +80,7 @@ def check(
     segmenter = Segmenter(model, device=device)
     if segmenter.drift_reference is None:
         raise ValueError(f"{model} has no {DRIFT_FILE} of use: `camss-ros drift learn` makes it")
-    for source in sources:
-        frames = open_frames(source)
+    for source, frames in zip(sources, opened, strict=True):
         seen = []
         for index, frame in enumerate(track(frames, source, frames.length)):
             if index % every == 0:

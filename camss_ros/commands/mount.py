@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
-from camss_ros.commands.options import progress_row
+from camss_ros.commands.options import exit_on_sigterm, progress_row
 from camss_ros.commands.segmenter_options import NETWORK, SegmenterSpec, segmenter_options
 from camss_ros.extras import require
 
@@ -40,24 +40,27 @@ def mount(
     require("rosbags")
 
     from camss_ros.bags.bag import Bag
-    from camss_ros.bags.bag_frames import BagFrames, BagSelection, model_label_values
+    from camss_ros.bags.bag_frames import BagFrames, BagSelection
     from camss_ros.evaluation.bag_geometry import read_camera
+    from camss_ros.evaluation.evaluate_bag import label_values
     from camss_ros.evaluation.mount_drive import mount_of_drive
     from camss_ros.images.label_sets import LabelSet, load_label_set
     from camss_ros.model.checkpoint import find_config
     from camss_ros.projection.ground_classes import class_ids
 
-    if label_set is not None:
-        known = load_label_set(label_set)
-    else:
-        config = find_config(spec.model)
-        known = LabelSet(config.name, config.label_set)
+    exit_on_sigterm()
+    if label_set is not None and labels is None:
+        raise ValueError("--label-set says how label images are numbered: give their --labels too")
+    config = find_config(spec.model)
+    own = load_label_set(label_set) if label_set is not None else None
+    known = own or LabelSet(config.name, config.label_set)
     ids = class_ids(drivable, known, "--drivable")
     sky = [each.id for each in known.classes if each.name == "sky"]
     with Bag(bag) as opened:
         camera, _ = read_camera(opened, camera_info, rectified=rectified)
         selection = BagSelection(image, labels, every=every)
-        frames = BagFrames(opened, selection, model_label_values(len(known.classes)))
+        values = label_values(opened, labels, config.label_set, own)
+        frames = BagFrames(opened, selection, values)
         segmenter = spec.open() if labels is None else None
         with progress_row("frames", frames.expected) as step:
 
@@ -65,7 +68,11 @@ def mount(
                 step()
                 return frame.label if segmenter is None else segmenter.segment(frame.image).labels
 
-            found = mount_of_drive(frames, camera, labeller, ids, sky)
+            try:
+                found = mount_of_drive(frames, camera, labeller, ids, sky)
+            finally:
+                for note in (*opened.warnings, *frames.faults.listed):
+                    typer.echo(f"warning: {note}", err=True)
     degrees = math.degrees
     error = degrees(found.pitch_error)
     typer.echo(f"pitch {degrees(found.pitch):+.2f} +- {error:.2f} degrees down")

@@ -7,7 +7,7 @@ from typing import Optional
 
 import typer
 
-from camss_ros.commands.options import check_folder, command_line, counted_progress
+from camss_ros.commands.options import check_folder, command_line, counted_progress, exit_on_sigterm
 from camss_ros.commands.segmenter_options import NETWORK, SegmenterSpec, segmenter_options
 from camss_ros.extras import require
 
@@ -55,6 +55,7 @@ def pick(
     from camss_ros.model.checkpoint import find_config
     from camss_ros.street.calibration_scenes import CalibrationScenes
 
+    exit_on_sigterm()
     check_folder(output)
     config = find_config(spec.model)
     mapping = map_classes(config.label_set, config.name, label_set or "")
@@ -69,6 +70,7 @@ def pick(
         "interval": interval,
         "random_share": random_share,
         "label_set": label_set,
+        "label_set_sha256": labels.sha256,
         **spec.describe(),
     }
     begin_results(output / PICK_FILE, settings, FOLDERS)

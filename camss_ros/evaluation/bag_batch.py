@@ -14,6 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from camss_ros.evaluation.bag_run import BagTask, open_segmenters, run_bag
@@ -63,6 +64,10 @@ def run_batch(
                     pool.shutdown()
                     pools.remove(pool)
                 on_done(number, reason)
+    except BaseException:  # Ctrl-C or SIGTERM: the bags in work are not waited for
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
     finally:
         for pool in pools:
             pool.shutdown(cancel_futures=True)
@@ -135,7 +140,15 @@ def _begin_worker(threads: int) -> None:
 
 def _with_absolute_paths(task: BagTask) -> BagTask:
     """The workers have other working directories."""
-    frames = task.frames and task.frames.resolve()
+
+    def resolved(name: str | Path) -> str:
+        return str(Path(name).resolve() if Path(name).exists() else name)
+
     return dataclasses.replace(
-        task, bag=task.bag.resolve(), output=task.output.resolve(), frames=frames
+        task,
+        bag=task.bag.resolve(),
+        output=task.output.resolve(),
+        frames=task.frames and task.frames.resolve(),
+        label_set=task.label_set and resolved(task.label_set),
+        spec=dataclasses.replace(task.spec, model=resolved(task.spec.model)),
     )

@@ -27,6 +27,7 @@ from camss_ros.evaluation.evaluate_bag import (
 )
 from camss_ros.evaluation.part_results import PartResults, read_part
 from camss_ros.evaluation.report import RunMetadata, write_report
+from camss_ros.evaluation.result_folder import files_hash
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference.segmenter_group import SegmenterGroup
 from camss_ros.inference.spec import SegmenterSpec
@@ -112,9 +113,10 @@ def run_bag(
         settings = {
             camera.image: {
                 "bag": str(task.bag.resolve()),
-                "bag_bytes": bag.size,
+                "bag_sha256": files_hash(bag.files),
                 "selection": dataclasses.asdict(camera),
                 "label_set": task.label_set,
+                "label_set_sha256": label_set and label_set.sha256,
                 "frames": stamps and hashlib.sha256(stamps).hexdigest(),
                 **(
                     {"points": dataclasses.asdict(task.points[camera.image])}

@@ -23,7 +23,7 @@ from camss_ros.images.label_class import LabelClass
 from camss_ros.images.label_sets import LabelSet
 
 LabelledFrame = tuple[Any, Any, str]
-"""Image uint8 [H, W, 3] RGB, label uint8 [H, W], name."""
+"""Image uint8 [H, W, 3] RGB, label uint8 [H, W] or None, name."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def compare(
 
     Args:
         segmenters: of the two models.
-        frames: in their order in time, as far as there is one.
+        frames: in their order in time, as far as there is one. One without a label is not scored.
         label_set: of the labels.
         block: frames of a block of the bootstrap; see `PairedCounts.differences`.
         clip: as of `evaluate`.
@@ -80,6 +80,11 @@ def compare(
     seconds: tuple[list[float], list[float]] = ([], [])
     groups: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     for image, label, name in frames:
+        if label is None:  # the labelled ones before and after it do not follow each other
+            for scorer in scorers:
+                scorer.accumulator.end_sequence()
+            progress()
+            continue
         first, second = (scorer.score(image, label, name) for scorer in scorers)
         for condition, value in (conditions or {}).get(name, {}).items():
             groups[condition, value].append(len(counts))

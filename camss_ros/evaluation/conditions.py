@@ -8,6 +8,8 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from camss_ros.images.image_files import IMAGE_SUFFIXES
+
 Conditions = Mapping[str, Mapping[str, str]]
 """By frame name: the value of each condition, such as {"camera": "/front/image"}."""
 
@@ -28,12 +30,18 @@ def read_conditions(path: Path) -> Conditions:
     """
     try:
         rows = _picked(path) if path.suffix == ".json" else _table(path)
-        return {Path(name).stem: conditions for name, conditions in rows}
+        return {_frame(name): conditions for name, conditions in rows}
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, csv.Error) as error:
         raise ValueError(
             f"'{path}': expected a CSV file with a column `{_NAME}` and one for each condition, or "
             f"the pick.json of `camss-ros pick` or the import.json of `data import` ({error})"
         ) from error
+
+
+def _frame(name: str) -> str:
+    """Without folder and suffix; any other dot, as in a stamp, is part of the name."""
+    path = Path(name)
+    return path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name
 
 
 def _table(path: Path) -> Iterator[tuple[str, dict[str, str]]]:

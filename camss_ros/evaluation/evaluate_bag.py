@@ -21,6 +21,8 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from camss_ros.atomic_files import replacing
 from camss_ros.bags.bag import Bag, BagError, Topic
 from camss_ros.bags.bag_frames import BagFrame, BagFrames, BagSelection, model_label_values
@@ -176,16 +178,32 @@ def open_bag_frames(
     Raises:
         BagError, ValueError: as of `evaluate_bag`.
     """
-    if label_set is None:
-        if selection.labels is not None:
-            _check_numbering(bag, selection.labels, classes)
-        values = model_label_values(len(classes))
-    else:
-        values = label_set.from_file_values()
+    values = label_values(bag, selection.labels, classes, label_set)
+    if label_set is not None:
         class_table(classes, label_set)
     frames = BagFrames(bag, selection, values, progress.reading, partners)
     progress.expecting(frames.expected)
     return frames
+
+
+def label_values(
+    bag: Bag, labels: str | None, classes: Sequence[LabelClass], label_set: LabelSet | None
+) -> np.ndarray:
+    """What the values on a topic of label images mean, as `BagFrames` takes it.
+
+    Args:
+        labels: the topic, if there is one.
+        classes: the model's.
+        label_set: of the labels; None: they are numbered as `classes`.
+
+    Raises:
+        BagError: the LabelInfo beside the topic has other classes.
+    """
+    if label_set is not None:
+        return label_set.from_file_values()
+    if labels is not None:
+        _check_numbering(bag, labels, classes)
+    return model_label_values(len(classes))
 
 
 def _check_numbering(bag: Bag, labels: str, classes: Sequence[LabelClass]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +54,11 @@ class LabelSet:
         default_factory=dict, hash=False
     )
 
+    @property
+    def sha256(self) -> str:
+        """Of all of it: another one where its file says something else."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()
+
     def palette(self) -> np.ndarray:
         """uint8 [256, 3] RGB: `palette()[labels]` colours a label image; void where no class is."""
         table = np.full((256, 3), self.void_color, np.uint8)
@@ -78,15 +84,14 @@ class LabelSet:
             LabelSetError: it maps onto a class that `other` does not have.
         """
         ids = {label_class.name: label_class.id for label_class in other.classes}
-        mapping: Mapping[str, str | None] = {name: name for name in ids}
-        if other.name != self.name:
-            declared = other.sources.get(self.name) or self.mappings.get(other.name)
-            if declared is None and ids.keys() != {one.name for one in self.classes}:
-                known = ", ".join(self.mappings) or "none"
-                raise NoMappingError(
-                    f"label set {self.name} has no mapping onto {other.name}; it has: {known}"
-                )
-            mapping = declared or mapping
+        declared = other.sources.get(self.name) or self.mappings.get(other.name)
+        if declared is None and ids.keys() != {one.name for one in self.classes}:
+            known = ", ".join(self.mappings) or "none"
+            raise NoMappingError(
+                f"label set {self.name} has no mapping onto {other.name}, which has other classes; "
+                f"it has: {known}"
+            )
+        mapping: Mapping[str, str | None] = declared or {name: name for name in ids}
         table = np.full(256, VOID, np.uint8)
         for label_class in self.classes:
             name = mapping.get(label_class.name)

@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 from camss_ros.bags.bag import Bag
 from camss_ros.bags.bag_frames import decode_image, decode_labels
 from camss_ros.bags.bag_types import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, LABEL_INFO
+from camss_ros.bags.bag_writer import BagWriter
 from camss_ros.cli import app
 from camss_ros.images.video_writer import VideoWriter
 from camss_ros.projection.depth_cloud import depth_in_metres
@@ -132,3 +133,12 @@ def test_what_cannot_be_done_is_said_and_leaves_nothing(folder: Path, tmp_path: 
         assert message in result.output
         assert "Traceback" not in result.output
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["input", "there"]
+
+
+def test_what_a_killed_run_left_of_a_bag_is_removed_by_the_next(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    killed = BagWriter(output / "bag")
+    killed.__enter__()
+    assert list(output.iterdir())
+    assert run("synthetic", "--frames", 1, "--output", output / "bag").exit_code == 0
+    assert [path.name for path in output.iterdir()] == ["bag"]

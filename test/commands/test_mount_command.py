@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from camss_ros.bags.bag import Bag
+from camss_ros.bags.bag_types import IMAGE, ros2_types
+from camss_ros.bags.bag_writer import BagWriter
 from camss_ros.bags.make_bag import make_bag
 from camss_ros.cli import app
 from camss_ros.images.label_sets import load_label_set
@@ -55,12 +59,34 @@ def test_it_tells_the_angles_and_how_sure_they_are(bag: Path) -> None:
     ("options", "said"),
     [
         (("--labels", "/nowhere"), "topic /nowhere is not there"),
-        (("--drivable", "raod", "--label-set", "camvid11"), "'raod' is no class"),
+        (("--drivable", "raod"), "'raod' is no class"),
+        (("--label-set", "camvid11"), "give their --labels too"),
+        # 0 is the sky there, and the road of the model
+        (("--labels", "/camera/label"), "sky, building, pole"),
     ],
 )
 def test_what_cannot_be_is_said(bag: Path, options: tuple[str, ...], said: str) -> None:
-    code, output = run(
-        bag, *options, *(("--label-set", "camvid11") if "--drivable" in options else ())
-    )
+    code, output = run(bag, *options)
     assert code == 1
     assert said in output.replace("\n", " ")
+
+
+def test_labels_have_the_void_of_their_label_set_and_what_is_none_is_told(
+    bag: Path, tmp_path: Path
+) -> None:
+    options = ("--labels", "/camera/label", "--label-set", "camvid11")
+    for void, other in ((11, "raw"), (77, "strange")):
+        with Bag(bag) as source, BagWriter(tmp_path / other) as made:
+            topics = {it.name: made.add_topic(it.name, it.type) for it in source.topics}
+            for message in source.messages():
+                data = message.data
+                if message.topic == "/camera/label":
+                    label = source.decode(message)
+                    label.data = np.append(np.full(320, void, np.uint8), label.data[320:])
+                    data = ros2_types().serialize_cdr(label, IMAGE)
+                made.write_raw(topics[message.topic], data, message.log_time)
+    code, output = run(tmp_path / "raw", *options)
+    assert code == 0, output
+    code, output = run(tmp_path / "strange", *options)
+    assert code == 1
+    assert "the values 77 are no classes" in output.replace("\n", " ")

@@ -18,7 +18,7 @@ from camss_ros.datasets.picking.drives import drive_of, open_drives
 from camss_ros.datasets.picking.frame_scores import FrameScore, FrameScorer
 from camss_ros.datasets.picking.selection import DUPLICATE, select, uncertainties
 from camss_ros.images.label_files import read_ids
-from camss_ros.images.label_sets import load_label_set
+from camss_ros.images.label_sets import load_label_set, save_label_set
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.model.schedule import SamplingOptions
 
@@ -127,6 +127,9 @@ def test_drives_are_told_apart_by_the_names_of_image_files(tmp_path: Path) -> No
     assert found[f"{drive.name}_Seq05VD_f00030"] == f"{drive.name}_Seq05VD"
     assert found[f"{drive.name}_000012"] == drive.name
     assert drive_of("still") == "still"
+    assert drive_of("rgb_1305031102.175304") == "rgb"
+    assert drive_of("1305031102_175304") == drive_of("1305031103_175304")
+    assert drive_of("21305031102_175304") == "21305031102"
 
 
 def test_two_sources_of_one_name_give_two_drives(tmp_path: Path) -> None:
@@ -223,6 +226,25 @@ def test_the_command_goes_on_after_a_stop_and_ends_the_same(picked: Path, model:
     code, said = run(*arguments, "--seed", 1)
     assert code == 1
     assert "other settings" in said
+
+
+def test_prelabels_of_a_label_set_that_was_changed_are_not_kept(
+    tmp_path: Path, model: Path, picked: Path
+) -> None:
+    known, classes = load_label_set("camvid11"), tmp_path / "classes.yaml"
+    arguments = [
+        picked / "folder", "--model", model, "--device", "cpu", "--count", 1, "--label-set",
+        classes, "--output", tmp_path / "out",
+    ]  # fmt: skip
+    save_label_set(known, classes)
+    code, said = run(*arguments)
+    assert code == 0, said
+    turned = [dataclasses.replace(one, id=number) for number, one in enumerate(known.classes[::-1])]
+    save_label_set(dataclasses.replace(known, classes=tuple(turned)), classes)
+    code, said = run(*arguments)
+    assert code == 1
+    assert "label_set_sha256" in said.replace("\n", "")
+    assert load_label_set(tmp_path / "out/label_set.yaml").classes == known.classes
 
 
 def test_what_cannot_be_picked_from_is_named(tmp_path: Path, model: Path, picked: Path) -> None:

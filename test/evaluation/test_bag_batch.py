@@ -24,7 +24,7 @@ from camss_ros.cli import app
 from camss_ros.evaluation import bag_batch
 from camss_ros.evaluation.bag_batch import run_batch
 from camss_ros.evaluation.bag_run import BagTask, run_bag
-from camss_ros.images.label_sets import load_label_set
+from camss_ros.images.label_sets import load_label_set, save_label_set
 from camss_ros.inference.segmenter_group import SegmenterGroup
 from camss_ros.inference.spec import SegmenterSpec
 from camss_ros.model.schedule import SamplingOptions
@@ -195,6 +195,23 @@ def test_a_batch_of_bags_over_ray(
     bags, output = shelf(tmp_path / "bags"), tmp_path / "out"
     result = run([bags], model, output, *ONE, "--ray", "local")
     check_batch(output, result.exit_code, result.output)
+
+
+def test_a_worker_elsewhere_finds_model_and_label_set_of_relative_paths(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_bag(tmp_path / "bag", images(2), labels(2))
+    save_label_set(CAMVID, tmp_path / "classes.yaml")
+    (tmp_path / "mine").symlink_to(model)
+    monkeypatch.chdir(tmp_path)
+    camera = BagSelection("/cam/image", "/cam/label")
+    spec = SegmenterSpec("mine", device="cpu")
+    task = BagTask(Path("bag"), Path("out"), (camera,), "classes.yaml", spec)
+    sent = bag_batch._with_absolute_paths(task)
+    (tmp_path / "worker").mkdir()
+    monkeypatch.chdir(tmp_path / "worker")
+    assert bag_batch.attempt(sent) is None
+    assert (tmp_path / "out/report.html").exists()
 
 
 def test_one_bag_goes_to_ray_too(

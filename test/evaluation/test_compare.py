@@ -133,6 +133,10 @@ def test_conditions_of_picked_frames(tmp_path):
         "a_1": {"drive": "a", "camera": "/front/image", "day": "18 to 24 h UTC"},
         "b": {"drive": "b"},
     }
+    named_by_stamp = tmp_path / "stamps.json"
+    entries = {f"1305031102.{n}75": {"drive": f"drive {n}"} for n in range(2)}
+    named_by_stamp.write_text(json.dumps({"frames": entries}))
+    assert read_conditions(named_by_stamp) == entries
     imported = tmp_path / "import.json"  # of labels, of which one was not picked
     entries = {Path(it["file"]).stem: it for it in frames[:1]} | {"b": {"drive": "b"}}
     imported.write_text(json.dumps({"frames": entries}))
@@ -152,6 +156,12 @@ def test_what_is_no_table_of_conditions_is_refused(text):
                 found, told = {}, str(error)
             assert str(path) in told
             assert all(isinstance(one, dict) for one in found.values())
+
+
+def test_dots_in_the_name_of_a_frame_are_part_of_it(tmp_path):
+    table = tmp_path / "conditions.csv"
+    table.write_text("frame,light\n000001_17.25,day\n000002_17.35.JPG,night\nout/a.b.png,day\n")
+    assert list(read_conditions(table)) == ["000001_17.25", "000002_17.35", "a.b"]
 
 
 def test_requirements():
@@ -208,6 +218,10 @@ def test_the_command_writes_a_page_and_its_exit_code_says_whether_it_will_do(own
     assert refused.exit_code == 2
     assert "miou" in refused.output
     assert "sky" not in refused.output.split("not met")[1]
+    (tmp_path / "others.csv").write_text("frame,light\nother,day\n")
+    others = run(*arguments, "--conditions", tmp_path / "others.csv")
+    assert others.exit_code == 0
+    assert "names no frame of these" in others.output
     for wrong in (
         ("--require", "tram>=0"),
         ("--bag", own),
@@ -230,3 +244,10 @@ def test_a_bag_with_labels_is_a_clip(tmp_path):
     assert numbers["scores"]["miou"]["difference"] == 0
     assert numbers["flicker"][0] is not None
     assert run(model, model, "--bag", bag, "--image", "/cam/image", "--output", page).exit_code == 1
+    # with a label that can't be used in between, no two frames follow each other
+    gap = write_bag(tmp_path / "gap", images(3), [labels(1)[0], labels(1)[0][:8], labels(1)[0]])
+    result = run(model, model, "--bag", gap, *topics, "--output", page)
+    assert result.exit_code == 0, result.output
+    report = json.loads(page.with_suffix(".json").read_text())
+    assert (report["frames"], report["flicker"]) == (2, [None, None])
+    assert "the label is 48 x 8, its image 48 x 32" in result.output.replace("\n", " ")

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from bag_files import PERIOD, images, labels, stamps, two_types, write_bag, write_ros1_bag
+from rosbags.rosbag2 import CompressionMode
 from small_model import save_small_model
 from typer.testing import CliRunner, Result
 
@@ -23,7 +24,7 @@ from camss_ros.bags.bag_writer import BagWriter, image_message
 from camss_ros.cli import app
 from camss_ros.evaluation.evaluate_bag import evaluate_bag
 from camss_ros.images.frames import open_frames
-from camss_ros.images.label_sets import load_label_set
+from camss_ros.images.label_sets import load_label_set, save_label_set
 from camss_ros.inference.segmenter import Segmentation, Segmenter
 
 pytestmark = pytest.mark.usefixtures("only_pytorch")
@@ -387,6 +388,52 @@ def test_a_killed_run_goes_on_to_the_same_result(tmp_path: Path, model: Path) ->
     )
     nearest = [np.abs(whole_video - frame).mean(axis=(1, 2, 3)).argmin() for frame in killed_video]
     assert nearest == list(range(120))
+
+
+def test_a_run_that_is_told_to_end_leaves_no_temporary_files(tmp_path: Path, model: Path) -> None:
+    bag = write_bag(tmp_path / "bag", images(200), compression=CompressionMode.FILE)
+    (tmp_path / "tmp").mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "camss_ros.cli", "evaluate-bag", bag, "--image", "/cam/image",
+         "--model", model, "--device", "cpu", "--backend", "torch", "--output", tmp_path / "out"],
+        cwd=ROOT, env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 300
+    while not list((tmp_path / "out/masks").glob("0*.png")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    assert list((tmp_path / "tmp").glob("camss_ros-bag-*/*/*.mcap"))
+    process.terminate()
+    assert process.wait(60) == 128 + signal.SIGTERM
+    assert not list((tmp_path / "tmp").glob("camss_ros-*"))
+
+
+def test_results_of_what_has_changed_meanwhile_are_not_taken_for_done(
+    tmp_path: Path, model: Path
+) -> None:
+    bag = write_bag(tmp_path / "bag", images(2), labels(2), "sqlite3")
+    classes = tmp_path / "classes.yaml"
+    save_label_set(CAMVID, classes)
+    arguments = ["evaluate-bag", bag, "--image", "/cam/image", "--labels", "/cam/label",
+                 "--model", model, "--device", "cpu", "--label-set", classes,
+                 "--output", bag / "out"]  # fmt: skip
+    for _ in range(2):  # its own results in the bag's folder change nothing
+        assert run(*arguments).exit_code == 0
+    classes.write_text(classes.read_text().replace("file_values: [255]", "file_values: [255, 100]"))
+    refused = run(*arguments)
+    assert refused.exit_code == 1
+    assert "label_set_sha256" in refused.output.replace("\n", "")
+    save_label_set(CAMVID, classes)
+    assert run(*arguments).exit_code == 0
+    other = write_bag(tmp_path / "other", images(2, seed=9), labels(2, seed=9), "sqlite3")
+    files = [next(folder.glob("*.db3")) for folder in (bag, other)]
+    assert files[0].stat().st_size == files[1].stat().st_size
+    files[1].replace(files[0])
+    refused = run(*arguments)
+    assert refused.exit_code == 1
+    assert "bag_sha256" in refused.output.replace("\n", "")
 
 
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])

@@ -1,9 +1,11 @@
 """Label sets and where they are found."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from camss_ros.images.label_sets import LabelSetError, load_label_set
+from camss_ros.images.label_sets import LabelSetError, NoMappingError, load_label_set
 from camss_ros.resources import config_file
 
 
@@ -116,8 +118,12 @@ def test_mappings_between_camvid_cityscapes_and_autoware():
     ]  # fmt: skip
     assert None not in mapped(camvid, autoware).values()
     assert None not in mapped(cityscapes, autoware).values()
-    with pytest.raises(LabelSetError, match=r"autoware16 has no mapping onto camvid11; .*none"):
+    with pytest.raises(LabelSetError, match=r"autoware16 has no mapping onto camvid11, .*none"):
         autoware.to(camvid)
+    # a name says nothing of the classes: files without one are all called as their file
+    renamed = replace(camvid, classes=(replace(camvid.classes[0], name="air"), *camvid.classes[1:]))
+    with pytest.raises(NoMappingError, match="camvid11, which has other classes"):
+        camvid.to(renamed)
 
 
 def test_cityscapes_label_ids_become_train_ids():

@@ -27,6 +27,8 @@ from camss_ros.images.encodings import ImageRejectedError
 from camss_ros.images.frames import FrameSource, open_frames
 from camss_ros.images.image_files import DataError, why_no_image
 
+_STAMP = r"(?<![0-9])[12][0-9]{9}[_.-][0-9]{1,9}"  # seconds since 1970, of this century, and parts
+
 
 @dataclass(frozen=True)
 class DriveFrame:
@@ -73,9 +75,9 @@ class Drive(ABC):
 class BagDrive(Drive):
     """An image topic of a bag. Messages are decoded only where a frame is read."""
 
-    def __init__(self, name: str, source: Path, topic: Topic, drive: str) -> None:
-        self.name, self.source, self.topic, self.length = name, source, topic.name, topic.messages
-        self.files = sorted(p for p in source.rglob("*") if p.is_file()) or [source]
+    def __init__(self, name: str, bag: Bag, topic: Topic, drive: str) -> None:
+        self.name, self.source, self.topic, self.length = name, bag.path, topic.name, topic.messages
+        self.files = bag.files
         self._drive = drive
 
     def __iter__(self) -> Iterator[DriveFrame]:
@@ -130,9 +132,9 @@ def open_drives(sources: Sequence[Path], topics: Sequence[str] = ()) -> list[Dri
         if holds_bag_data(source):
             with Bag(source) as bag:
                 chosen = _topics(bag, topics)
-            for topic in chosen:
-                part = f"_{_file_name(topic.name.strip('/'))}" if len(chosen) > 1 else ""
-                drives.append(BagDrive(name + part, source, topic, name))
+                for topic in chosen:
+                    part = f"_{_file_name(topic.name.strip('/'))}" if len(chosen) > 1 else ""
+                    drives.append(BagDrive(name + part, bag, topic, name))
         else:
             frames = open_frames(source)
             if frames.endless:
@@ -142,11 +144,12 @@ def open_drives(sources: Sequence[Path], topics: Sequence[str] = ()) -> list[Dri
 
 
 def drive_of(name: str) -> str:
-    """The drive that the name of a frame tells of: all before its last number.
+    """The drive that the name of a frame tells of: all before its last number or stamp.
 
-    0001TP of 0001TP_008550, Seq05VD of Seq05VD_f00030; the name itself where it has no number.
+    0001TP of 0001TP_008550, Seq05VD of Seq05VD_f00030, rgb of rgb_1305031102.175304; the name
+    itself where it has no number.
     """
-    found = re.fullmatch(r"(.*?)[_.-]*[A-Za-z]?[0-9]+", name)
+    found = re.fullmatch(rf"(.*?)[_.-]*(?:{_STAMP}|[A-Za-z]?[0-9]+)", name)
     return found[1] if found and found[1] else name if found is None else "unnamed"
 
 
