@@ -1,5 +1,8 @@
 """The `camss-ros` command."""
 
+import signal
+import sys
+from types import FrameType
 from typing import Any
 
 import typer
@@ -87,7 +90,24 @@ app.command("verify-parity")(verify_parity)
 
 def main() -> None:
     """Entry point of the console script."""
-    app()
+    interrupted = False
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal interrupted
+        interrupted = True
+        signal.default_int_handler(number, frame)
+
+    if (
+        signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+    ):  # as `nohup` and `&` of scripts have it
+        signal.signal(signal.SIGINT, interrupt)
+    try:
+        app()
+    except Exception:
+        # Ctrl-C in the midst of an import leaves half a module, which fails later and otherwise.
+        if interrupted:
+            sys.exit(128 + signal.SIGINT)
+        raise
 
 
 if __name__ == "__main__":

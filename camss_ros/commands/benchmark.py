@@ -9,7 +9,14 @@ from typing import Any, Optional
 
 import typer
 
-from camss_ros.commands.options import check_file, command_line, exit_on_sigterm, fail, parse_size
+from camss_ros.commands.options import (
+    check_file,
+    command_line,
+    counted_progress,
+    exit_on_sigterm,
+    fail,
+    parse_size,
+)
 from camss_ros.commands.segmenter_options import NETWORK, SAMPLING, SegmenterSpec, segmenter_options
 from camss_ros.extras import require_node
 
@@ -48,7 +55,6 @@ def benchmark(
 ) -> None:
     """Time every stage of a frame; memory, GMAC and share of the machine's matmul peak."""
     from rich import print as show
-    from rich.progress import Progress
 
     from camss_ros.evaluation.result_folder import write_json
     from camss_ros.lab import tables
@@ -67,14 +73,14 @@ def benchmark(
     if node:
         require_node()
     check_file(json_path)
-    frame_size = None if size is None else parse_size("--size", size, str(spec.model))
+    frame_size = None if size is None else parse_size("--size", size)
     found = (
         with_random_weights(str(spec.model), frame_size)
         if random_weights
         else nullcontext(find_model(spec.model))
     )
     content: dict[str, Any] = {"command": command_line(), "random_weights": random_weights}
-    with found as directory, Progress() as bar:
+    with found as directory, counted_progress() as bar:
         if node:
             from camss_ros.lab.node_benchmark import measure_node_sizes
             from camss_ros.lab.node_speed import SIZES, NodeSettings

@@ -120,6 +120,11 @@ def compare(
     write_json(output.with_suffix(".json"), report)
     write_atomically(output, page.encode())
     show(_table(comparison))
+    if found_conditions and not comparison.by_condition:
+        names = f"{next(iter(found_conditions))!r}, ..."
+        typer.echo(
+            f"no scores by condition: {conditions} names no frame of these ({names})", err=True
+        )
     typer.echo(f"wrote {output}")
     if failed:
         typer.echo(f"camss-ros: not met: {'; '.join(failed)}", err=True)
@@ -136,8 +141,8 @@ def _frames(
     image: str | None,
     labels: str | None,
     label_set: str | None,
-) -> Iterator[tuple[Iterator[LabelledFrame | None], LabelSet, int]]:
-    """The labelled frames, None for others; the classes of their labels; how many there are."""
+) -> Iterator[tuple[Iterator[LabelledFrame], LabelSet, int]]:
+    """The frames, the classes of their labels, and how many there are at most."""
     if bag is None:
         from camss_ros.datasets.datasets import open_data
 
@@ -159,7 +164,7 @@ def _frames(
         frames = open_bag_frames(
             opened, BagSelection(image, labels), segmenters[0].classes, known, RunProgress()
         )
-        labelled = (None if it.label is None else (it.image, it.label, it.name) for it in frames)
+        labelled = ((it.image, it.label, it.name) for it in frames)
         of_model = LabelSet("the model's", tuple(segmenters[0].classes))
         try:
             yield labelled, known or of_model, frames.expected

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from camss_ros.commands.options import check_folder, exit_on_sigterm, fail
+from camss_ros.commands.options import check_folder, counted_progress, exit_on_sigterm, fail
 from camss_ros.commands.segmenter_options import NETWORK, SAMPLING, SegmenterSpec, segmenter_options
 from camss_ros.extras import require_node
 
@@ -35,7 +35,6 @@ def demo(
 
     require_node()
     from rich import print as show
-    from rich.progress import Progress
 
     from camss_ros.evaluation.demo_report import report_table, write_report, write_world
     from camss_ros.images.frames import open_frames, open_frames_of_model, save_frames
@@ -55,7 +54,7 @@ def demo(
         for _ in itertools.islice(opened, frames):  # a bad label file is reported now
             pass
     output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, Progress() as bar:
+    with tempfile.TemporaryDirectory() as folder, counted_progress() as bar:
         path, is_street = source, opened.endless
         if is_street:
             # Drawn beforehand: it takes about as long as segmenting, on the same processor.

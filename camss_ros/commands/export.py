@@ -82,7 +82,7 @@ def export(
         raise ValueError("precision int8 is of --format openvino")
     directory = find_model(spec.model)
     size = checked_size(find_config(directory), spec.network_size)
-    result_size = parse_size("--output-size", output_size, str(spec.model)) if output_size else size
+    result_size = parse_size("--output-size", output_size) if output_size else size
     graph_spec = GraphSpec(size, spec.sampling, result_size)
     streets = (random_scene(seed)[0] for seed in range(frames))
     pictures = list(streets) if images is None else _frames_of(images, frames)

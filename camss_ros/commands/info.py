@@ -31,7 +31,7 @@ def info(
     from camss_ros.model.checkpoint import WEIGHTS_FILE, find_model, load_pretrained, weights_hash
     from camss_ros.model.flops import count_macs
 
-    asked = None if size is None else parse_size("--size", size, str(spec.model))
+    asked = None if size is None else parse_size("--size", size)
     network = load_pretrained(spec.model, inference_only=True)
     directory = find_model(spec.model)
     digest = weights_hash(spec.model)

@@ -58,42 +58,25 @@ def _without_parents(text: str) -> str:
     return f"PATH/{path.name}" if outside or ".." in path.parts or text.startswith("~") else text
 
 
-def parse_size(option: str, text: str, model: str) -> tuple[int, int]:
-    """(height, width) of the value "WIDTHxHEIGHT" of an option.
-
-    Raises:
-        ValueError: anything else, or a size higher than wide where the model's is not: the order
-            was HEIGHTxWIDTH once.
-    """
+def parse_size(option: str, text: str) -> tuple[int, int]:
+    """(height, width) of the value "WIDTHxHEIGHT" of an option. Raises ValueError."""
     parts = text.lower().split("x")
     if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise ValueError(f"{option} {text!r}: expected WIDTHxHEIGHT in pixels, such as 480x360")
     width, height = int(parts[0]), int(parts[1])
-    if height > width and not _is_portrait(model):
-        raise ValueError(
-            f"{option} {text} is higher than wide, which the images of {model} are not: sizes are "
-            f"WIDTHxHEIGHT now, not HEIGHTxWIDTH; is {height}x{width} meant?"
-        )
     return height, width
 
 
-def _is_portrait(model: str) -> bool:
-    """Whether the model's own size is higher than wide; not if it can't be found."""
-    from camss_ros.model.checkpoint import ModelError, find_config
-
-    try:
-        height, width = find_config(model).input_size
-    except ModelError:
-        return False
-    return height > width
-
-
 def counted_progress(**options: Any) -> Progress:
-    """A progress bar with the number done and the time that is left; `options` as of `Progress`."""
+    """A progress bar with the number done and the time that is left, on stderr.
+
+    `options` are those of `Progress`.
+    """
+    from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, **options)
+    return Progress(*columns, console=Console(stderr=True), **options)
 
 
 @contextmanager
@@ -113,6 +96,18 @@ def progress_row(
             bar.update(task, advance=advance, completed=done, total=total)
 
         yield step
+
+
+@contextmanager
+def shown_part() -> Iterator[Callable[[str], None]]:
+    """Show on stderr what is being done, which the function is told, and for how long already."""
+    from rich.console import Console
+    from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("")
+        yield lambda doing: bar.update(task, description=doing)
 
 
 def exit_on_sigterm() -> None:

@@ -80,7 +80,7 @@ def _make_spec(
         order=order,  # type: ignore[arg-type]  # checked there
         warm_start_time=warm_start_time,
     )
-    size = None if network_size is None else parse_size("--network-size", network_size, model)
+    size = None if network_size is None else parse_size("--network-size", network_size)
     return SegmenterSpec(model, sampling, seed, device, precision, backend, size, keyframe_interval)
 
 

@@ -21,6 +21,7 @@ from camss_ros.commands.options import (
     exit_on_sigterm,
     fail,
     progress_row,
+    shown_part,
 )
 from camss_ros.commands.segmenter_options import SegmenterSpec, scored_model, segmenter_options
 from camss_ros.commands.study_cityscapes import cityscapes
@@ -98,6 +99,7 @@ def _study_sampling(
     """Run a study whose rows are scores of the model on every n-th frame of a data set."""
     require("matplotlib")
     from camss_ros.evaluation.evaluate import open_labelled
+    from camss_ros.evaluation.result_folder import files_hash
     from camss_ros.lab.sampling_study import SamplingStudy
 
     labelled = open_labelled(data, root, split, label_set, every or 1)
@@ -109,6 +111,7 @@ def _study_sampling(
             "label_set": labelled.label_set.name,
             **({} if every is None else {"every": every}),
             "frames": len(labelled.frames),
+            "files_sha256": files_hash(labelled.files),
         },
         "model": scored_model(spec, "dtype"),
         **(more_settings or {}),
@@ -139,6 +142,7 @@ def kl_vs_vq(
     from rich.progress import track
 
     from camss_ros.evaluation.evaluate import open_labelled
+    from camss_ros.evaluation.result_folder import files_hash
     from camss_ros.inference.device import select_device, select_dtype
     from camss_ros.lab.kl_vs_vq import study_kl_vs_vq
     from camss_ros.lab.mask_autoencoders import variants
@@ -163,6 +167,7 @@ def kl_vs_vq(
             "every": every,
             "train_frames": len(train),
             "held_out_frames": len(held_out),
+            "files_sha256": [files_hash(each.files) for each in splits],
         },
     }
     with counted_progress() as bar:
@@ -208,8 +213,6 @@ def speed(
     require_node()
     from dataclasses import replace
 
-    from rich.progress import Progress, TextColumn, TimeElapsedColumn
-
     from camss_ros.evaluation.evaluate import open_labelled
     from camss_ros.lab.speed_section import SpeedSettings
     from camss_ros.lab.speed_study import SECTIONS, study_speed
@@ -238,14 +241,13 @@ def speed(
     ]
     settings = SpeedSettings(spec)
     model = {"name": find_config(spec.model).name, "sha256": weights_hash(spec.model)}
-    with Progress(TextColumn("{task.description}"), TimeElapsedColumn()) as bar:
-        task = bar.add_task("")
+    with shown_part() as show_part:
         left_out = study_speed(
             settings, output, model, command_line(),
             labelled[0] if labelled else None,
             others=tuple(labelled[1:]),
             only=section,
-            progress=lambda doing: bar.update(task, description=doing),
+            progress=show_part,
         )  # fmt: skip
     for title, missing in left_out.items():
         typer.echo(f"left out for lack of --{missing}: {title}")
@@ -272,7 +274,6 @@ def gpu(
 
     end = time.monotonic() + 60 * minutes
     require("matplotlib")
-    from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
     from camss_ros.images.frames import open_frames
     from camss_ros.inference.device import select_device
@@ -287,14 +288,13 @@ def gpu(
     if input_path is not None:
         open_frames(input_path)
     check_folder(output)
-    with Progress(TextColumn("{task.description}"), TimeElapsedColumn()) as bar:
-        task = bar.add_task("")
+    with shown_part() as show_part:
         missing = study_gpu(
             GpuSettings(model=model, device=device, input=input_path),
             output,
             end - time.monotonic(),
             command_line(),
-            lambda doing: bar.update(task, description=doing),
+            show_part,
         )
     for title, reason in missing.items():
         typer.echo(f"not measured: {title}: {reason}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
@@ -50,15 +51,25 @@ def cityscapes(
     """The paper's table: scores, robustness, the twin, other data. Frames are resized to the
     network's size, 512x256 by default."""
     require("matplotlib")
+    from camss_ros.evaluation.result_folder import files_hash
     from camss_ros.lab.cityscapes_study import contenders, study_cityscapes
 
     check_folder(output)
     named = (f"{data}:{root}:{split}", spec.network_size or _SIZE)
     others = [(one.rpartition(":")[0], _size(one)) for one in other]
-    sized = [_open(*each, every) for each in (named, *others)]
+    opened = [_open(*each, every) for each in (named, *others)]
+    sized = [one for one, _ in opened]
     models = with_twin(spec, twin)
     settings = {
-        "data": [{"name": one.name, "size": list(one.size), "frames": len(one)} for one in sized],
+        "data": [
+            {
+                "name": one.name,
+                "size": list(one.size),
+                "frames": len(one),
+                "files_sha256": files_hash(files),
+            }
+            for one, files in opened
+        ],
         "every": every,
         "models": {role: scored_model(each, "backend", "dtype") for role, each in models.items()},
         "seed": spec.seed,
@@ -77,13 +88,16 @@ def cityscapes(
 
 def _size(text: str) -> tuple[int, int]:
     try:
-        return parse_size("--other", text.rpartition(":")[2], "camss-tiny")
+        return parse_size("--other", text.rpartition(":")[2])
     except ValueError as error:
         raise ValueError(f"--other {text}: {error}") from error
 
 
-def _open(text: str, size: tuple[int, int], every: int) -> SizedData:
-    """Raises ValueError for a text that is not DATA:ROOT:SPLIT, and what the data set raises."""
+def _open(text: str, size: tuple[int, int], every: int) -> tuple[SizedData, Sequence[Path]]:
+    """The data and their files.
+
+    Raises ValueError for a text that is not DATA:ROOT:SPLIT, and what the data set raises.
+    """
     from camss_ros.evaluation.evaluate import open_labelled
     from camss_ros.lab.cityscapes_study import SizedData
 
@@ -93,4 +107,4 @@ def _open(text: str, size: tuple[int, int], every: int) -> SizedData:
         raise ValueError(f"--other {text}: expected DATA:ROOT:SPLIT:WIDTHxHEIGHT")
     labelled = open_labelled(name, Path(root), split, every=every)
     title = f"{Path(root).resolve().name} {split}"
-    return SizedData(title, labelled.label_set, size, labelled.frames)
+    return SizedData(title, labelled.label_set, size, labelled.frames), labelled.files

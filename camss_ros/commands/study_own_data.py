@@ -30,18 +30,27 @@ def drift(
     """How often drift is told: of frames held out, by night, in fog, and of other data sets."""
     from camss_ros.datasets.datasets import open_data
     from camss_ros.evaluation.evaluate import open_labelled
+    from camss_ros.evaluation.result_folder import files_hash
     from camss_ros.lab.drift_study import drift_rows, study_drift
 
     check_page(output)
     named = [(data, root), *(_other(one) for one in other or ())]
     rows = [open_labelled(name, place, "val", every=every) for name, place in named]
+    training = open_data(data, root, "train")
     settings = {
-        "data": {"name": data, "every": every, "others": [row.name for row in rows[1:]]},
+        "data": {
+            "name": data,
+            "every": every,
+            "others": [row.name for row in rows[1:]],
+            "files_sha256": [
+                files_hash(files) for files in (training.files, *(row.files for row in rows))
+            ],
+        },
         "model": scored_model(spec, "dtype"),
     }
     with progress_row("frames of all rows") as step:
         study_drift(
-            spec.open(), open_data(data, root, "train"), drift_rows(rows[0], rows[1:]), output,
+            spec.open(), training, drift_rows(rows[0], rows[1:]), output,
             settings, command_line(), step,
         )  # fmt: skip
     typer.echo(f"wrote {output}")

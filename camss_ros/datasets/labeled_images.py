@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -38,6 +39,11 @@ class LabeledImages:
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    @property
+    def files(self) -> list[Path]:
+        """The images and their labels, one after the other."""
+        return [path for sample in self.samples for path in (sample.image, sample.label)]
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, str]:
         """(image uint8 [H, W, 3] RGB, label uint8 [H, W] with 255 for void, name).

@@ -38,8 +38,13 @@ def check_python() -> Iterator[Finding]:
         yield Finding("Python", "FAIL", text, f"use Python {oldest} or later")
     else:
         yield Finding("Python", "OK", text)
-    found = ", ".join(f"{name} {version}" for name, version in versions(*_PACKAGES).items())
-    yield Finding("packages", "OK", found)
+    installed = versions(*_PACKAGES)
+    found = ", ".join(f"{name} {version}" for name, version in installed.items())
+    if missing := [name for name in _PACKAGES if name not in installed]:
+        text = f"{found}; not installed: {', '.join(missing)}"
+        yield Finding("packages", "WARN", text, f"pip install {' '.join(missing)}")
+    else:
+        yield Finding("packages", "OK", found)
 
 
 def check_numpy() -> Iterator[Finding]:

@@ -23,7 +23,7 @@ from camss_ros.images.label_class import LabelClass
 from camss_ros.images.label_sets import LabelSet
 
 LabelledFrame = tuple[Any, Any, str]
-"""Image uint8 [H, W, 3] RGB, label uint8 [H, W], name."""
+"""Image uint8 [H, W, 3] RGB, label uint8 [H, W] or None, name."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Comparison:
 
 def compare(
     segmenters: tuple[FrameSegmenter, FrameSegmenter],
-    frames: Iterable[LabelledFrame | None],
+    frames: Iterable[LabelledFrame],
     label_set: LabelSet,
     *,
     block: int,
@@ -66,7 +66,7 @@ def compare(
 
     Args:
         segmenters: of the two models.
-        frames: in their order in time, as far as there is one; None for one without label.
+        frames: in their order in time, as far as there is one. One without a label is not scored.
         label_set: of the labels.
         block: frames of a block of the bootstrap; see `PairedCounts.differences`.
         clip: as of `evaluate`.
@@ -79,13 +79,12 @@ def compare(
     counts, thumbnails = PairedCounts(), FrameThumbnails(label_set.classes)
     seconds: tuple[list[float], list[float]] = ([], [])
     groups: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
-    for frame in frames:
-        if frame is None:
+    for image, label, name in frames:
+        if label is None:  # the labelled ones before and after it do not follow each other
             for scorer in scorers:
                 scorer.accumulator.end_sequence()
             progress()
             continue
-        image, label, name = frame
         first, second = (scorer.score(image, label, name) for scorer in scorers)
         for condition, value in (conditions or {}).get(name, {}).items():
             groups[condition, value].append(len(counts))

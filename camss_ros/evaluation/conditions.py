@@ -30,7 +30,7 @@ def read_conditions(path: Path) -> Conditions:
     """
     try:
         rows = _picked(path) if path.suffix == ".json" else _table(path)
-        return {_without_suffix(name): conditions for name, conditions in rows}
+        return {_frame(name): conditions for name, conditions in rows}
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, csv.Error) as error:
         raise ValueError(
             f"'{path}': expected a CSV file with a column `{_NAME}` and one for each condition, or "
@@ -38,8 +38,8 @@ def read_conditions(path: Path) -> Conditions:
         ) from error
 
 
-def _without_suffix(name: str) -> str:
-    """A stamp in it, 1305031102.175304, ends in no suffix."""
+def _frame(name: str) -> str:
+    """Without folder and suffix; any other dot, as in a stamp, is part of the name."""
     path = Path(name)
     return path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name
 

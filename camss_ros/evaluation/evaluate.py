@@ -47,12 +47,14 @@ class LabelledData:
     Attributes:
         name: which ones they are, for people.
         clip: they follow each other in time.
+        files: of the whole split.
     """
 
     name: str
     frames: LabeledFrames
     label_set: LabelSet
     clip: bool = False
+    files: Sequence[Path] = ()
 
 
 def open_labelled(
@@ -70,7 +72,8 @@ def open_labelled(
     """
     images = open_data(data, root, split, label_set)
     name = Path(root).name if data == "folder" else data
-    return LabelledData(f"{name} {split}", EveryNth(images, every), images.label_set)
+    frames = EveryNth(images, every)
+    return LabelledData(f"{name} {split}", frames, images.label_set, files=images.files)
 
 
 class FrameSegmenter(Protocol):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from rich.table import Table
+from rich.table import Column, Table
 
 # Keys of the values by class and of their mean in `ScoreAccumulator.report`, by title.
 CLASS_SCORES = {
@@ -38,9 +38,10 @@ def percent(value: float | None, unit: str = "") -> str:
 
 def result_table(first: str, *columns: str, title: str | None = None) -> Table:
     """An empty table; its first column is aligned to the left, the others to the right."""
-    table = Table(first, title=title)
+    # Broken where there is no room, and never cut off: a pipe has 80 columns.
+    table = Table(Column(first, overflow="fold"), title=title)
     for column in columns:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", overflow="fold")
     return table
 
 

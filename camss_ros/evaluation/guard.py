@@ -12,6 +12,7 @@ A YAML file beside the frames or anywhere:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +106,10 @@ def make_guard(
     """
     data = open_labelled(**guard)
     found = _iou(segmenter, data, lambda done: progress(done, len(data.frames)))
-    limits = {name: round(iou - margin, 4) for name, iou in found.items() if iou > margin}
+    # rounded down: what the guard is of has to pass it
+    limits = {
+        name: math.floor(1e4 * (iou - margin)) / 1e4 for name, iou in found.items() if iou > margin
+    }
     content = {**guard, "root": _root(Path(guard["root"]), path), "limits": limits}
     GuardFile(**content)
     write_atomically(path, yaml.safe_dump(content, sort_keys=False).encode())

@@ -49,7 +49,7 @@ class MaskFolder:
             return None
         if labels.shape != shape:
             labels, confidence = (
-                cv2.resize(values, shape[::-1], interpolation=cv2.INTER_NEAREST)
+                cv2.resize(values, shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
                 for values in (labels, confidence)
             )
         return Prediction(labels, confidence)

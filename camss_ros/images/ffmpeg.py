@@ -8,10 +8,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from camss_ros.extras import MissingPackageError
+
 # What versions before 12.1 look at; later ones are silent.
 os.environ.setdefault("PYAV_LOGGING", "off")
 
-import av
+try:
+    import av
+except ModuleNotFoundError as error:
+    raise MissingPackageError("PyAV, which videos need, is missing: pip install av") from error
 
 __all__ = ["av", "file_url"]
 

@@ -15,7 +15,7 @@ def select_device(device: str) -> torch.device:
     """Device for "auto" (CUDA where there is one), "cuda", "cuda:N" or "cpu".
 
     Raises:
-        ValueError: an unknown name, or CUDA where there is none.
+        ValueError: an unknown name, or CUDA where there is none, or not as many.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -29,6 +29,10 @@ def select_device(device: str) -> torch.device:
         raise ValueError(
             f"device {device!r} asked for, but this PyTorch ({torch.__version__}) sees no CUDA "
             "GPU: use device cpu or auto, or install a CUDA build of PyTorch"
+        )
+    if selected.type == "cuda" and (selected.index or 0) >= (count := torch.cuda.device_count()):
+        raise ValueError(
+            f"device {device!r} asked for, but PyTorch sees {count} GPUs here, the first as cuda:0"
         )
     return selected
 

@@ -131,21 +131,26 @@ def learn_reference(
     Raises:
         ValueError: fewer than `LEAST_FRAMES` frames.
     """
-    tokens, unsure, folds = [], [], []
+    tokens: list[np.ndarray] = []
+    unsure: list[float] = []
+    folds: list[int] = []
     for source in sources:
-        seen = [look(image) for image in source]
-        tokens += [pooled for pooled, _ in seen]
-        unsure += [unsure_share(confidence) for _, confidence in seen]
-        folds += [i * _FOLDS * _BLOCKS // len(seen) % _FOLDS for i in range(len(seen))]
+        before = len(tokens)
+        for image in source:  # whose confidence is large: not kept
+            pooled, confidence = look(image)
+            tokens.append(pooled)
+            unsure.append(unsure_share(confidence))
+        seen = len(tokens) - before
+        folds += [i * _FOLDS * _BLOCKS // seen % _FOLDS for i in range(seen)]
     if len(tokens) < LEAST_FRAMES:
         raise ValueError(f"{len(tokens)} frames are too few: expected {LEAST_FRAMES} or more")
-    pooled, fold = np.stack(tokens).astype(np.float64), np.array(folds)
+    all_tokens, fold = np.stack(tokens).astype(np.float64), np.array(folds)
     distances = []
     for index in np.unique(fold):
-        others = TokenStatistics.of(pooled[fold != index])
-        distances += [others.distance(each) for each in pooled[fold == index]]
+        others = TokenStatistics.of(all_tokens[fold != index])
+        distances += [others.distance(each) for each in all_tokens[fold == index]]
     return DriftReference(
-        TokenStatistics.of(pooled),
+        TokenStatistics.of(all_tokens),
         size,
         max(float(np.percentile(distances, PERCENTILE)), 1e-6),
         max(float(np.percentile(unsure, PERCENTILE)), 1e-3),

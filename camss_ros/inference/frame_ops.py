@@ -114,6 +114,21 @@ def to_labels(
     Returns:
         uint8 [2, height, width]: class ids, then the winner's probability times 255.
     """
+    labels, confidence = argmax_at(probabilities, size, void_last, traced, argmax)
+    return torch.stack([labels.to(torch.uint8), (confidence * 255.0).round_().to(torch.uint8)])
+
+
+def argmax_at(
+    probabilities: Tensor,
+    size: tuple[int, int],
+    void_last: bool = False,
+    traced: bool = False,
+    argmax: Argmax | None = None,
+) -> Argmax:
+    """What `to_labels` makes bytes of: [height, width] class ids and their probabilities.
+
+    Arguments are as there.
+    """
     classes = class_count(probabilities)
     if _image_size(probabilities) == size:
         labels, confidence = argmax or find_argmax(probabilities, traced)
@@ -128,7 +143,7 @@ def to_labels(
         )
     if void_last:
         labels = labels.masked_fill(labels == classes - 1, VOID)
-    return torch.stack([labels.to(torch.uint8), (confidence * 255.0).round_().to(torch.uint8)])
+    return Argmax(labels, confidence)
 
 
 def class_count(probabilities: Tensor) -> int:

@@ -39,8 +39,9 @@ class GraphSegmenter:
         begun = time.perf_counter()
         noise = self._noise(self._sampling, self._spec.size, torch.Generator().manual_seed(0))
         inputs = graph_inputs(image, self._spec.size, torch.device("cpu"), noise)
+        size, nearest = image.shape[1::-1], cv2.INTER_NEAREST_EXACT
         labels, confidence = (
-            cv2.resize(output.cpu().numpy(), image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+            cv2.resize(output.cpu().numpy(), size, interpolation=nearest)
             for output in self._graph(inputs)
         )
         timings = {"total": time.perf_counter() - begun}

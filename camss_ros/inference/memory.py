@@ -1,8 +1,13 @@
 """Memory of the process and of its GPU."""
 
+import logging
+
 import torch
 
-_MESSAGES = ("out of memory", "can't allocate memory", "CUDNN_STATUS_ALLOC_FAILED")
+_log = logging.getLogger(__name__)
+
+# "ALLOC": of cuBLAS and cuDNN, which allocate for themselves
+_MESSAGES = ("out of memory", "can't allocate memory", "_ALLOC_FAILED", "_ALLOCATION_FAILED")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -13,9 +18,13 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def release_cached_memory(device: torch.device) -> None:
-    """Give memory that PyTorch keeps for later back to the GPU."""
+    """Give memory that PyTorch keeps for later back to the GPU; where that fails, warn."""
     if device.type == "cuda":
-        torch.cuda.empty_cache()
+        try:
+            torch.cuda.empty_cache()
+        except RuntimeError as error:  # a GPU that is gone; before PyTorch 2.12 a failed capture
+            reason = str(error).strip().split("\n", 1)[0]
+            _log.warning("PyTorch does not give memory back to the GPU: %s", reason)
 
 
 def memory_in_use(device: torch.device) -> int:

@@ -124,7 +124,7 @@ class Segmenter:
         keyframe_interval: the network runs on every so many frames of a stream; see
             `propagation.py`. 1: on all.
         calibration: frames that precision "int8" takes the ranges of values from, such as
-            `CalibrationScenes` of `data/calibration_scenes.py`; looked at where a graph is built.
+            `CalibrationScenes` of `street/calibration_scenes.py`; looked at where a graph is built.
         measure: where backend "auto" has nothing measured, do it now; otherwise PyTorch runs the
             network.
         captured: on a GPU, PyTorch runs a whole frame as one CUDA graph; without, it launches the

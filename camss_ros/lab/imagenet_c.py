@@ -74,7 +74,7 @@ def load_package() -> Callable[..., np.ndarray]:
         raise CamssError(
             "the ImageNet-C corruptions need a package that is installed without its "
             "dependencies, since they would replace opencv-python-headless: pip install "
-            "'camss_ros[eval]' and pip install --no-deps imagecorruptions-imaug==1.1.5"
+            "scikit-image scipy numba and pip install --no-deps imagecorruptions-imaug==1.1.5"
         ) from error
     return corrupt
 

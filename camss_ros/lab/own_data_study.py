@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import ConcatDataset, Subset
 
-from camss_ros.datasets.datasets import open_data
+from camss_ros.datasets.datasets import find_data_set, open_data
 from camss_ros.datasets.labeled_images import LabeledImages
 from camss_ros.datasets.picking.candidates import CANDIDATES_FILE, score_candidates
 from camss_ros.datasets.picking.drives import open_drives
@@ -28,7 +28,7 @@ from camss_ros.datasets.picking.selection import select
 from camss_ros.evaluation.evaluate import LabeledFrames, evaluate
 from camss_ros.evaluation.formats import percent
 from camss_ros.evaluation.metrics import by_class, json_number
-from camss_ros.evaluation.result_folder import write_image
+from camss_ros.evaluation.result_folder import files_hash, write_image
 from camss_ros.images.image_files import DataError
 from camss_ros.images.label_sets import LabelSet, save_label_set
 from camss_ros.inference.segmenter import Segmenter
@@ -87,11 +87,9 @@ def study_own_data(
     beside it.
     """
     runs = output.with_name(f"{output.stem}_runs")
-    splits = [
-        open_data(data, root, split)
-        for split in ("train", "val", "test")
-        if (root / split).is_dir()
-    ]
+    splits = [open_data(data, root, split) for split in find_data_set(data).splits(root)]
+    if not splits:
+        raise DataError(f"{root} has no labelled split of {data}")
     label_set = splits[0].label_set
     frames = frames_of_drive(splits, drive)
     end = round(_POOL * len(frames))
@@ -99,7 +97,10 @@ def study_own_data(
     scored = Subset(frames, range(end, len(frames)))
     if count >= len(pool):
         raise DataError(f"{len(pool)} frames of {drive} may be labelled: {count} are no choice")
-    results = ResultRows(output.with_suffix(".json"), settings)
+    files = [path for split in splits for path in split.files]
+    results = ResultRows(
+        output.with_suffix(".json"), {**settings, "files_sha256": files_hash(files)}
+    )
     rows = [(_START, 0), *((arm, seed) for seed in range(seeds) for arm in ARMS)]
     for arm, seed in rows:
         key = f"{arm} {seed}"

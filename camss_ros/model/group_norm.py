@@ -22,7 +22,7 @@ class GroupNorm(nn.GroupNorm):
             given = (input, self.num_groups, self.weight, self.bias, self.eps)
             if torch.compiler.is_dynamo_compiling():
                 return group_norm_by_channels(*given)
-            if input.dtype == torch.bfloat16:
+            if input.dtype == torch.bfloat16 and not input.requires_grad:
                 return bfloat16_group_norm(*given)
         return super().forward(input)
 
@@ -52,8 +52,8 @@ def bfloat16_group_norm(
 ) -> Tensor:
     """Group norm from the mean and variance of each channel, in few operations, each a kernel.
 
-    No image is kept in float32. In float16 differences of the large values that the official
-    decoder has may overflow.
+    For inference: a batch norm has no gradient by its statistics. No image is kept in float32. In
+    float16 differences of the large values that the official decoder has may overflow.
 
     Args:
         images: [B, C, H, W] bfloat16, C a multiple of `groups`.

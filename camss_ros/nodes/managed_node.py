@@ -6,6 +6,7 @@ from abc import abstractmethod
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from camss_ros.images.image_files import silence_opencv
@@ -30,12 +31,33 @@ class ManagedNode(GivenParameters, LifecycleNode):
     def __init__(self, name: str, **node_arguments: Any) -> None:
         super().__init__(name, **node_arguments)
         self._state = "unconfigured"
+        self._failure = ""  # why it could not be configured, until it is
         self._worker: Worker[Any, Any] | None = None
         silence_opencv()
+        self._refuse_impossible_transitions()
         # A steady clock: a paused simulation does not stop the reports.
         self._timer = self.create_timer(
             REPORT_PERIOD, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
+
+    def _refuse_impossible_transitions(self) -> None:
+        """Answer, as nodes in C++ do; before Kilted such a call ends the process (rclpy issue
+        1209)."""
+        service = self._service_change_state
+        change_state = service.callback
+
+        def answer(request: Any, response: Any) -> Any:
+            try:
+                return change_state(request, response)
+            except rclpy_implementation.RCLError:
+                self.get_logger().error(
+                    f"transition {request.transition.label or request.transition.id} is refused: "
+                    f"the node is {self._state_machine.current_state[1]}"
+                )
+                response.success = False
+                return response
+
+        service.callback = answer
 
     @abstractmethod
     def _report(self) -> None:

@@ -1,5 +1,13 @@
-"""Quality-of-service profiles by name, so that a parameter can choose one."""
+"""Quality-of-service profiles by name, so that a parameter can choose one, and who is told where
+two do not match."""
 
+try:
+    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import (  # noqa: F401
+        PublisherEventCallbacks,
+        SubscriptionEventCallbacks,
+    )
 from rclpy.qos import (
     DurabilityPolicy,
     QoSProfile,

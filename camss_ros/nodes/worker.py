@@ -21,7 +21,7 @@ class FrameMailbox(Generic[Source, Frame]):
 
     def __init__(self, waiting: int = 1) -> None:
         self._changed = threading.Condition()
-        self._frames: dict[Source, deque[Frame]] = {}
+        self._frames: dict[Source, deque[tuple[float, Frame]]] = {}  # each after its time, s
         self._waiting = waiting
         self._closed = False
 
@@ -32,8 +32,8 @@ class FrameMailbox(Generic[Source, Frame]):
             if self._closed:
                 return frame
             frames = self._frames.setdefault(source, deque())
-            overtaken = frames.popleft() if len(frames) == self._waiting else None
-            frames.append(frame)
+            overtaken = frames.popleft()[1] if len(frames) == self._waiting else None
+            frames.append((time.monotonic(), frame))
             self._changed.notify()
             return overtaken
 
@@ -42,9 +42,21 @@ class FrameMailbox(Generic[Source, Frame]):
         closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._frames)
-            taken = {source: frames.popleft() for source, frames in self._frames.items()}
+            taken = {source: frames.popleft()[1] for source, frames in self._frames.items()}
             self._frames = {source: frames for source, frames in self._frames.items() if frames}
             return taken
+
+    def discard(self, longest: float) -> list[Source]:
+        """Remove what has waited for longer than so many s, but for the newest of each source.
+        Returns the source of each frame that was removed."""
+        oldest = time.monotonic() - longest
+        with self._changed:
+            left = []
+            for source, frames in self._frames.items():
+                while len(frames) > 1 and frames[0][0] < oldest:
+                    frames.popleft()
+                    left.append(source)
+            return left
 
     def close(self) -> list[Source]:
         """Let every `take` return nothing from now on. Returns the source of each frame that was
@@ -59,7 +71,9 @@ class FrameMailbox(Generic[Source, Frame]):
 
 class Worker(Generic[Source, Frame]):
     """Processes the newest frames given to it, one of each source at a time, in a thread of its
-    own. Of each source `waiting` frames at most wait for their turn.
+    own. Of each source `waiting` frames at most wait for their turn, and no longer than the longest
+    of the last `waiting` + 1 calls took, unless they are the newest: where the work does not keep
+    up with the frames, they do not get older and older.
 
     `process(frames, cancelled)` gets what is there when it is free, and waits for no source. It
     removes each frame from `frames` as soon as it is counted, and should return soon once
@@ -82,6 +96,7 @@ class Worker(Generic[Source, Frame]):
         self._cancelled = threading.Event()
         self._frames: dict[Source, Frame] = {}
         self._since: float | None = None
+        self._took: deque[float] = deque(maxlen=waiting + 1)  # s
         # A daemon: a stage of a network that cannot be interrupted must not keep the process alive.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -117,7 +132,8 @@ class Worker(Generic[Source, Frame]):
 
     def _run(self) -> None:
         while frames := self._mailbox.take():
-            self._frames, self._since = frames, time.monotonic()
+            self._frames = frames
+            self._since = since = time.monotonic()
             try:
                 self._process(frames, self._cancelled.is_set)
             except Exception as error:
@@ -125,6 +141,9 @@ class Worker(Generic[Source, Frame]):
                     self._failed(self._take_frames(), error)
             self._since = None
             for source in self._take_frames():
+                self._dropped(source)
+            self._took.append(time.monotonic() - since)
+            for source in self._mailbox.discard(max(self._took)):
                 self._dropped(source)
 
     def _take_frames(self) -> list[Source]:

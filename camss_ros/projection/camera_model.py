@@ -28,7 +28,7 @@ _MODELS = {
 _COEFFICIENTS = {PINHOLE: 8, EQUIDISTANT: 4}  # that are used; more must be zero
 _NEAR = 1e-3  # m; a pinhole sees nothing nearer, nor behind
 _WIDEST = np.tan(np.radians(85.0))  # radius on the plane at depth 1 up to which a lens is followed
-_MARGIN = 1.05  # around the rays of the pixels at the edge, for the half pixel beyond them
+_MARGIN = 1.05  # around the rays of the edges
 _INVERSE_ERROR = 0.1  # pixels that a ray may miss its pixel by
 
 
@@ -202,10 +202,10 @@ class CameraModel:
         where the lens does not reach the edges of the image."""
         if self.kind != PINHOLE:
             return None
-        columns, rows = np.arange(self.width), np.arange(self.height)
+        columns, rows = np.arange(self.width + 1) - 0.5, np.arange(self.height + 1) - 0.5
         edges = np.concatenate(
-            [self._rays_of(columns, row + 0 * columns) for row in (0, self.height - 1)]
-            + [self._rays_of(column + 0 * rows, rows) for column in (0, self.width - 1)],
+            [self._rays_of(columns, row + 0 * columns) for row in rows[[0, -1]]]
+            + [self._rays_of(column + 0 * rows, rows) for column in columns[[0, -1]]],
             axis=1,
         )
         if np.isnan(edges).any():

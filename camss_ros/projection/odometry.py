@@ -9,6 +9,9 @@ from collections import deque
 
 from camss_ros.projection.errors import ProjectionRejectedError
 
+JUMP = 5 * 10**9
+"""ns back at which the time has begun again: a bag that is played once more."""
+
 _KEPT = 1000
 _GAP = 500_000_000  # ns to the nearest place on record that is still believed
 
@@ -30,7 +33,8 @@ class OdometryTrack:
             yaw: rad.
 
         Returns:
-            False where the time has gone back, with which the track begins again.
+            False where the time has begun again, and the track with it. A place that comes late is
+            left out.
 
         Raises:
             ProjectionRejectedError: a number is not finite.
@@ -38,11 +42,12 @@ class OdometryTrack:
         if not all(math.isfinite(value) for value in (x, y, yaw)):
             raise ProjectionRejectedError("odometry", f"the place {x}, {y}, {yaw} is not finite")
         with self._lock:
-            goes_on = not self._stamps or stamp >= self._stamps[-1]
+            newest = self._stamps[-1] if self._stamps else stamp - 1
+            goes_on = stamp >= newest - JUMP
             if not goes_on:
                 self._stamps.clear()
                 self._places.clear()
-            elif self._stamps and stamp == self._stamps[-1]:
+            elif stamp <= newest:
                 return True
             self._stamps.append(stamp)
             self._places.append((x, y, yaw))

@@ -20,6 +20,7 @@ from camss_ros.model.schedule import SamplingOptions
 from camss_ros.model.strict_decode import decode
 from camss_ros.resources import config_file
 from camss_ros.seeds import check_seed
+from camss_ros.training.limits import above_zero, at_least, between
 from camss_ros.training.masking import RandomlyKnown, TruncatedNormalRatio
 from camss_ros.training.segmenter_losses import SegmenterLossOptions
 
@@ -50,8 +51,9 @@ class SourceConfig:
     size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        if not self.share > 0:
-            raise ValueError(f"share must be above 0, not {self.share}")
+        above_zero("share", self.share)
+        for side in self.size or ():
+            at_least("size", side, 16)  # what becomes one token
 
 
 @dataclass(frozen=True)
@@ -89,11 +91,11 @@ class DataConfig:
             raise ValueError("sources must name a data set")
         if all(source.validation_split is None for source in self.sources):
             raise ValueError("one of the sources must have a validation_split")
-        _at_least("validation_every", self.validation_every, 1)
+        at_least("validation_every", self.validation_every, 1)
         for name in ("workers", "synthetic_scenes"):
-            _at_least(name, getattr(self, name), 0)
+            at_least(name, getattr(self, name), 0)
         for name in ("synthetic_share", "focus_share"):
-            _between(name, getattr(self, name), 0, 1)
+            between(name, getattr(self, name), 0, 1)
         if self.synthetic_share > 0 and self.synthetic_scenes == 0:
             raise ValueError("synthetic_share above 0 needs synthetic_scenes")
         if self.focus_share > 0 and not self.focus_classes:
@@ -146,18 +148,17 @@ class LoopOptions:
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "accumulation", "log_every", "save_every", "evaluate_every"):
-            _at_least(name, getattr(self, name), 1)
+            at_least(name, getattr(self, name), 1)
         for name in ("warmup", "weight_decay"):
-            _at_least(name, getattr(self, name), 0)
+            at_least(name, getattr(self, name), 0)
         check_seed(self.seed)
         for name in ("learning_rate", "clip"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
-        if self.minutes is not None and not self.minutes > 0:
-            raise ValueError(f"minutes must be above 0, not {self.minutes}")
+            above_zero(name, getattr(self, name))
+        if self.minutes is not None:
+            above_zero("minutes", self.minutes)
         if self.patience is not None:
-            _at_least("patience", self.patience, 1)
-        _between("ema_decay", self.ema_decay, 0, 1)
+            at_least("patience", self.patience, 1)
+        between("ema_decay", self.ema_decay, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,8 @@ class AutoencoderConfig:
     start_from: str | None = None
 
     def __post_init__(self) -> None:
-        _between("shuffled_share", self.shuffled_share, 0, 1)
+        between("shuffled_share", self.shuffled_share, 0, 1)
+        at_least("kl_weight", self.kl_weight, 0)
 
 
 @dataclass(frozen=True)
@@ -225,7 +227,7 @@ class SegmenterConfig:
 
     def __post_init__(self) -> None:
         for name in ("backbone_rate", "decoder_rate", "frozen_stages"):
-            _at_least(name, getattr(self, name), 0)
+            at_least(name, getattr(self, name), 0)
 
 
 @dataclass(frozen=True)
@@ -253,8 +255,8 @@ class TwinTrainingConfig:
     frozen_stages: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("jaccard_weight", "backbone_rate", "frozen_stages"):
-            _at_least(name, getattr(self, name), 0)
+        for name in ("class_weight_power", "jaccard_weight", "backbone_rate", "frozen_stages"):
+            at_least(name, getattr(self, name), 0)
 
 
 @dataclass(frozen=True)
@@ -278,7 +280,7 @@ class DecoderTrainingConfig:
     noise: float = 0.5
 
     def __post_init__(self) -> None:
-        _at_least("noise", self.noise, 0)
+        at_least("noise", self.noise, 0)
 
 
 AnyConfig = AutoencoderConfig | SegmenterConfig | TwinTrainingConfig | DecoderTrainingConfig
@@ -345,16 +347,6 @@ def _apply(override: str, values: Any) -> None:
         elif isinstance(values, dict) and values.get(place) is None:
             values[place] = {}
         values = values[place]
-
-
-def _at_least(name: str, value: float, low: float) -> None:
-    if not value >= low:
-        raise ValueError(f"{name} must be {low} or more, not {value}")
-
-
-def _between(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise ValueError(f"{name} must be from {low} to {high}, not {value}")
 
 
 class _Loader(yaml.SafeLoader):

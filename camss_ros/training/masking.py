@@ -6,6 +6,8 @@ from statistics import NormalDist
 import torch
 from torch import Tensor
 
+from camss_ros.training.limits import above_zero, between
+
 
 @dataclass(frozen=True)
 class RandomlyKnown:
@@ -18,6 +20,10 @@ class RandomlyKnown:
 
     known_share: float = 0.4
     most_known: float = 0.7
+
+    def __post_init__(self) -> None:
+        for name in ("known_share", "most_known"):
+            between(name, getattr(self, name), 0, 1)
 
     def known(self, samples: int, tokens: int, generator: torch.Generator) -> Tensor:
         """Which mask tokens are known.
@@ -47,6 +53,10 @@ class TruncatedNormalRatio:
     center: float = 1.0
     std: float = 0.25
     minimum: float = 0.7
+
+    def __post_init__(self) -> None:
+        above_zero("std", self.std)
+        between("minimum", self.minimum, 0, 1)
 
     def known(self, samples: int, tokens: int, generator: torch.Generator) -> Tensor:
         """As `RandomlyKnown.known`, with equally many known tokens in all samples."""

@@ -1,5 +1,6 @@
 """The progress bar of a training: steps, their rate and the latest loss."""
 
+from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -13,7 +14,7 @@ from rich.text import Text
 
 
 def step_progress(name: str, shown: bool) -> Progress:
-    """A bar whose tasks have a field `text`.
+    """A bar on stderr, whose tasks have a field `text`.
 
     Args:
         name: of the run.
@@ -29,6 +30,7 @@ def step_progress(name: str, shown: bool) -> Progress:
         # steps may take seconds
         speed_estimate_period=300,
         disable=not shown,
+        console=Console(stderr=True),
     )
 
 

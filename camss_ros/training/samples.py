@@ -150,6 +150,20 @@ class TrainingSamples(Dataset[Any]):
         return divmod(int(places[rng.integers(len(places))]), label.shape[1])
 
 
+def window_in_tokens(size: tuple[int, int], stride: int) -> tuple[int, int]:
+    """(height, width) in tokens of windows of `augmentation.size`.
+
+    Raises:
+        DataError: a side is not a multiple of the stride.
+    """
+    height, width = size
+    if height % stride or width % stride:
+        raise DataError(
+            f"augmentation.size is {height} x {width}: its sides must be multiples of {stride}"
+        )
+    return height // stride, width // stride
+
+
 def collate(samples: list[dict[str, Any] | Exception]) -> dict[str, Any] | Exception:
     """Stack samples; the first error among them if there is one."""
     error = next((one for one in samples if isinstance(one, Exception)), None)

@@ -9,8 +9,10 @@ from torch.nn import functional
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.diffusion import ddim_move, predict_x0, q_sample
 from camss_ros.model.loss import diffusion_loss
+from camss_ros.model.schedule import TRAIN_STEPS
 from camss_ros.training.decoded_loss import DecodedLoss
 from camss_ros.training.global_batch import global_sum
+from camss_ros.training.limits import at_least, between
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,12 @@ class SegmenterLossOptions:
     class_weight_power: float = 0.5
     jaccard_weight: float = 0.0
     start: int = 950
+
+    def __post_init__(self) -> None:
+        at_least("diffusion_batch_multiplier", self.diffusion_batch_multiplier, 1)
+        for name in ("auxiliary_weight", "class_weight_power", "jaccard_weight"):
+            at_least(name, getattr(self, name), 0)
+        between("start", self.start, 1, TRAIN_STEPS - 1)
 
 
 def segmenter_losses(

@@ -14,7 +14,7 @@ from torch.utils.data import ConcatDataset, Subset
 
 from camss_ros.datasets.datasets import open_data
 from camss_ros.images.image_files import DataError
-from camss_ros.images.label_class import LabelClass
+from camss_ros.images.label_class import VOID, LabelClass
 from camss_ros.images.label_sets import LabelSet, load_label_set
 from camss_ros.street.synthetic import random_scene
 from camss_ros.training.config import DataConfig, SourceConfig
@@ -123,7 +123,8 @@ def resize_pair(image: np.ndarray, label: np.ndarray, size: tuple[int, int]) -> 
             (width, height),
             interpolation=cv2.INTER_CUBIC if enlarges else cv2.INTER_AREA,
         ),
-        cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST),
+        # not INTER_NEAREST, which takes the pixel at the corner: half a pixel beside the image
+        cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST_EXACT),
     )
 
 
@@ -154,16 +155,19 @@ def open_training_data(config: DataConfig, candidates: bool = False) -> Training
     for source, splits, label_set, each in zip(config.sources, opened, own, labels, strict=True):
         frames: Any = ConcatDataset(splits)  # type: ignore[arg-type]
         pairs = _prepared(frames, codes.table(each), source, config)
+        _check_labelled(pairs, root / source.root, source.split)
         sources.append(TrainingSource(pairs, source.share))
         if source.validation_split is not None:
             held_out = open_data(source.name, root / source.root, source.validation_split)
             every = range(0, len(held_out), config.validation_every)
             chosen: Any = Subset(held_out, every)  # type: ignore[arg-type]
             judged, table = (label_set, _SAME) if candidates else (target, codes.table(each))
+            judged_pairs = _prepared(chosen, table, source, config)
+            _check_labelled(judged_pairs, root / source.root, source.validation_split)
             validation.append(
                 ValidationSource(
                     (root / source.root).name if len(own) > 1 else "",
-                    _prepared(chosen, table, source, config),
+                    judged_pairs,
                     len(judged.classes),
                     _SAME if judged.classes == target.classes else target.to(judged),
                     source.size,
@@ -178,6 +182,12 @@ def _labels(own: LabelSet, target: LabelSet, candidates: bool) -> tuple[tuple[in
         return tuple((label_class.id,) for label_class in own.classes)
     found = own.candidates_in(target)
     return found if candidates else tuple(ids[:1] for ids in found)
+
+
+def _check_labelled(pairs: Pairs, root: Path, split: str) -> None:
+    """Raise DataError where no pixel has a class, as in the test splits of some data sets."""
+    if all((pairs[index][1] == VOID).all() for index in range(len(pairs))):
+        raise DataError(f"{root}: no pixel of the split {split!r} has a class: name another split")
 
 
 def _prepared(frames: Any, table: np.ndarray, source: SourceConfig, config: DataConfig) -> Pairs:

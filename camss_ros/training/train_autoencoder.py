@@ -16,7 +16,7 @@ from camss_ros.training.config import AutoencoderConfig
 from camss_ros.training.global_batch import global_sum
 from camss_ros.training.label_codes import class_weights
 from camss_ros.training.loop import Training, make_accelerator, train
-from camss_ros.training.samples import TrainingSamples, validation_scores
+from camss_ros.training.samples import TrainingSamples, validation_scores, window_in_tokens
 from camss_ros.training.sources import Pairs, TrainingData, open_training_data, resize_pair
 
 AUTOENCODER_FILE = "autoencoder.pt"
@@ -37,8 +37,8 @@ def train_autoencoder(config: AutoencoderConfig, output: Path) -> MaskAutoencode
     model = MaskAutoencoder(len(data.classes), config.model)
     if config.start_from is not None:
         _start_from(model, config.start_from)
-    height, width = config.augmentation.size
-    shape = (config.model.latent_channels, height // model.stride, width // model.stride)
+    window = window_in_tokens(config.augmentation.size, model.stride)
+    shape = (config.model.latent_channels, *window)
 
     def draw(samples: int, generator: torch.Generator) -> dict[str, Tensor]:
         where: dict[str, Any] = {"generator": generator, "device": generator.device}

@@ -10,7 +10,6 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from camss_ros.images.image_files import DataError
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.checkpoint import ModelError, load_pretrained, save_pretrained
 from camss_ros.model.fast_decoder import FastDecoder
@@ -18,7 +17,7 @@ from camss_ros.model.image_autoencoder import PaletteAutoencoder
 from camss_ros.training.config import DecoderTrainingConfig
 from camss_ros.training.global_batch import global_sum
 from camss_ros.training.loop import Training, make_accelerator, train
-from camss_ros.training.samples import TrainingSamples, validation_scores
+from camss_ros.training.samples import TrainingSamples, validation_scores, window_in_tokens
 from camss_ros.training.sources import TrainingData, open_training_data
 from camss_ros.training.start import with_classes
 
@@ -35,10 +34,8 @@ def train_decoder(config: DecoderTrainingConfig, output: Path) -> CamSeg:
     _teacher(network)  # before the frames are read
     data = open_training_data(config.data)
     with_classes(network.config, data.classes)
-    height, width = config.augmentation.size
-    if height % network.stride or width % network.stride:
-        raise DataError(f"augmentation.size must be multiples of {network.stride}")
-    shape = (network.latent_channels, height // network.stride, width // network.stride)
+    window = window_in_tokens(config.augmentation.size, network.stride)
+    shape = (network.latent_channels, *window)
 
     def draw(samples: int, generator: torch.Generator) -> dict[str, Tensor]:
         where: dict[str, Any] = {"generator": generator, "device": generator.device}

@@ -19,7 +19,7 @@ from camss_ros.training.decoded_loss import DecodedLoss
 from camss_ros.training.drift import write_drift
 from camss_ros.training.label_codes import LabelCodes, class_weights
 from camss_ros.training.loop import make_accelerator, train
-from camss_ros.training.samples import TrainingSamples, validation_scores
+from camss_ros.training.samples import TrainingSamples, validation_scores, window_in_tokens
 from camss_ros.training.segmenter_losses import segmenter_losses
 from camss_ros.training.sources import TrainingData, open_training_data
 from camss_ros.training.start import (
@@ -58,10 +58,8 @@ class SampleDraws:
     """Draws what is random in samples beside their images: mask, timesteps and noise."""
 
     def __init__(self, config: SegmenterConfig, model: CamSeg) -> None:
-        height, width = config.augmentation.size
-        if height % model.stride or width % model.stride:
-            raise DataError(f"augmentation.size must be multiples of {model.stride}")
-        self._tokens = (height // model.stride) * (width // model.stride)
+        height, width = window_in_tokens(config.augmentation.size, model.stride)
+        self._tokens = height * width
         self._channels = model.latent_channels
         self._masking, self._losses = config.masking, config.losses
 

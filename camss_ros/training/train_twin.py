@@ -15,7 +15,7 @@ from camss_ros.training.config import TwinTrainingConfig
 from camss_ros.training.decoded_loss import DecodedLoss
 from camss_ros.training.label_codes import class_weights
 from camss_ros.training.loop import make_accelerator, train
-from camss_ros.training.samples import TrainingSamples, validation_scores
+from camss_ros.training.samples import TrainingSamples, validation_scores, window_in_tokens
 from camss_ros.training.sources import TrainingData, open_training_data
 from camss_ros.training.start import BackboneTraining, load_imagenet, load_weights, with_classes
 
@@ -35,6 +35,7 @@ def train_twin(config: TwinTrainingConfig, output: Path) -> Twin:
         find_model(config.start_from)  # before the frames are read
     data = open_training_data(config.data, candidates=True)
     config = dataclasses.replace(config, model=with_classes(config.model, data.classes))
+    window_in_tokens(config.augmentation.size, Twin.stride)  # or it is refused
     model = start_twin(config)
     samples = TrainingSamples(config, data, lambda count, generator: {})
     training = TwinTraining(model, config, data)

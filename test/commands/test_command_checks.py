@@ -14,11 +14,19 @@ from training_run import CONFIGS, write_camvid
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
-from camss_ros.commands.options import check_file, check_folder, command_line, parse_size
+from camss_ros.commands.options import (
+    check_file,
+    check_folder,
+    command_line,
+    parse_size,
+    progress_row,
+    shown_part,
+)
 from camss_ros.commands.segmenter_options import NETWORK, _make_spec, segmenter_options
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.inference.spec import SegmenterSpec
 from camss_ros.model.schedule import SamplingOptions
+from camss_ros.training.progress import step_progress
 
 LAST = typer.Option(None, "--last", help="Its own option.")
 
@@ -223,16 +231,21 @@ def test_commands_and_python_segment_alike_by_default() -> None:
     assert _make_spec(**defaults) == SegmenterSpec()
 
 
-def test_sizes_are_width_times_height(tmp_path: Path) -> None:
-    assert parse_size("--size", "640x480", "camss-tiny") == (480, 640)
-    assert parse_size("--size", "480x480", "camss-tiny") == (480, 480)
-    with pytest.raises(ValueError, match=r"--size 480x640 is higher than wide.*is 640x480 meant"):
-        parse_size("--size", "480x640", "camss-tiny")
-    with pytest.raises(ValueError, match="higher than wide"):
-        parse_size("--size", "480x640", "no such model")
-    model = save_small_model(tmp_path)
-    config = model / "config.json"
-    text = config.read_text()
-    config.write_text(text.replace("64,", "128,", 1))
-    assert text != config.read_text()
-    assert parse_size("--size", "480x640", str(model)) == (640, 480)
+def test_sizes_are_width_times_height() -> None:
+    assert parse_size("--size", "640x480") == (480, 640)
+    assert parse_size("--size", "480x640") == (640, 480)  # of a camera that stands upright
+    with pytest.raises(ValueError, match="--size '640': expected WIDTHxHEIGHT"):
+        parse_size("--size", "640")
+
+
+def test_progress_is_no_part_of_the_output(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_row("counting", 2) as step:
+        step()
+        step()
+    with shown_part() as show:
+        show("measuring")
+    with step_progress("training", shown=True) as bar:
+        bar.add_task("", total=1, text="")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert all(word in captured.err for word in ("counting", "2/2", "measuring", "training"))

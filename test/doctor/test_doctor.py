@@ -43,6 +43,16 @@ def is_missing(name: str) -> str:
     return f"raise ModuleNotFoundError(\"No module named '{name}'\")"
 
 
+def test_a_package_that_is_missing_is_named(monkeypatch):
+    assert by_check(software.check_python())["packages"].level == "OK"
+    others = {"safetensors": "1", "PyYAML": "6"}
+    monkeypatch.setattr(software, "versions", lambda *names: others)
+    found = by_check(software.check_python())["packages"]
+    assert found.level == "WARN"
+    assert found.text.startswith("safetensors 1, PyYAML 6; not installed: diffusers, ")
+    assert found.advice == "pip install diffusers huggingface_hub Pillow av rich"
+
+
 def test_without_rclpy_the_node_would_not_work(stand_in):
     stand_in("rclpy", is_missing("rclpy"))
     found = by_check(check_ros())

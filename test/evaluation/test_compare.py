@@ -158,6 +158,12 @@ def test_what_is_no_table_of_conditions_is_refused(text):
             assert all(isinstance(one, dict) for one in found.values())
 
 
+def test_dots_in_the_name_of_a_frame_are_part_of_it(tmp_path):
+    table = tmp_path / "conditions.csv"
+    table.write_text("frame,light\n000001_17.25,day\n000002_17.35.JPG,night\nout/a.b.png,day\n")
+    assert list(read_conditions(table)) == ["000001_17.25", "000002_17.35", "a.b"]
+
+
 def test_requirements():
     limits = parse_requirements("miou>=-0.005, traffic light >= 1e-2,road>=-0.1")
     assert limits == {"miou": -0.005, "traffic light": 0.01, "road": -0.1}
@@ -212,6 +218,10 @@ def test_the_command_writes_a_page_and_its_exit_code_says_whether_it_will_do(own
     assert refused.exit_code == 2
     assert "miou" in refused.output
     assert "sky" not in refused.output.split("not met")[1]
+    (tmp_path / "others.csv").write_text("frame,light\nother,day\n")
+    others = run(*arguments, "--conditions", tmp_path / "others.csv")
+    assert others.exit_code == 0
+    assert "names no frame of these" in others.output
     for wrong in (
         ("--require", "tram>=0"),
         ("--bag", own),

@@ -80,6 +80,24 @@ def guard(rare):
     return file
 
 
+def test_a_model_passes_its_own_guard(rare):
+    model, root = rare
+    file = root / "strict.yaml"
+    # a label that no limit of four decimals says exactly
+    wrong = root / "third" / "val"
+    for kind in ("images", "labels"):
+        (wrong / kind).mkdir(parents=True)
+        for number in range(3):
+            image = cv2.imread(str(root / "val" / kind / f"{number}.png"), cv2.IMREAD_UNCHANGED)
+            if kind == "labels":
+                image[: number + 3] = 0
+            cv2.imwrite(str(wrong / kind / f"{number}.png"), image)
+    arguments = ("--model", model, "--data", "camvid", "--root", wrong.parent, "--output", file)
+    result = run("guard", *arguments, "--margin", 0, "--precision", "fp32", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    check_guard(file, Segmenter(model, device="cpu", precision="fp32"))
+
+
 def test_an_int8_graph_with_a_class_ruined_is_refused_and_the_old_file_stays(
     rare, guard, tmp_path, monkeypatch
 ):

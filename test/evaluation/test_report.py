@@ -1,5 +1,6 @@
 """The report: one page that needs no other file, with the numbers of the run."""
 
+import io
 import json
 import re
 from contextlib import closing
@@ -9,11 +10,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from rich.console import Console
 from small_model import save_small_model
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
 from camss_ros.evaluation.evaluate import evaluate
+from camss_ros.evaluation.formats import CLASS_SCORES, WHOLE_SCORES, result_table
 from camss_ros.evaluation.frame_thumbnails import FrameThumbnails, load_thumbnails
 from camss_ros.evaluation.part_results import CollectedResults, PartResults
 from camss_ros.evaluation.report import RunMetadata, write_report
@@ -146,6 +149,15 @@ def test_timings_go_on_after_a_torn_line(tmp_path: Path) -> None:
         timings.add("c", {"total": 3.0})
     assert read_timings(path)["total"].tolist() == [1.0, 3.0]
     assert read_timings(tmp_path / "none") == {}
+
+
+def test_no_name_in_a_table_of_scores_is_cut_off_in_80_columns() -> None:
+    table = result_table("class", "share", *CLASS_SCORES)
+    for name in WHOLE_SCORES:
+        table.add_row(name, *["100.0"] * 6)
+    shown = io.StringIO()
+    Console(width=80, file=shown).print(table)
+    assert "…" not in shown.getvalue()
 
 
 def test_evaluate_writes_it(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import struct
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from label_png import write_png
 
 from camss_ros.datasets.labeled_images import LabeledImages
 from camss_ros.datasets.layouts import Listing, Sample
+from camss_ros.extras import MissingPackageError
 from camss_ros.images.ffmpeg import av, file_url
 from camss_ros.images.frames import UnreadableInputError, open_frames, open_frames_of_model
 from camss_ros.images.image_files import DataError
@@ -34,6 +36,17 @@ def write_video(path: Path, values: list[int], fps: float = 12.5) -> None:
     for value in values:
         writer.write(solid(value))
     writer.release()
+
+
+def test_a_video_without_pyav_is_refused_by_what_installs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_video(tmp_path / "drive.mp4", [0])
+    for name in ("ffmpeg", "video_frames"):
+        monkeypatch.delitem(sys.modules, f"camss_ros.images.{name}", raising=False)
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(MissingPackageError, match="pip install av"):
+        open_frames(tmp_path / "drive.mp4")
 
 
 def test_a_video_gives_its_frames_each_time_it_is_iterated(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ import torch
 
 from camss_ros.inference.backends import graph_backend
 from camss_ros.inference.backends.base import BackendUnavailableError
+from camss_ros.inference.backends.frame_graphs import capturing
+from camss_ros.inference.backends.open_runtime import open_runtime
 from camss_ros.inference.graphs.export import ExportError
 from camss_ros.inference.segmenter import FrameRequest, SegmentationCancelled, Segmenter
 from camss_ros.inference.segmenter_group import SegmenterGroup
@@ -250,8 +254,9 @@ def test_compiled_stages_give_the_same(open_segmenter, monkeypatch):
     assert segmenter.segment(frame()).steps == 2
 
 
+@pytest.mark.parametrize("warmed_up", [True, False])
 def test_where_compiling_fails_the_network_runs_eagerly_with_one_warning(
-    open_segmenter, monkeypatch, caplog
+    open_segmenter, monkeypatch, caplog, warmed_up
 ):
     def fail(*_):
         raise RuntimeError("no C++ compiler\nand so on")
@@ -262,11 +267,68 @@ def test_where_compiling_fails_the_network_runs_eagerly_with_one_warning(
     expected = open_segmenter().segment(frame())
     segmenter = open_segmenter(backend="compile")
     with caplog.at_level(logging.WARNING, "camss_ros"):
-        segmenter.warm_up(40, 56)
+        if warmed_up:
+            segmenter.warm_up(40, 56)
         result = segmenter.segment(frame())
+        segmenter.segment(frame())
     assert np.array_equal(result.labels, expected.labels)
     (record,) = caplog.records
     assert "no C++ compiler" in record.message
+
+
+def test_a_lack_of_memory_is_not_taken_for_a_compiler_that_fails(open_segmenter, monkeypatch):
+    compiled, room = [], 48 * 32
+
+    def compiled_stage(stage, **_):
+        def run(given, *others):
+            compiled.append(given.shape)
+            if given.shape[-2:].numel() > room and given.shape[1] == 3:
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+            return stage(given, *others)
+
+        return stage if isinstance(stage, torch.nn.Module) else run
+
+    monkeypatch.setattr(torch, "compile", compiled_stage)
+    segmenter = open_segmenter(backend="compile")
+    segmenter.segment(frame())
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        segmenter.segment_batch([FrameRequest(frame(), network_size=(320, 480))])
+    compiled.clear()
+    segmenter.segment(frame())
+    assert len(compiled) == 3
+
+
+def test_no_frame_is_captured_while_it_compiles(open_segmenter, monkeypatch):
+    held = []
+
+    def compiled(stage, **_):
+        if isinstance(stage, torch.nn.Module):
+            return stage
+        return lambda *given: held.append(capturing.locked()) or stage(*given)
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    segmenter = open_segmenter(backend="compile")
+    segmenter.prepare(segmenter.sampling, segmenter.input_size)
+    assert held == [True] * 3
+    segmenter.segment(frame())
+    assert held[3:] == [False] * 3
+
+
+def fake_tensorrt(version, flags):
+    flag = SimpleNamespace(**dict.fromkeys(flags))
+    logger = Mock(WARNING=2)
+    return SimpleNamespace(__version__=version, BuilderFlag=flag, Logger=logger)
+
+
+def test_a_tensorrt_without_half_precision_says_what_to_do(monkeypatch):
+    gpu = torch.device("cuda", 0)
+    monkeypatch.setitem(sys.modules, "tensorrt", fake_tensorrt("11.0.0", []))
+    assert open_runtime("tensorrt", gpu, "fp32").dtype == torch.float32
+    for precision in ("auto", "fp16", "bf16"):
+        with pytest.raises(BackendUnavailableError, match=r"11\.0\.0 .*tensorrt<11"):
+            open_runtime("tensorrt", gpu, precision)
+    monkeypatch.setitem(sys.modules, "tensorrt", fake_tensorrt("10.3.0", ["FP16", "BF16"]))
+    assert open_runtime("tensorrt", gpu, "auto").dtype == torch.float16
 
 
 def test_what_is_compiled_is_kept_below_our_cache(tmp_path, monkeypatch):

@@ -41,6 +41,18 @@ def test_a_file_is_made_once():
     assert files() == ["a.bin"]
 
 
+def test_a_file_of_another_user_is_used(monkeypatch):
+    """Such as of an image whose file system is read only."""
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    made = cached_file("a.bin", lambda path: path.write_text("content"))
+    monkeypatch.setattr(os, "utime", refuse)
+    assert cached_file("a.bin", Path.unlink) == made
+    assert made.read_text() == "content"
+
+
 def test_a_failure_leaves_nothing():
     def fail(path: Path) -> None:
         path.write_text("half")

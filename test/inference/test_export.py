@@ -90,6 +90,28 @@ def test_the_official_architecture_with_its_noise_is_exported(official_network, 
     assert metadata["sampling"]["steps"] == 3
 
 
+@pytest.mark.parametrize("output_size", [None, (32, 48), (45, 70)])
+@pytest.mark.parametrize("void", [True, False])
+def test_bytes_are_at_the_ends_of_a_graph_only_and_made_of_floats(
+    official_network, model_directory, tmp_path, output_size, void
+):
+    """TensorRT's parser: "TensorRT does not support UINT8 types for intermediate tensors!"."""
+    network = copy.deepcopy(official_network) if void else load_network(model_directory)
+    sampling = SamplingOptions(steps=1, warm_start_time=0 if void else 300)
+    export_onnx(network, GraphSpec((32, 32), sampling, output_size), tmp_path / "graph.onnx")
+    graph = onnx.shape_inference.infer_shapes(onnx.load(tmp_path / "graph.onnx")).graph
+    types = {each.name: each.type.tensor_type.elem_type for each in graph.value_info}
+    assert {each for node in graph.node for each in node.output} <= types.keys() | {
+        each.name for each in graph.output
+    }
+    assert onnx.TensorProto.UINT8 not in types.values()
+    assert onnx.TensorProto.DOUBLE not in types.values()
+    for each in graph.output:
+        if each.type.tensor_type.elem_type == onnx.TensorProto.UINT8:
+            (node,) = (node for node in graph.node if each.name in node.output)
+            assert (node.op_type, types[node.input[0]]) == ("Cast", onnx.TensorProto.FLOAT)
+
+
 def test_another_graph_does_not_pass(model_directory, tiny_model, tmp_path):
     other = copy.deepcopy(tiny_model)
     torch.nn.init.normal_(other.denoiser.final_layer.linear.weight)

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from camss_ros.inference.device import select_device, select_dtype
+from camss_ros.inference.memory import release_cached_memory
 from camss_ros.inference.segmenter import FrameRequest, SegmentationCancelled, Segmenter
 from camss_ros.model.checkpoint import load_pretrained, save_pretrained
 from camss_ros.model.schedule import SamplingOptions
@@ -166,3 +167,21 @@ def test_unknown_devices_and_precisions_are_named():
 def test_cuda_without_a_gpu_says_what_to_do():
     with pytest.raises(ValueError, match="use device cpu or auto"):
         select_device("cuda")
+
+
+def test_a_gpu_that_is_not_there_is_told(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert select_device("cuda:1") == torch.device("cuda", 1)
+    with pytest.raises(ValueError, match="'cuda:2' asked for, but PyTorch sees 2"):
+        select_device("cuda:2")
+
+
+def test_memory_that_cannot_be_given_back_is_a_warning(monkeypatch, caplog):
+    def fail():
+        raise RuntimeError("captures_underway.empty() INTERNAL ASSERT FAILED\nat some place")
+
+    monkeypatch.setattr(torch.cuda, "empty_cache", fail)
+    release_cached_memory(torch.device("cuda"))
+    assert "captures_underway" in caplog.text
+    assert "some place" not in caplog.text

@@ -83,6 +83,23 @@ def test_picked_frames_are_held_against_those_at_random(model, root, tmp_path, m
     assert "11 are no choice" in few.output
 
 
+def test_the_drive_may_be_of_any_layout(model, tmp_path):
+    arguments = ("own-data", "--data", "camvid32", "--root", tmp_path, "--drive", "0001TP")
+    arguments += ("--output", tmp_path / "page.md", "--model", model, "--count", 100)
+    result = run(*arguments)
+    assert result.exit_code == 1
+    assert "no labelled split of camvid32" in result.output
+    color = load_label_set("camvid32").classes[0].color
+    for folder, end in (("701_StillsRaw_full", ""), ("LabeledApproved_full", "_L")):
+        (tmp_path / folder).mkdir()
+        for number in range(15):
+            file = tmp_path / folder / f"0001TP_{8510 + number:06d}{end}.png"
+            cv2.imwrite(str(file), np.full((8, 8, 3), color[::-1], np.uint8))
+    result = run(*arguments)
+    assert result.exit_code == 1
+    assert "100 are no choice" in result.output
+
+
 def test_drift_of_frames_like_those_of_the_training_and_of_others(model, root, tmp_path):
     page = tmp_path / "drift.md"
     other = f"folder:{root}"

@@ -139,6 +139,27 @@ def test_command_writes_page_plot_and_scores(model, root, tmp_path, monkeypatch)
     assert f"| ddim, zero start | 100 | {one['miou']:.3f} |" in page
 
 
+def test_rows_of_frames_that_were_others_are_not_taken_again(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(step_study, "SAMPLINGS", {"ddim, zero start": SamplingOptions()})
+    monkeypatch.setattr(step_study, "STEPS", (1,))
+    monkeypatch.setattr(step_study, "ITERATIONS", (1,))
+    results = []
+    for folder, shade in (("one", 0), ("one", 0), ("other", 200)):
+        root = tmp_path / folder / "camvid"
+        if not root.exists():
+            for kind in ("images", "labels"):
+                (root / "val" / kind).mkdir(parents=True)
+            cv2.imwrite(str(root / "val/images/0.png"), np.full((32, 48, 3), shade, np.uint8))
+            cv2.imwrite(str(root / "val/labels/0.png"), np.zeros((32, 48), np.uint8))
+        results.append(CliRunner().invoke(
+            app,
+            ["study", "steps", "--data", "camvid", "--root", str(root), "--model", str(model),
+             "--output", str(tmp_path / "out")],
+        ))  # fmt: skip
+    assert [each.exit_code for each in results] == [0, 0, 1]
+    assert "files_sha256" in results[-1].output.replace("\n", "")
+
+
 def test_results_of_other_settings_are_not_mixed(model, root, tmp_path):
     path = tmp_path / "steps.json"
     path.write_text(json.dumps({"settings": {"seed": 7}, "rows": {}}))

@@ -89,3 +89,15 @@ def test_a_constant_image_is_normed(value):
     result = bfloat16_group_norm(images, 2, torch.ones(4), torch.arange(4.0), 1.0)[0]
     torch.testing.assert_close(result.float(), expected, atol=0.02, rtol=0)
     assert bfloat16_group_norm(images, 2, torch.ones(4), torch.arange(4.0), 1e-6).isfinite().all()
+
+
+def test_a_training_goes_through_it_on_a_gpu_too():
+    """The auxiliary loss of a segmenter, under autocast, through the official decoder."""
+    images = torch.randn(1, 16, 4, 4).bfloat16().requires_grad_()
+    norm = GroupNorm(4, 16, dtype=torch.bfloat16)
+    wanted = torch.randn(1, 16, 4, 4).bfloat16()
+    gradients = [
+        torch.autograd.grad((norm(given) * wanted).sum(), images)[0].as_subclass(torch.Tensor)
+        for given in (images, images.as_subclass(OnGpu))
+    ]
+    torch.testing.assert_close(*gradients)

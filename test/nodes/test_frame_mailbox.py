@@ -32,6 +32,16 @@ def test_a_few_may_wait_and_are_taken_in_their_order() -> None:
     assert mailbox.close() == ["front", "front"]
 
 
+def test_those_that_have_waited_too_long_go_but_for_the_newest() -> None:
+    mailbox: FrameMailbox[str, int] = FrameMailbox(waiting=3)
+    for number in range(3):
+        mailbox.put("front", number)
+    mailbox.put("left", 9)
+    assert mailbox.discard(60) == []
+    assert mailbox.discard(0) == ["front", "front"]
+    assert mailbox.take() == {"front": 2, "left": 9}
+
+
 def test_take_waits_for_a_frame() -> None:
     mailbox: FrameMailbox[str, str] = FrameMailbox()
     taken: list[dict[str, str]] = []

@@ -182,6 +182,20 @@ def test_images_that_wait_are_segmented_together_each_as_is_wanted_of_it(bench: 
     assert bench.segmenter.network_size == bench.segmenter.input_size
 
 
+def test_no_mask_waits_for_the_pictures_of_another_camera(bench: Bench) -> None:
+    order = []
+    for source in (bench.front, bench.left):
+        for name in ("publish", "publish_report"):
+
+            def note(*given: Any, done: Any = getattr(source, name), name: str = name) -> Any:
+                order.append(name)
+                return done(*given)
+
+            setattr(source, name, note)
+    bench.process(1, 2)
+    assert order == ["publish", "publish", "publish_report", "publish_report"]
+
+
 def test_the_report_has_times_and_settings(bench: Bench) -> None:
     bench.segmenter.delay = 0.02
     bench.process(1)

@@ -94,6 +94,9 @@ class Context(dict[str, str]):
 def run(name: str, **given: str) -> list[Any]:
     """What the file starts with these arguments."""
     context = Context({n: getattr(a, "default_value", "") for n, a in arguments(name).items()})
+    for argument, default in context.items():
+        if not isinstance(default, str):  # a path below the share of the package
+            context[argument] = str(LAUNCH.parent.joinpath(*default.args[0][1:]))
     context.update(given)
     entities: list[Any] = []
     for entity in description(name):
@@ -149,6 +152,14 @@ def test_only_given_arguments_override_the_file() -> None:
     assert dict(node.remappings)["image/compressed"] == ["", "image", "/compressed"]
     assert node.respawn == "respawn"
     assert arguments("segment.launch.py")["respawn"].default_value == "false"
+
+
+@pytest.mark.usefixtures("recorded")
+def test_a_file_of_parameters_that_is_not_there_is_no_reason_for_defaults(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"params_file:=/nowhere.yaml: there is no such file"):
+        run("segment.launch.py", params_file="/nowhere.yaml")
+    with pytest.raises(ValueError, match="projector_file:="):
+        run("projection.launch.py", projector_file=str(tmp_path))
 
 
 @pytest.mark.usefixtures("recorded")

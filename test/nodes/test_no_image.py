@@ -154,3 +154,5 @@ def test_a_bag_that_starts_again_is_segmented_again(
     assert status(peer, lambda s: s.segmented == 2).latency == 1.0
     assert running.node.cameras[0].latencies.percentile(95) == 1.0
     assert running.node._state == "active"
+    assert peer.set_parameter("use_sim_time", False).successful
+    logged(capfd, "use_sim_time changed: latencies start again")

@@ -167,6 +167,10 @@ def test_the_calibration_is_scaled_in_each_direction_by_itself() -> None:
 
 def test_what_is_no_lack_of_memory_is_not_taken_for_it() -> None:
     assert is_out_of_memory(torch.cuda.OutOfMemoryError("CUDA out of memory"))
+    for library in ("CUBLAS_STATUS", "CUDNN_STATUS"):
+        assert is_out_of_memory(RuntimeError(f"CUDA error: {library}_ALLOC_FAILED when calling"))
+    cudnn_9 = "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"
+    assert is_out_of_memory(RuntimeError(cudnn_9))
     assert not is_out_of_memory(RuntimeError("shapes differ"))
 
 

@@ -432,5 +432,8 @@ def test_what_cannot_be_is_said_and_the_node_can_be_configured_again(
         state = running.node._state_machine.current_state[0]
         assert state == State.PRIMARY_STATE_UNCONFIGURED
         assert running.node.jobs == []
+        running.peer.listen(DiagnosticArray, "/diagnostics")
+        status = running.peer.wait_for("/diagnostics").status[0]
+        assert (status.level, said in status.message) == (b"\x02", True)
     finally:
         running.close()

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import Transition
+from rclpy.subscription import Subscription
 from ros_peer import rgb_image, wait_until
 from scripted_node import CLASSES, Running, status
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -66,6 +67,13 @@ def test_between_key_frames_images_wait_for_their_turn(start: Callable[..., Runn
     assert not node.peer.set_parameter("keyframe_interval", 1).successful  # while configured
 
 
+def test_a_transition_that_the_state_does_not_have_is_refused(node: Running) -> None:
+    assert not node.peer.transition(Transition.TRANSITION_CONFIGURE)
+    assert node.peer.state() == "active"
+    node.image.publish(rgb_image(1))
+    node.peer.wait_for_stamp("segmentation/mask", rgb_image(1))
+
+
 def test_deactivation_gives_up_the_image_in_work_and_activation_goes_on(node: Running) -> None:
     node.segmenter.go.clear()
     node.image.publish(rgb_image(1))
@@ -107,9 +115,14 @@ def test_a_model_that_cannot_be_loaded_leaves_the_node_unconfigured(
     assert not running.peer.transition(Transition.TRANSITION_CONFIGURE)
     assert running.peer.state() == "unconfigured"
     assert "looked in /here and /there" in capfd.readouterr().err
+    running.peer.listen(DiagnosticArray, "/diagnostics")
+    found = running.peer.wait_for("/diagnostics").status[0]
+    assert (found.level, "and /there" in found.message) == (DiagnosticStatus.ERROR, True)
     running.error = None
     assert running.peer.set_parameter("model", "another").successful
     assert running.peer.transition(Transition.TRANSITION_CONFIGURE)
+    found = running.peer.wait_for("/diagnostics", lambda m: m.status[0].message == "inactive")
+    assert found.status[0].level == DiagnosticStatus.OK
 
 
 def test_a_failing_image_is_counted_and_the_next_one_segmented(
@@ -287,7 +300,10 @@ def test_rejections_show_in_diagnostics_by_reason(node: Running) -> None:
     assert calm.status[0].message == "active"
 
 
-def test_diagnostics_have_rates_latencies_steps_device_and_memory(node: Running) -> None:
+def test_diagnostics_have_rates_latencies_steps_device_and_memory(
+    node: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(Subscription, "get_publisher_count")  # Humble has none
     node.peer.listen(DiagnosticArray, "/diagnostics")
     node.image.publish(rgb_image(1))
 

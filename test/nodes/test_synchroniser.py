@@ -45,6 +45,24 @@ def test_a_silent_partner_is_left_out_when_the_next_reference_comes() -> None:
     assert sets.add("left", 3, "l3") == {"cloud": "c3", "front": "f3", "left": "l3"}
 
 
+def test_a_silent_partner_is_left_out_where_the_other_takes_longer_than_a_reference() -> None:
+    sets = Synchroniser("cloud", ["front", "left"], 0, partial=True)
+    found = []
+    for cloud in range(10):
+        found.append(sets.add("cloud", cloud, f"c{cloud}"))
+        if cloud >= 2:
+            assert sets.add("front", cloud - 2, f"f{cloud - 2}") is None
+    assert found[:3] == [None] * 3
+    assert found[3:] == [{"cloud": f"c{i}", "front": f"f{i}"} for i in range(7)]
+
+
+def test_a_mask_finds_its_depth_image_after_most_of_a_second() -> None:
+    sets = Synchroniser("labels", ["depth"], 20 * MS)
+    for number in range(30):
+        sets.add("depth", number * 33 * MS, number)
+    assert sets.add("labels", 3 * 33 * MS, "mask") == {"labels": "mask", "depth": 3}
+
+
 def test_a_bag_that_begins_again_makes_sets_again() -> None:
     sets = Synchroniser("mask", ["depth"], 0)
     for stamp in (100 * 10**9, 3 * 10**9):
@@ -56,4 +74,4 @@ def test_only_a_few_messages_wait() -> None:
     sets = Synchroniser("mask", ["depth"], 0)
     for stamp in range(1000):
         sets.add("mask", stamp, stamp)
-    assert sum(map(len, sets._queues.values())) == 10
+    assert sum(map(len, sets._queues.values())) == 30

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -16,10 +17,12 @@ Frames = dict[str, int]
 class Counted:
     """A worker that counts what became of its frames."""
 
-    def __init__(self, process: Callable[[Frames, Callable[[], bool]], None]) -> None:
+    def __init__(
+        self, process: Callable[[Frames, Callable[[], bool]], None], waiting: int = 1
+    ) -> None:
         self.counts: Counter[str] = Counter()
         self.errors: list[str] = []
-        self.worker: Worker[str, int] = Worker(process, self._drop, self._fail)
+        self.worker: Worker[str, int] = Worker(process, self._drop, self._fail, waiting=waiting)
 
     def _drop(self, source: str) -> None:
         self.counts["dropped"] += 1
@@ -50,6 +53,25 @@ def test_an_exception_does_not_end_the_thread() -> None:
     assert counted.worker.join(10)
     assert counted.counts == {"failed": 1}
     assert counted.errors == ["before it was counted", "after it was counted"]
+
+
+def test_frames_that_wait_do_not_get_older_than_the_work_takes() -> None:
+    ages: list[float] = []
+
+    def process(frames: Frames, cancelled: Callable[[], bool]) -> None:
+        ages.append(time.monotonic() - submitted[frames.pop("front")])
+        time.sleep(0.02)
+
+    counted = Counted(process, waiting=50)
+    submitted: list[float] = []
+    while len(ages) < 50:  # two come while one is in work
+        submitted.append(time.monotonic())
+        counted.worker.submit("front", len(submitted) - 1)
+        time.sleep(0.01)
+    counted.worker.cancel()
+    assert counted.worker.join(10)
+    assert min(ages[-20:]) < 0.1  # 0.3 s and more in a queue that gets longer
+    assert counted.counts["dropped"] == len(submitted) - len(ages)
 
 
 def test_one_that_hangs_is_given_up_and_counted_once() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
-from cameras import DISTORTIONS, calibration
+from cameras import CAMERA, DISTORTIONS, calibration
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -74,6 +75,15 @@ def test_what_a_camera_does_not_see_has_no_pixel() -> None:
     seen, pixels = camera.pixels(points)
     assert seen.tolist() == [0]
     assert pixels.tolist() == [241 * 640 + 319]
+
+
+def test_a_narrow_image_shows_all_that_falls_into_it() -> None:
+    strip = replace(CAMERA, height=8, cy=3.5)
+    points = np.random.default_rng(0).normal(size=(3, 20_000)) * [[0.5], [0.02], [1.0]]
+    columns, rows = strip.project(points)
+    inside = (np.abs(columns - 319.5) < 320) & (np.abs(rows - 3.5) < 4)
+    assert inside.sum() > 1000
+    assert np.array_equal(strip.pixels(points)[0], np.flatnonzero(inside))
 
 
 def test_a_polynomial_does_not_fold_points_back_into_the_image() -> None:

@@ -42,5 +42,14 @@ def test_a_track_begins_again_when_the_time_goes_back() -> None:
         track.at(100 * SECOND)
 
 
+def test_a_place_that_comes_late_forgets_nothing() -> None:
+    track = OdometryTrack()
+    for number in (0, 1, 3):
+        assert track.add(number * SECOND // 10, float(number), 0.0, 0.0)
+    assert track.add(2 * SECOND // 10, 2.0, 0.0, 0.0)
+    assert track.at(SECOND // 10) == (1.0, 0.0, 0.0)
+    assert track.at(2 * SECOND // 10)[0] == pytest.approx(2.0)
+
+
 def test_the_heading_of_a_quaternion() -> None:
     assert yaw_of(0.0, 0.0, math.sin(0.4), math.cos(0.4)) == pytest.approx(0.8)

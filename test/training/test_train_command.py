@@ -107,11 +107,34 @@ def test_what_is_wrong_is_named(root, autoencoder, tmp_path):
     assert "--set loop" in message("loop")
     assert "fp16" in message("loop.precision=fp16")
     assert "focus_classes" in message("data.focus_share=1", "data.focus_classes=[tram]")
+    assert "multiples of 16" in message("augmentation.size=[40,50]")
+    assert "start must be from 1 to 999" in message("losses.start=1000")
+    assert "auxiliary_weight must be 0 or more" in message("losses.auxiliary_weight=-1")
+    assert "std must be above 0" in message("masking={center: 1.0, std: 0, minimum: 0.7}")
+    assert "known_share must be from 0 to 1" in message("masking={known_share: 5}")
+    assert "size must be 16 or more" in message("data.sources=[{name: camvid, size: [8, 32]}]")
     assert "nowhere.pt" in message("autoencoder=nowhere.pt")
     assert "mask_autoencoder" in message("autoencoder=null")
     assert str(tmp_path / "none") in failure(
         segmenter_arguments(tmp_path / "none", tmp_path / "o", autoencoder)
     )
+
+
+def test_labels_of_void_alone_are_refused_before_the_training(autoencoder, tmp_path):
+    root = write_camvid(tmp_path / "data")
+    for label in (root / "val" / "labels").iterdir():
+        cv2.imwrite(str(label), np.full((64, 72), 255, np.uint8))
+    arguments = segmenter_arguments(root, tmp_path / "o", autoencoder)
+    assert "no pixel of the split 'val' has a class" in failure(arguments)
+
+
+def test_windows_of_masks_and_twins_are_whole_tokens(root, tmp_path):
+    for kind in ("autoencoder", "twin"):
+        config = CONFIGS / f"camss_tiny_{kind}.yaml"
+        command = ["train", kind, "--config", config, "--root", root, "--output", tmp_path / kind]
+        entries = ("augmentation.size=[40,50]", "data.synthetic_scenes=0", "data.synthetic_share=0")
+        told = failure(command + [part for each in entries for part in ("--set", each)])
+        assert "must be multiples of 16" in told
 
 
 def test_an_unreadable_sample_is_named(autoencoder, tmp_path):

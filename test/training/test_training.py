@@ -35,7 +35,12 @@ from camss_ros.training.run_folder import (
     save_checkpoint,
 )
 from camss_ros.training.samples import TrainingSamples, validation_scores
-from camss_ros.training.sources import TrainingData, TrainingSource, ValidationSource
+from camss_ros.training.sources import (
+    TrainingData,
+    TrainingSource,
+    ValidationSource,
+    resize_pair,
+)
 from camss_ros.training.train_autoencoder import AutoencoderTraining
 from camss_ros.training.train_segmenter import SegmenterTraining
 
@@ -166,6 +171,16 @@ def test_metrics_after_the_checkpoint_are_dropped(tmp_path):
     resumed.append(3, {"loss": 7.0})
     assert [row["step"] for row in read_metrics(path)] == [1, 2, 3]
     assert read_metrics(path)[-1]["loss"] == 7.0
+
+
+@pytest.mark.parametrize("size", [(176, 240), (160, 224), (240, 320)])
+def test_a_resized_label_stays_where_the_image_is(size):
+    rows, columns = np.mgrid[:180, :240].astype(np.uint8)
+    image = np.stack([rows, columns, rows], axis=-1)
+    for channel, label in ((0, rows), (1, columns)):
+        resized, moved = resize_pair(image, label, size)
+        beside = moved.astype(float) - resized[..., channel]
+        assert abs(beside.mean()) < 0.1  # of a pixel
 
 
 def test_every_epoch_has_another_order_of_all_frames():

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,8 +31,10 @@ _log = logging.getLogger(__name__)
 # of all settings under a latency budget, each for a frame that begins anew and one that continues
 _KEPT = 2 * MAX_SETTINGS
 
-# PyTorch allows one capture at a time in a process; a model may be loaded beside the one in use.
-_capturing = threading.Lock()
+# Held while a frame is captured, and by what waits for all of a GPU, as compiling does: that is not
+# allowed while any thread captures, in no mode of capture, and fails both. PyTorch allows one
+# capture at a time in a process; a model may be loaded beside the one in use.
+capturing = threading.Lock()
 
 States = Sequence["FrameState | None"]
 # (uint8 [H, W, 3] of each frame, on the device; generator; states or None) -> all images that are
@@ -74,7 +77,8 @@ class FrameGraphs:
     A kind is captured when it comes for the second time while it is remembered: its first frame
     runs operation by operation, which also does what must not happen within a capture (compiling,
     choosing algorithms). So a folder of pictures of all sizes captures nothing, and a camera does
-    at its second frame. The frame's own size is part of the kind: resizing is in the graph.
+    at its second frame, or at a later one where `capturing` is held. The frame's own size is part
+    of the kind: resizing is in the graph.
 
     All graphs share the memory of their intermediate values, and are replayed in any order. They
     may: one runs at a time, none reads what another has left there, and what has to outlive a
@@ -102,8 +106,11 @@ class FrameGraphs:
             return None
         remembered = kind in self._known
         graph = self._known.pop(kind, None)
-        if remembered and graph is None:
-            graph = self._capture(kind, compute, blank_state)
+        if remembered and graph is None and capturing.acquire(blocking=False):
+            try:
+                graph = self._capture(kind, compute, blank_state)
+            finally:
+                capturing.release()
             if graph is None:
                 return None
         self._known[kind] = graph
@@ -118,7 +125,9 @@ class FrameGraphs:
 
     def _forget(self, kind: FrameKind) -> None:
         if self._known[kind] is not None:
-            torch.cuda.synchronize(self._device)  # a frame that was given up may still run
+            # A frame that was given up may still run. Not all of the device is waited for, where
+            # another thread may be capturing.
+            torch.cuda.current_stream(self._device).synchronize()
         del self._known[kind]
 
     def _capture(
@@ -127,7 +136,7 @@ class FrameGraphs:
         try:
             current = torch.cuda.current_stream(self._device)
             # Entered first, as PyTorch leaves the capture's stream current where one fails.
-            with _capturing, torch.cuda.device(self._device), torch.cuda.stream(current):
+            with torch.cuda.device(self._device), torch.cuda.stream(current):
                 states: States | None = None
                 if kind.continues is not None:
                     states = [
@@ -140,9 +149,20 @@ class FrameGraphs:
         except Exception as error:  # an operation that cannot be captured, or no memory
             self._failed = True
             self.clear()
-            reason = (str(error).strip() or repr(error)).split("\n", 1)[0]
+            self._end_allocation()
+            cause: BaseException = error
+            if "previous error during capture" in str(error):  # of the end, which says less
+                cause = error.__context__ or error
+            reason = (str(cause).strip() or repr(cause)).split("\n", 1)[0]
             _log.warning("no CUDA graph of a frame, its operations run one by one: %s", reason)
             return None
+
+    def _end_allocation(self) -> None:
+        """Tell the allocator that a failed capture is over, which PyTorch before 2.12 does not (its
+        pull request 180395): nothing could be given back to the GPU any more."""
+        # not there, or not needed
+        with suppress(AttributeError, RuntimeError), torch.cuda.device(self._device):
+            torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), self._pool)
 
 
 class FrameGraph:

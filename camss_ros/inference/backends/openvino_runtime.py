@@ -93,6 +93,5 @@ def _check_int8(capabilities: Sequence[str]) -> None:
         raise ValueError("this processor has no int8: use precision auto with openvino")
     if importlib.util.find_spec("nncf") is None:
         raise BackendUnavailableError(
-            "precision int8 needs the Python package nncf: pip install nncf, or all of "
-            "'camss_ros[export]'"
+            "precision int8 needs the Python package nncf: pip install nncf"
         )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from camss_ros.inference.backends.base import BackendUnavailableError
+from camss_ros.inference.backends.frame_graphs import capturing
 from camss_ros.inference.backends.runtime import Graph, Runtime, import_runtime
 from camss_ros.inference.graphs.export import ExportError
 
@@ -22,12 +23,13 @@ _PRECISIONS = {
 
 
 class TensorRt(Runtime):
-    """TensorRT 8.6 (JetPack 6's 8.6 and 10 included) and later.
+    """TensorRT 8.6 to 10 (JetPack 6's included); in fp32 also later ones, which take the precision
+    of each operation from the graph alone.
 
     An engine is built for one GPU and one version, which takes minutes.
 
     Raises:
-        BackendUnavailableError: not installed, or the device is no GPU.
+        BackendUnavailableError: not installed, too new, or the device is no GPU.
         ValueError: an unknown precision.
     """
 
@@ -37,14 +39,24 @@ class TensorRt(Runtime):
     def __init__(self, device: torch.device, precision: str) -> None:
         if device.type != "cuda":
             raise BackendUnavailableError(f"backend tensorrt runs on a CUDA GPU, not on {device}")
-        install = "it comes with JetPack, elsewhere pip install onnx tensorrt"
+        install = "it comes with JetPack, elsewhere pip install onnx 'tensorrt<11'"
         tensorrt = import_runtime("tensorrt", install)
         if precision not in _PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(_PRECISIONS)}: {precision!r}")
         self._tensorrt = tensorrt
-        self._logger = tensorrt.Logger(tensorrt.Logger.WARNING)
         self.device = device
         self.dtype = self.float_dtype = _PRECISIONS[precision]
+        if self._flag is not None and not hasattr(tensorrt.BuilderFlag, self._flag):
+            raise BackendUnavailableError(
+                f"tensorrt {tensorrt.__version__} builds in fp32 only here: use precision fp32, or "
+                "pip install 'tensorrt<11'"
+            )
+        self._logger = tensorrt.Logger(tensorrt.Logger.WARNING)
+
+    @property
+    def _flag(self) -> str | None:
+        """Name of the flag that allows the precision; float32 needs none."""
+        return {torch.float16: "FP16", torch.bfloat16: "BF16"}.get(self.dtype)
 
     def metadata(self) -> dict[str, Any]:
         """See `Runtime`."""
@@ -62,7 +74,7 @@ class TensorRt(Runtime):
             ExportError: TensorRT cannot read the graph or build an engine of it.
         """
         tensorrt = self._tensorrt
-        with torch.cuda.device(self.device):
+        with capturing, torch.cuda.device(self.device):
             builder = tensorrt.Builder(self._logger)
             flags = tensorrt.NetworkDefinitionCreationFlag
             # the only kind from TensorRT 10 on, where the flag may be missing
@@ -73,10 +85,8 @@ class TensorRt(Runtime):
                 errors = [str(parser.get_error(index)) for index in range(parser.num_errors)]
                 raise ExportError(f"TensorRT cannot read the graph: {'; '.join(errors)}")
             config = builder.create_builder_config()
-            if self.dtype == torch.float16:
-                config.set_flag(tensorrt.BuilderFlag.FP16)
-            elif self.dtype == torch.bfloat16:
-                config.set_flag(tensorrt.BuilderFlag.BF16)
+            if self._flag is not None:
+                config.set_flag(getattr(tensorrt.BuilderFlag, self._flag))
             engine = builder.build_serialized_network(network, config)
         if engine is None:
             raise ExportError("TensorRT cannot build an engine; its reasons are on stderr")
@@ -105,7 +115,9 @@ class TensorRt(Runtime):
                 context.set_tensor_address(name, each.data_ptr())
             # in the stream of the tensors' own operations: nothing waits
             stream = torch.cuda.current_stream(self.device)
-            if not context.execute_async_v3(stream.cuda_stream):
+            with torch.cuda.device(self.device):  # the context's, as TensorRT wants it
+                done = context.execute_async_v3(stream.cuda_stream)
+            if not done:
                 raise RuntimeError("TensorRT could not run the engine")
             return tuple(outputs.values())
 

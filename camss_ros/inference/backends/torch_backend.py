@@ -7,6 +7,7 @@ import functools
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ import torch
 from torch import Tensor
 
 from camss_ros.inference.backends.base import Backend, BatchRequest, FramePrediction, FrameResult
-from camss_ros.inference.backends.frame_graphs import FrameGraphs, FrameKind
+from camss_ros.inference.backends.frame_graphs import FrameGraphs, FrameKind, capturing
 from camss_ros.inference.compile_cache import silence_known_warnings, use_compile_cache
 from camss_ros.inference.decoder_precision import cast_to_half
 from camss_ros.inference.frame_ops import render, resize_frame, upload_frame
+from camss_ros.inference.memory import is_out_of_memory
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.image_autoencoder import PaletteAutoencoder
 from camss_ros.model.network import SegmentationNetwork
@@ -78,6 +80,8 @@ class TorchBackend(Backend):
     @torch.inference_mode()
     def segment(self, request: BatchRequest, classes: int) -> list[FrameResult]:
         """See `Backend`; where `FrameGraphs` has a graph, its only stage is `network`."""
+        if not self.is_prepared(request.sampling, request.size):
+            self.prepare(request.sampling, request.size)  # which goes on where a compiler fails
         if self._graphs is not None:
             kind, plan = FrameKind.of(request), self._plan(request.sampling)
             compute = functools.partial(self._whole_frame, kind, classes, plan)
@@ -215,10 +219,12 @@ class TorchBackend(Backend):
                 size[1], size[0], self._compiled_files,
             )  # fmt: skip
         try:
-            for count in range(1, (batch if self.name == "compile" else 1) + 1):
-                self._run_once(sampling, size, count)
+            with capturing if compiles else nullcontext():
+                for count in range(1, (batch if self.name == "compile" else 1) + 1):
+                    self._run_once(sampling, size, count)
         except Exception as error:  # compilers fail in many ways
-            if self.name != "compile":
+            # a lack of memory, once something is compiled, is that of the frame
+            if self.name != "compile" or (self._prepared and is_out_of_memory(error)):
                 raise
             reason = str(error).strip().split("\n", 1)[0]
             _log.warning("torch.compile failed, the network runs eagerly: %s", reason)

@@ -8,6 +8,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,8 @@ def cached_file(name: str, make: Callable[[Path], None]) -> Path:
     """
     path = cache_directory() / name
     if path.is_file():
-        os.utime(path)  # the time of its last use
+        with suppress(OSError):  # a cache of another user, or one that is read only
+            os.utime(path)  # the time of its last use
     else:
         write_atomically(path, make)
         _make_room(path)

@@ -33,7 +33,7 @@ import torch
 from torch import Tensor, nn
 
 from camss_ros.errors import CamssError
-from camss_ros.inference.frame_ops import class_count, find_argmax, to_labels
+from camss_ros.inference.frame_ops import argmax_at, class_count, find_argmax
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.model.warm_start import FrameState
@@ -137,7 +137,7 @@ class FrameGraph(nn.Module):
         network, samples = self.network, self.spec.sampling.samples
         given = list(others)
         noise = given.pop(0) if self.plan.noise_count else None
-        images = frame.permute(2, 0, 1)[None]
+        images = frame.float().permute(2, 0, 1)[None]
         token_map = network.image_tokens(network.normalize(images))
         # the grid as numbers: sizes of traced tensors are no constants
         condition = network.transformer(token_map.flatten(2).transpose(1, 2), self.grid)
@@ -155,12 +155,15 @@ class FrameGraph(nn.Module):
         probabilities = network.average_samples(network.decode_tiled(latents), samples)
         if self.spec.output_size is None:
             argmax, likelihood = find_argmax(probabilities, traced=True)
-            return probabilities[0], argmax.to(torch.uint8), likelihood, *left
+            return probabilities[0], _bytes(argmax), likelihood, *left
         void_last = class_count(probabilities) > len(network.config.label_set)
-        labels, confidence = to_labels(
-            probabilities, self.spec.output_size, void_last, traced=True
-        ).unbind(0)
-        return labels, confidence, *left
+        labels, confidence = argmax_at(probabilities, self.spec.output_size, void_last, traced=True)
+        return _bytes(labels), _bytes((confidence * 255.0).round()), *left
+
+
+def _bytes(values: Tensor) -> Tensor:
+    """uint8, which TensorRT has at the ends of a graph only, and makes of floats alone."""
+    return values.float().to(torch.uint8)
 
 
 def export_onnx(network: CamSeg, spec: GraphSpec, path: Path) -> None:

@@ -159,7 +159,7 @@ class _Player(SegmenterListener):
         if not self._images.get_subscription_count():
             yield f"nobody subscribes to {self._images.topic_name}"
         for subscription in (self.masks, self._confidence):
-            if not subscription.get_publisher_count():
+            if not self.node.count_publishers(subscription.topic_name):
                 yield f"nobody publishes {subscription.topic_name}"
         if self.status is None:
             yield "no status came"

@@ -53,7 +53,7 @@ def projector(context: Any) -> LifecycleNode:
     It configures and activates itself.
 
     Raises:
-        ValueError: an argument of a wrong type.
+        ValueError: as of `managed_node`.
     """
     types = {"cloud_from": str, "use_sim_time": bool}
     topics = [(topic, LaunchConfiguration(name)) for name, (topic, _) in _TOPICS.items()]

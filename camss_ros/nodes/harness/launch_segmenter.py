@@ -6,6 +6,7 @@ Needs launch and launch_ros, which come with a ROS installation.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -94,7 +95,7 @@ def segmenter(
         parameters: override the file of parameters.
 
     Raises:
-        ValueError: an argument of a wrong type.
+        ValueError: as of `managed_node`.
     """
     types = {name: type(_SPECS[name].default) for name in PARAMETERS} | {"use_sim_time": bool}
     image, camera_info = LaunchConfiguration("image"), LaunchConfiguration("camera_info")
@@ -126,9 +127,12 @@ def managed_node(
         parameters: others, which do so too.
 
     Raises:
-        ValueError: an argument of a wrong type.
+        ValueError: an argument of a wrong type, or no such file, without which launch_ros goes on.
     """
     typed_value(context, "respawn", bool)
+    path = LaunchConfiguration(file).perform(context)
+    if not Path(path).is_file():
+        raise ValueError(f"{file}:={path}: there is no such file")
     logger = f"{full_namespace(context)}/{name}"[1:].replace("/", ".")
     given = dict(parameters) | {
         argument: parameter_value(context, argument, kind)

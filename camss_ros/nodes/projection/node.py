@@ -52,10 +52,11 @@ class ProjectorNode(ManagedNode):
         try:
             self._make_jobs()
         except (ValueError, OSError) as error:  # a class, a label set, a file that there is not
-            self.get_logger().error(f"cannot configure: {error}")
+            self._failure = f"cannot configure: {error}"
+            self.get_logger().error(self._failure)
             self._release()
             return TransitionCallbackReturn.FAILURE
-        self._state = "inactive"
+        self._state, self._failure = "inactive", ""
         return super().on_configure(state)
 
     def _make_jobs(self) -> None:
@@ -150,7 +151,8 @@ class ProjectorNode(ManagedNode):
             self.reports.fail(job, error)
 
     def _report(self) -> None:
-        self.reports.publish(self._state, self.jobs, self.parameters["warn_no_input"])
+        limit = self.parameters["warn_no_input"]
+        self.reports.publish(self._state, self.jobs, limit, self._failure)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -55,14 +55,16 @@ class Reports:
         with self._lock:
             return Counter(self._counts.get(job.name, Counter()))
 
-    def publish(self, state: str, jobs: Iterable[Job], limit: float) -> None:
+    def publish(self, state: str, jobs: Iterable[Job], limit: float, failure: str) -> None:
         """Publish a status for each job; one of the node where there is none.
 
-        `limit`: s without a set of inputs, for WARN while the job is heard; 0: never.
+        `limit`: s without a set of inputs, for WARN while the job is heard; 0: never. `failure`:
+        why the node could not be configured, or empty.
         """
         statuses = [self._status(job, state, limit) for job in jobs]
         if not statuses:
-            statuses = [self._diagnostic("projection", 0, state, {"state": state})]
+            level, text = (2, failure) if failure else (0, state)
+            statuses = [self._diagnostic("projection", level, text, {"state": state})]
         self._publisher.publish(diagnostic_array(self._node.get_clock().now().to_msg(), statuses))
 
     def _status(self, job: Job, state: str, limit: float) -> DiagnosticStatus:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-_KEPT = 10  # messages of a topic that wait for others
-JUMP = 5 * 10**9
-"""ns back at which the time has begun again: a bag that is played once more."""
+from camss_ros.projection.odometry import JUMP
+
+_KEPT = 30  # messages of a topic that wait for others: a second of a depth camera
 
 
 class Synchroniser:
@@ -44,18 +44,19 @@ class Synchroniser:
             self.clear()
         self._newest = max(self._newest, stamp)
         queue = self._queues[topic]
-        before = max(queue, default=None) if topic == self._reference else None
         queue[stamp] = message
         while len(queue) > _KEPT:
             del queue[min(queue)]
-        for reference in sorted(self._queues[self._reference], reverse=True):
+        newest_first = sorted(self._queues[self._reference], reverse=True)
+        for reference in newest_first:
             found = self._partners_of(reference)
             if len(found) == len(self._partners):
                 return self._give_out(reference, found)
-        if self._partial and before is not None and stamp > before:
-            found = self._partners_of(before)
-            if found:
-                return self._give_out(before, found)
+        if self._partial and topic == self._reference:
+            # not only the last one: a partner may take longer than the next reference
+            for reference in newest_first:
+                if reference < stamp and (found := self._partners_of(reference)):
+                    return self._give_out(reference, found)
         return None
 
     def _partners_of(self, reference: int) -> dict[str, Any]:

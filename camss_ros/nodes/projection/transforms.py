@@ -10,8 +10,8 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time
 
-from camss_ros.nodes.projection.synchroniser import JUMP
 from camss_ros.projection.errors import ProjectionRejectedError
+from camss_ros.projection.odometry import JUMP
 from camss_ros.projection.transforms import transform
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
@@ -21,7 +20,7 @@ from std_msgs.msg import Header
 from camss_ros.images.encodings import ImageRejectedError, check_image_message
 from camss_ros.images.label_mapping import LabelMapping
 from camss_ros.nodes.messages import nanoseconds
-from camss_ros.nodes.qos import PROFILES
+from camss_ros.nodes.qos import PROFILES, SubscriptionEventCallbacks
 from camss_ros.nodes.segmenter.diagnostics import (
     COUNTED,
     FrameCounter,
@@ -29,7 +28,7 @@ from camss_ros.nodes.segmenter.diagnostics import (
     diagnostic_status,
 )
 from camss_ros.nodes.segmenter.frame import Arrival, SegmentedFrame
-from camss_ros.nodes.segmenter.health import Observation, Window, assess, latency
+from camss_ros.nodes.segmenter.health import ERROR, Observation, Window, assess, latency
 from camss_ros.nodes.segmenter.outputs import Outputs
 from camss_ros.nodes.segmenter.parameters import NodeParameters
 
@@ -250,7 +249,7 @@ class CameraChannel:
             window.clear()
 
     def report(
-        self, state: str, values: dict[str, object], shared: dict[str, Any] | None
+        self, state: str, values: dict[str, object], shared: dict[str, Any] | None, failure: str
     ) -> DiagnosticStatus:
         """What happened since the last report, as it is published.
 
@@ -258,13 +257,14 @@ class CameraChannel:
             values: of the node, beside the camera's own.
             shared: fields of `Observation` that are the same for every camera, or None while no
                 images are expected.
+            failure: as of `Reports.publish`.
         """
         counts, now = self.counter.snapshot(), time.monotonic()
         if now - self._last_image > _SILENCE:
             # the event may come before the ROS graph knows the publisher
             self._tell_mismatch()
         observed = self._observe(counts, now)
-        found: list[tuple[int, str]] = []
+        found: list[tuple[int, str]] = [(ERROR, failure)] if failure else []
         if shared is not None:
             reason = self._reason_of(observed.silence)
             observed = replace(observed, silence_reason=reason, **shared)
@@ -323,7 +323,9 @@ class CameraChannel:
             },
         }
         if self._subscriptions:
-            values["image publishers"] = self._subscriptions[0].get_publisher_count()
+            # a subscription of Humble cannot count its own
+            topic = self._subscriptions[0].topic_name
+            values["image publishers"] = self._node.count_publishers(topic)
         return values
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -34,6 +34,22 @@ STAGES = (
     "preprocess", "tokens", "transformer", "sampling", "decode", "network", "postprocess",
     "propagation",
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Published:
+    """A frame whose mask is out.
+
+    Attributes:
+        labels: uint8 [H, W], the class ids as they were published.
+        seconds: from the arrival of the image until then.
+        publish: seconds of these that publishing took.
+    """
+
+    segmented: SegmentedFrame
+    labels: np.ndarray
+    seconds: float
+    publish: float
 
 
 class FrameProcessor:
@@ -82,7 +98,7 @@ class FrameProcessor:
         frames = self._decode(arrivals)
         if not frames:
             return
-        slowest, timings = 0.0, None
+        published: list[_Published] = []
         with self._models.in_use(cancelled) as model:
             try:
                 results = self._segment(model.segmenter, frames, cancelled)
@@ -94,12 +110,15 @@ class FrameProcessor:
                 if isinstance(each, FrameFailure):
                     self._fail(arrivals, each.frame.source, each.reason)
                     continue
-                seconds = self._publish(arrivals, each, model)
-                # the network had no part in a propagated one: it tells nothing of other settings
-                if seconds > slowest and not each.result.propagated:
-                    slowest, timings = seconds, each.result.timings
-        if timings is not None:
-            self._deadline.observe(slowest, timings)
+                if (done := self._publish(arrivals, each, model)) is not None:
+                    published.append(done)
+            for done in published:  # once all masks are out
+                self._report(done, model)
+        # the network had no part in a propagated one: it tells nothing of other settings
+        computed = [each for each in published if not each.segmented.result.propagated]
+        if computed:
+            slowest = max(computed, key=lambda each: each.seconds)
+            self._deadline.observe(slowest.seconds, slowest.segmented.result.timings)
 
     def failed(self, sources: Sequence[CameraInterface], error: Exception) -> None:
         """Something else than a frame failed, with images of `sources` in work; for
@@ -203,29 +222,33 @@ class FrameProcessor:
         arrivals: dict[CameraInterface, Arrival],
         segmented: SegmentedFrame,
         model: LoadedModel,
-    ) -> float:
-        """Returns the seconds from the image's arrival until its mask was published; 0 where that
-        failed."""
-        frame, result = segmented.frame, segmented.result
-        start = time.perf_counter()
+    ) -> _Published | None:
+        """Publish the mask and what goes with it; None where that failed."""
+        frame, start = segmented.frame, time.perf_counter()
         try:
             labels = frame.source.publish(segmented, model.mapping)
         except Exception as error:
             self._fail(arrivals, frame.source, _reason(error))
-            return 0.0
+            return None
         publish = time.perf_counter() - start
         if arrivals.pop(frame.source, None) is not None:
             frame.source.counter.count("segmented")
-        seconds = time.monotonic() - frame.arrival.time
         self.used = segmented.setting
+        seconds = time.monotonic() - frame.arrival.time
+        return _Published(segmented, labels, seconds, publish)
+
+    def _report(self, published: _Published, model: LoadedModel) -> None:
+        """Publish what may come after the mask."""
+        segmented = published.segmented
+        frame, result = segmented.frame, segmented.result
         network_height, network_width = segmented.setting.size
         status = {
             **self.status(),
             **dict.fromkeys(STAGES, 0.0),  # backends differ in those that they tell apart
             **result.timings,
             "convert": frame.convert,
-            "publish": publish,
-            "latency_from_arrival": seconds,
+            "publish": published.publish,
+            "latency_from_arrival": published.seconds,
             "warm_start": result.warm,
             "propagated": result.propagated,
             "network_height": network_height,
@@ -233,10 +256,9 @@ class FrameProcessor:
             **self._drift(segmented, model.segmenter),
         }
         try:
-            frame.source.publish_report(segmented, labels, model.mapping, status)
+            frame.source.publish_report(segmented, published.labels, model.mapping, status)
         except Exception as error:
             frame.source.warn("after", f"after the mask was published: {_reason(error)}")
-        return seconds
 
     def _drift(self, segmented: SegmentedFrame, segmenter: Segmenter) -> dict[str, float]:
         """Of one image in a while of each camera, once its mask is out; else nothing."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import rclpy
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.clock import JumpThreshold
+from rclpy.clock import ClockChange, JumpThreshold
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from std_srvs.srv import SetBool, Trigger
@@ -121,12 +121,13 @@ class SegmenterNode(ManagedNode):
             self._processor.converter = converter.result()
         except Exception as error:  # whatever it is, the node stays and can be configured again
             of_model = f"cannot load model {self.parameters['model']!r}: "
-            log.error(f"{'' if isinstance(error, CvBridgeUnusableError) else of_model}{error}")
+            self._failure = f"{'' if isinstance(error, CvBridgeUnusableError) else of_model}{error}"
+            log.error(self._failure)
             self._release()
             return TransitionCallbackReturn.FAILURE
         for camera in self.cameras:
             camera.configure()
-        self._state = "inactive"
+        self._state, self._failure = "inactive", ""
         self._reports.publish_model(model, "configured")
         return super().on_configure(state)
 
@@ -266,8 +267,11 @@ class SegmenterNode(ManagedNode):
     def _on_time_jump(self, jump: Any) -> None:
         for camera in self.cameras:
             camera.latencies.clear()
-        self.get_logger().info("time jumped back: latencies start again")
+        changed = (ClockChange.ROS_TIME_ACTIVATED, ClockChange.ROS_TIME_DEACTIVATED)
+        what = "use_sim_time changed" if jump.clock_change in changed else "time jumped back"
+        self.get_logger().info(f"{what}: latencies start again")
 
     def _report(self) -> None:
         worker = self._worker
-        self._reports.publish(self._state, None if worker is None else worker.time_in_work())
+        time_in_work = None if worker is None else worker.time_in_work()
+        self._reports.publish(self._state, time_in_work, self._failure)

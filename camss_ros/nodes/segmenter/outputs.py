@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
@@ -20,7 +19,7 @@ from camss_ros.nodes.messages import (
     to_png_message,
     to_runs_message,
 )
-from camss_ros.nodes.qos import LATCHED, PROFILES
+from camss_ros.nodes.qos import LATCHED, PROFILES, PublisherEventCallbacks
 from camss_ros.nodes.segmenter.camera_info import belongs_to, scale_camera_info
 from camss_ros.nodes.segmenter.parameters import NodeParameters
 

@@ -68,12 +68,13 @@ class Reports:
         for camera in self._cameras:
             camera.publish_status(**self._processor.status())
 
-    def publish(self, state: str, time_in_work: float | None) -> None:
+    def publish(self, state: str, time_in_work: float | None, failure: str) -> None:
         """What happened since the last call.
 
         Args:
             state: of the node's lifecycle.
             time_in_work: s since the images in work were taken; None while none are expected.
+            failure: why the node could not be configured, or empty.
         """
         values = self._values()
         shared = None
@@ -85,7 +86,9 @@ class Reports:
                 "time_in_work": time_in_work,
             }
         reported_state = "disabled" if state == "active" and time_in_work is None else state
-        statuses = [camera.report(reported_state, values, shared) for camera in self._cameras]
+        statuses = [
+            camera.report(reported_state, values, shared, failure) for camera in self._cameras
+        ]
         now = self._node.get_clock().now().to_msg()
         self._diagnostics.publish(diagnostic_array(now, statuses))
         if state == "active":
