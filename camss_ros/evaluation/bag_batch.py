@@ -9,6 +9,7 @@ import dataclasses
 import logging
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -135,6 +136,8 @@ def _begin_worker(threads: int) -> None:
 
     # Ctrl-C in the terminal reaches the parent, which ends its workers after the frame in work.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # What a bag was unpacked to is removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     torch.set_num_threads(threads)
 
 

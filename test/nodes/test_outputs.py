@@ -6,6 +6,7 @@ import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -26,6 +27,7 @@ from camss_ros.images.label_sets import LabelSetError, load_label_set
 from camss_ros.inference.frame_ops import to_labels, to_uncertainty
 from camss_ros.inference.memory import is_out_of_memory
 from camss_ros.nodes.messages import to_png_message, to_runs_message
+from camss_ros.nodes.segmenter import camera
 from camss_ros.nodes.segmenter.camera_info import scale_camera_info
 from camss_ros.nodes.segmenter.diagnostics import FrameCounter
 from camss_ros.nodes.segmenter.health import (
@@ -100,8 +102,8 @@ def test_uncertainty_is_the_entropy_and_confidence_the_agreement_of_samples() ->
 
 
 def observation(**changes: Any) -> Observation:
-    values = {"period": 1.0, "received": 10, "segmented": 10, "unusable": 0, "latency": 0.1}
-    return Observation(**{**values, "silence": 0.1, **changes})
+    values = {"received": 10, "input_rate": 10.0, "output_rate": 10.0, "unusable": 0}
+    return Observation(**{**values, "latency": 0.1, "silence": 0.1, **changes})
 
 
 @pytest.mark.parametrize(
@@ -110,7 +112,7 @@ def observation(**changes: Any) -> Observation:
         ({"silence": 3.0, "silence_reason": "nobody publishes /image"}, {}, WARN, "nobody"),
         ({"silence": 11.0}, {}, ERROR, "no image for 11.0 s"),
         ({"latency": 0.5}, {"warn_latency": 0.4}, WARN, "latency 0.500"),
-        ({"segmented": 3}, {"error_rate": 5.0}, ERROR, "3.0 label images a second"),
+        ({"output_rate": 3.0}, {"error_rate": 5.0}, ERROR, "3.0 label images a second"),
         ({"unusable": 1}, {}, WARN, "1 images"),
         ({"unusable": 9}, {}, ERROR, "9 images"),
         ({"out_of_memory": True}, {}, ERROR, "~/reload_model"),
@@ -128,6 +130,29 @@ def test_thresholds_decide_on_the_level(
     ((found, message),) = assess(observation(**changes), parameters)
     assert found == level
     assert text in message
+
+
+def test_a_rate_below_one_a_second_is_that_of_several_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(camera, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    node: Any = SimpleNamespace(
+        get_logger=lambda: None, get_fully_qualified_name=lambda: "/segmenter"
+    )
+    unused: Any = None
+    channel = camera.CameraChannel(node, "front", unused, SimpleNamespace, unused, unused)
+
+    def rate_after_a_second(images: int) -> float:
+        now[0] += 1.0
+        for _ in range(images):
+            channel.counter.count("segmented")
+        values = channel.report("active", {}, None, "").values
+        return next(float(each.value) for each in values if each.key == "output rate (Hz)")
+
+    rates = [rate_after_a_second(second % 2) for second in range(20)]
+    assert all(0.4 <= rate <= 0.6 for rate in rates[5:])
+    assert [rate_after_a_second(images) for images in (10, 12)] == [10.0, 12.0]
 
 
 def test_rejected_and_failed_images_are_unusable() -> None:

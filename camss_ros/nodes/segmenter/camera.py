@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from camss_ros.nodes.messages import nanoseconds
 from camss_ros.nodes.qos import PROFILES, SubscriptionEventCallbacks
 from camss_ros.nodes.segmenter.diagnostics import (
     COUNTED,
+    Counted,
     FrameCounter,
     FrameCounts,
     diagnostic_status,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from camss_ros.inference.segmenter import FrameRequest
 
 _DRIFT_WINDOW, _LEAST_DRIFT = 10, 5  # images that tell of drift, at most and at least
+_RATE_IMAGES, _RATE_REPORTS = 5, 10  # over how many a rate is taken, and how long at most
 _SILENCE = 1.0  # s without an image after which publishers that do not match are looked for
 _COMPRESSED = "sensor_msgs/msg/CompressedImage"
 _LISTED = 5
@@ -74,6 +77,7 @@ class CameraChannel:
         self._subscriptions: list[Any] = []
         self._status = status_type()
         self._status_lock = threading.Lock()
+        self._reported: deque[tuple[float, FrameCounts]] = deque(maxlen=_RATE_REPORTS)
         self._silent = self._mismatch_reported = False
         self.reset_reports()
 
@@ -237,8 +241,9 @@ class CameraChannel:
 
     def reset_reports(self) -> None:
         """Begin the period of the next report now."""
-        self._reported = self.counter.snapshot()
-        self._reported_at = self._last_image = time.monotonic()
+        self._last_image = time.monotonic()
+        self._reported.clear()
+        self._reported.append((self._last_image, self.counter.snapshot()))
         self._silent = self._mismatch_reported = False
         self.latencies.clear()
         self.forget_drift()
@@ -273,23 +278,34 @@ class CameraChannel:
         status = diagnostic_status(
             self._node.get_fully_qualified_name(), state, counts, found, all_values, self.name
         )
-        self._reported, self._reported_at = counts, now
+        self._reported.append((now, counts))
         return status
 
     def _observe(self, counts: FrameCounts, now: float) -> Observation:
-        previous = self._reported
+        _, previous = self._reported[-1]
         medians: dict[str, Any] = {
             name: window.percentile(50, _LEAST_DRIFT) for name, window in self.drift.items()
         }
         return Observation(
-            period=max(now - self._reported_at, 1e-3),
             received=counts.received - previous.received,
-            segmented=counts.segmented - previous.segmented,
+            input_rate=self._rate("received", counts, now),
+            output_rate=self._rate("segmented", counts, now),
             unusable=counts.unusable - previous.unusable,
             latency=self.latencies.percentile(95),
             silence=now - self._last_image,
             **medians,
         )
+
+    def _rate(self, what: Counted, counts: FrameCounts, now: float) -> float:
+        """Images a second since the last report, or since an earlier one while there are too few:
+        below 1 Hz a single second has one or none."""
+        rate = 0.0
+        for since, previous in reversed(self._reported):
+            images = getattr(counts, what) - getattr(previous, what)
+            rate = images / max(now - since, 1e-3)
+            if images >= _RATE_IMAGES:
+                break
+        return rate
 
     def _reason_of(self, silence: float) -> str:
         """Why no image has come for so many s, where that is too long; logged at first, and so is
@@ -311,8 +327,8 @@ class CameraChannel:
 
     def _values(self, observed: Observation) -> dict[str, object]:
         values: dict[str, object] = {
-            "input rate (Hz)": f"{observed.received / observed.period:.2f}",
-            "output rate (Hz)": f"{observed.segmented / observed.period:.2f}",
+            "input rate (Hz)": f"{observed.input_rate:.2f}",
+            "output rate (Hz)": f"{observed.output_rate:.2f}",
             "latency p50 (s)": f"{self.latencies.percentile(50):.4f}",
             "latency p95 (s)": f"{observed.latency:.4f}",
             "time without an image (s)": f"{observed.silence:.1f}",

@@ -28,8 +28,8 @@ class Observation:
     """What happened since the last report.
 
     Attributes:
-        period: length of the time, s.
-        received, segmented, unusable: images; unusable ones were rejected or failed.
+        received, unusable: images; unusable ones were rejected or failed.
+        input_rate, output_rate: images received and segmented a second, of the last few.
         latency: p95, s; nan without a frame.
         silence: since the last image, or since activation, s.
         silence_reason: asked from the ROS graph; empty while it is not needed.
@@ -41,9 +41,9 @@ class Observation:
             `inference/drift.py`; nan without.
     """
 
-    period: float
     received: int
-    segmented: int
+    input_rate: float
+    output_rate: float
     unusable: int
     latency: float
     silence: float
@@ -98,7 +98,7 @@ def assess(
     slow = f"latency {observed.latency:.3f} s (p95)"
     check("latency", lambda limit: 0 < limit <= observed.latency, slow)
     if observed.received:
-        rate = observed.segmented / observed.period
+        rate = observed.output_rate
         check("rate", lambda limit: rate < limit, f"{rate:.1f} label images a second")
     return found
 
