@@ -132,7 +132,15 @@ def _by_class(data: SizedData, results: ResultRows) -> str:
         [each.name, *(number(first[column][each.name]) for column in columns)]
         for each in data.label_set.classes
     ]
-    return markdown_table(["class", "IoU", "precision", "recall"], rows)
+    table = markdown_table(["class", "IoU", "precision", "recall"], rows)
+    absent = [name for name, recall in first["per_class_recall"].items() if recall is None]
+    if not absent:
+        return table
+    note = paragraph(f"""
+        Not in these frames: {", ".join(absent)}. Such a class counts 0 once a single pixel is taken
+        for it and not at all otherwise: a few pixels change a mean, and a share that is kept, by
+        one part in {len(rows)}.""")
+    return f"{table}\n{note}"
 
 
 def _kept(summaries: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> str:

@@ -91,6 +91,14 @@ def test_the_page_and_going_on(arguments, tmp_path, monkeypatch):
     assert "| motion_blur_scaled, 21 px of 768 | 94.7 |" in page
     assert "| motion_blur, 21 px | - |" in page
     assert (tmp_path / "out" / "cityscapes.png").exists()
+    assert "Not in these frames" not in page
+
+    made = tmp_path / "out" / "cityscapes.json"
+    results = json.loads(made.read_text())
+    results["rows"]["towns val: 1 step"]["per_class_recall"]["train"] = None
+    made.write_text(json.dumps(results))
+    assert run(*arguments).exit_code == 0
+    assert "Not in these frames: train." in (tmp_path / "out" / "cityscapes.md").read_text()
 
 
 def test_scaled_lengths_are_those_of_the_papers_frames():
