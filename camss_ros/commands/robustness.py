@@ -53,7 +53,7 @@ def robustness(
     """Score a model under corruptions, beside its twin (docs/robustness.md). Resumable."""
     require("matplotlib")
     from camss_ros.evaluation.evaluate import open_labelled
-    from camss_ros.evaluation.result_folder import begin_results, finish_results
+    from camss_ros.evaluation.result_folder import begin_results, files_hash, finish_results
     from camss_ros.images.label_sets import load_label_set
     from camss_ros.lab.conditions import GROUPS, data_conditions, viewpoint_conditions
     from camss_ros.lab.robustness import METRICS, SUMMARY_FILE, score_conditions, summarize
@@ -71,7 +71,13 @@ def robustness(
         street = load_label_set("camvid11")
         conditions["viewpoint"] = (street, viewpoint_conditions(viewpoint_frames))
     settings = {
-        "data": {"name": data, "root": str(root.resolve()), "split": split, "every": every},
+        "data": {
+            "name": data,
+            "root": str(root.resolve()),
+            "split": split,
+            "every": every,
+            "files_sha256": files_hash(labelled.files),
+        },
         "label_set": labelled.label_set.name,
         "frames": len(labelled.frames),
         "groups": list(chosen),

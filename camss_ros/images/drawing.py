@@ -42,7 +42,7 @@ def overlay(
     """
     height, width = image.shape[:2]
     if labels.shape != (height, width):
-        labels = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
+        labels = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
     blended = cv2.addWeighted(image, 1 - alpha, colorize(labels, classes), alpha, 0)
     is_no_class = np.full(256, 255, np.uint8)
     is_no_class[[label_class.id for label_class in classes]] = 0

@@ -99,7 +99,7 @@ class GroundJob(Job):
             if self._ego is not None:
                 size = (inputs.camera.width, inputs.camera.height)
                 ego = cv2.resize(
-                    self._ego.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST
+                    self._ego.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT
                 ).astype(bool)
             self._projector = GroundProjector(
                 inputs.camera, matrix, self._layout, self._given.classes.ground, ego

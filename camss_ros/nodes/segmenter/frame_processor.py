@@ -292,7 +292,7 @@ def enlarged(result: Segmentation, size: tuple[int, int] | None) -> Segmentation
         return result
 
     def resized(pixels: np.ndarray) -> np.ndarray:
-        return cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_NEAREST)
+        return cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
 
     return replace(
         result,
