@@ -101,6 +101,8 @@ def main() -> None:
         signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
     ):  # as `nohup` and `&` of scripts have it
         signal.signal(signal.SIGINT, interrupt)
+    # as Ctrl-C does, which removes temporary folders
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         app()
     except Exception:

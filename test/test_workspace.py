@@ -284,12 +284,13 @@ def test_what_fails_after_ctrl_c_is_no_error(monkeypatch: pytest.MonkeyPatch) ->
         raise RecursionError("of half a module")
 
     monkeypatch.setattr("camss_ros.cli.app", command)
-    handler = signal.getsignal(signal.SIGINT)
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
         with pytest.raises(SystemExit, match="130"):
             main()
     finally:
-        signal.signal(signal.SIGINT, handler)
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
 
 
 def test_imports_against_the_order_and_in_a_circle_are_found(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from camss_ros.commands.options import (
     check_file,
     command_line,
     counted_progress,
-    exit_on_sigterm,
     fail,
     parse_size,
 )
@@ -65,7 +64,6 @@ def benchmark(
     from camss_ros.model.checkpoint import find_config, find_model
     from camss_ros.street.calibration_scenes import CalibrationScenes
 
-    exit_on_sigterm()
     if versus not in (None, "official"):
         fail(f"--versus is {versus!r}: expected official")
     if node and versus is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from camss_ros.commands.options import check_folder, counted_progress, exit_on_sigterm, fail
+from camss_ros.commands.options import check_folder, counted_progress, fail
 from camss_ros.commands.segmenter_options import NETWORK, SAMPLING, SegmenterSpec, segmenter_options
 from camss_ros.extras import require_node
 
@@ -42,7 +42,6 @@ def demo(
     from camss_ros.nodes.harness.demo import record_demo
     from camss_ros.nodes.segmenter.parameters import node_parameters
 
-    exit_on_sigterm()
     check_folder(output)
     # The node would say it later.
     spec.check()

@@ -12,7 +12,6 @@ from camss_ros.commands.options import (
     check_folder,
     command_line,
     counted_progress,
-    exit_on_sigterm,
     fail,
 )
 from camss_ros.commands.segmenter_options import (
@@ -116,7 +115,6 @@ def evaluate_bag(
     from camss_ros.bags.bag_paths import bag_names, find_bags, is_single_bag
     from camss_ros.evaluation.bag_run import BagTask
 
-    exit_on_sigterm()
     check_folder(output)
     if len(set(image)) < len(image):
         raise ValueError(f"a topic is named twice: --image {' --image '.join(image)}")

@@ -5,7 +5,7 @@ from typing import Optional
 
 import typer
 
-from camss_ros.commands.options import exit_on_sigterm, fail, progress_row, warn_of_missing
+from camss_ros.commands.options import fail, progress_row, warn_of_missing
 from camss_ros.extras import require
 
 
@@ -40,7 +40,6 @@ def make_bag(
     from camss_ros.images.frames import open_frames
     from camss_ros.images.label_sets import load_label_set
 
-    exit_on_sigterm()
     if storage not in ("mcap", "sqlite3"):
         fail(f"storage {storage!r}: expected mcap or sqlite3")
     if not namespace.startswith("/") or namespace.endswith("/"):

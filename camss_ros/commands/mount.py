@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
-from camss_ros.commands.options import exit_on_sigterm, progress_row
+from camss_ros.commands.options import progress_row
 from camss_ros.commands.segmenter_options import NETWORK, SegmenterSpec, segmenter_options
 from camss_ros.extras import require
 
@@ -48,7 +48,6 @@ def mount(
     from camss_ros.model.checkpoint import find_config
     from camss_ros.projection.ground_classes import class_ids
 
-    exit_on_sigterm()
     if label_set is not None and labels is None:
         raise ValueError("--label-set says how label images are numbered: give their --labels too")
     config = find_config(spec.model)

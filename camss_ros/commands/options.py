@@ -7,7 +7,6 @@ Options are defaults here and in all subcommands, and theirs types `Optional`: t
 from __future__ import annotations
 
 import shlex
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -108,11 +107,6 @@ def shown_part() -> Iterator[Callable[[str], None]]:
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("")
         yield lambda doing: bar.update(task, description=doing)
-
-
-def exit_on_sigterm() -> None:
-    """From now on SIGTERM ends the process as Ctrl-C does, which removes temporary folders."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def warn_of_missing(source: FrameSource) -> None:

@@ -7,7 +7,7 @@ from typing import Optional
 
 import typer
 
-from camss_ros.commands.options import check_folder, command_line, counted_progress, exit_on_sigterm
+from camss_ros.commands.options import check_folder, command_line, counted_progress
 from camss_ros.commands.segmenter_options import NETWORK, SegmenterSpec, segmenter_options
 from camss_ros.extras import require
 
@@ -55,7 +55,6 @@ def pick(
     from camss_ros.model.checkpoint import find_config
     from camss_ros.street.calibration_scenes import CalibrationScenes
 
-    exit_on_sigterm()
     check_folder(output)
     config = find_config(spec.model)
     mapping = map_classes(config.label_set, config.name, label_set or "")

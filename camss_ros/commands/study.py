@@ -18,7 +18,6 @@ from camss_ros.commands.options import (
     check_page,
     command_line,
     counted_progress,
-    exit_on_sigterm,
     fail,
     progress_row,
     shown_part,
@@ -218,7 +217,6 @@ def speed(
     from camss_ros.lab.speed_study import SECTIONS, study_speed
     from camss_ros.model.checkpoint import find_config, weights_hash
 
-    exit_on_sigterm()
     if len(data or []) != len(root or []):
         fail("--data and --root go together: one --root for each --data")
     if clip and not data:
@@ -281,7 +279,6 @@ def gpu(
     from camss_ros.lab.gpu_study import study_gpu
     from camss_ros.model.checkpoint import find_model
 
-    exit_on_sigterm()
     if select_device(device).type != "cuda":
         fail(f"--device is {device!r}: this study measures a CUDA GPU, expected cuda or cuda:N")
     find_model(model)
