@@ -270,7 +270,8 @@ def test_ctrl_c_during_the_imports_ends_the_command_without_a_traceback(tmp_path
     (package / "__init__.py").touch()
     (package / "cli.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)\n")
     result = subprocess.run(
-        [sys.executable, ROOT / "scripts" / "camss-ros"],
+        # these tests may run in the background, where Ctrl-C is ignored
+        ["env", "--default-signal=INT", sys.executable, ROOT / "scripts" / "camss-ros"],
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
@@ -285,6 +286,7 @@ def test_what_fails_after_ctrl_c_is_no_error(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr("camss_ros.cli.app", command)
     handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(SystemExit, match="130"):
             main()
