@@ -29,6 +29,7 @@ from camss_ros.commands.robustness import robustness
 from camss_ros.commands.segment import segment
 from camss_ros.commands.verify_parity import verify_parity
 from camss_ros.errors import CamssError
+from camss_ros.termination import exit_on_sigterm
 
 
 class _Commands(TyperGroup):
@@ -97,12 +98,10 @@ def main() -> None:
         interrupted = True
         signal.default_int_handler(number, frame)
 
-    if (
-        signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
-    ):  # as `nohup` and `&` of scripts have it
+    # ignored below `nohup` and after the `&` of a script
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, interrupt)
-    # as Ctrl-C does, which removes temporary folders
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    exit_on_sigterm()
     try:
         app()
     except Exception:

@@ -9,13 +9,7 @@ from typing import Any, Optional
 
 import typer
 
-from camss_ros.commands.options import (
-    check_file,
-    command_line,
-    counted_progress,
-    fail,
-    parse_size,
-)
+from camss_ros.commands.options import check_file, command_line, counted_progress, fail, parse_size
 from camss_ros.commands.segmenter_options import NETWORK, SAMPLING, SegmenterSpec, segmenter_options
 from camss_ros.extras import require_node
 

@@ -8,12 +8,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import typer
 
-from camss_ros.commands.options import (
-    check_folder,
-    command_line,
-    counted_progress,
-    fail,
-)
+from camss_ros.commands.options import check_folder, command_line, counted_progress, fail
 from camss_ros.commands.segmenter_options import (
     NETWORK,
     SAMPLING,

@@ -9,7 +9,6 @@ import dataclasses
 import logging
 import multiprocessing
 import os
-import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -20,6 +19,7 @@ from typing import Any
 
 from camss_ros.evaluation.bag_run import BagTask, open_segmenters, run_bag
 from camss_ros.extras import require
+from camss_ros.termination import exit_on_sigterm
 
 
 def run_batch(
@@ -136,8 +136,7 @@ def _begin_worker(threads: int) -> None:
 
     # Ctrl-C in the terminal reaches the parent, which ends its workers after the frame in work.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    # What a bag was unpacked to is removed.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    exit_on_sigterm()  # removes what a bag was unpacked to
     torch.set_num_threads(threads)
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -28,6 +27,7 @@ from camss_ros.lab.random_weights import random_weights
 from camss_ros.lab.segmenter_speed import measure_segmenter, peak_memory, reset_peak
 from camss_ros.model.checkpoint import find_config, find_model
 from camss_ros.model.schedule import SamplingOptions
+from camss_ros.termination import exit_on_sigterm
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 _BASE_STEPS = 4  # as `camss-ros study speed` takes
@@ -208,8 +208,7 @@ PARTS: dict[str, Part] = {
 
 def main(key: str, settings: str) -> None:
     """Measure one part and print it, the last line."""
-    # Removes the temporary folders and ends the node.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    exit_on_sigterm()  # ends the node too
     given = GpuSettings(**json.loads(settings))
     select_device(given.device)
     print(json.dumps(PARTS[key].measure(given)))
