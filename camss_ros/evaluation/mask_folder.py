@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from camss_ros.evaluation.result_folder import read_mask, write_image
+from camss_ros.images.nearest import resize_nearest
 
 FOLDERS = ("masks", "confidence")
 
@@ -48,10 +48,7 @@ class MaskFolder:
         if labels is None or confidence is None or labels.shape != confidence.shape:
             return None
         if labels.shape != shape:
-            labels, confidence = (
-                cv2.resize(values, shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
-                for values in (labels, confidence)
-            )
+            labels, confidence = (resize_nearest(values, shape) for values in (labels, confidence))
         return Prediction(labels, confidence)
 
     def write(self, name: str, prediction: Prediction) -> None:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from camss_ros.images.label_class import LabelClass
+from camss_ros.images.nearest import resize_nearest
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _BACKGROUND = 24  # grey value behind legends and sheets
@@ -42,7 +43,7 @@ def overlay(
     """
     height, width = image.shape[:2]
     if labels.shape != (height, width):
-        labels = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+        labels = resize_nearest(labels, (height, width))
     blended = cv2.addWeighted(image, 1 - alpha, colorize(labels, classes), alpha, 0)
     is_no_class = np.full(256, 255, np.uint8)
     is_no_class[[label_class.id for label_class in classes]] = 0

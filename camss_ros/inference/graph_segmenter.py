@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 
-import cv2
 import numpy as np
 import torch
 
 from camss_ros.images.label_class import LabelClass
+from camss_ros.images.nearest import resize_nearest
 from camss_ros.inference.backends.runtime import Graph, graph_inputs
 from camss_ros.inference.backends.torch_backend import TorchBackend
 from camss_ros.inference.graphs.export import GraphSpec
@@ -39,10 +39,8 @@ class GraphSegmenter:
         begun = time.perf_counter()
         noise = self._noise(self._sampling, self._spec.size, torch.Generator().manual_seed(0))
         inputs = graph_inputs(image, self._spec.size, torch.device("cpu"), noise)
-        size, nearest = image.shape[1::-1], cv2.INTER_NEAREST_EXACT
         labels, confidence = (
-            cv2.resize(output.cpu().numpy(), size, interpolation=nearest)
-            for output in self._graph(inputs)
+            resize_nearest(output.cpu().numpy(), image.shape[:2]) for output in self._graph(inputs)
         )
         timings = {"total": time.perf_counter() - begun}
         return Segmentation(labels, confidence, timings, self._sampling.steps)

@@ -16,6 +16,7 @@ from camss_ros.datasets.datasets import open_data
 from camss_ros.images.image_files import DataError
 from camss_ros.images.label_class import VOID, LabelClass
 from camss_ros.images.label_sets import LabelSet, load_label_set
+from camss_ros.images.nearest import resize_nearest
 from camss_ros.street.synthetic import random_scene
 from camss_ros.training.config import DataConfig, SourceConfig
 from camss_ros.training.label_codes import LabelCodes, code_shares
@@ -111,8 +112,8 @@ class PreparedPairs:
 def resize_pair(image: np.ndarray, label: np.ndarray, size: tuple[int, int]) -> Pair:
     """Resize both to (height, width).
 
-    The image by area, or by cubic interpolation where a side grows; the label by nearest
-    neighbour, which makes no third class at a boundary.
+    The image by area, or by cubic interpolation where a side grows; the label by the
+    nearest pixel.
     """
     height, width = size
     # area averages where it makes smaller, and repeats pixels where it makes larger
@@ -123,8 +124,7 @@ def resize_pair(image: np.ndarray, label: np.ndarray, size: tuple[int, int]) -> 
             (width, height),
             interpolation=cv2.INTER_CUBIC if enlarges else cv2.INTER_AREA,
         ),
-        # not INTER_NEAREST, which takes the pixel at the corner: half a pixel beside the image
-        cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST_EXACT),
+        resize_nearest(label, size),
     )
 
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import LaserScan
 from std_msgs.msg import Header
 
 from camss_ros.images.image_files import read_image
+from camss_ros.images.nearest import resize_nearest
 from camss_ros.nodes.messages import nanoseconds, to_array
 from camss_ros.nodes.projection.job import Input, Job, JobContext, Labels
 from camss_ros.nodes.projection.outputs import to_cloud_message, to_grid_message
@@ -97,10 +97,8 @@ class GroundJob(Job):
         if self._projector is None or key != self._key:
             ego = None
             if self._ego is not None:
-                size = (inputs.camera.width, inputs.camera.height)
-                ego = cv2.resize(
-                    self._ego.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT
-                ).astype(bool)
+                size = (inputs.camera.height, inputs.camera.width)
+                ego = resize_nearest(self._ego.astype(np.uint8), size).astype(bool)
             self._projector = GroundProjector(
                 inputs.camera, matrix, self._layout, self._given.classes.ground, ego
             )

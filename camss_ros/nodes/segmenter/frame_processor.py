@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
 from camss_ros.images.encodings import ImageRejectedError
+from camss_ros.images.nearest import resize_nearest
 from camss_ros.nodes.segmenter.deadline import Deadline
 from camss_ros.nodes.segmenter.frame import (
     Arrival,
@@ -290,15 +290,12 @@ def enlarged(result: Segmentation, size: tuple[int, int] | None) -> Segmentation
     """The result at (height, width), by the nearest pixel where it is of another size."""
     if size is None or result.labels.shape == size:
         return result
-
-    def resized(pixels: np.ndarray) -> np.ndarray:
-        return cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
-
+    uncertainty = result.uncertainty
     return replace(
         result,
-        labels=resized(result.labels),
-        confidence=resized(result.confidence),
-        uncertainty=None if result.uncertainty is None else resized(result.uncertainty),
+        labels=resize_nearest(result.labels, size),
+        confidence=resize_nearest(result.confidence, size),
+        uncertainty=None if uncertainty is None else resize_nearest(uncertainty, size),
     )
 
 
