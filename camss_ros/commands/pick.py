@@ -49,7 +49,7 @@ def pick(
     from camss_ros.datasets.picking.pick_folder import FOLDERS, PICK_FILE, save_picks
     from camss_ros.datasets.picking.selection import select
     from camss_ros.evaluation.pick_report import write_pick_report
-    from camss_ros.evaluation.result_folder import begin_results, files_hash, finish_results
+    from camss_ros.evaluation.result_folder import begin_results, fingerprint, finish_results
     from camss_ros.images.label_mapping import label_set_of, map_classes
     from camss_ros.images.label_sets import load_label_set, save_label_set
     from camss_ros.model.checkpoint import find_config
@@ -64,7 +64,7 @@ def pick(
     settings = {
         "sources": [str(drive.source.resolve()) for drive in drives],
         "topics": [drive.topic for drive in drives],
-        "files_sha256": [files_hash(drive.files) for drive in drives],
+        "files_fingerprint": [fingerprint(drive.files) for drive in drives],
         "count": count,
         "interval": interval,
         "random_share": random_share,

@@ -59,7 +59,7 @@ def replay(
     from camss_ros.evaluation.part_results import read_part
     from camss_ros.evaluation.replay import ReplayRecorder
     from camss_ros.evaluation.report import RunMetadata, write_report
-    from camss_ros.evaluation.result_folder import files_hash
+    from camss_ros.evaluation.result_folder import fingerprint
     from camss_ros.images.label_sets import load_label_set
     from camss_ros.model.checkpoint import find_config, weights_hash
     from camss_ros.nodes.harness.child_process import large_images
@@ -81,7 +81,7 @@ def replay(
         settings = {
             "replay": True,
             "bag": str(bag.resolve()),
-            "bag_sha256": files_hash(opened.files),
+            "bag_fingerprint": fingerprint(opened.files),
             "selection": dataclasses.asdict(selection),
             "label_set": label_set,
             "rate": rate,

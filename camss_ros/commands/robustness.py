@@ -53,7 +53,7 @@ def robustness(
     """Score a model under corruptions, beside its twin (docs/robustness.md). Resumable."""
     require("matplotlib")
     from camss_ros.evaluation.evaluate import open_labelled
-    from camss_ros.evaluation.result_folder import begin_results, files_hash, finish_results
+    from camss_ros.evaluation.result_folder import begin_results, fingerprint, finish_results
     from camss_ros.images.label_sets import load_label_set
     from camss_ros.lab.conditions import GROUPS, data_conditions, viewpoint_conditions
     from camss_ros.lab.robustness import METRICS, SUMMARY_FILE, score_conditions, summarize
@@ -76,7 +76,7 @@ def robustness(
             "root": str(root.resolve()),
             "split": split,
             "every": every,
-            "files_sha256": files_hash(labelled.files),
+            "files_fingerprint": fingerprint(labelled.files),
         },
         "label_set": labelled.label_set.name,
         "frames": len(labelled.frames),

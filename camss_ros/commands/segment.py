@@ -34,7 +34,7 @@ def segment(
 ) -> None:
     """Segment an image, an image folder or a video into files; run again, it goes on."""
 
-    from camss_ros.evaluation.result_folder import files_hash
+    from camss_ros.evaluation.result_folder import fingerprint
     from camss_ros.evaluation.segment_files import segment_files
     from camss_ros.images.frames import open_frames_of_model
     from camss_ros.inference.segmenter_group import SegmenterGroup
@@ -51,7 +51,7 @@ def segment(
         segmenters = SegmenterGroup(spec, CalibrationScenes())
     settings = {
         "input": source if opened.endless else str(Path(source).resolve()),
-        "input_sha256": files_hash(opened.files),
+        "input_fingerprint": fingerprint(opened.files),
         **described,
     }
     total = min((n for n in (opened.length, frames) if n is not None), default=None)

@@ -98,7 +98,7 @@ def _study_sampling(
     """Run a study whose rows are scores of the model on every n-th frame of a data set."""
     require("matplotlib")
     from camss_ros.evaluation.evaluate import open_labelled
-    from camss_ros.evaluation.result_folder import files_hash
+    from camss_ros.evaluation.result_folder import fingerprint
     from camss_ros.lab.sampling_study import SamplingStudy
 
     labelled = open_labelled(data, root, split, label_set, every or 1)
@@ -110,7 +110,7 @@ def _study_sampling(
             "label_set": labelled.label_set.name,
             **({} if every is None else {"every": every}),
             "frames": len(labelled.frames),
-            "files_sha256": files_hash(labelled.files),
+            "files_fingerprint": fingerprint(labelled.files),
         },
         "model": scored_model(spec, "dtype"),
         **(more_settings or {}),
@@ -141,7 +141,7 @@ def kl_vs_vq(
     from rich.progress import track
 
     from camss_ros.evaluation.evaluate import open_labelled
-    from camss_ros.evaluation.result_folder import files_hash
+    from camss_ros.evaluation.result_folder import fingerprint
     from camss_ros.inference.device import select_device, select_dtype
     from camss_ros.lab.kl_vs_vq import study_kl_vs_vq
     from camss_ros.lab.mask_autoencoders import variants
@@ -166,7 +166,7 @@ def kl_vs_vq(
             "every": every,
             "train_frames": len(train),
             "held_out_frames": len(held_out),
-            "files_sha256": [files_hash(each.files) for each in splits],
+            "files_fingerprint": [fingerprint(each.files) for each in splits],
         },
     }
     with counted_progress() as bar:

@@ -51,7 +51,7 @@ def cityscapes(
     """The paper's table: scores, robustness, the twin, other data. Frames are resized to the
     network's size, 512x256 by default."""
     require("matplotlib")
-    from camss_ros.evaluation.result_folder import files_hash
+    from camss_ros.evaluation.result_folder import fingerprint
     from camss_ros.lab.cityscapes_study import contenders, study_cityscapes
 
     check_folder(output)
@@ -66,7 +66,7 @@ def cityscapes(
                 "name": one.name,
                 "size": list(one.size),
                 "frames": len(one),
-                "files_sha256": files_hash(files),
+                "files_fingerprint": fingerprint(files),
             }
             for one, files in opened
         ],

@@ -30,7 +30,7 @@ def drift(
     """How often drift is told: of frames held out, by night, in fog, and of other data sets."""
     from camss_ros.datasets.datasets import open_data
     from camss_ros.evaluation.evaluate import open_labelled
-    from camss_ros.evaluation.result_folder import files_hash
+    from camss_ros.evaluation.result_folder import fingerprint
     from camss_ros.lab.drift_study import drift_rows, study_drift
 
     check_page(output)
@@ -42,8 +42,8 @@ def drift(
             "name": data,
             "every": every,
             "others": [row.name for row in rows[1:]],
-            "files_sha256": [
-                files_hash(files) for files in (training.files, *(row.files for row in rows))
+            "files_fingerprint": [
+                fingerprint(files) for files in (training.files, *(row.files for row in rows))
             ],
         },
         "model": scored_model(spec, "dtype"),

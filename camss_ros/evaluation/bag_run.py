@@ -27,7 +27,7 @@ from camss_ros.evaluation.evaluate_bag import (
 )
 from camss_ros.evaluation.part_results import PartResults, read_part
 from camss_ros.evaluation.report import RunMetadata, write_report
-from camss_ros.evaluation.result_folder import files_hash
+from camss_ros.evaluation.result_folder import fingerprint
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference.segmenter_group import SegmenterGroup
 from camss_ros.inference.spec import SegmenterSpec
@@ -113,7 +113,7 @@ def run_bag(
         settings = {
             camera.image: {
                 "bag": str(task.bag.resolve()),
-                "bag_sha256": files_hash(bag.files),
+                "bag_fingerprint": fingerprint(bag.files),
                 "selection": dataclasses.asdict(camera),
                 "label_set": task.label_set,
                 "label_set_sha256": label_set and label_set.sha256,

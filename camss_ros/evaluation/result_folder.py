@@ -58,7 +58,7 @@ def begin_results(summary: Path, settings: dict[str, Any], folders: Sequence[str
     return True
 
 
-def files_hash(files: Sequence[Path]) -> str:
+def fingerprint(files: Sequence[Path]) -> str:
     """Of names, sizes and times of change: another one where a file is another. Raises OSError.
 
     The contents of a large input would take long to read a second time.

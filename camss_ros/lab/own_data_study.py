@@ -28,7 +28,7 @@ from camss_ros.datasets.picking.selection import select
 from camss_ros.evaluation.evaluate import LabeledFrames, evaluate
 from camss_ros.evaluation.formats import percent
 from camss_ros.evaluation.metrics import by_class, json_number
-from camss_ros.evaluation.result_folder import files_hash, write_image
+from camss_ros.evaluation.result_folder import fingerprint, write_image
 from camss_ros.images.image_files import DataError
 from camss_ros.images.label_sets import LabelSet, save_label_set
 from camss_ros.inference.segmenter import Segmenter
@@ -99,7 +99,7 @@ def study_own_data(
         raise DataError(f"{len(pool)} frames of {drive} may be labelled: {count} are no choice")
     files = [path for split in splits for path in split.files]
     results = ResultRows(
-        output.with_suffix(".json"), {**settings, "files_sha256": files_hash(files)}
+        output.with_suffix(".json"), {**settings, "files_fingerprint": fingerprint(files)}
     )
     rows = [(_START, 0), *((arm, seed) for seed in range(seeds) for arm in ARMS)]
     for arm, seed in rows:

@@ -433,7 +433,7 @@ def test_results_of_what_has_changed_meanwhile_are_not_taken_for_done(
     files[1].replace(files[0])
     refused = run(*arguments)
     assert refused.exit_code == 1
-    assert "bag_sha256" in refused.output.replace("\n", "")
+    assert "bag_fingerprint" in refused.output.replace("\n", "")
 
 
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])

@@ -182,7 +182,7 @@ def test_another_input_or_model_in_the_old_place_is_refused(
     image.write_bytes(kept[::-1])  # as long as the one before
     refused = run(*arguments)
     assert refused.exit_code == 1
-    assert "input_sha256" in refused.output
+    assert "input_fingerprint" in refused.output
     image.write_bytes(kept)
     os.utime(image, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert run(*arguments).exit_code == 0

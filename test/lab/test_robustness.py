@@ -186,7 +186,7 @@ def test_the_command_writes_table_plots_and_json_and_goes_on(tmp_path):
     cv2.imwrite(str(label), cv2.imread(str(label), cv2.IMREAD_UNCHANGED)[::-1])
     other = run(*arguments)
     assert other.exit_code == 1
-    assert "files_sha256" in other.output.replace("\n", "")
+    assert "files_fingerprint" in other.output.replace("\n", "")
     wrong = run(*arguments, "--groups", "paper,mist")
     assert wrong.exit_code == 1
     assert (

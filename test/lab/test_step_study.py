@@ -157,7 +157,7 @@ def test_rows_of_frames_that_were_others_are_not_taken_again(model, tmp_path, mo
              "--output", str(tmp_path / "out")],
         ))  # fmt: skip
     assert [each.exit_code for each in results] == [0, 0, 1]
-    assert "files_sha256" in results[-1].output.replace("\n", "")
+    assert "files_fingerprint" in results[-1].output.replace("\n", "")
 
 
 def test_results_of_other_settings_are_not_mixed(model, root, tmp_path):
