@@ -12,10 +12,10 @@ def config_directories(package: Path | None = None) -> tuple[Path, ...]:
 
     package: directory of the Python package, by default this one's. A checkout has `config/`
     beside it; pip (data files) and colcon put it into `share/camss_ros/config` of the prefix whose
-    `lib/.../site-packages` holds the package.
+    `lib/.../site-packages` holds the package, pip with --target beside it.
     """
     package = Path(__file__).parent if package is None else package
-    return (package.parent / "config", *(parent / _SHARE for parent in package.parents[1:]))
+    return (package.parent / "config", *(parent / _SHARE for parent in package.parents))
 
 
 def config_file(name: str, package: Path | None = None) -> Path:

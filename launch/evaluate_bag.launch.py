@@ -11,6 +11,7 @@ segments every image, whatever time it takes.
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -82,11 +83,13 @@ def _evaluation(context: LaunchContext) -> list:
     parameters = {"output_qos": "default", "warn_no_image": WARN_NO_IMAGE}
     node = segmenter(context, parameters=parameters)
     overrides = _recorder_qos([name for name, qos in topics.items() if qos == "output_qos"])
+    # Humble knows no such option, Lyrical takes no topics without it.
+    option = () if os.environ.get("ROS_DISTRO") == "humble" else ("--topics",)
     recorder = ExecuteProcess(
         # Not ignored: a topic whose type comes with the first message.
         cmd=[
             *("ros2", "bag", "record", "--output", output),
-            *("--qos-profile-overrides-path", overrides.name, *topics),
+            *("--qos-profile-overrides-path", overrides.name, *option, *topics),
         ],
         output="screen",
     )

@@ -175,6 +175,25 @@ import camss_ros.nodes.segmenter.node
     assert result.returncode == 0, result.stderr
 
 
+def test_the_generated_package_begins_as_ours() -> None:
+    """From Lyrical on its __init__.py is the last to be installed."""
+    import camss_ros.msg
+
+    workspace = Path(camss_ros.msg.__path__[0]).parents[6]
+    generated = workspace / "build" / "camss_ros" / "rosidl_generator_py" / "camss_ros"
+    assert (generated / "__init__.py").read_text() == Path(camss_ros.__file__).read_text()
+
+
+def test_colcon_runs_tests_that_are_there() -> None:
+    """`make` builds without them, and would not notice."""
+    build = (ROOT / "CMakeLists.txt").read_text()
+    ((names, pattern),) = re.findall(
+        r"IN ITEMS (.*)\)\s+ament_add_pytest_test\(\$\{name\} (\S+)", build
+    )
+    for name in names.split():
+        assert (ROOT / pattern.replace("${name}", name)).is_file()
+
+
 def test_the_checkout_and_the_built_messages_are_one_package() -> None:
     from camss_ros.msg import SegmenterStatus
 

@@ -244,7 +244,7 @@ def image_to_labels(message: RawImage) -> np.ndarray:
 
 
 def compressed_to_labels(message: EncodedImage) -> np.ndarray:
-    """sensor_msgs/CompressedImage without loss (PNG), 8 bit, one channel -> uint8 [H, W].
+    """sensor_msgs/CompressedImage without loss (PNG), up to 8 bit, one channel -> uint8 [H, W].
 
     Raises:
         ImageRejectedError: the data cannot be decoded, is a JPEG, or has other pixels.
@@ -258,6 +258,9 @@ def compressed_to_labels(message: EncodedImage) -> np.ndarray:
             f"pixels of {decoded.dtype}, {decoded.shape[2] if decoded.ndim > 2 else 1} channels: "
             "expected labels of 8 bit in one channel",
         )
+    start = bytes(message.data[: _PNG_BIT_DEPTH + 1])
+    if start.startswith(PNG_START) and (bits := start[_PNG_BIT_DEPTH]) < 8:
+        decoded //= 255 // (2**bits - 1)  # OpenCV stretches them to 8
     return decoded
 
 

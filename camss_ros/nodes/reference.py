@@ -131,9 +131,9 @@ def topics_page() -> str:
             "`image_qos` and `output_qos` name a profile ([parameters.md](parameters.md)): "
             "`sensor_data` (best effort,\nvolatile, depth 5: for subscriptions, it receives from "
             "every publisher), `system_default` (what the DDS\nimplementation has: reliable for "
-            "publishers of Fast DDS and Cyclone DDS) and `default` (reliable, volatile,\ndepth "
-            "10). A subscriber or publisher that does not match is named in the log, with the "
-            "parameter that mends it.\n",
+            "publishers of Fast DDS and Cyclone DDS, transient local for those of\nFast DDS) and "
+            "`default` (reliable, volatile, depth 10). A subscriber or publisher that does not\n"
+            "match is named in the log, with the parameter that mends it.\n",
             "## Of every lifecycle node\n",
             _table(columns, map(_row, (*ROS_SUBSCRIBED, *ROS_PUBLISHED))),
             _table(("service", "type", ""), map(_row, ROS_SERVICES)),

@@ -157,6 +157,7 @@ def test_unknown_name_says_where_it_was_looked_for():
         ("install/camss_ros/lib/python3.12/site-packages/camss_ros",
          "install/camss_ros/share/camss_ros/config"),
         ("opt/local/lib/python3.10/dist-packages/camss_ros", "opt/share/camss_ros/config"),
+        ("target/camss_ros", "target/share/camss_ros/config"),
     ],
 )  # fmt: skip
 def test_config_is_found_in_a_checkout_after_pip_and_after_colcon(tmp_path, package, config):

@@ -10,6 +10,7 @@ import PIL.Image
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from label_png import write_png
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -346,6 +347,15 @@ def test_labels_come_through_bit_for_bit() -> None:
     np.testing.assert_array_equal(image_to_labels(message("mono8", labels, 7, padding=3)), labels)
     _, png = cv2.imencode(".png", labels)
     compressed = CompressedImage(format="png", data=array.array("B", png.tobytes()))
+    np.testing.assert_array_equal(compressed_to_labels(compressed), labels)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_labels_of_few_bits_are_not_stretched(bits: int, tmp_path: Path) -> None:
+    labels = np.arange(15, dtype=np.uint8).reshape(3, 5) % 2**bits
+    write_png(tmp_path / "labels.png", labels, bits)
+    png = array.array("B", (tmp_path / "labels.png").read_bytes())
+    compressed = CompressedImage(format="png", data=png)
     np.testing.assert_array_equal(compressed_to_labels(compressed), labels)
 
 

@@ -280,6 +280,17 @@ def test_a_bag_is_played_to_the_active_node_and_its_outputs_recorded(
     assert at_exit(entities, player, 0) == ["TimerAction"]
 
 
+@pytest.mark.parametrize("distribution", ["humble", "jazzy", "lyrical"])
+def test_the_recorder_of_every_distribution_takes_the_topics(
+    evaluation: partial[list[Any]], monkeypatch: pytest.MonkeyPatch, distribution: str
+) -> None:
+    monkeypatch.setenv("ROS_DISTRO", distribution)
+    (recorder,) = (entity for entity in evaluation() if entity.kind == "ExecuteProcess")
+    first = recorder.cmd.index("/segmentation/mask")
+    assert (recorder.cmd[first - 1] == "--topics") == (distribution != "humble")
+    assert set(recorder.cmd[first:]) == {endpoint.resolved() for endpoint in PUBLISHED}
+
+
 def test_all_masks_are_recorded(evaluation: partial[list[Any]]) -> None:
     entities = evaluation(namespace="front")
     assert any(

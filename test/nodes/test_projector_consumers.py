@@ -30,6 +30,7 @@ from sensor_msgs.msg import LaserScan, PointCloud2, PointField
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.nodes.messages import to_array
 from camss_ros.nodes.projection.interfaces import PUBLISHED
+from camss_ros.projection.ground import OCCUPIED
 
 CAR, ROAD = 13, 0
 NAMES = {f"/{endpoint.name}" for endpoint in PUBLISHED}
@@ -164,6 +165,40 @@ def test_the_obstacle_layer_of_nav2_marks_where_the_ground_ends(running: Running
     column = int((foot + 0.3 - grid.info.origin.position.x) / grid.info.resolution)
     assert cells[row, column] == 100
     assert cells[row, column - 4] == 0
+
+
+def interpreted(value: int, costmap: dict[str, Any]) -> int:
+    """nav2's StaticLayer::interpretValue: 254 is lethal, 255 not known."""
+    if value == -1:
+        return 255 if costmap.get("track_unknown_space", False) else 0
+    threshold = costmap.get("lethal_cost_threshold", 100)
+    if value >= threshold:
+        return 254
+    return 0 if costmap.get("trinary_costmap", True) else int(value / threshold * 254)
+
+
+@pytest.mark.parametrize("running", [GROUND], indirect=True)
+def test_the_static_layer_of_nav2_takes_the_grid_with_the_documented_settings(
+    running: RunningProjector,
+) -> None:
+    (costmap,) = (
+        block.data["local_costmap"]["local_costmap"]["ros__parameters"]
+        for block in blocks_of(DOCS / "integration" / "nav2.md")
+        if "StaticLayer" in block.text
+    )
+    labels = np.zeros((480, 640), np.uint8)
+    labels[:290, 200:440] = CAR
+    running.listen(drivable_grid=OccupancyGrid)
+    running.calibrate(calibration(0, 480, 640))
+    running.send(**pair(1, labels, 200))  # of 255
+    grid = received(running, "drivable_grid")
+    # Volatile, it takes the grid of every DDS and output_qos.
+    assert not costmap["static_layer"]["map_subscribe_transient_local"]
+    occupied = {value for value in grid.data if value >= OCCUPIED}
+    assert occupied
+    assert all(interpreted(value, costmap) == 254 for value in occupied)
+    assert all(interpreted(value, {}) == 0 for value in occupied)
+    assert interpreted(-1, costmap) == 255
 
 
 @pytest.mark.parametrize("page", ["nav2.md", "autoware.md"])
