@@ -90,6 +90,9 @@ def test_the_page_and_going_on(arguments, tmp_path, monkeypatch):
     assert "| salt_and_pepper, 50 % of pixels | 76.9 |" in page  # 54.0 of 70.2 in the paper
     assert "| motion_blur_scaled, 21 px of 768 | 94.7 |" in page
     assert "| motion_blur, 21 px | - |" in page
+    assert "| gaussian_blur_scaled, sigma 5 px of 768 | 92.5 |" in page  # 64.9
+    assert "| gaussian_blur_scaled, sigma 8 px of 768 | - |" in page
+    assert "| hue, -0.1 turn | 89.9 |" in page  # 63.1
     assert (tmp_path / "out" / "cityscapes.png").exists()
     assert "Not in these frames" not in page
 
