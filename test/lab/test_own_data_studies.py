@@ -1,6 +1,7 @@
 """`camss-ros study own-data` and `study drift`, with small models and data."""
 
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -103,11 +104,17 @@ def test_the_drive_may_be_of_any_layout(model, tmp_path):
 def test_drift_of_frames_like_those_of_the_training_and_of_others(model, root, tmp_path):
     page = tmp_path / "drift.md"
     other = f"folder:{root}"
+    darker = tmp_path / root.name  # a folder of the same name
+    shutil.copytree(root, darker)
+    for path in (darker / "val" / "images").iterdir():
+        cv2.imwrite(str(path), cv2.imread(str(path)) // 4)
     arguments = ("drift", "--data", "camvid", "--root", root, "--output", page, "--model", model)
-    result = run(*arguments, "--every", 2, "--other", other)
+    result = run(*arguments, "--every", 2, "--other", other, "--other", f"folder:{darker}")
     assert result.exit_code == 0, result.output
     rows = json.loads(page.with_suffix(".json").read_text())["rows"]
-    assert {"camvid val", f"{root.name} val"} < set(rows)
+    names = "camvid val", f"{root.name} val", f"{root.name} val (2)"
+    first, same, dark = (rows[name]["median_distance"] for name in names)
+    assert first == same != dark
     assert sum("night" in name for name in rows) == 5
     assert sum("fog" in name for name in rows) == 5
     assert all(row["frames"] == 2 for row in rows.values())
