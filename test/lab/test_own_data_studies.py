@@ -75,10 +75,16 @@ def test_picked_frames_are_held_against_those_at_random(model, root, tmp_path, m
         images = sorted(path.name for path in (runs / f"{arm}_0_data").glob("*/images/*.png"))
         assert len(images) == 5
     done = page.stat().st_mtime_ns
+    content = json.loads(page.with_suffix(".json").read_text())
+    for row in content["rows"].values():
+        row["per_class_iou"] = dict.fromkeys(row["per_class_iou"], 0.5)
+    content["rows"]["picked 0"]["per_class_iou"]["fence"] = None
+    page.with_suffix(".json").write_text(json.dumps(content))
     again = run(*arguments)
     assert again.exit_code == 0
     assert "picked 0" not in again.output
     assert page.stat().st_mtime_ns > done
+    assert "Not in the scored frames: fence. Such" in " ".join(page.read_text().split())
     few = run(*arguments[:-4], "--count", 11, "--output", tmp_path / "other.md")
     assert few.exit_code == 1
     assert "11 are no choice" in few.output
