@@ -51,6 +51,9 @@ def cityscapes(
     """The paper's table: scores, robustness, the twin, other data. Frames are resized to the
     network's size, 512x256 by default."""
     require("matplotlib")
+    from dataclasses import replace
+
+    from camss_ros.evaluation.evaluate import distinct_names
     from camss_ros.evaluation.result_folder import fingerprint
     from camss_ros.lab.cityscapes_study import contenders, study_cityscapes
 
@@ -58,7 +61,8 @@ def cityscapes(
     named = (f"{data}:{root}:{split}", spec.network_size or _SIZE)
     others = [(one.rpartition(":")[0], _size(one)) for one in other]
     opened = [_open(*each, every) for each in (named, *others)]
-    sized = [one for one, _ in opened]
+    names = distinct_names([one.name for one, _ in opened])
+    sized = [replace(one, name=name) for (one, _), name in zip(opened, names, strict=True)]
     models = with_twin(spec, twin)
     settings = {
         "data": [
@@ -68,7 +72,7 @@ def cityscapes(
                 "frames": len(one),
                 "files_fingerprint": fingerprint(files),
             }
-            for one, files in opened
+            for one, (_, files) in zip(sized, opened, strict=True)
         ],
         "every": every,
         "models": {role: scored_model(each, "backend", "dtype") for role, each in models.items()},

@@ -76,6 +76,14 @@ def open_labelled(
     return LabelledData(f"{name} {split}", frames, images.label_set, files=images.files)
 
 
+def distinct_names(names: Sequence[str]) -> list[str]:
+    """The names, of which the second of its kind ends in " (2)", and so on."""
+    return [
+        name if (before := names[:index].count(name)) == 0 else f"{name} ({before + 1})"
+        for index, name in enumerate(names)
+    ]
+
+
 class FrameSegmenter(Protocol):
     """The part of `Segmenter` that an evaluation uses."""
 

@@ -10,7 +10,7 @@ from camss_ros.evaluation.formats import number, percent
 from camss_ros.evaluation.report_plots import retention_figure
 from camss_ros.lab.corruptions import CORRUPTIONS, PAPER_HEIGHT, Corruption
 from camss_ros.lab.robustness import Rows, summarize
-from camss_ros.lab.robustness_page import CLEAN_AP, CURVES, LOWEST
+from camss_ros.lab.robustness_page import CLEAN_AP, CURVES, LEFT_OUT
 from camss_ros.lab.study_output import (
     ResultRows,
     markdown_table,
@@ -80,7 +80,7 @@ def write_cityscapes_page(
         Share of the clean precision_void_excluded and of the clean mIoU that is kept, in percent.
         The paper's are read off its figures. It blurs frames {PAPER_HEIGHT} px high: lengths are
         scaled with the height of these frames ("of {PAPER_HEIGHT}") for the comparison, and
-        unscaled beside it.""")
+        unscaled beside it. {LEFT_OUT}""")
     other = paragraph("""
         The same weights on other data, each in its own classes, and in weather and at night.
         Zero-shot, as the paper means it, where the weights were trained on Cityscapes alone; the
@@ -164,10 +164,8 @@ def _paper(corruption: Corruption, value: float) -> str:
     name = corruption.name.removesuffix("_scaled")
     if corruption.group == "paper" and f"{name}_scaled" in CORRUPTIONS:
         return "-"
-    if name in LOWEST:
-        return f"at least {percent(LOWEST[name] / CLEAN_AP)}"
-    points = dict(CURVES[name])
-    return percent(points[value] / CLEAN_AP) if value in points else "-"
+    ap = CURVES[name].get(value)
+    return "-" if ap is None else percent(ap / CLEAN_AP)
 
 
 def _confidence(robustness: Mapping[str, Rows]) -> str:

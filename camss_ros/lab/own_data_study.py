@@ -197,13 +197,20 @@ def _parts(
         lines.append([arm, spread, *_classes(of_arm, names)])
     table = markdown_table(["labelled frames", "mIoU, %", *names], lines)
     gains = 100 * (means["picked"] - means["random"])
+    ious = [results[key]["per_class_iou"] for key in results]
+    absent = [name for name in names if any(iou[name] is None for iou in ious)]
+    note = (
+        f"Not in the scored frames: {', '.join(absent)}. Such a class counts 0 in a mean once a "
+        "single pixel is taken for it, and not at all otherwise."
+    )
     data, model = settings["data"], settings["model"]
     method = paragraph(f"""
         Drive {data["drive"]} of {data["name"]}: {settings["count"]} of its first {pool} frames are
         labelled, and the models are scored on its last {scored}. Each run is `camss-ros finetune`
         from `{model["name"]}` (weights sha256 `{model["sha256"]}`) for {settings["minutes"]:g}
         minutes at most, its validation the last fifth of the labelled frames; {seeds} seeds, mean
-        and standard deviation. Picked as by `camss-ros pick`, a fifth of them at random.""")
+        and standard deviation. Picked as by `camss-ros pick`, a fifth of them at random.
+        {note if absent else ""}""")
     verdict = paragraph(f"""
         **Picking against random frames: {gains.mean():+.1f} points of mIoU**, by seed
         {", ".join(f"{gain:+.1f}" for gain in gains)}.""")

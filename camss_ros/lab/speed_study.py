@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from camss_ros.evaluation.result_folder import fingerprint
 from camss_ros.inference.device import select_device
 from camss_ros.lab import (
     budget_section,
@@ -81,7 +82,8 @@ def study_speed(
         key = section.key
         if section.needs and data:
             named = (data, *others) if section.every_data else (data,)
-            key = ", ".join([key, *(each.name for each in named)])
+            of = (f"{each.name} {fingerprint(each.files)[:12]}" for each in named)
+            key = ", ".join([key, *of])
         if key not in results:
             if only is not None and section.key not in only:
                 continue

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from camss_ros.cli import app
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference.segmenter import Segmenter
+from camss_ros.lab import cityscapes_study
 from camss_ros.lab.corruptions import CORRUPTIONS, PAPER_HEIGHT, corrupt
 
 CITYSCAPES = load_label_set("cityscapes19")
@@ -90,6 +91,9 @@ def test_the_page_and_going_on(arguments, tmp_path, monkeypatch):
     assert "| salt_and_pepper, 50 % of pixels | 76.9 |" in page  # 54.0 of 70.2 in the paper
     assert "| motion_blur_scaled, 21 px of 768 | 94.7 |" in page
     assert "| motion_blur, 21 px | - |" in page
+    assert "| gaussian_blur_scaled, sigma 5 px of 768 | 92.5 |" in page  # 64.9
+    assert "| gaussian_blur_scaled, sigma 8 px of 768 | - |" in page
+    assert "| hue, -0.1 turn | 89.9 |" in page  # 63.1
     assert (tmp_path / "out" / "cityscapes.png").exists()
     assert "Not in these frames" not in page
 
@@ -105,6 +109,23 @@ def test_scaled_lengths_are_those_of_the_papers_frames():
     image = np.random.default_rng(0).integers(0, 256, (PAPER_HEIGHT // 2, 40, 3), np.uint8)
     half = corrupt(image, CORRUPTIONS["gaussian_blur_scaled"], 2, "a")  # sigma 2 of 768
     assert np.array_equal(half, corrupt(image, CORRUPTIONS["gaussian_blur"], 1, "a"))  # sigma 1
+
+
+def test_data_of_one_name_and_one_at_two_sizes_are_told_apart(arguments, tmp_path, monkeypatch):
+    draw(tmp_path / "again" / "towns", 2, (40, 40))
+    shutil.copy(LABEL_SETS / "cityscapes19.yaml", tmp_path / "again" / "towns" / "label_set.yaml")
+    monkeypatch.setattr(cityscapes_study, "_GROUPS", ("weather",))
+    monkeypatch.setattr(cityscapes_study, "write_cityscapes_page", lambda *_: [])
+    others = (f"folder:{tmp_path / it}:val:{size}"
+              for it, size in (("again/towns", "64x32"), ("towns", "32x32")))  # fmt: skip
+    result = run(*arguments, *(word for other in others for word in ("--other", other)))
+    assert result.exit_code == 0, result.output
+    content = json.loads((tmp_path / "out" / "cityscapes.json").read_text())
+    names = [each["name"] for each in content["settings"]["data"]]
+    assert names == ["towns val", "camvid val", "towns val (2)", "towns val (3)"]
+    scores = [content["rows"][f"{name}: 1 step"]["per_class_iou"] for name in names[::2]]
+    assert scores[0] != scores[1]
+    assert "towns val (3): twin" in content["rows"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """`camss-ros study own-data` and `study drift`, with small models and data."""
 
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -74,10 +75,16 @@ def test_picked_frames_are_held_against_those_at_random(model, root, tmp_path, m
         images = sorted(path.name for path in (runs / f"{arm}_0_data").glob("*/images/*.png"))
         assert len(images) == 5
     done = page.stat().st_mtime_ns
+    content = json.loads(page.with_suffix(".json").read_text())
+    for row in content["rows"].values():
+        row["per_class_iou"] = dict.fromkeys(row["per_class_iou"], 0.5)
+    content["rows"]["picked 0"]["per_class_iou"]["fence"] = None
+    page.with_suffix(".json").write_text(json.dumps(content))
     again = run(*arguments)
     assert again.exit_code == 0
     assert "picked 0" not in again.output
     assert page.stat().st_mtime_ns > done
+    assert "Not in the scored frames: fence. Such" in " ".join(page.read_text().split())
     few = run(*arguments[:-4], "--count", 11, "--output", tmp_path / "other.md")
     assert few.exit_code == 1
     assert "11 are no choice" in few.output
@@ -103,11 +110,17 @@ def test_the_drive_may_be_of_any_layout(model, tmp_path):
 def test_drift_of_frames_like_those_of_the_training_and_of_others(model, root, tmp_path):
     page = tmp_path / "drift.md"
     other = f"folder:{root}"
+    darker = tmp_path / root.name  # a folder of the same name
+    shutil.copytree(root, darker)
+    for path in (darker / "val" / "images").iterdir():
+        cv2.imwrite(str(path), cv2.imread(str(path)) // 4)
     arguments = ("drift", "--data", "camvid", "--root", root, "--output", page, "--model", model)
-    result = run(*arguments, "--every", 2, "--other", other)
+    result = run(*arguments, "--every", 2, "--other", other, "--other", f"folder:{darker}")
     assert result.exit_code == 0, result.output
     rows = json.loads(page.with_suffix(".json").read_text())["rows"]
-    assert {"camvid val", f"{root.name} val"} < set(rows)
+    names = "camvid val", f"{root.name} val", f"{root.name} val (2)"
+    first, same, dark = (rows[name]["median_distance"] for name in names)
+    assert first == same != dark
     assert sum("night" in name for name in rows) == 5
     assert sum("fog" in name for name in rows) == 5
     assert all(row["frames"] == 2 for row in rows.values())

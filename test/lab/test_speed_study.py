@@ -20,7 +20,7 @@ from camss_ros.cli import app
 from camss_ros.datasets.datasets import open_data
 from camss_ros.evaluation.accumulator import ScoreAccumulator
 from camss_ros.evaluation.evaluate import evaluate
-from camss_ros.evaluation.result_folder import OutputMismatchError
+from camss_ros.evaluation.result_folder import OutputMismatchError, fingerprint
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.inference.spec import SegmenterSpec
@@ -123,6 +123,9 @@ def offline_commands(monkeypatch):
     return commands
 
 
+VAL = f"camvid val {fingerprint(())[:12]}"  # in the keys of the rows
+
+
 def labelled(root, clip=True):
     frames = open_data("camvid", root, "val")
     return LabelledData("camvid val", frames, frames.label_set, clip)
@@ -141,8 +144,8 @@ def test_every_section_is_measured_and_shown(
     assert content["complete"]
     rows = content["rows"]
     assert set(rows) == {
-        "official", "node", "budget, camvid val", "scores, camvid val", "sizes, camvid val",
-        "keyframes, camvid val", "warm start, camvid val", "steady", "offline",
+        "official", "node", f"budget, {VAL}", f"scores, {VAL}", f"sizes, {VAL}",
+        f"keyframes, {VAL}", f"warm start, {VAL}", "steady", "offline",
     }  # fmt: skip
 
     page = (tmp_path / "speed.md").read_text()
@@ -165,7 +168,7 @@ def test_every_section_is_measured_and_shown(
     assert "own share **does not hold**" in text
     assert "39.0 / 39.0" in page
 
-    budgets = rows["budget, camvid val"]["runs"]
+    budgets = rows[f"budget, {VAL}"]["runs"]
     assert [run["budget_ms"] for run in budgets.values()] == [50, 50]
     counted = ScoreAccumulator(11)
     for index in range(2):
@@ -173,7 +176,7 @@ def test_every_section_is_measured_and_shown(
     assert budgets["with room"]["kept"]["miou"] == pytest.approx(counted.scores().miou)
     assert "| steps 2, samples 1, torch | none | 7.0 | 0.0 % | 100.0 / 100.0 |" in page
 
-    warm = rows["warm start, camvid val"]["rows"]
+    warm = rows[f"warm start, {VAL}"]["rows"]
     alone = settings.segmenter(backend="torch", precision="fp32")
     for key, steps, time in (("steps=4 warm_start_time=0", 4, 0), (
         f"steps=1 warm_start_time={SECTION_START_TIMES[0]}", 1, SECTION_START_TIMES[0],
@@ -189,7 +192,7 @@ def test_every_section_is_measured_and_shown(
         *[1] * len(SECTION_START_TIMES),
     ]
 
-    scores = rows["scores, camvid val"]
+    scores = rows[f"scores, {VAL}"]
     alone = settings.segmenter(backend="torch", precision="fp32")
     assert alone.sampling == SamplingOptions(steps=2)
     expected = evaluate(alone, open_data("camvid", root, "val"), CAMVID).scores.miou
@@ -197,7 +200,7 @@ def test_every_section_is_measured_and_shown(
     assert "In float32 +0.0000 mIoU is lost; the promise **holds**" in text
     assert "int8" not in text  # with backend torch
 
-    sizes = rows["sizes, camvid val"]
+    sizes = rows[f"sizes, {VAL}"]
     assert [each["size"] for each in sizes["rows"]] == [[64, 96], [48, 80], [48, 64]]
     asked = [each[1].get("network_size") for each in simulated_node]
     assert asked == [(0, 0), (96, 64), (80, 48), (64, 48)]
@@ -207,7 +210,7 @@ def test_every_section_is_measured_and_shown(
     assert "The aim is **not reached**: no size is fast enough" in text  # 33 Hz
     found = f"{sizes['rows'][2]['hz']:.1f} | 39.0 / 39.0 | 30.0 / 30.0 | {expected:.4f}"
     assert f"| 64 x 48, float32 | {found} |" in page
-    every, second = rows["keyframes, camvid val"]["rows"][:2]
+    every, second = rows[f"keyframes, {VAL}"]["rows"][:2]
     alone = settings.segmenter(keyframe_interval=2)
     expected = evaluate(alone, open_data("camvid", root, "val"), CAMVID, clip=True)
     assert every["miou"] == pytest.approx(sizes["rows"][0]["miou"]["camvid val"])
@@ -383,10 +386,8 @@ def test_only_the_sections_that_are_asked_for_are_measured(settings, root, tmp_p
     sections = [section("one"), section("two", every_data=True)]
     other = replace(labelled(root), name="other val")
 
-    def study(**options):
-        study_speed(
-            settings, tmp_path, MODEL, "command", labelled(root), sections=sections, **options
-        )
+    def study(data=labelled(root), **options):
+        study_speed(settings, tmp_path, MODEL, "command", data, sections=sections, **options)
         return (tmp_path / "speed.md").read_text()
 
     assert "got one" not in study(others=(other,), only=["two"])
@@ -398,6 +399,8 @@ def test_only_the_sections_that_are_asked_for_are_measured(settings, root, tmp_p
         ("one", ["camvid val", "other val"]),
     ]
     assert "got two" not in study(only=["one"])  # it is of two data sets
+    changed = replace(labelled(root), files=[root / "val" / "labels" / "a.png"])
+    assert "got one" not in study(changed, only=["two"])
 
 
 @pytest.mark.parametrize(
