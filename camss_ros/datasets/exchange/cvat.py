@@ -72,7 +72,7 @@ def read(root: Path, classes: ClassNames) -> Iterator[Annotation]:
     label_map = root / _LABEL_MAP
     tool, table = _read_label_map(label_map, classes)
     folder = root / "SegmentationClass"
-    masks = sorted(folder.rglob("*.png"))
+    masks = sorted(folder.rglob("[!.]*.png"))  # not the ._NAME.png of macOS
     if not masks:
         raise DataError(f"no masks in {folder}: expected an export as 'Segmentation mask 1.1'")
     images = {

@@ -29,7 +29,8 @@ _EXPECTED = "LabelMe file with shapes, imagePath, imageHeight and imageWidth"
 
 def read(root: Path, classes: ClassNames) -> Iterator[Annotation]:
     """The JSON files of a folder and those below it. Raises DataError."""
-    files = sorted(root.rglob("*.json")) if root.is_dir() else [root]
+    # not the ._NAME.json of macOS
+    files = sorted(root.rglob("[!.]*.json")) if root.is_dir() else [root]
     if not files:
         raise DataError(f"no LabelMe files (.json) in {root}")
     for file in files:

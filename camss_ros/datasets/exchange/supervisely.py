@@ -42,7 +42,7 @@ def read(root: Path, classes: ClassNames) -> Iterator[Annotation]:
     with naming(meta, "meta.json of a Supervisely project"):
         for one in read_json(meta, "meta.json of a Supervisely project")["classes"]:
             classes.id_of(one["title"], meta)
-    files = sorted(meta.parent.glob("*/ann/*.json"))
+    files = sorted(meta.parent.glob("*/ann/[!.]*.json"))  # not the ._NAME.json of macOS
     if not files:
         raise DataError(f"no annotations in {meta.parent}: expected DATASET/ann/NAME.json")
     for file in files:

@@ -1,0 +1,100 @@
+"""What the tools write: shapes as their own libraries draw them, their folders, and their names."""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from export_files import labelme_file, labelme_mask, write_labelme, write_supervisely
+
+from camss_ros.datasets.exchange.annotations import ClassNames
+from camss_ros.datasets.exchange.formats import READERS, WRITERS
+from camss_ros.datasets.exchange.prelabels import Prelabel
+from camss_ros.images.label_class import LabelClass
+from camss_ros.images.label_sets import LabelSet
+
+SHAPE = (12, 17)
+YARD = LabelSet(
+    "yard",
+    (
+        LabelClass(0, "road", (128, 64, 128)),
+        LabelClass(1, "kerb", (244, 35, 232)),
+        LabelClass(2, "tree", (107, 142, 35)),
+        LabelClass(3, "mast", (153, 153, 153)),
+    ),
+)
+MACOS = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        \x00\x02\xff"  # of a ._NAME
+
+
+def read_one(format_name: str, root: Path, label_set: LabelSet = YARD) -> np.ndarray:
+    (found,) = READERS[format_name](root, ClassNames(label_set))
+    return found.read(SHAPE)
+
+
+def read_labelme(folder: Path, *shapes: dict[str, Any]) -> np.ndarray:
+    (folder / "one.json").write_text(labelme_file("one", SHAPE, list(shapes)))
+    return read_one("labelme", folder)
+
+
+def read_supervisely(folder: Path, *objects: dict[str, Any]) -> np.ndarray:
+    void = {"one": np.full(SHAPE, 255, np.uint8)}
+    write_supervisely(folder, {"one": np.zeros((*SHAPE, 3), np.uint8)}, void, YARD)
+    file = folder / "project" / "dataset" / "ann" / "one.png.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "objects": objects}))
+    return read_one("supervisely", folder)
+
+
+def test_shapes_of_labelme_cover_each_other_in_their_order(tmp_path: Path) -> None:
+    square = [[2, 1], [9.4, 1], [9.4, 8], [2, 8]]
+    label = read_labelme(
+        tmp_path,
+        {"label": "tree", "shape_type": "polygon", "points": square},
+        {"label": "_background_", "shape_type": "rectangle", "points": [[5, 6], [3, 4]]},
+        {"label": "mast", "shape_type": "circle", "points": [[14, 6], [14, 8]]},
+        labelme_mask(np.array([[1, 0], [1, 1]], bool), "road", 12, 0),
+    )
+    expected = np.full(SHAPE, 255, np.uint8)
+    expected[1:9, 2:10] = 2
+    expected[4:7, 3:6] = 255
+    expected[0:2, 12], expected[1, 13] = 0, 0
+    yy, xx = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    disc = (yy - 6) ** 2 + (xx - 14) ** 2 <= 4
+    assert (label[disc] == 3).all()
+    expected[label == 3] = 3  # Pillow rounds the rim
+    assert (label == 3).sum() <= 21
+    np.testing.assert_array_equal(label, expected)
+
+
+def test_polygons_of_supervisely_have_holes(tmp_path: Path) -> None:
+    outer, hole = [[1, 1], [10, 1], [10, 9], [1, 9]], [[4, 3], [6, 3], [6, 5], [4, 5]]
+    label = read_supervisely(
+        tmp_path,
+        {"geometryType": "polygon", "classTitle": "tree",
+         "points": {"exterior": outer, "interior": [hole]}},
+        {"geometryType": "rectangle", "classTitle": "mast",
+         "points": {"exterior": [[12, 2], [14, 5]], "interior": []}},
+    )  # fmt: skip
+    expected = np.full(SHAPE, 255, np.uint8)
+    expected[1:10, 1:11] = 2
+    expected[3:6, 4:7] = 255
+    expected[2:6, 12:15] = 3
+    np.testing.assert_array_equal(label, expected)
+
+
+@pytest.mark.parametrize("format_name", ["labelme", "supervisely", "cvat", "png"])
+def test_files_that_macos_adds_are_no_labels(tmp_path: Path, format_name: str) -> None:
+    label = np.full(SHAPE, 1, np.uint8)
+    if format_name in WRITERS:
+        WRITERS[format_name]([Prelabel(tmp_path / "one.png", label)], YARD, tmp_path)
+    else:
+        write = {"labelme": write_labelme, "supervisely": write_supervisely}[format_name]
+        write(tmp_path, {"one": np.zeros((*SHAPE, 3), np.uint8)}, {"one": label}, YARD)
+    if format_name == "cvat":
+        zipfile.ZipFile(tmp_path / "annotations.zip").extractall(tmp_path)
+    for path in [it for it in tmp_path.rglob("*") if it.is_file()]:
+        for folder in (path.parent, tmp_path / "__MACOSX" / path.parent.relative_to(tmp_path)):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"._{path.name}").write_bytes(MACOS)
+    np.testing.assert_array_equal(read_one(format_name, tmp_path), label)
