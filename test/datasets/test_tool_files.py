@@ -67,6 +67,31 @@ def test_shapes_of_labelme_cover_each_other_in_their_order(tmp_path: Path) -> No
     np.testing.assert_array_equal(label, expected)
 
 
+def test_oriented_rectangles_of_labelme_are_polygons(tmp_path: Path) -> None:
+    corners = [[4, 1], [9, 6], [6, 9], [1, 4]]
+    oriented = {"label": "tree", "shape_type": "oriented_rectangle", "points": corners}
+    label = read_labelme(tmp_path, oriented)
+    assert (label == 2).sum() > 20
+    np.testing.assert_array_equal(
+        label, read_labelme(tmp_path, {**oriented, "shape_type": "polygon"})
+    )
+
+
+@pytest.mark.parametrize(("x", "y", "rows", "columns"), [
+    (4.6, 2.4, slice(2, 5), slice(5, 9)),
+    (14.7, 10.6, slice(11, 12), slice(15, 17)),
+    (-1.2, -2.0, slice(0, 1), slice(0, 3)),
+])  # fmt: skip
+def test_masks_of_labelme_that_were_moved_are_where_it_draws_them(
+    tmp_path: Path, x: float, y: float, rows: slice, columns: slice
+) -> None:
+    moved = labelme_mask(np.ones((3, 4), bool), "kerb", 0, 0)
+    moved["points"] = [[x, y], [x + 3, y + 2]]
+    expected = np.full(SHAPE, 255, np.uint8)
+    expected[rows, columns] = 1
+    np.testing.assert_array_equal(read_labelme(tmp_path, moved), expected)
+
+
 def test_polygons_of_supervisely_have_holes(tmp_path: Path) -> None:
     outer, hole = [[1, 1], [10, 1], [10, 9], [1, 9]], [[4, 3], [6, 3], [6, 5], [4, 5]]
     label = read_supervisely(
@@ -81,6 +106,40 @@ def test_polygons_of_supervisely_have_holes(tmp_path: Path) -> None:
     expected[3:6, 4:7] = 255
     expected[2:6, 12:15] = 3
     np.testing.assert_array_equal(label, expected)
+
+
+def test_rectangles_of_supervisely_are_drawn_from_any_corner(tmp_path: Path) -> None:
+    points = {"exterior": [[14, 2], [12, 5]], "interior": []}
+    label = read_supervisely(
+        tmp_path, {"geometryType": "rectangle", "classTitle": "mast", "points": points}
+    )
+    assert (label[2:6, 12:15] == 3).all()
+    assert (label == 3).sum() == 12
+
+
+def test_datasets_of_supervisely_within_another_are_read(tmp_path: Path) -> None:
+    labels = {name: np.full(SHAPE, n, np.uint8) for n, name in enumerate(("one", "two"))}
+    images = {name: np.zeros((*SHAPE, 3), np.uint8) for name in labels}
+    write_supervisely(tmp_path, images, labels, YARD)
+    dataset = tmp_path / "project" / "dataset"
+    for part, name in (("ann", "two.png.json"), ("img", "two.png")):
+        (dataset / "datasets" / "inner" / part).mkdir(parents=True)
+        (dataset / part / name).rename(dataset / "datasets" / "inner" / part / name)
+    found = {it.name: it for it in READERS["supervisely"](tmp_path, ClassNames(YARD))}
+    assert found.keys() == labels.keys()
+    assert found["two"].image is not None
+    assert found["two"].image.is_file()
+    assert (found["two"].read(SHAPE) == 1).all()
+
+
+def test_segments_of_coco_in_folders_of_their_own_are_read(tmp_path: Path) -> None:
+    label = np.full(SHAPE, 2, np.uint8)
+    WRITERS["coco-panoptic"]([Prelabel(tmp_path / "one.png", label)], YARD, tmp_path)
+    (tmp_path / "panoptic" / "drive").mkdir()
+    (tmp_path / "panoptic" / "one.png").rename(tmp_path / "panoptic" / "drive" / "one.png")
+    file = tmp_path / "panoptic.json"
+    file.write_text(file.read_text().replace('"one.png"', '"drive/one.png"'))
+    np.testing.assert_array_equal(read_one("coco-panoptic", tmp_path), label)
 
 
 @pytest.mark.parametrize("format_name", ["labelme", "supervisely", "cvat", "png"])
