@@ -5,6 +5,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from export_files import labelme_file, labelme_mask, write_labelme, write_supervisely
@@ -140,6 +141,32 @@ def test_segments_of_coco_in_folders_of_their_own_are_read(tmp_path: Path) -> No
     file = tmp_path / "panoptic.json"
     file.write_text(file.read_text().replace('"one.png"', '"drive/one.png"'))
     np.testing.assert_array_equal(read_one("coco-panoptic", tmp_path), label)
+
+
+def test_a_background_that_is_a_class_is_read_as_that(tmp_path: Path) -> None:
+    """CVAT gives a label of that name the colour of what has none, black."""
+    masks = tmp_path / "SegmentationClass"
+    masks.mkdir()
+    colors = np.zeros((*SHAPE, 3), np.uint8)
+    colors[:, 5:] = 51, 221, 255
+    cv2.imwrite(str(masks / "one.png"), colors[..., ::-1])
+    (tmp_path / "labelmap.txt").write_text("background:0,0,0::\nroad:51,221,255::\n")
+    expected = np.full(SHAPE, 255, np.uint8)
+    expected[:, 5:] = 0
+    np.testing.assert_array_equal(read_one("cvat", tmp_path), expected)
+    with_it = LabelSet("b", (*YARD.classes, LabelClass(4, "background", (1, 1, 1))))
+    np.testing.assert_array_equal(
+        read_one("cvat", tmp_path, with_it), np.where(expected == 255, 4, 0)
+    )
+
+
+def test_what_pascal_voc_ignores_is_void(tmp_path: Path) -> None:
+    masks = tmp_path / "SegmentationClass"
+    masks.mkdir()
+    cv2.imwrite(str(masks / "one.png"), np.full((*SHAPE, 3), (192, 224, 224), np.uint8))
+    text = "background:0,0,0::\nroad:51,221,255::\nignored:224,224,192::\n"
+    (tmp_path / "labelmap.txt").write_text(text)
+    assert (read_one("cvat", tmp_path) == 255).all()
 
 
 @pytest.mark.parametrize("format_name", ["labelme", "supervisely", "cvat", "png"])

@@ -21,7 +21,7 @@ from camss_ros.images.label_class import VOID
 from camss_ros.images.label_sets import LabelSet
 
 # What tools call pixels without a class, where the label set has no such class.
-VOID_NAMES = ("background", "_background_", "__ignore__", "unlabeled", "ignore", "void")
+VOID_NAMES = ("background", "_background_", "__ignore__", "unlabeled", "ignore", "ignored", "void")
 
 
 @dataclass(frozen=True)
