@@ -132,6 +132,18 @@ def test_drives_are_told_apart_by_the_names_of_image_files(tmp_path: Path) -> No
     assert drive_of("21305031102_175304") == "21305031102"
 
 
+def test_files_whose_names_differ_in_other_letters_only_have_names_of_their_own(
+    tmp_path: Path,
+) -> None:
+    for name in ("前_001", "后_001", "左_002"):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), images(1)[0])
+    (drive,) = open_drives([tmp_path])
+    found = [frame.name for frame in drive]
+    assert len(set(found)) == 3
+    assert found == [frame.name for frame in drive]
+    assert {frame.drive for frame in drive} == {drive.name}
+
+
 def test_two_sources_of_one_name_give_two_drives(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         write_bag(tmp_path / folder / "bag", images(1))

@@ -104,10 +104,14 @@ class FileDrive(Drive):
         self.files, self.length = frames.files, frames.length
 
     def __iter__(self) -> Iterator[DriveFrame]:
+        taken: set[str] = set()
         for number, frame in enumerate(self._frames):
             stamp = None if frame.time is None else round(frame.time * 1e9)
             name = f"{self.name}_{_file_name(frame.name)}"
             drive = self.name if stamp is not None else drive_of(name)
+            if name in taken:  # the letters that tell them apart are none of a file's
+                name = f"{name}_{number}"
+            taken.add(name)
             yield DriveFrame(number, name, drive, stamp, partial(np.asarray, frame.image))
         skipped = [why_no_image(path) for path in self._frames.skipped]
         self.problems = [*skipped, *self._frames.damage]
