@@ -127,6 +127,8 @@ def test_drives_are_told_apart_by_the_names_of_image_files(tmp_path: Path) -> No
     assert found[f"{drive.name}_Seq05VD_f00030"] == f"{drive.name}_Seq05VD"
     assert found[f"{drive.name}_000012"] == drive.name
     assert drive_of("still") == "still"
+    assert drive_of("237_frame0019") == "237_frame"
+    assert drive_of("img12") == "img"
     assert drive_of("rgb_1305031102.175304") == "rgb"
     assert drive_of("1305031102_175304") == drive_of("1305031103_175304")
     assert drive_of("21305031102_175304") == "21305031102"

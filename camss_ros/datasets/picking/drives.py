@@ -28,6 +28,7 @@ from camss_ros.images.frames import FrameSource, open_frames
 from camss_ros.images.image_files import DataError, why_no_image
 
 _STAMP = r"(?<![0-9])[12][0-9]{9}[_.-][0-9]{1,9}"  # seconds since 1970, of this century, and parts
+_NUMBER = r"(?:(?<![A-Za-z])[A-Za-z])?[0-9]+"  # such as f00030, but not the last letter of a word
 
 
 @dataclass(frozen=True)
@@ -150,10 +151,10 @@ def open_drives(sources: Sequence[Path], topics: Sequence[str] = ()) -> list[Dri
 def drive_of(name: str) -> str:
     """The drive that the name of a frame tells of: all before its last number or stamp.
 
-    0001TP of 0001TP_008550, Seq05VD of Seq05VD_f00030, rgb of rgb_1305031102.175304; the name
-    itself where it has no number.
+    0001TP of 0001TP_008550, Seq05VD of Seq05VD_f00030, frame of frame0012, rgb of
+    rgb_1305031102.175304; the name itself where it has no number.
     """
-    found = re.fullmatch(rf"(.*?)[_.-]*(?:{_STAMP}|[A-Za-z]?[0-9]+)", name)
+    found = re.fullmatch(rf"(.*?)[_.-]*(?:{_STAMP}|{_NUMBER})", name)
     return found[1] if found and found[1] else name if found is None else "unnamed"
 
 
