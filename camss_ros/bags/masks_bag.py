@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
-
 from camss_ros.bags.bag import Bag, BagError, BagMessage
 from camss_ros.bags.bag_frames import BagSelection
 from camss_ros.bags.bag_types import IMAGE, LABEL_INFO, beside, fits_header, is_ros1, ros2_types
 from camss_ros.bags.bag_writer import BagWriter, image_message, label_info_message
+from camss_ros.images.image_files import read_pixels
 from camss_ros.images.label_class import LabelClass
 
 if TYPE_CHECKING:
@@ -116,7 +115,7 @@ def write_masks_bag(
 def _write_mask(
     writer: BagWriter, topic: Connection, bag: Bag, image: BagMessage, mask: Path
 ) -> None:
-    labels = cv2.imread(str(mask), cv2.IMREAD_UNCHANGED)
+    labels = read_pixels(mask)
     if labels is None:
         raise OSError(f"the mask '{mask}' can't be read any more")
     header = bag.decode(image).header

@@ -166,6 +166,8 @@ class Layout:
         others = ["all"] if self.splits else self._split_folders(root, self.images)
         if split not in splits.union(others):
             there = f"the splits {', '.join(sorted(splits))}" if splits else "none"
+            if self.splits and splits:  # what is expected is there
+                raise DataError(f"no split {split!r}: {root} has {there}")
             looked = root / _fixed_part(fill(self.images, {"split": split}))
             raise DataError(
                 f"no split {split!r}: looked for {looked}; {root} has {there}; "

@@ -14,7 +14,7 @@ from camss_ros.evaluation.accumulator import ScoreAccumulator
 from camss_ros.evaluation.boundary import DILATION_RATIO
 from camss_ros.evaluation.metrics import Scores, confusion_scores, json_number
 from camss_ros.images.label_class import VOID, LabelClass
-from camss_ros.images.label_mapping import mapping_onto_labels
+from camss_ros.images.label_mapping import label_set_of, mapping_onto_labels
 from camss_ros.images.label_sets import LabelSet, NoMappingError
 from camss_ros.inference.segmenter import Segmentation
 
@@ -129,7 +129,7 @@ def class_table(model: Sequence[LabelClass], data: LabelSet) -> np.ndarray:
     """
     classes = [label_class for label_class in model if label_class.id != VOID]
     try:
-        return mapping_onto_labels(classes, data).apply(np.arange(256, dtype=np.uint8))
+        label_set_of(classes, "the model").to(data)
     except NoMappingError as error:
         names = {label_class.name for label_class in data.classes}
         known = {label_class.name for label_class in classes}
@@ -139,6 +139,7 @@ def class_table(model: Sequence[LabelClass], data: LabelSet) -> np.ndarray:
             f"the model does not know the classes of {data.name}: missing in the model: {missing}; "
             f"only in the model: {extra}; map the data's labels onto the model's label set"
         ) from error
+    return mapping_onto_labels(classes, data).apply(np.arange(256, dtype=np.uint8))
 
 
 def evaluate(

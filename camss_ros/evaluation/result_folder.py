@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from camss_ros.atomic_files import replacing
-from camss_ros.images.image_files import encode_image
+from camss_ros.images.image_files import encode_image, read_pixels
 
 
 class OutputMismatchError(ValueError):
@@ -92,7 +91,7 @@ def finish_results(
 
 def read_mask(path: Path, shape: tuple[int, ...] | None = None) -> np.ndarray | None:
     """The image uint8 [H, W] of that shape, of any for None; None where there is none."""
-    mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.exists() else None
+    mask = read_pixels(path)
     if mask is None or mask.ndim != 2 or mask.dtype != np.uint8:
         return None
     return mask if shape in (None, mask.shape) else None

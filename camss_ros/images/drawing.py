@@ -120,4 +120,6 @@ def sample_evenly(count: int, wanted: int) -> list[int]:
 
 
 def _write(image: np.ndarray, text: str, origin: tuple[int, int], scale: float) -> None:
+    # OpenCV crashes on what Python makes of file names that are no UTF-8
+    text = text.encode("utf-8", "replace").decode()
     cv2.putText(image, text, origin, _FONT, scale, _TEXT, 1, cv2.LINE_AA)

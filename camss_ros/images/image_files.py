@@ -38,6 +38,15 @@ def read_image(path: Path) -> np.ndarray | None:
 
     Turned upright where its EXIF part says how.
     """
+    image = read_pixels(path, cv2.IMREAD_COLOR)
+    return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def read_pixels(path: Path, flags: int = cv2.IMREAD_UNCHANGED) -> np.ndarray | None:
+    """As `cv2.imread`, also of names that are no UTF-8, on which that crashes.
+
+    None where the file is missing, damaged or truncated.
+    """
     try:
         data = path.read_bytes()
     except OSError:
@@ -45,10 +54,9 @@ def read_image(path: Path) -> np.ndarray | None:
     if not data or find_damage(data):
         return None
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:  # e.g. a header that claims more pixels than OpenCV allows
         return None
-    return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def encode_image(image: np.ndarray, suffix: str, *flags: int) -> bytes:

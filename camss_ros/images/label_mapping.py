@@ -68,7 +68,8 @@ def mapping_onto_labels(classes: Sequence[LabelClass], labels: LabelSet | None) 
     reached = table[[label_class.id for label_class in classes]]
     if unknown := [one.name for one in labels.classes if one.id not in reached]:
         raise NoMappingError(
-            f"the model has no classes for {', '.join(unknown)} of label set {labels.name}"
+            f"the model does not know the classes of {labels.name}: missing in the model: "
+            f"{', '.join(unknown)}; map the labels onto the model's label set"
         )
     return LabelMapping(labels.classes, table)
 

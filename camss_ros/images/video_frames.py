@@ -267,6 +267,10 @@ def _quarter_turns(path: Path) -> int:
 
     Of OpenCV, since PyAV shows it in no way that all its versions have.
     """
+    try:
+        str(path).encode()  # OpenCV would crash
+    except UnicodeEncodeError as error:
+        raise UnreadableInputError(f"'{path}' has a name that is no UTF-8: rename it") from error
     capture = cv2.VideoCapture(file_url(path), cv2.CAP_FFMPEG)
     try:
         return -round(capture.get(cv2.CAP_PROP_ORIENTATION_META) / 90) % 4

@@ -9,13 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from export_files import (
-    labelme_file,
-    labelme_mask,
-    write_labelme,
-    write_roboflow,
-    write_supervisely,
-)
+from export_files import write_labelme, write_roboflow, write_supervisely
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -202,49 +196,6 @@ def test_of_several_annotations_the_last_counts_that_was_not_cancelled(tmp_path:
     done = bring_in(tmp_path, "label-studio", source)
     assert done.unlabelled == (NAMES[1],)
     np.testing.assert_array_equal(read_back(tmp_path / "data")[NAMES[0]], labels[NAMES[0]])
-
-
-def test_shapes_of_labelme_cover_each_other_in_their_order(tmp_path: Path) -> None:
-    square = [[2, 1], [9.4, 1], [9.4, 8], [2, 8]]
-    shapes = [
-        {"label": "tree", "shape_type": "polygon", "points": square},
-        {"label": "_background_", "shape_type": "rectangle", "points": [[5, 6], [3, 4]]},
-        {"label": "Ampel-Mast", "shape_type": "circle", "points": [[14, 6], [14, 8]]},
-        labelme_mask(np.array([[1, 0], [1, 1]], bool), "road, wet", 12, 0),
-    ]
-    (tmp_path / "one.json").write_text(labelme_file("one", SHAPE, shapes))
-    (found,) = READERS["labelme"](tmp_path, ClassNames(ODD))
-    label = found.read(SHAPE)
-    expected = np.full(SHAPE, 255, np.uint8)
-    expected[1:9, 2:10] = 2
-    expected[4:7, 3:6] = 255
-    expected[0:2, 12], expected[1, 13] = 0, 0
-    yy, xx = np.mgrid[: SHAPE[0], : SHAPE[1]]
-    disc = (yy - 6) ** 2 + (xx - 14) ** 2 <= 4
-    assert (label[disc] == 3).all()
-    expected[label == 3] = 3  # Pillow rounds the rim
-    assert (label == 3).sum() <= 21
-    np.testing.assert_array_equal(label, expected)
-
-
-def test_polygons_of_supervisely_have_holes(tmp_path: Path) -> None:
-    write_supervisely(tmp_path, {"one": picture(0)}, {"one": np.full(SHAPE, 255, np.uint8)}, ODD)
-    file = tmp_path / "project" / "dataset" / "ann" / "one.png.json"
-    content = json.loads(file.read_text())
-    outer, hole = [[1, 1], [10, 1], [10, 9], [1, 9]], [[4, 3], [6, 3], [6, 5], [4, 5]]
-    content["objects"] = [
-        {"geometryType": "polygon", "classTitle": "tree",
-         "points": {"exterior": outer, "interior": [hole]}},
-        {"geometryType": "rectangle", "classTitle": "Ampel-Mast",
-         "points": {"exterior": [[12, 2], [14, 5]], "interior": []}},
-    ]  # fmt: skip
-    file.write_text(json.dumps(content))
-    (found,) = READERS["supervisely"](tmp_path, ClassNames(ODD))
-    expected = np.full(SHAPE, 255, np.uint8)
-    expected[1:10, 1:11] = 2
-    expected[3:6, 4:7] = 255
-    expected[2:6, 12:15] = 3
-    np.testing.assert_array_equal(found.read(SHAPE), expected)
 
 
 @pytest.mark.parametrize("format_name", READERS)

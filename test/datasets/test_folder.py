@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from camss_ros.datasets.datasets import SPLIT_FOLDERS
+from camss_ros.datasets.datasets import SPLIT_FOLDERS, open_data
 from camss_ros.datasets.labeled_images import LabeledImages, complete
 from camss_ros.images.image_files import DataError
 from camss_ros.images.label_sets import load_label_set
@@ -72,6 +72,15 @@ def test_missing_places_are_named(root):
     (root / "val" / "labels").rmdir()
     with pytest.raises(DataError, match=r"no folder .*labels"):
         labeled_folder(root, "val", CAMVID)
+
+
+def test_a_folder_without_splits_is_not_said_to_lack_what_it_has(tmp_path):
+    for part in ("images", "labels"):
+        (tmp_path / part).mkdir()
+        cv2.imwrite(str(tmp_path / part / "a.png"), np.zeros((4, 6), np.uint8))
+    with pytest.raises(DataError) as error:
+        open_data("folder", tmp_path, "val")
+    assert str(error.value) == f"no split 'val': {tmp_path} has the splits all"
 
 
 def test_lonely_files_are_named(root):

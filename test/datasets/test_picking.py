@@ -127,9 +127,23 @@ def test_drives_are_told_apart_by_the_names_of_image_files(tmp_path: Path) -> No
     assert found[f"{drive.name}_Seq05VD_f00030"] == f"{drive.name}_Seq05VD"
     assert found[f"{drive.name}_000012"] == drive.name
     assert drive_of("still") == "still"
+    assert drive_of("237_frame0019") == "237_frame"
+    assert drive_of("img12") == "img"
     assert drive_of("rgb_1305031102.175304") == "rgb"
     assert drive_of("1305031102_175304") == drive_of("1305031103_175304")
     assert drive_of("21305031102_175304") == "21305031102"
+
+
+def test_files_whose_names_differ_in_other_letters_only_have_names_of_their_own(
+    tmp_path: Path,
+) -> None:
+    for name in ("前_001", "后_001", "左_002"):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), images(1)[0])
+    (drive,) = open_drives([tmp_path])
+    found = [frame.name for frame in drive]
+    assert len(set(found)) == 3
+    assert found == [frame.name for frame in drive]
+    assert {frame.drive for frame in drive} == {drive.name}
 
 
 def test_two_sources_of_one_name_give_two_drives(tmp_path: Path) -> None:

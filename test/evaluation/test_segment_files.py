@@ -101,6 +101,18 @@ def test_the_fastest_backend_is_taken_and_named(
     assert summary["settings"]["model"]["dtype"] == "float32"
 
 
+def test_images_whose_names_are_no_utf8_are_gone_on_with(
+    folder: Path, model: Path, tmp_path: Path
+) -> None:
+    name = os.fsdecode(b"stra\xdfe.png")
+    (folder / "images" / "0.png").rename(folder / "images" / name)
+    for _ in range(2):
+        result = run(folder / "images", "--output", tmp_path / "out", "--model", model)
+        assert result.exit_code == 0, result.output
+        assert (tmp_path / "out" / "masks" / name).is_file()
+        (tmp_path / "out" / "masks" / "1.png").unlink()
+
+
 def test_a_video_also_gives_an_overlay_video(model: Path, tmp_path: Path) -> None:
     writer = cv2.VideoWriter(
         str(tmp_path / "drive.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 12.0, SIZE[::-1]

@@ -1,5 +1,6 @@
 """Pictures of label images, and the video file they end up in."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +62,15 @@ def test_a_contact_sheet_holds_every_picture(count: int) -> None:
     for image, _ in tiles:
         found = np.all(sheet == image[0, 0], axis=-1).sum()
         assert found >= 80 * 60, "each picture is shown whole, at its own proportions"
+
+
+def test_a_caption_may_be_a_file_name_that_is_no_utf8() -> None:
+    picture = np.full((4, 80, 3), 200, np.uint8)
+    sheets = [
+        contact_sheet([(picture, name)], CLASSES, tile_width=80)
+        for name in (os.fsdecode(b"stra\xdfe"), "stra?e")
+    ]
+    np.testing.assert_array_equal(*sheets)
 
 
 def test_a_contact_sheet_without_pictures_is_refused() -> None:

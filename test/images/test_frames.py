@@ -1,6 +1,7 @@
 """Frame sources: what is read, in which order, and what happens with what can't be read."""
 
 import logging
+import os
 import struct
 import sys
 from fractions import Fraction
@@ -188,6 +189,13 @@ def test_relative_names_with_a_colon(tmp_path: Path, monkeypatch: pytest.MonkeyP
     cv2.imwrite("2024-05-01T12:30:00/a.png", solid(3))
     assert len(list(open_frames("12:30:00.mp4"))) == 3
     assert len(list(open_frames("2024-05-01T12:30:00"))) == 1
+
+
+def test_a_video_whose_name_is_no_utf8_is_refused(tmp_path: Path) -> None:
+    write_video(tmp_path / "drive.mp4", [0])
+    path = (tmp_path / "drive.mp4").rename(tmp_path / os.fsdecode(b"stra\xdfe.mp4"))
+    with pytest.raises(UnreadableInputError, match="no UTF-8: rename it"):
+        open_frames(path)
 
 
 def test_sound_alone_is_no_video(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from camss_ros.images.label_class import VOID
 from camss_ros.images.label_sets import LabelSet
 
 # What tools call pixels without a class, where the label set has no such class.
-VOID_NAMES = ("background", "_background_", "__ignore__", "unlabeled", "ignore", "void")
+VOID_NAMES = ("background", "_background_", "__ignore__", "unlabeled", "ignore", "ignored", "void")
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,8 @@ def only_file(root: Path, pattern: str, expected: str) -> Path:
     """
     if root.is_file():
         return root
-    found = sorted(path for path in root.rglob(pattern) if "__MACOSX" not in path.parts)
+    # macOS puts a ._NAME beside a file
+    found = sorted(path for path in root.rglob(pattern) if not path.name.startswith("."))
     if len(found) != 1:
         there = ", ".join(path.name for path in found[:5]) or "none"
         raise DataError(f"{root}: expected one {pattern}, {expected}, found: {there}")

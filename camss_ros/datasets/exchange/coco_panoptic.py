@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -88,7 +88,8 @@ def read(root: Path, classes: ClassNames) -> Iterator[Annotation]:
         names = {it["id"]: stem_of(it["file_name"]) for it in content["images"]}
         for annotation in content["annotations"]:
             name = names[annotation["image_id"]]
-            png = file.with_suffix("") / f"{stem_of(annotation['file_name'])}.png"
+            path = PureWindowsPath(annotation["file_name"]).as_posix()
+            png = (file.with_suffix("") / path).with_suffix(".png")
             segments = {0: VOID}
             for it in annotation["segments_info"]:
                 if it["category_id"] not in categories:

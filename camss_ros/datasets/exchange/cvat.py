@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from camss_ros.atomic_files import replacing
-from camss_ros.datasets.exchange.annotations import VOID_NAMES, Annotation, ClassNames, naming
+from camss_ros.datasets.exchange.annotations import Annotation, ClassNames, naming
 from camss_ros.datasets.exchange.prelabels import Prelabel, distinct_colors, hex_color, voc_colors
 from camss_ros.images.image_files import IMAGE_SUFFIXES, DataError, encode_image
 from camss_ros.images.label_class import VOID, LabelClass
@@ -72,7 +72,7 @@ def read(root: Path, classes: ClassNames) -> Iterator[Annotation]:
     label_map = root / _LABEL_MAP
     tool, table = _read_label_map(label_map, classes)
     folder = root / "SegmentationClass"
-    masks = sorted(folder.rglob("*.png"))
+    masks = sorted(folder.rglob("[!.]*.png"))  # not the ._NAME.png of macOS
     if not masks:
         raise DataError(f"no masks in {folder}: expected an export as 'Segmentation mask 1.1'")
     images = {
@@ -112,8 +112,6 @@ def _read_label_map(path: Path, classes: ClassNames) -> tuple[LabelSet, np.ndarr
     table = np.full(256, VOID, np.uint8)
     tool: list[LabelClass] = []
     for rgb, name in found.items():
-        if rgb == _BACKGROUND and name in VOID_NAMES:
-            continue
         if len(tool) >= VOID:
             raise DataError(f"{path} has more than {VOID} labels")
         table[len(tool)] = classes.id_of(name, path)

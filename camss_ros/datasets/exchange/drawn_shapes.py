@@ -44,7 +44,7 @@ def polygon_of_labelme(shape: tuple[int, int], kind: str, points: Points) -> np.
     canvas = Image.new("1", (shape[1], shape[0]))
     draw = ImageDraw.Draw(canvas)
     corners = _checked(points)
-    if kind == "polygon" and len(corners) > 2:
+    if kind in ("polygon", "oriented_rectangle") and len(corners) > 2:
         draw.polygon(corners, fill=1, outline=1)
     elif kind == "rectangle" and len(corners) == 2:
         (x, y), (other_x, other_y) = corners
@@ -94,24 +94,18 @@ def bitmap(text: Any) -> np.ndarray:
 
 
 def paste(label: np.ndarray, mask: np.ndarray, x: int, y: int, value: int) -> None:
-    """Set the pixels under a mask.
+    """Set the pixels under a mask; what of it is outside the label is left out.
 
     Args:
         label: uint8 [H, W], which is changed.
         mask: bool [h, w].
         x, y: of the mask's upper left corner in the label, pixels.
         value: class id.
-
-    Raises:
-        ValueError: the mask is not within the label.
     """
     height, width = mask.shape
-    if not (0 <= x <= label.shape[1] - width and 0 <= y <= label.shape[0] - height):
-        raise ValueError(
-            f"a mask of {width} x {height} at ({x}, {y}) is not within "
-            f"{label.shape[1]} x {label.shape[0]}"
-        )
-    label[y : y + height, x : x + width][mask] = value
+    under = label[max(0, y) : max(0, y + height), max(0, x) : max(0, x + width)]
+    inside = mask[max(0, -y) :, max(0, -x) :][: under.shape[0], : under.shape[1]]
+    under[inside] = value
 
 
 def _checked(points: Points) -> list[tuple[float, float]]:

@@ -38,7 +38,7 @@ def read(root: Path, classes: ClassNames) -> Iterator[Annotation]:
     Raises DataError.
     """
     folder = root / FOLDER if (root / FOLDER).is_dir() else root
-    files = sorted(folder.glob("*.png"))
+    files = sorted(folder.glob("[!.]*.png"))  # not the ._NAME.png of macOS
     if not files:
         raise DataError(f"no label images (.png) in {folder}")
     for file in files:

@@ -2,7 +2,8 @@
 
     NAME.json   imagePath, imageHeight, imageWidth, shapes with label, points and shape_type
 
-Polygons, rectangles, circles and masks are drawn in their order, as in its `shapes_to_label`.
+Polygons, rectangles, oriented ones too, circles and masks are drawn in their order, as in its
+`shapes_to_label`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ _EXPECTED = "LabelMe file with shapes, imagePath, imageHeight and imageWidth"
 
 def read(root: Path, classes: ClassNames) -> Iterator[Annotation]:
     """The JSON files of a folder and those below it. Raises DataError."""
-    files = sorted(root.rglob("*.json")) if root.is_dir() else [root]
+    # not the ._NAME.json of macOS
+    files = sorted(root.rglob("[!.]*.json")) if root.is_dir() else [root]
     if not files:
         raise DataError(f"no LabelMe files (.json) in {root}")
     for file in files:
@@ -51,7 +53,7 @@ def _read(
             kind = drawn.get("shape_type") or "polygon"
             if kind == "mask":
                 (x, y), _ = drawn["points"]
-                paste(label, bitmap(drawn["mask"]), int(x), int(y), value)
+                paste(label, bitmap(drawn["mask"]), round(x), round(y), value)
             else:
                 label[polygon_of_labelme(shape, kind, drawn["points"])] = value
     return label

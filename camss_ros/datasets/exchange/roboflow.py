@@ -37,7 +37,7 @@ def read(root: Path, classes: ClassNames) -> Iterator[Annotation]:
     for listed in lists:
         tool, table = _read_classes(listed, classes)
         images = images_by_name(listed.parent)
-        for mask in sorted(listed.parent.glob(f"*{_MASK}.png")):
+        for mask in sorted(listed.parent.glob(f"[!.]*{_MASK}.png")):  # not those of macOS
             name = mask.stem.removesuffix(_MASK)
             renamed = _RENAMED.fullmatch(name)
             yield Annotation(

@@ -3,6 +3,7 @@
     PROJECT/meta.json                  the classes
     PROJECT/DATASET/img/NAME.jpg       images, where they were exported too
     PROJECT/DATASET/ann/NAME.jpg.json  size, and objects with classTitle and geometryType
+    PROJECT/DATASET/datasets/DATASET   the same of a dataset within another
 
 Bitmaps, polygons and rectangles are drawn in their order. After developer.supervisely.com,
 "Annotation JSON format", and the `Bitmap` and `Polygon` of its SDK.
@@ -42,7 +43,7 @@ def read(root: Path, classes: ClassNames) -> Iterator[Annotation]:
     with naming(meta, "meta.json of a Supervisely project"):
         for one in read_json(meta, "meta.json of a Supervisely project")["classes"]:
             classes.id_of(one["title"], meta)
-    files = sorted(meta.parent.glob("*/ann/*.json"))
+    files = sorted(meta.parent.rglob("ann/[!.]*.json"))  # not the ._NAME.json of macOS
     if not files:
         raise DataError(f"no annotations in {meta.parent}: expected DATASET/ann/NAME.json")
     for file in files:
@@ -68,7 +69,8 @@ def _draw(label: np.ndarray, drawn: dict[str, Any], value: int) -> None:
         exterior, interior = drawn["points"]["exterior"], drawn["points"]["interior"]
         label[polygon_of_supervisely(label.shape, exterior, interior)] = value  # type: ignore[arg-type]
     elif kind == "rectangle":
-        (left, top), (right, bottom) = drawn["points"]["exterior"]
+        # two opposite corners, whichever
+        (left, right), (top, bottom) = map(sorted, zip(*drawn["points"]["exterior"], strict=True))
         rows = slice(max(0, int(top)), max(0, int(bottom) + 1))
         label[rows, max(0, int(left)) : max(0, int(right) + 1)] = value
     else:

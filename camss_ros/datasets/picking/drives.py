@@ -28,6 +28,7 @@ from camss_ros.images.frames import FrameSource, open_frames
 from camss_ros.images.image_files import DataError, why_no_image
 
 _STAMP = r"(?<![0-9])[12][0-9]{9}[_.-][0-9]{1,9}"  # seconds since 1970, of this century, and parts
+_NUMBER = r"(?:(?<![A-Za-z])[A-Za-z])?[0-9]+"  # such as f00030, but not the last letter of a word
 
 
 @dataclass(frozen=True)
@@ -104,10 +105,14 @@ class FileDrive(Drive):
         self.files, self.length = frames.files, frames.length
 
     def __iter__(self) -> Iterator[DriveFrame]:
+        taken: set[str] = set()
         for number, frame in enumerate(self._frames):
             stamp = None if frame.time is None else round(frame.time * 1e9)
             name = f"{self.name}_{_file_name(frame.name)}"
             drive = self.name if stamp is not None else drive_of(name)
+            if name in taken:  # the letters that tell them apart are none of a file's
+                name = f"{name}_{number}"
+            taken.add(name)
             yield DriveFrame(number, name, drive, stamp, partial(np.asarray, frame.image))
         skipped = [why_no_image(path) for path in self._frames.skipped]
         self.problems = [*skipped, *self._frames.damage]
@@ -146,10 +151,10 @@ def open_drives(sources: Sequence[Path], topics: Sequence[str] = ()) -> list[Dri
 def drive_of(name: str) -> str:
     """The drive that the name of a frame tells of: all before its last number or stamp.
 
-    0001TP of 0001TP_008550, Seq05VD of Seq05VD_f00030, rgb of rgb_1305031102.175304; the name
-    itself where it has no number.
+    0001TP of 0001TP_008550, Seq05VD of Seq05VD_f00030, frame of frame0012, rgb of
+    rgb_1305031102.175304; the name itself where it has no number.
     """
-    found = re.fullmatch(rf"(.*?)[_.-]*(?:{_STAMP}|[A-Za-z]?[0-9]+)", name)
+    found = re.fullmatch(rf"(.*?)[_.-]*(?:{_STAMP}|{_NUMBER})", name)
     return found[1] if found and found[1] else name if found is None else "unnamed"
 
 
