@@ -174,6 +174,9 @@ class AutoencoderConfig:
             class is seen in every shape.
         start_from: model (directory, bundled name, Hub id) whose mask autoencoder, of the same
             size and number of classes, the run starts from; null for a fresh start.
+        frozen_decoder: the encoder alone is trained, for the decoder of `start_from`, which stays
+            as it segments, and near the latents that the denoiser knows; the run writes the whole
+            model.
     """
 
     data: DataConfig
@@ -183,10 +186,13 @@ class AutoencoderConfig:
     kl_weight: float = 1e-4
     shuffled_share: float = 0.0
     start_from: str | None = None
+    frozen_decoder: bool = False
 
     def __post_init__(self) -> None:
         between("shuffled_share", self.shuffled_share, 0, 1)
         at_least("kl_weight", self.kl_weight, 0)
+        if self.frozen_decoder and self.start_from is None:
+            raise ValueError("frozen_decoder needs the model of the decoder: give start_from")
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The training loop: what is learned, and what happens to files when something goes wrong."""
 
+import copy
 import dataclasses
 import math
 
@@ -12,7 +13,7 @@ from training_run import training_data
 from camss_ros.datasets.augmentation import AugmentationOptions
 from camss_ros.images.label_class import LabelClass
 from camss_ros.model.autoencoder import MaskAutoencoder, MaskAutoencoderConfig
-from camss_ros.model.checkpoint import load_pretrained
+from camss_ros.model.checkpoint import load_pretrained, save_pretrained
 from camss_ros.training import segmenter_losses
 from camss_ros.training.config import (
     AutoencoderConfig,
@@ -100,20 +101,32 @@ class Broken(Training):
         (directory / "weights").write_text("written")
 
 
-def test_the_autoencoder_learns_to_reconstruct(tmp_path):
+SMALL = MaskAutoencoderConfig(8, (16, 16, 32), (1, 1, 1))  # as that of `tiny_model`
+
+
+def draw_for_autoencoder(count, generator):
+    noise = torch.randn(count, 8, 2, 3, generator=generator)
+    return {"noise": noise, "classes": torch.arange(11).expand(count, -1)}
+
+
+def train_autoencoder(model, output, steps=120, **changes) -> MaskAutoencoder:
+    loop = options(steps, batch=8, learning_rate=5e-3)
+    training = AutoencoderTraining(model, AutoencoderConfig(DATA, loop, SMALL, **changes), data())
+    return train(training, samples(loop, draw_for_autoencoder), output, make_accelerator(loop))
+
+
+@pytest.fixture(scope="module")
+def autoencoder_run(tmp_path_factory):
+    """A trained autoencoder and the folder of its training."""
     torch.manual_seed(0)
-    size = MaskAutoencoderConfig(8, (16, 16, 32), (1, 1, 1))
-    loop = options(120, batch=8, learning_rate=5e-3)
-    config = AutoencoderConfig(DATA, loop, size)
-    training = AutoencoderTraining(MaskAutoencoder(11, size), config, data())
+    output = tmp_path_factory.mktemp("autoencoder")
+    return train_autoencoder(MaskAutoencoder(11, SMALL), output), output
 
-    def draw(count, generator):
-        noise = torch.randn(count, 8, 2, 3, generator=generator)
-        return {"noise": noise, "classes": torch.arange(11).expand(count, -1)}
 
-    average = train(training, samples(loop, draw), tmp_path, make_accelerator(loop))
+def test_the_autoencoder_learns_to_reconstruct(autoencoder_run):
+    average, output = autoencoder_run
     # One class everywhere would score at most 1 / 3 on the three that occur.
-    scores = read_metrics(tmp_path / "validation.csv")[-1]
+    scores = read_metrics(output / "validation.csv")[-1]
     assert np.mean([scores[f"iou_{index}"] for index in (0, 5, 10)]) > 0.5
     # Normalised latents of the training masks have mean 0 and deviation 1 a channel.
     labels = torch.from_numpy(np.stack([label for _, label in pairs()])).long()
@@ -122,11 +135,38 @@ def test_the_autoencoder_learns_to_reconstruct(tmp_path):
     torch.testing.assert_close(pooled.std(1), torch.ones(8), atol=1e-3, rtol=0)
 
 
+def test_an_encoder_learns_alone_for_the_decoder_of_a_model(autoencoder_run, tiny_model, tmp_path):
+    torch.manual_seed(1)
+    network = copy.deepcopy(tiny_model)
+    network.mask_autoencoder = copy.deepcopy(autoencoder_run[0])
+    network.mask_autoencoder.encoder = MaskAutoencoder(11, SMALL).encoder  # knows no such decoder
+    save_pretrained(network, tmp_path / "model")
+    autoencoder = copy.deepcopy(network.mask_autoencoder)
+    run = tmp_path / "run"
+    source = str(tmp_path / "model")
+    train_autoencoder(autoencoder, run, 40, start_from=source, frozen_decoder=True)
+    before, after = network.state_dict(), load_pretrained(run / "last").state_dict()
+    changed = {
+        name
+        for name in before
+        if not torch.allclose(before[name], after[name], rtol=2e-3, atol=1e-4)
+    }
+    assert changed
+    assert all(name.startswith("mask_autoencoder.encoder.") for name in changed)
+    losses = read_metrics(run / "metrics.csv")
+    assert losses[-1]["cross_entropy"] < 0.7 * losses[0]["cross_entropy"]
+    assert losses[-1]["distance"] > 0
+
+
+def test_a_decoder_stays_as_it_is_only_where_there_is_one():
+    with pytest.raises(ValueError, match="give start_from"):
+        AutoencoderConfig(DATA, options(1), frozen_decoder=True)
+
+
 def test_shuffled_classes_keep_the_weight_of_what_they_were():
     torch.manual_seed(0)
-    size = MaskAutoencoderConfig(8, (16, 16, 32), (1, 1, 1))
-    config = AutoencoderConfig(DATA, options(1), size)
-    training = AutoencoderTraining(MaskAutoencoder(11, size), config, data()).eval()
+    config = AutoencoderConfig(DATA, options(1), SMALL)
+    training = AutoencoderTraining(MaskAutoencoder(11, SMALL), config, data()).eval()
     labels = torch.from_numpy(np.stack([label for _, label in pairs()]))
     labels[:, :5] = 255
     order, noise = torch.randperm(11), torch.randn(6, 8, 4, 3)
