@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -62,9 +64,10 @@ class BagWriter:
         Args:
             latched: transient local, for messages that late subscribers need too.
         """
-        return self._writer.add_connection(
-            name, kind, typestore=ros2_types(), offered_qos_profiles=[_qos(latched)]
-        )
+        with self._named_errors():
+            return self._writer.add_connection(
+                name, kind, typestore=ros2_types(), offered_qos_profiles=[_qos(latched)]
+            )
 
     def add_raw_topic(
         self, name: str, kind: str, definition: str, digest: str, qos: Sequence[Qos]
@@ -75,9 +78,10 @@ class BagWriter:
             definition: its text.
             digest: its RIHS01 hash (REP-2016).
         """
-        return self._writer.add_connection(
-            name, kind, msgdef=definition, rihs01=digest, offered_qos_profiles=qos
-        )
+        with self._named_errors():
+            return self._writer.add_connection(
+                name, kind, msgdef=definition, rihs01=digest, offered_qos_profiles=qos
+            )
 
     def write(self, topic: Connection, message: Any, log_time: int) -> None:
         """A message with the fields of its definition; `log_time` in ns."""
@@ -85,19 +89,31 @@ class BagWriter:
 
     def write_raw(self, topic: Connection, data: bytes | memoryview, log_time: int) -> None:
         """A message serialized as CDR; `log_time` in ns."""
-        self._writer.write(topic, log_time, data)
+        with self._named_errors():
+            self._writer.write(topic, log_time, data)
 
     def __enter__(self) -> BagWriter:
-        self._writer.open()
+        with self._named_errors():
+            self._writer.open()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
         try:
-            self._writer.__exit__(kind, *rest)
-            if kind is None:
-                (self._temporary / self.path.name).replace(self.path)
+            with self._named_errors():
+                self._writer.__exit__(kind, *rest)
+                if kind is None:
+                    (self._temporary / self.path.name).replace(self.path)
         finally:
             shutil.rmtree(self._temporary, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        """A full disk is an error of its own to SQLite, and names no file to the others."""
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise OSError(f"can't write the bag '{self.path}': {reason}") from error
 
 
 def image_message(pixels: np.ndarray, encoding: str, stamp: int, frame_id: str) -> Any:

@@ -1,5 +1,6 @@
 """`camss-ros make-bag`."""
 
+import re
 from pathlib import Path
 from typing import Optional
 
@@ -42,8 +43,11 @@ def make_bag(
 
     if storage not in ("mcap", "sqlite3"):
         fail(f"storage {storage!r}: expected mcap or sqlite3")
-    if not namespace.startswith("/") or namespace.endswith("/"):
-        fail(f"namespace {namespace!r}: expected it to begin with / and not to end with it")
+    if not re.fullmatch("(/[A-Za-z_][A-Za-z0-9_]*)+", namespace):
+        fail(
+            f"namespace {namespace!r}: expected one of ROS, such as /front/camera: after each / "
+            "letters, digits and _, no digit first"
+        )
     labels = load_label_set(label_set) if label_set else None
     opened = open_frames(source, labels, with_labels=True)
     if depth and not opened.has_depth:

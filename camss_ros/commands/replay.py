@@ -73,7 +73,8 @@ def replay(
         fail(f"replay needs the package's configuration: {error}")
     check_folder(output)
     selection = BagSelection(image, labels, tolerance, every, start, duration)
-    classes = find_config(model).label_set
+    config = find_config(model)
+    classes = config.label_set
     label_classes = load_label_set(label_set) if label_set else None
     with Bag(bag) as opened, counted_progress() as bar:
         kind = opened.require(image).type
@@ -91,8 +92,9 @@ def replay(
         sending = bar.add_task("sending", total=frames.expected)
         with closing(ReplayRecorder(output, frames, settings)) as recorder:
             played = play_bag(
-                frames, kind, recorder, rate=rate, clock=clock, namespace=namespace,
-                remaps=remap or (), on_frame=lambda: bar.advance(sending),
+                frames, kind, recorder, model=config.name, classes=classes, rate=rate,
+                clock=clock, namespace=namespace, remaps=remap or (),
+                on_frame=lambda: bar.advance(sending),
             )  # fmt: skip
         scoring = bar.add_task("scoring", total=recorder.masks)
         rates = {"rate": rate, "rate achieved": round(played.rate, 3)}

@@ -44,7 +44,8 @@ def pitch_between(bounds: Sequence[tuple[float, float]]) -> MountEstimate | None
     """The pitch of a camera without roll, from the bounds of each frame (`horizon_bounds`).
 
     It is taken to be as likely anywhere between the two bounds, whence its error. None where too
-    few frames have both, and where sky is below road: the ground is not flat, or the camera leans.
+    few frames have both, and where sky is not above road: the ground is not flat, or the camera
+    leans.
     """
     known = np.array(bounds).reshape(-1, 2)
     known = known[~np.isnan(known).any(axis=1)]
@@ -52,7 +53,7 @@ def pitch_between(bounds: Sequence[tuple[float, float]]) -> MountEstimate | None
         return None
     sky = math.atan(np.quantile(known[:, 0], 1 - _STRAY))
     road = math.atan(np.quantile(known[:, 1], _STRAY))
-    if sky > road:
+    if sky >= road:
         return None
     error = (road - sky) / math.sqrt(12)  # the standard deviation of a uniform distribution
     return MountEstimate(-(sky + road) / 2, error, None, math.inf, len(known), "sky and road")

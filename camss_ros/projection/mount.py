@@ -69,19 +69,19 @@ def road_edges(
         seen = road[:, ::side]
         rows = np.flatnonzero(seen.any(axis=1) & ~seen[:, 0])
         columns = seen[rows].argmax(axis=1)
-        edge = _fit_edge(columns if side > 0 else labels.shape[1] - 1 - columns, rows, camera)
+        columns = columns if side > 0 else labels.shape[1] - 1 - columns
+        # It lies between the outermost pixel of road and the one beside that.
+        x, y = (camera.rays[:, rows, columns] + camera.rays[:, rows, columns - side]) / 2
+        edge = _fit_edge(x, y, camera)
         # The left edge leads to the left as it comes nearer, the right one to the right.
         if edge is not None and edge[0] * side < -_LEAST_SLOPE:
             edges.append(edge)
     return edges
 
 
-def _fit_edge(
-    columns: np.ndarray, rows: np.ndarray, camera: CameraModel
-) -> tuple[float, float] | None:
-    """(slope, offset) of the line x = slope y + offset at depth 1 on which most places of an edge
-    lie; None if they are few, or too small a part of it (RANSAC)."""
-    x, y = camera.rays[0][rows, columns], camera.rays[1][rows, columns]
+def _fit_edge(x: np.ndarray, y: np.ndarray, camera: CameraModel) -> tuple[float, float] | None:
+    """(slope, offset) of the line x = slope y + offset at depth 1 on which most places [N] of an
+    edge lie; None if they are few, or too small a part of it (RANSAC)."""
     seen = ~np.isnan(x)
     x, y = x[seen], y[seen]
     if len(x) < _LEAST_ROWS:

@@ -82,7 +82,6 @@ def _build(
     body.polygon([a, a + out, a + out + up, a + up], wall, BUILDING)
     if pitched:
         body.polygon([a + up, a + out + up, a + ridge], wall, BUILDING)
-        body.polygon([b + up, b + out + up, b + ridge], wall, BUILDING, culled=False)
     items.append(Solid(body.build(), near, BUILDINGS))
     if pitched:
         if rng.random() < 0.7:

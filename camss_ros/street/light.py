@@ -119,8 +119,10 @@ def draw_sky(image: np.ndarray, camera: SceneCamera, atmosphere: Atmosphere) -> 
     scale_x = _SKY_WIDTH / _SPAN * per_pixel
     scale_y = _SKY_HEIGHT / _RISE * per_pixel
     left = _SKY_WIDTH / 2 + (camera.yaw - camera.width / 2 * per_pixel) * _SKY_WIDTH / _SPAN
-    top = _SKY_HEIGHT - 1 - camera.horizon * scale_y
-    move = np.array([[scale_x, 0, left], [-camera.roll * scale_y, scale_y, top]])
+    # A camera that leans to the right sees the horizon fall to the left, about its middle.
+    lean = camera.roll * scale_y
+    top = _SKY_HEIGHT - 1 - camera.horizon * scale_y - lean * camera.width / 2
+    move = np.array([[scale_x, 0, left], [lean, scale_y, top]])
     image[:rows] = cv2.warpAffine(
         atmosphere.sky, move, (image.shape[1], rows),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE,

@@ -167,8 +167,14 @@ def bus(design: int) -> Mesh:
     rear_end = half - 2.0 if lorry else half
     build.box((-width, 0.45, -half), (width, height, rear_end), paint, CAR)
     if lorry:
+        # Without a back, which the load in front of it hides from behind.
         cab: Color = PAINTS[rng.integers(len(PAINTS))]
-        build.box((-width + 0.05, 0.45, half - 1.9), (width - 0.05, 2.5, half), cab, CAR)
+        side, rise, back = width - 0.05, (0.45, 2.5), half - 1.9
+        build.rectangle((-side, side), rise, half, cab, CAR)
+        for x in (-side, side):
+            build.polygon(_flank(x, (back, half), rise), cab, CAR)
+        roof = [(-side, 2.5, back), (side, 2.5, back), (side, 2.5, half), (-side, 2.5, half)]
+        build.polygon(roof, cab, CAR)
     decks = [1.1] if height < 4 else [1.1, 2.8]
     for low in decks:
         for z, out in ((half + 0.01, 1), (-half - 0.01, -1)):

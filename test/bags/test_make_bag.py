@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from bag_files import images, labels
+from file_limit import file_limit
 from typer.testing import CliRunner, Result
 
 from camss_ros.bags.bag import Bag
@@ -125,6 +126,7 @@ def test_what_cannot_be_done_is_said_and_leaves_nothing(folder: Path, tmp_path: 
         (("synthetic", "--output", tmp_path / "bag"), "no end"),
         ((folder, "--output", tmp_path / "bag", "--storage", "tape"), "tape"),
         ((folder, "--output", tmp_path / "bag", "--namespace", "camera"), "namespace"),
+        ((folder, "--output", tmp_path / "bag", "--namespace", "/front-left"), "namespace"),
         ((folder / "images", "--output", tmp_path / "bag", "--depth"), "knows no depth"),
     ]
     for arguments, message in cases:
@@ -133,6 +135,16 @@ def test_what_cannot_be_done_is_said_and_leaves_nothing(folder: Path, tmp_path: 
         assert message in result.output
         assert "Traceback" not in result.output
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["input", "there"]
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path, storage: str) -> None:
+    output = tmp_path / "bag"
+    with file_limit(300_000):
+        result = run("synthetic", "--frames", 3, "--output", output, "--storage", storage)
+    assert result.exit_code == 1
+    assert f"can't write the bag '{output}': " in result.output.replace("\n", "")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_killed_run_left_of_a_bag_is_removed_by_the_next(tmp_path: Path) -> None:

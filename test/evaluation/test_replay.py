@@ -4,26 +4,32 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from bag_files import images, labels, write_bag
 from ros_peer import wait_until
+from scripted_node import CLASSES
+from sensor_msgs.msg import Image
 from small_model import save_small_model
 from typer.testing import CliRunner
 
 from camss_ros.bags.bag import Bag, BagError
 from camss_ros.bags.bag_frames import BagFrames, BagSelection, model_label_values
+from camss_ros.bags.bag_types import IMAGE
 from camss_ros.bags.recording import Counts
 from camss_ros.cli import app
 from camss_ros.evaluation.replay import ReplayRecorder
+from camss_ros.images.label_class import LabelClass
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.model.checkpoint import weights_hash
-from camss_ros.nodes.harness.bag_player import ros_message
+from camss_ros.nodes.harness.bag_player import OtherClassesError, Played, play_bag, ros_message
 from camss_ros.nodes.harness.child_process import ChildProcess
 
 CAMVID = load_label_set("camvid11")
@@ -135,6 +141,31 @@ def test_drops_are_counted_and_what_came_back_is_scored(tmp_path: Path) -> None:
         assert json.loads(timings[0])["latency"] == pytest.approx(0.1)
     with pytest.raises(ValueError, match="not one mask came back for 4 images"):
         recorded(tmp_path, {})
+
+
+def test_masks_in_other_classes_are_refused(
+    tmp_path: Path, start: Callable[..., Any], domain_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain_id))
+    swapped = tmp_path / "swapped.yaml"
+    swapped.write_text(
+        "classes:\n- {id: 0, name: road, color: [1, 0, 0]}\n"
+        "- {id: 1, name: sky, color: [0, 0, 1]}\n"
+    )
+    node = start(label_set=str(swapped))
+    node.connect(node.peer.publisher(Image, "image"), node.peer.listen(Image, "segmentation/mask"))
+    with Bag(write_bag(tmp_path / "bag", images(1))) as bag:
+        frames = BagFrames(bag, BagSelection("/cam/image"), model_label_values(2))
+
+        def play(model: str, classes: Sequence[LabelClass]) -> Played:
+            with closing(ReplayRecorder(tmp_path / "out", frames, {})) as recorder:
+                return play_bag(frames, IMAGE, recorder, model=model, classes=classes)
+
+        with pytest.raises(OtherClassesError, match=r"runs the model 'scripted'.*'camss-tiny'"):
+            play("camss-tiny", CLASSES)
+        with pytest.raises(OtherClassesError, match=r"in the label set '.*swapped.yaml'"):
+            play("scripted", CLASSES)
+        assert play("scripted", CLASSES[::-1]).counts.received == 1
 
 
 def test_times_that_no_message_can_hold_are_refused(tmp_path: Path) -> None:

@@ -8,11 +8,8 @@ file system that is full, in a mount namespace of its own.
 from __future__ import annotations
 
 import json
-import resource
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +19,7 @@ import pytest
 import torch
 from bag_files import images, write_bag
 from fault_scale import LONG
+from file_limit import file_limit
 from small_model import save_small_model
 from typer.testing import CliRunner, Result
 
@@ -32,17 +30,6 @@ from camss_ros.inference import auto
 from camss_ros.model.checkpoint import ModelError, load_network, save_pretrained
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.resources import config_file
-
-
-@contextmanager
-def file_limit(size: int) -> Iterator[None]:
-    """No file of this process grows beyond so many bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture(scope="module")

@@ -68,6 +68,7 @@ def test_a_few_frames_may_be_wrong_and_contradictions_give_nothing() -> None:
     assert pitch_between([(math.nan, 0.1), (0.0, math.nan)] * 20) is None
     hills = [bounds_of(view(-8.0, -7.0)), bounds_of(view(2.0, 3.0))] * 10
     assert pitch_between(hills) is None
+    assert pitch_between([(0.05, 0.05)] * 20) is None  # no horizon is between
     assert pitch_between([]) is None
 
 

@@ -64,6 +64,22 @@ def test_the_less_sure_it_is_the_larger_the_error() -> None:
     assert errors[1] > 3 * errors[0]
 
 
+def test_an_edge_lies_between_two_pixels() -> None:
+    """Of a mask so coarse that a pixel is half a degree."""
+    camera = CAMERA.resized(90, 120)
+    for pitch in (0.0, 4.0, 8.0):
+        mount = Mount(1.5, math.radians(pitch))
+        rays = np.concatenate([camera.rays.reshape(2, -1), np.ones((1, 90 * 120))])
+        _, left, up = mount.vehicle_to_camera()[:3, :3].T @ rays
+        with np.errstate(divide="ignore", invalid="ignore"):
+            aside = left * (mount.height / -up)
+        road = (up < 0) & (aside < LEFT) & (aside > -LEFT)
+        edges = road_edges(road.reshape(90, 120).astype(np.uint8), camera, [1])
+        assert len(edges) == 2
+        found = math.degrees(estimate_mount([edges] * 3).pitch)
+        assert found == pytest.approx(pitch, abs=0.08)
+
+
 def test_the_street_tells_how_its_camera_is_pitched() -> None:
     street = SyntheticStreet(seed=1, height=240, width=320)
     camera = camera_of(street.camera(0))

@@ -1,13 +1,23 @@
 """The procedural street: reproducible pictures whose labels fit them."""
 
+import math
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from camss_ros.street.buildings import line_street
 from camss_ros.street.camera import SceneCamera
+from camss_ros.street.chunk import Chunk, Roadside, Solid
+from camss_ros.street.depth import DepthPicture
+from camss_ros.street.faces import Target, fill, project
+from camss_ros.street.light import draw_sky, make_atmosphere
+from camss_ros.street.road import RIGHT, Road
 from camss_ros.street.synthetic import FRAME_RATE, SyntheticStreet, random_scene
+from camss_ros.street.vehicles import bus
 
 SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLIST = range(11)
 VOID = 255
@@ -116,6 +126,58 @@ def test_plane_homography_agrees_with_projection():
         x, y, w = matrix @ (a, b, 1)
         expected = camera.to_pixels(camera.to_camera((origin + a * u + b * v)[None]))[0]
         np.testing.assert_allclose((x / w, y / w), expected)
+
+
+@pytest.mark.parametrize("roll", [-0.05, 0.0, 0.05])
+def test_the_sky_leans_with_the_horizon(roll):
+    camera = SceneCamera(0, 1.4, 0, 0, 0.02, roll, focal=450, height=360, width=480)
+    edge = math.radians(5)  # of what is light, above the horizon
+    sky = np.full((240, 800, 3), 255, np.uint8)
+    sky[round(239 - math.degrees(edge) / 60 * 240) :] = 0
+    atmosphere = make_atmosphere("day", np.random.default_rng(0))
+    image = np.zeros((360, 480, 3), np.uint8)
+    draw_sky(image, camera, replace(atmosphere, sky=sky))
+    bearings = np.linspace(-0.4, 0.4, 9)
+    away = np.stack([np.sin(bearings), np.full(9, math.tan(edge)), np.cos(bearings)], axis=1)
+    columns, rows = camera.to_pixels(camera.to_camera(1e6 * away + camera.position)).T
+    found = [(image[:, round(column), 0] > 127).sum() for column in columns]
+    np.testing.assert_allclose(found, rows, atol=4)
+
+
+def depth_of(mesh, camera):
+    """float32 [H, W], of a mesh alone; NaN around it."""
+    height, width = camera.height, camera.width
+    depth = DepthPicture(height, width)
+    larger = replace(camera, focal=2 * camera.focal, height=2 * height, width=2 * width)
+    image, label = (
+        np.zeros((2 * height, 2 * width, 3), np.uint8),
+        np.zeros((height, width), np.uint8),
+    )
+    target = Target(image, label, larger, [], depth)
+    faces = project(mesh, target, make_atmosphere("day", np.random.default_rng(0)))
+    fill(target, faces, 0, len(faces.large))
+    return depth.metres(camera)
+
+
+def test_the_load_of_a_lorry_hides_its_cab():
+    camera = SceneCamera(0, 1.4, -20, 0, 0, 0, focal=450, height=360, width=480)
+    back = depth_of(bus(1), camera)[130:195, 210:270]
+    assert back == pytest.approx(np.full_like(back, 16.0), abs=0.05)
+    front = depth_of(bus(1).placed(0, 0, 0, math.pi), camera)[155:195, 210:270]
+    assert front == pytest.approx(np.full_like(front, 16.0), abs=0.05)
+
+
+def test_the_near_gable_of_a_house_hides_the_far_one():
+    road = Road(0)
+    chunk = Chunk(road)
+    here = Roadside(chunk, RIGHT, np.random.default_rng(0))
+    line_street(here, "houses", junction=False, opens=True)
+    house = next(item for item in chunk.items if isinstance(item, Solid))
+    x = road.centre(house.z)
+    camera = SceneCamera(x, 1.4, house.z - 20, 0, 0, 0, focal=300, height=360, width=480)
+    depth = depth_of(house.mesh, camera)
+    assert (~np.isnan(depth)).sum() > 1000
+    assert depth[~np.isnan(depth)] == pytest.approx(20.0, abs=0.1)
 
 
 @settings(max_examples=6, deadline=None)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from builtin_interfaces.msg import Time
+from rcl_interfaces.srv import GetParameters
 from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
@@ -24,6 +25,8 @@ from camss_ros.bags.bag_types import IMAGE, fits_header
 from camss_ros.bags.recording import Counts
 from camss_ros.errors import CamssError
 from camss_ros.images.encodings import image_to_labels
+from camss_ros.images.label_class import LabelClass
+from camss_ros.images.label_sets import load_label_set
 from camss_ros.nodes.harness.segmenter_listener import (
     RELIABLE,
     DeferredSignals,
@@ -31,10 +34,12 @@ from camss_ros.nodes.harness.segmenter_listener import (
     sampling_of,
 )
 from camss_ros.nodes.messages import nanoseconds, to_array
+from camss_ros.nodes.segmenter.parameters import published_label_set
 
 _WAIT = 30.0  # s for the segmenter to be found
 # Each side learns of the other at its own time, and what is sent in between is lost.
 _MATCHING_S = 0.5
+_ANSWER = 5.0  # s for the segmenter to tell its parameters
 _CLOCK_PERIOD = 0.01  # s between two messages on /clock
 # Reliable is taken by best-effort subscribers too.
 _IMAGE_QOS = QoSProfile(depth=10)
@@ -42,6 +47,10 @@ _IMAGE_QOS = QoSProfile(depth=10)
 
 class NoSegmenterError(CamssError):
     """Nobody takes the images, or nobody publishes masks."""
+
+
+class OtherClassesError(CamssError):
+    """The masks of the segmenter are in other classes than they would be read in."""
 
 
 class Recorder(Protocol):
@@ -88,6 +97,8 @@ def play_bag(
     kind: str,
     recorder: Recorder,
     *,
+    model: str,
+    classes: Sequence[LabelClass],
     rate: float = 1.0,
     clock: bool = False,
     namespace: str = "/",
@@ -100,6 +111,8 @@ def play_bag(
 
     Args:
         kind: message type of the image topic.
+        model: name of the model that the segmenter should run.
+        classes: of its masks.
         clock: publish the bag's time on /clock.
         namespace: of the segmenter.
         remaps: FROM:=TO of its topics.
@@ -107,6 +120,7 @@ def play_bag(
 
     Raises:
         NoSegmenterError: none is active.
+        OtherClassesError: it runs another model, or publishes another label set.
         MissingPackageError: the package's messages have not been built.
         BagError: the bag ends before its time, or not one image can be sent.
         KeyboardInterrupt, SystemExit: after SIGINT and SIGTERM.
@@ -117,6 +131,7 @@ def play_bag(
         closing(_Player(signals, recorder, kind, clock, namespace, arguments)) as player,
     ):
         player.wait_for_segmenter()
+        player.check_classes(model, classes)
         return player.play(frames, rate, on_frame)
 
 
@@ -163,6 +178,37 @@ class _Player(SegmenterListener):
                 yield f"nobody publishes {subscription.topic_name}"
         if self.status is None:
             yield "no status came"
+
+    def check_classes(self, model: str, classes: Sequence[LabelClass]) -> None:
+        if self.status.model != model:
+            raise OtherClassesError(
+                f"the segmenter runs the model '{self.status.model}', whose classes need not be "
+                f"those of '{model}': name the model of the node by --model"
+            )
+        name = self._label_set()
+        names = [each.name for each in classes]
+        if name and [each.name for each in load_label_set(name).classes] != names:
+            raise OtherClassesError(
+                f"the segmenter publishes its masks in the label set '{name}', not in the classes "
+                "of its model: start it with label_set '' and mask_format mono8"
+            )
+
+    def _label_set(self) -> str:
+        """Name of the label set that the node publishes, empty for the model's own, or where the
+        node does not tell."""
+        (publisher, *_) = self.node.get_publishers_info_by_topic(self.masks.topic_name)
+        name = f"{publisher.node_namespace.rstrip('/')}/{publisher.node_name}/get_parameters"
+        client: Any = self.node.create_client(GetParameters, name)
+        deadline = time.monotonic() + _ANSWER
+        while not client.service_is_ready() and time.monotonic() < deadline:
+            self.spin()
+        answer = client.call_async(GetParameters.Request(names=["label_set", "mask_format"]))
+        while not answer.done() and time.monotonic() < deadline:
+            self.spin()
+        if not answer.done():
+            return ""
+        label_set, mask_format = (value.string_value for value in answer.result().values)
+        return published_label_set(label_set, mask_format)
 
     def play(self, frames: BagFrames, rate: float, on_frame: Callable[[], None]) -> Played:
         before = self.counts

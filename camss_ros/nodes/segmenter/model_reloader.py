@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from camss_ros.images.label_mapping import LabelMapping, map_classes
+from camss_ros.nodes.segmenter.parameters import published_label_set
 
 if TYPE_CHECKING:
     from camss_ros.inference.segmenter import Segmenter
@@ -49,9 +50,7 @@ class LoadedModel:
             Exception: whatever `factory` and `prepare` raise; nothing stays loaded then.
         """
         segmenter = factory(parameters)
-        label_set = parameters["label_set"]
-        if not label_set and parameters["mask_format"] == "autoware_rle":
-            label_set = "autoware16"
+        label_set = published_label_set(parameters["label_set"], parameters["mask_format"])
         try:
             mapping = map_classes(segmenter.classes, segmenter.model_name, label_set)
             prepare(segmenter, parameters)
