@@ -76,14 +76,14 @@ class TrainingData:
     classes: tuple[LabelClass, ...]
     codes: LabelCodes
 
-    def code_shares(self, codes: LabelCodes) -> np.ndarray:
-        """Share of each code among the labelled pixels that are drawn: [codes]."""
+    def code_shares(self, codes: LabelCodes, void_is_last: bool = False) -> np.ndarray:
+        """Share of each code among the labelled pixels that are drawn; see `code_shares`."""
         total = sum(source.share for source in self.sources)
         shares = np.zeros(len(codes))
         for source in self.sources:
             indices = track(range(len(source.pairs)), "counting classes")
             labels = (source.pairs[index][1] for index in indices)
-            shares += source.share / total * code_shares(labels, codes)
+            shares += source.share / total * code_shares(labels, codes, void_is_last)
         return shares
 
 

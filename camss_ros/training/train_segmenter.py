@@ -92,13 +92,15 @@ class SegmenterTraining(BackboneTraining[CamSeg]):
         super().__init__(model, config.frozen_stages, config.backbone_rate)
         self._config, self._validation = config, data.validation
         codes, losses = data.codes, config.losses
-        if model.config.void_color is not None:
+        void_is_class = model.config.void_color is not None
+        if void_is_class:
             if codes.candidates:
                 raise DataError("void is a class of this model: no label may stand for several")
             codes = LabelCodes(codes.classes + 1)
         weights = torch.ones(len(codes))
         if losses.auxiliary_weight > 0 and losses.class_weight_power > 0:
-            weights = class_weights(data.code_shares(codes), codes, losses.class_weight_power)
+            shares = data.code_shares(codes, void_is_class)
+            weights = class_weights(shares, codes, losses.class_weight_power)
         self.decoded_loss = DecodedLoss(codes, weights, losses.jaccard_weight)
 
     def prepare_backward(self, device: torch.device) -> None:

@@ -292,6 +292,17 @@ def test_backbone_and_decoder_of_the_segmenter_have_rates_of_their_own(tmp_path)
     assert set(found.values()) == {0.125, 0.5, 1.0}
 
 
+def test_void_that_is_a_class_weighs_by_its_share(tmp_path):
+    model = load_pretrained(save_small_model(tmp_path))
+    model.config = dataclasses.replace(model.config, void_color=(0, 0, 0))
+    label = np.repeat(np.array([0, 3, 255], np.uint8), [32, 16, 16])[None].repeat(16, axis=0)
+    frames = training_data([(np.zeros((16, 64, 3), np.uint8), label)], CLASSES)
+    weighed = segmenter_losses.SegmenterLossOptions(class_weight_power=1)
+    config = SegmenterConfig(DATA, options(1), model.config, losses=weighed)
+    weights = SegmenterTraining(model, config, frames).decoded_loss.weights
+    assert weights[11] == weights[3] == pytest.approx(2 * weights[0].item())
+
+
 def test_the_average_follows_the_first_steps_closely():
     source = torch.nn.Linear(1, 1, bias=False)
     source.weight.data.fill_(0.0)
