@@ -88,7 +88,8 @@ class SegmenterTraining(BackboneTraining[CamSeg]):
         if config.decoder_rate > 0:
             if not isinstance(model.mask_autoencoder, MaskAutoencoder):
                 raise DataError("decoder_rate must be 0: the official autoencoder stays frozen")
-            model.get_submodule(_DECODER).requires_grad_(True)
+            # only the auxiliary loss has a gradient for it, which DDP waits for
+            model.get_submodule(_DECODER).requires_grad_(config.losses.auxiliary_weight > 0)
         super().__init__(model, config.frozen_stages, config.backbone_rate)
         self._config, self._validation = config, data.validation
         codes, losses = data.codes, config.losses

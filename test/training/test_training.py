@@ -34,7 +34,7 @@ from camss_ros.training.run_folder import (
     read_metrics,
     save_checkpoint,
 )
-from camss_ros.training.samples import TrainingSamples, validation_scores
+from camss_ros.training.samples import TrainingSamples, collate, validation_scores
 from camss_ros.training.sources import (
     TrainingData,
     TrainingSource,
@@ -42,7 +42,7 @@ from camss_ros.training.sources import (
     resize_pair,
 )
 from camss_ros.training.train_autoencoder import AutoencoderTraining
-from camss_ros.training.train_segmenter import SegmenterTraining
+from camss_ros.training.train_segmenter import SampleDraws, SegmenterTraining
 
 CLASSES = tuple(LabelClass(index, f"class{index}", (0, 0, 0)) for index in range(11))
 DATA = DataConfig((SourceConfig("camvid"),))
@@ -290,6 +290,20 @@ def test_backbone_and_decoder_of_the_segmenter_have_rates_of_their_own(tmp_path)
         expected = 0.125 if name.startswith("mask_autoencoder.decoder.") else 1.0
         assert rate == (0.5 if name.startswith("tokenizer.backbone.") else expected), name
     assert set(found.values()) == {0.125, 0.5, 1.0}
+
+
+def test_all_that_is_trained_has_a_gradient(tmp_path):
+    """Several processes wait for every one."""
+    model = load_pretrained(save_small_model(tmp_path))
+    only = segmenter_losses.SegmenterLossOptions(auxiliary_weight=0)
+    crop = AugmentationOptions(size=(32, 48))
+    config = SegmenterConfig(DATA, options(1), model.config, crop, losses=only, decoder_rate=1)
+    training = SegmenterTraining(model, config, data())
+    taken = TrainingSamples(config, data(), SampleDraws(config, model))
+    batch = taken.complete(collate([taken[0], taken[1]]), 0, 0, torch.device("cpu"))
+    training(batch)["loss"].backward()
+    lacking = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert not lacking
 
 
 def test_void_that_is_a_class_weighs_by_its_share(tmp_path):
