@@ -73,9 +73,11 @@ class SampleDraws:
         }
         if self._losses.auxiliary_weight > 0:
             low, high = self._losses.start // 10, self._losses.start
-            draws["start_kind"] = torch.arange(samples, device=generator.device) % 4
             draws["start_noise"] = torch.randn(samples, self._tokens, self._channels, **where)
             draws["second_timestep"] = torch.randint(low, high, (samples,), **where)
+            # from anywhere on, so that small batches have all kinds, too
+            first = torch.randint(4, (1,), **where)
+            draws["start_kind"] = (torch.arange(samples, device=generator.device) + first) % 4
         return draws
 
 

@@ -306,6 +306,16 @@ def test_all_that_is_trained_has_a_gradient(tmp_path):
     assert not lacking
 
 
+def test_estimates_of_small_batches_start_from_noise_and_from_zero(tmp_path):
+    model = load_pretrained(save_small_model(tmp_path))
+    crop = AugmentationOptions(size=(32, 48))
+    draw = SampleDraws(SegmenterConfig(DATA, options(1), model.config, crop), model)
+    for samples in (1, 2, 8):
+        kinds = [draw(samples, torch.Generator().manual_seed(n))["start_kind"] for n in range(400)]
+        counts = torch.cat(kinds).bincount(minlength=4) / (400 * samples)
+        torch.testing.assert_close(counts, torch.full((4,), 0.25), atol=0.06, rtol=0)
+
+
 def test_void_that_is_a_class_weighs_by_its_share(tmp_path):
     model = load_pretrained(save_small_model(tmp_path))
     model.config = dataclasses.replace(model.config, void_color=(0, 0, 0))
