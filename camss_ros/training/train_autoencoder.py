@@ -16,11 +16,12 @@ from camss_ros.training.config import AutoencoderConfig
 from camss_ros.training.global_batch import global_sum
 from camss_ros.training.label_codes import class_weights
 from camss_ros.training.loop import Training, make_accelerator, train
+from camss_ros.training.run_folder import save_checkpoint
 from camss_ros.training.samples import TrainingSamples, validation_scores, window_in_tokens
 from camss_ros.training.sources import Pairs, TrainingData, open_training_data, resize_pair
 
 AUTOENCODER_FILE = "autoencoder.pt"
-# Frames, evenly spaced, that the statistics of the latents are measured on at most.
+# Frames, evenly spaced, that the statistics of the latents are measured on; at most twice as many.
 _STATISTICS_FRAMES = 128
 
 
@@ -98,7 +99,7 @@ class AutoencoderTraining(Training[MaskAutoencoder]):
 
     def write(self, average: MaskAutoencoder, directory: Path) -> None:
         set_latent_statistics(average, self._data)
-        torch.save(average.state_dict(), directory / AUTOENCODER_FILE)
+        save_checkpoint(average.state_dict(), directory / AUTOENCODER_FILE)
 
 
 def _shuffled(labels: Tensor, weights: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:

@@ -161,6 +161,14 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):
     assert torch.load(path, weights_only=True)["step"] == 2
 
 
+def test_a_full_disk_that_keeps_the_masks_from_being_written_is_told(tmp_path):
+    model = MaskAutoencoder(11, MaskAutoencoderConfig(8, (16, 16, 32), (1, 1, 1)))
+    training = AutoencoderTraining(model, AutoencoderConfig(DATA, options(1)), data())
+    (tmp_path / "autoencoder.pt.partial").symlink_to("/dev/full")
+    with pytest.raises(TrainingError, match=r"autoencoder\.pt: No space left on device"):
+        training.write(model.eval(), tmp_path)
+
+
 def test_metrics_after_the_checkpoint_are_dropped(tmp_path):
     path = tmp_path / "metrics.csv"
     file = MetricsFile(path, 0)
