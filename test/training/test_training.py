@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import resource
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -167,6 +169,19 @@ def test_a_full_disk_that_keeps_the_masks_from_being_written_is_told(tmp_path):
     (tmp_path / "autoencoder.pt.partial").symlink_to("/dev/full")
     with pytest.raises(TrainingError, match=r"autoencoder\.pt: No space left on device"):
         training.write(model.eval(), tmp_path)
+
+
+def test_a_run_that_its_time_ends_may_have_any_number_of_steps(tmp_path):
+    loop = options(10**12, minutes=1e-6)
+    accelerator = make_accelerator(loop)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, limits[1]))
+    try:
+        train(Broken(bad_step=-1), samples(loop), tmp_path, accelerator)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+    assert len(read_metrics(tmp_path / "metrics.csv")) == 1
 
 
 def test_metrics_after_the_checkpoint_are_dropped(tmp_path):
