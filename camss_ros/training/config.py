@@ -14,7 +14,7 @@ import yaml
 
 from camss_ros.datasets.augmentation import AugmentationOptions
 from camss_ros.model.autoencoder import MaskAutoencoderConfig
-from camss_ros.model.config import CamSegConfig, TwinConfig
+from camss_ros.model.config import CamSegConfig, ConcatTransformerConfig, TwinConfig
 from camss_ros.model.fast_decoder import FastDecoderConfig
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.model.strict_decode import decode
@@ -159,6 +159,8 @@ class LoopOptions:
         if self.patience is not None:
             at_least("patience", self.patience, 1)
         between("ema_decay", self.ema_decay, 0, 1)
+        for beta in self.betas:
+            between("betas", beta, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,10 @@ class AutoencoderConfig:
     def __post_init__(self) -> None:
         between("shuffled_share", self.shuffled_share, 0, 1)
         at_least("kl_weight", self.kl_weight, 0)
+        if not self.model.has_encoder or self.model.codebook_size is not None:
+            raise ValueError(
+                "model must have an encoder and no codebook_size (`study kl-vs-vq` trains those)"
+            )
 
 
 @dataclass(frozen=True)
@@ -228,6 +234,30 @@ class SegmenterConfig:
     def __post_init__(self) -> None:
         for name in ("backbone_rate", "decoder_rate", "frozen_stages"):
             at_least(name, getattr(self, name), 0)
+        masks = self.model.mask_autoencoder
+        if isinstance(masks, MaskAutoencoderConfig) and not masks.has_encoder:
+            raise ValueError(
+                "model.mask_autoencoder.has_encoder must be true, as its latents are learned from: "
+                "what was saved for inference only can't be trained further"
+            )
+        if isinstance(self.model.transformer, ConcatTransformerConfig):
+            self._check_fixed_grid()
+
+    def _check_fixed_grid(self) -> None:
+        """Refuse what would end the run at its first step, or only at its first validation."""
+        validated = [source.size for source in self.data.sources if source.validation_split]
+        expected = self.model.input_size
+        for size in (self.augmentation.size, *validated):
+            if size not in (None, expected):
+                raise ValueError(
+                    f"augmentation.size and the sizes of data.sources must be model.input_size, "
+                    f"{list(expected)}, not {list(size)}: its transformer has position tables"
+                )
+        if isinstance(self.masking, RandomlyKnown) and self.masking.known_share > 0:
+            raise ValueError(
+                "masking must leave equally many tokens to all samples for this transformer: take "
+                "{center: 1.0, std: 0.25, minimum: 0.7}"
+            )
 
 
 @dataclass(frozen=True)

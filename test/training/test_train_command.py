@@ -27,6 +27,7 @@ from camss_ros.model.checkpoint import load_pretrained, save_pretrained
 from camss_ros.model.official import base_config
 from camss_ros.training.config import (
     AutoencoderConfig,
+    ConfigError,
     SegmenterConfig,
     TwinTrainingConfig,
     config_text,
@@ -115,9 +116,34 @@ def test_what_is_wrong_is_named(root, autoencoder, tmp_path):
     assert "size must be 16 or more" in message("data.sources=[{name: camvid, size: [8, 32]}]")
     assert "nowhere.pt" in message("autoencoder=nowhere.pt")
     assert "mask_autoencoder" in message("autoencoder=null")
+    assert "betas must be from 0 to 1, not 9.0" in message("loop.betas=[9, 1]")
+    assert "input_size is 40 x 48: its sides" in message("model.input_size=[40, 48]")
+    assert "multiple of 4 times the number of heads" in message("model.transformer.heads=5")
+    assert "has_encoder must be true" in message("model.mask_autoencoder.has_encoder=false")
     assert str(tmp_path / "none") in failure(
         segmenter_arguments(tmp_path / "none", tmp_path / "o", autoencoder)
     )
+
+
+def test_masks_are_trained_with_continuous_latents_and_an_encoder():
+    for entry in ("codebook_size=8", "has_encoder=false"):
+        with pytest.raises(ConfigError, match="an encoder and no codebook_size"):
+            load_config(
+                AutoencoderConfig, CONFIGS / "camss_tiny_autoencoder.yaml", [f"model.{entry}"]
+            )
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ("augmentation.size=[64, 96]", r"must be model.input_size, \[768, 768\], not \[64, 96\]"),
+        ("data.sources.0.size=[512, 1024]", r"not \[512, 1024\]"),
+        ("masking={known_share: 0.5}", "masking must leave equally many tokens"),
+    ],
+)
+def test_what_position_tables_do_not_fit_is_told_before_the_first_validation(entry, told):
+    with pytest.raises(ConfigError, match=told):
+        load_config(SegmenterConfig, CONFIGS / "cam_seg_base_cityscapes.yaml", [entry])
 
 
 def test_labels_of_void_alone_are_refused_before_the_training(autoencoder, tmp_path):
@@ -187,7 +213,7 @@ def test_another_configuration_does_not_go_on_with_a_run(root, autoencoder, tmp_
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, root=str(root)))
     text = config_text(config)
     (tmp_path / "config.yaml").write_text(text)
-    for override, named in (
+    for entry, named in (
         ("loop.seed=1", "loop.seed 0 there, 1 now"),
         ("loop.batch=1", "loop.batch 8 there, 1 now"),
         ("loop.learning_rate=1e-5", "loop.learning_rate"),
@@ -197,7 +223,7 @@ def test_another_configuration_does_not_go_on_with_a_run(root, autoencoder, tmp_
         ("data.sources.0.split=val", "data.sources"),
         ("loop.steps=3", "loop.steps 4 there, 3 now"),
     ):
-        message = failure(arguments(override, "loop.log_every=7"))
+        message = failure(arguments(entry, "loop.log_every=7"))
         assert named in message
         assert "loop.log_every 1" not in message
         assert (tmp_path / "config.yaml").read_text() == text
