@@ -28,7 +28,9 @@ from camss_ros.model.official import base_config
 from camss_ros.training.config import (
     AutoencoderConfig,
     ConfigError,
+    DataConfig,
     SegmenterConfig,
+    SourceConfig,
     TwinTrainingConfig,
     config_text,
     load_config,
@@ -144,6 +146,15 @@ def test_masks_are_trained_with_continuous_latents_and_an_encoder():
 def test_what_position_tables_do_not_fit_is_told_before_the_first_validation(entry, told):
     with pytest.raises(ConfigError, match=told):
         load_config(SegmenterConfig, CONFIGS / "cam_seg_base_cityscapes.yaml", [entry])
+
+
+def test_sources_of_one_name_have_scores_each(tmp_path):
+    for name in ("a", "b", "c"):
+        write_camvid(tmp_path / name / ("other" if name == "c" else "frames"), frames=1)
+    roots = ("a/frames", "b/frames", "c/other")
+    sources = tuple(SourceConfig("camvid", root=root) for root in roots)
+    data = open_training_data(DataConfig(sources, root=str(tmp_path)))
+    assert [one.name for one in data.validation] == ["frames1", "frames2", "other"]
 
 
 def test_labels_of_void_alone_are_refused_before_the_training(autoencoder, tmp_path):
