@@ -329,7 +329,7 @@ def load_config(kind: type[Config], path: Path, overrides: Sequence[str] = ()) -
         ConfigError: no such file, not YAML, or an entry that is missing, unknown or of another
             type, which is named.
     """
-    if not path.exists() and path.suffix == "":
+    if not path.is_file() and len(path.parts) == 1 and path.suffix == "":
         try:
             path = config_file(f"train/{path}.yaml")
         except FileNotFoundError as error:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -146,6 +147,13 @@ def test_masks_are_trained_with_continuous_latents_and_an_encoder():
 def test_what_position_tables_do_not_fit_is_told_before_the_first_validation(entry, told):
     with pytest.raises(ConfigError, match=told):
         load_config(SegmenterConfig, CONFIGS / "cam_seg_base_cityscapes.yaml", [entry])
+
+
+def test_a_run_may_have_the_name_of_its_configuration(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "camss_tiny_camvid").mkdir()
+    named = load_config(SegmenterConfig, Path("camss_tiny_camvid"))
+    assert named == load_config(SegmenterConfig, CONFIGS / "camss_tiny_camvid.yaml")
 
 
 def test_sources_of_one_name_have_scores_each(tmp_path):
