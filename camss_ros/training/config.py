@@ -340,11 +340,11 @@ def load_config(kind: type[Config], path: Path, overrides: Sequence[str] = ()) -
         raise ConfigError(f"can't read {path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
-    for override in overrides:
-        _apply(override, values)
-    model = values.get("model") if isinstance(values, dict) else None
-    if kind is not AutoencoderConfig and isinstance(model, dict):
-        model.setdefault("label_set", [])
+    if isinstance(values, dict):
+        for each in overrides:
+            _apply(each, values)
+        if kind is not AutoencoderConfig and isinstance(model := values.get("model"), dict):
+            model.setdefault("label_set", [])
     try:
         return decode(kind, values)
     except ValueError as error:

@@ -149,6 +149,14 @@ def test_what_position_tables_do_not_fit_is_told_before_the_first_validation(ent
         load_config(SegmenterConfig, CONFIGS / "cam_seg_base_cityscapes.yaml", [entry])
 
 
+@pytest.mark.parametrize("text", ["", "7", "[1, 2]"])
+def test_a_file_that_is_no_configuration_is_told(tmp_path, text):
+    path = tmp_path / "own.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"own\.yaml: the file must be an object"):
+        load_config(SegmenterConfig, path, ["data.root=x"])
+
+
 def test_a_run_may_have_the_name_of_its_configuration(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "camss_tiny_camvid").mkdir()
