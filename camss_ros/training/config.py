@@ -354,24 +354,29 @@ def load_config(kind: type[Config], path: Path, overrides: Sequence[str] = ()) -
 def config_text(config: AnyConfig) -> str:
     """The configuration in full as YAML that `load_config` reads back."""
     plain = json.loads(json.dumps(dataclasses.asdict(config)))  # lists in place of tuples
-    return yaml.safe_dump(plain, sort_keys=False)
+    return yaml.dump(plain, Dumper=_Dumper, sort_keys=False)
 
 
-def _apply(override: str, values: Any) -> None:
-    path, equals, text = override.partition("=")
+def override(entry: str, value: Any) -> str:
+    """What `load_config` takes to replace an entry by a value."""
+    return f"{entry}={yaml.dump(value, Dumper=_Dumper, default_flow_style=True)}"
+
+
+def _apply(given: str, values: Any) -> None:
+    path, equals, text = given.partition("=")
     keys = path.split(".")
     if not equals or not all(keys):
-        raise ConfigError(f"--set {override}: expected dotted.path=value")
+        raise ConfigError(f"--set {given}: expected dotted.path=value")
     try:
         value = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override}: the value is not YAML: {error}") from error
+        raise ConfigError(f"--set {given}: the value is not YAML: {error}") from error
     for depth, key in enumerate(keys):
         place: Any = key
         if isinstance(values, list) and key.isdecimal() and int(key) < len(values):
             place = int(key)
         elif not isinstance(values, dict):
-            raise ConfigError(f"--set {override}: {'.'.join(keys[:depth])} has no entry {key}")
+            raise ConfigError(f"--set {given}: {'.'.join(keys[:depth])} has no entry {key}")
         if depth + 1 == len(keys):
             values[place] = value
         elif isinstance(values, dict) and values.get(place) is None:
@@ -383,8 +388,13 @@ class _Loader(yaml.SafeLoader):
     """Reads 1e-4 as the number it is in YAML 1.2; YAML 1.1 wants 1.0e-4."""
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
+class _Dumper(yaml.SafeDumper):
+    """Puts a string into quotes that `_Loader` would take for a number."""
+
+
+for _each in (_Loader, _Dumper):
+    _each.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+        list("-+0123456789"),
+    )

@@ -18,6 +18,7 @@ from training_run import CONFIGS, SHORT, segmenter_arguments, three_sources, wri
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
+from camss_ros.commands.train import with_root
 from camss_ros.datasets.augmentation import AugmentationOptions
 from camss_ros.datasets.datasets import open_data
 from camss_ros.images.label_sets import load_label_set
@@ -35,6 +36,7 @@ from camss_ros.training.config import (
     TwinTrainingConfig,
     config_text,
     load_config,
+    override,
 )
 from camss_ros.training.resume import check_resumable
 from camss_ros.training.run_folder import read_metrics
@@ -147,6 +149,16 @@ def test_masks_are_trained_with_continuous_latents_and_an_encoder():
 def test_what_position_tables_do_not_fit_is_told_before_the_first_validation(entry, told):
     with pytest.raises(ConfigError, match=told):
         load_config(SegmenterConfig, CONFIGS / "cam_seg_base_cityscapes.yaml", [entry])
+
+
+@pytest.mark.parametrize("text", ["1e-4", "\N{AUTOMOBILE} \xfc", "no", "x\udcff", "a: b, c", ""])
+def test_any_name_can_be_written_and_read_again(tmp_path, text):
+    path = CONFIGS / "camss_tiny_camvid.yaml"
+    entries = [override("model.name", text), *with_root(None, Path(text))]
+    config = load_config(SegmenterConfig, path, entries)
+    assert (config.model.name, config.data.root) == (text, str(Path(text)))
+    (tmp_path / "config.yaml").write_text(config_text(config))
+    assert load_config(SegmenterConfig, tmp_path / "config.yaml") == config
 
 
 @pytest.mark.parametrize("text", ["", "7", "[1, 2]"])
