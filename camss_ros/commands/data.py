@@ -192,15 +192,13 @@ def export(
 
 
 def _augmentation(name: str) -> AugmentationOptions:
-    from camss_ros.datasets.augmentation import AugmentationOptions
     from camss_ros.resources import config_file
     from camss_ros.training.config import SegmenterConfig, load_config
 
-    paper = load_config(SegmenterConfig, config_file("train/cam_seg_base_cityscapes.yaml"))
-    recipes = {"paper": paper.augmentation, "camss-tiny": AugmentationOptions()}
+    recipes = {"paper": "cam_seg_base_cityscapes", "camss-tiny": "camss_tiny_street"}
     if name not in recipes:
         raise ValueError(f"no augmentation recipe {name!r}: expected one of {', '.join(recipes)}")
-    return recipes[name]
+    return load_config(SegmenterConfig, config_file(f"train/{recipes[name]}.yaml")).augmentation
 
 
 def _splits(data_set: DataSet, root: Path, split: str | None) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from importlib import import_module
 from pathlib import Path
 from typing import Optional
@@ -28,7 +27,9 @@ DATA_ROOT = typer.Option(None, help="Folder of the data set: data.root.")
 
 def with_root(overrides: Optional[list[str]], root: Optional[Path]) -> list[str]:
     """The overrides, and DATA_ROOT as the last of them."""
-    return [*(overrides or ()), *([] if root is None else [f"data.root={json.dumps(str(root))}"])]
+    from camss_ros.training.config import override
+
+    return [*(overrides or ()), *([] if root is None else [override("data.root", str(root))])]
 
 
 # What is trained: its configuration in `training.config`, and help. The training itself is the

@@ -99,6 +99,8 @@ class AugmentationOptions:
                 _check(name, value, 0 < low <= high, "two numbers above 0, in ascending order")
         _check("skew", self.skew, self.skew < 0.25, "less than 0.25")
         _check("color_jitter", self.color_jitter, self.color_jitter <= 1, "0 to 1")
+        specks = self.salt_and_pepper
+        _check("salt_and_pepper", specks, specks[1] <= 1, "shares of at most 1")
         cells = self.hide_and_seek_cells
         _check("hide_and_seek_cells", cells, cells and min(cells) >= 1, "sides of at least 1 pixel")
 

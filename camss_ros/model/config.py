@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from camss_ros.images.label_class import LabelClass
-from camss_ros.model.autoencoder import MaskAutoencoderConfig
+from camss_ros.model.autoencoder import MaskAutoencoder, MaskAutoencoderConfig
 from camss_ros.model.fast_decoder import FastDecoderConfig
 from camss_ros.model.image_autoencoder import ImageAutoencoderConfig
 from camss_ros.model.schedule import Prediction
@@ -20,23 +20,45 @@ class TokenizerConfig:
 
 @dataclass(frozen=True)
 class TransformerConfig:
-    """Size of the paired-token transformer."""
+    """Size of the paired-token transformer.
+
+    Raises:
+        ValueError: `width` is no multiple of four times `heads`.
+    """
 
     width: int = 256
     depth: int = 6
     heads: int = 8
     mlp_ratio: float = 4.0
 
+    def __post_init__(self) -> None:
+        _check_heads(self.width, self.heads, 4)  # as rotary positions want it
+
 
 @dataclass(frozen=True)
 class ConcatTransformerConfig:
-    """Size of the official transformer over image tokens followed by mask tokens."""
+    """Size of the official transformer over image tokens followed by mask tokens.
+
+    Raises:
+        ValueError: `width` is no multiple of `heads`.
+    """
 
     width: int = 768
     encoder_depth: int = 12
     decoder_depth: int = 12
     heads: int = 12
     mlp_ratio: float = 4.0
+
+    def __post_init__(self) -> None:
+        _check_heads(self.width, self.heads, 1)
+
+
+def _check_heads(width: int, heads: int, multiple: int) -> None:
+    if heads < 1 or width < 1 or width % (multiple * heads):
+        factor = "" if multiple == 1 else f"{multiple} times "
+        raise ValueError(
+            f"width must be a multiple of {factor}the number of heads: not {width} for {heads}"
+        )
 
 
 @dataclass(frozen=True)
@@ -64,6 +86,9 @@ class CamSegConfig:
         prediction: what the denoiser's output is.
         learned_variance: the denoiser predicts variances as well.
         fast_decoder: of the mask latents, in place of a decoder of colour images.
+
+    Raises:
+        ValueError: the sides of `input_size` are no multiples of the stride.
     """
 
     name: str
@@ -80,6 +105,18 @@ class CamSegConfig:
     learned_variance: bool = False
     fast_decoder: FastDecoderConfig | None = None
 
+    def __post_init__(self) -> None:
+        masks = self.mask_autoencoder
+        own = masks if isinstance(masks, ImageAutoencoderConfig) else MaskAutoencoder
+        _check_size(self.input_size, own.stride)
+
+
+def _check_size(size: tuple[int, int], stride: int) -> None:
+    if any(side < stride or side % stride for side in size):
+        raise ValueError(
+            f"input_size is {size[0]} x {size[1]}: its sides must be multiples of {stride}"
+        )
+
 
 @dataclass(frozen=True)
 class TwinConfig:
@@ -89,6 +126,9 @@ class TwinConfig:
         name, label_set, input_size, image_mean, image_std: as in `CamSegConfig`.
         tokenizer, transformer: as in the small model.
         decoder: its `latent_channels` are the transformer's width; it has no encoder.
+
+    Raises:
+        ValueError: the sides of `input_size` are no multiples of 16.
     """
 
     name: str
@@ -99,3 +139,6 @@ class TwinConfig:
     tokenizer: TokenizerConfig = TokenizerConfig()
     transformer: TransformerConfig = TransformerConfig()
     decoder: MaskAutoencoderConfig = MaskAutoencoderConfig(latent_channels=256, has_encoder=False)
+
+    def __post_init__(self) -> None:
+        _check_size(self.input_size, MaskAutoencoder.stride)

@@ -14,7 +14,7 @@ import yaml
 
 from camss_ros.datasets.augmentation import AugmentationOptions
 from camss_ros.model.autoencoder import MaskAutoencoderConfig
-from camss_ros.model.config import CamSegConfig, TwinConfig
+from camss_ros.model.config import CamSegConfig, ConcatTransformerConfig, TwinConfig
 from camss_ros.model.fast_decoder import FastDecoderConfig
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.model.strict_decode import decode
@@ -159,6 +159,8 @@ class LoopOptions:
         if self.patience is not None:
             at_least("patience", self.patience, 1)
         between("ema_decay", self.ema_decay, 0, 1)
+        for beta in self.betas:
+            between("betas", beta, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -193,6 +195,10 @@ class AutoencoderConfig:
         at_least("kl_weight", self.kl_weight, 0)
         if self.frozen_decoder and self.start_from is None:
             raise ValueError("frozen_decoder needs the model of the decoder: give start_from")
+        if not self.model.has_encoder or self.model.codebook_size is not None:
+            raise ValueError(
+                "model must have an encoder and no codebook_size (`study kl-vs-vq` trains those)"
+            )
 
 
 @dataclass(frozen=True)
@@ -234,6 +240,30 @@ class SegmenterConfig:
     def __post_init__(self) -> None:
         for name in ("backbone_rate", "decoder_rate", "frozen_stages"):
             at_least(name, getattr(self, name), 0)
+        masks = self.model.mask_autoencoder
+        if isinstance(masks, MaskAutoencoderConfig) and not masks.has_encoder:
+            raise ValueError(
+                "model.mask_autoencoder.has_encoder must be true, as its latents are learned from: "
+                "what was saved for inference only can't be trained further"
+            )
+        if isinstance(self.model.transformer, ConcatTransformerConfig):
+            self._check_fixed_grid()
+
+    def _check_fixed_grid(self) -> None:
+        """Refuse what would end the run at its first step, or only at its first validation."""
+        validated = [source.size for source in self.data.sources if source.validation_split]
+        expected = self.model.input_size
+        for size in (self.augmentation.size, *validated):
+            if size not in (None, expected):
+                raise ValueError(
+                    f"augmentation.size and the sizes of data.sources must be model.input_size, "
+                    f"{list(expected)}, not {list(size)}: its transformer has position tables"
+                )
+        if isinstance(self.masking, RandomlyKnown) and self.masking.known_share > 0:
+            raise ValueError(
+                "masking must leave equally many tokens to all samples for this transformer: take "
+                "{center: 1.0, std: 0.25, minimum: 0.7}"
+            )
 
 
 @dataclass(frozen=True)
@@ -305,7 +335,7 @@ def load_config(kind: type[Config], path: Path, overrides: Sequence[str] = ()) -
         ConfigError: no such file, not YAML, or an entry that is missing, unknown or of another
             type, which is named.
     """
-    if not path.exists() and path.suffix == "":
+    if not path.is_file() and len(path.parts) == 1 and path.suffix == "":
         try:
             path = config_file(f"train/{path}.yaml")
         except FileNotFoundError as error:
@@ -316,11 +346,11 @@ def load_config(kind: type[Config], path: Path, overrides: Sequence[str] = ()) -
         raise ConfigError(f"can't read {path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
-    for override in overrides:
-        _apply(override, values)
-    model = values.get("model") if isinstance(values, dict) else None
-    if kind is not AutoencoderConfig and isinstance(model, dict):
-        model.setdefault("label_set", [])
+    if isinstance(values, dict):
+        for each in overrides:
+            _apply(each, values)
+        if kind is not AutoencoderConfig and isinstance(model := values.get("model"), dict):
+            model.setdefault("label_set", [])
     try:
         return decode(kind, values)
     except ValueError as error:
@@ -330,24 +360,29 @@ def load_config(kind: type[Config], path: Path, overrides: Sequence[str] = ()) -
 def config_text(config: AnyConfig) -> str:
     """The configuration in full as YAML that `load_config` reads back."""
     plain = json.loads(json.dumps(dataclasses.asdict(config)))  # lists in place of tuples
-    return yaml.safe_dump(plain, sort_keys=False)
+    return yaml.dump(plain, Dumper=_Dumper, sort_keys=False)
 
 
-def _apply(override: str, values: Any) -> None:
-    path, equals, text = override.partition("=")
+def override(entry: str, value: Any) -> str:
+    """What `load_config` takes to replace an entry by a value."""
+    return f"{entry}={yaml.dump(value, Dumper=_Dumper, default_flow_style=True)}"
+
+
+def _apply(given: str, values: Any) -> None:
+    path, equals, text = given.partition("=")
     keys = path.split(".")
     if not equals or not all(keys):
-        raise ConfigError(f"--set {override}: expected dotted.path=value")
+        raise ConfigError(f"--set {given}: expected dotted.path=value")
     try:
         value = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override}: the value is not YAML: {error}") from error
+        raise ConfigError(f"--set {given}: the value is not YAML: {error}") from error
     for depth, key in enumerate(keys):
         place: Any = key
         if isinstance(values, list) and key.isdecimal() and int(key) < len(values):
             place = int(key)
         elif not isinstance(values, dict):
-            raise ConfigError(f"--set {override}: {'.'.join(keys[:depth])} has no entry {key}")
+            raise ConfigError(f"--set {given}: {'.'.join(keys[:depth])} has no entry {key}")
         if depth + 1 == len(keys):
             values[place] = value
         elif isinstance(values, dict) and values.get(place) is None:
@@ -359,8 +394,13 @@ class _Loader(yaml.SafeLoader):
     """Reads 1e-4 as the number it is in YAML 1.2; YAML 1.1 wants 1.0e-4."""
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
+class _Dumper(yaml.SafeDumper):
+    """Puts a string into quotes that `_Loader` would take for a number."""
+
+
+for _each in (_Loader, _Dumper):
+    _each.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+        list("-+0123456789"),
+    )

@@ -9,7 +9,6 @@ output/finetune.json   scores before and after
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from camss_ros.training.config import (
     SegmenterConfig,
     SourceConfig,
     load_config,
+    override,
 )
 from camss_ros.training.other_classes import class_origins, with_other_classes
 from camss_ros.training.resume import begin_run
@@ -222,8 +222,7 @@ def _other_classes(options: FinetuneOptions, own: LabelSet, data: dict[str, Any]
 def _config(
     kind: type[Config], name: str, entries: dict[str, Any], overrides: Sequence[str]
 ) -> Config:
-    # JSON is YAML
-    given: list[str] = [f"{entry}={json.dumps(value)}" for entry, value in entries.items()]
+    given = [override(entry, value) for entry, value in entries.items()]
     return load_config(kind, config_file(f"train/{name}.yaml"), [*given, *overrides])
 
 

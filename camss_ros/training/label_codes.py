@@ -88,12 +88,23 @@ class LabelCodes:
         return inside, judged
 
 
-def code_shares(labels: Iterable[np.ndarray], codes: LabelCodes) -> np.ndarray:
-    """Share of each code among the labelled pixels of uint8 [H, W] label images: [codes]."""
-    counts = np.zeros(len(codes))
+def code_shares(
+    labels: Iterable[np.ndarray], codes: LabelCodes, void_is_last: bool = False
+) -> np.ndarray:
+    """Share of each code among the labelled pixels of uint8 [H, W] label images: [codes].
+
+    Args:
+        labels: the images.
+        codes: of their values.
+        void_is_last: void counts as the last of the codes.
+    """
+    counts = np.zeros(256)
     for label in labels:
-        counts += np.bincount(label.ravel(), minlength=256)[: len(codes)]
-    return counts / max(counts.sum(), 1)
+        counts += np.bincount(label.ravel(), minlength=256)
+    if void_is_last:
+        counts[len(codes) - 1] = counts[VOID]
+    known = counts[: len(codes)]
+    return known / max(known.sum(), 1)
 
 
 def class_weights(shares: np.ndarray, codes: LabelCodes, power: float = 0.5) -> Tensor:

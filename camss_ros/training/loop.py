@@ -134,11 +134,12 @@ def train(
     first = run.resume()
     loader = DataLoader(
         samples,
-        batch_sampler=[
+        # not a list, which for many steps would take gigabytes
+        batch_sampler=(
             [step * options.batch + place for place in places]
             for step in range(first, options.steps)
             for places in _places(options, accelerator)
-        ],
+        ),
         num_workers=samples.config.data.workers,
         collate_fn=collate,
         pin_memory=accelerator.device.type == "cuda",

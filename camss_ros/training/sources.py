@@ -77,14 +77,14 @@ class TrainingData:
     classes: tuple[LabelClass, ...]
     codes: LabelCodes
 
-    def code_shares(self, codes: LabelCodes) -> np.ndarray:
-        """Share of each code among the labelled pixels that are drawn: [codes]."""
+    def code_shares(self, codes: LabelCodes, void_is_last: bool = False) -> np.ndarray:
+        """Share of each code among the labelled pixels that are drawn; see `code_shares`."""
         total = sum(source.share for source in self.sources)
         shares = np.zeros(len(codes))
         for source in self.sources:
             indices = track(range(len(source.pairs)), "counting classes")
             labels = (source.pairs[index][1] for index in indices)
-            shares += source.share / total * code_shares(labels, codes)
+            shares += source.share / total * code_shares(labels, codes, void_is_last)
         return shares
 
 
@@ -152,7 +152,10 @@ def open_training_data(config: DataConfig, candidates: bool = False) -> Training
     labels = [_labels(label_set, target, candidates) for label_set in own]
     codes = LabelCodes.of(len(target.classes), (ids for each in labels for ids in each))
     sources, validation = [], []
-    for source, splits, label_set, each in zip(config.sources, opened, own, labels, strict=True):
+    names = _names([root / source.root for source in config.sources])
+    for source, splits, label_set, each, name in zip(
+        config.sources, opened, own, labels, names, strict=True
+    ):
         frames: Any = ConcatDataset(splits)  # type: ignore[arg-type]
         pairs = _prepared(frames, codes.table(each), source, config)
         _check_labelled(pairs, root / source.root, source.split)
@@ -166,7 +169,7 @@ def open_training_data(config: DataConfig, candidates: bool = False) -> Training
             _check_labelled(judged_pairs, root / source.root, source.validation_split)
             validation.append(
                 ValidationSource(
-                    (root / source.root).name if len(own) > 1 else "",
+                    name,
                     judged_pairs,
                     len(judged.classes),
                     _SAME if judged.classes == target.classes else target.to(judged),
@@ -174,6 +177,17 @@ def open_training_data(config: DataConfig, candidates: bool = False) -> Training
                 )
             )
     return TrainingData(tuple(sources), tuple(validation), target.classes, codes)
+
+
+def _names(folders: list[Path]) -> list[str]:
+    """Of each folder its own, numbered where several have the same; empty for a single one."""
+    if len(folders) == 1:
+        return [""]
+    names = [folder.name for folder in folders]
+    return [
+        name if names.count(name) == 1 else f"{name}{names[:index].count(name) + 1}"
+        for index, name in enumerate(names)
+    ]
 
 
 def _labels(own: LabelSet, target: LabelSet, candidates: bool) -> tuple[tuple[int, ...], ...]:

@@ -23,11 +23,12 @@ from camss_ros.training.config import AutoencoderConfig
 from camss_ros.training.global_batch import global_sum
 from camss_ros.training.label_codes import class_weights
 from camss_ros.training.loop import Training, make_accelerator, train
+from camss_ros.training.run_folder import save_checkpoint
 from camss_ros.training.samples import TrainingSamples, validation_scores, window_in_tokens
 from camss_ros.training.sources import Pairs, TrainingData, open_training_data, resize_pair
 
 AUTOENCODER_FILE = "autoencoder.pt"
-# Frames, evenly spaced, that the statistics of the latents are measured on at most.
+# Frames, evenly spaced, that the statistics of the latents are measured on; at most twice as many.
 _STATISTICS_FRAMES = 128
 # Of the squared distance to the latents of before, in standard deviations, with a frozen decoder:
 # without it they move by two of these within 300 steps, for no better reconstruction.
@@ -137,7 +138,7 @@ class AutoencoderTraining(Training[MaskAutoencoder]):
             network = load_pretrained(str(self._source))
             network.mask_autoencoder.load_state_dict(average.state_dict())
             save_pretrained(network, directory, torch.float16)
-        torch.save(average.state_dict(), directory / AUTOENCODER_FILE)
+        save_checkpoint(average.state_dict(), directory / AUTOENCODER_FILE)
 
 
 def _shuffled(labels: Tensor, weights: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:

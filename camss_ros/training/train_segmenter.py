@@ -73,9 +73,11 @@ class SampleDraws:
         }
         if self._losses.auxiliary_weight > 0:
             low, high = self._losses.start // 10, self._losses.start
-            draws["start_kind"] = torch.arange(samples, device=generator.device) % 4
             draws["start_noise"] = torch.randn(samples, self._tokens, self._channels, **where)
             draws["second_timestep"] = torch.randint(low, high, (samples,), **where)
+            # from anywhere on, so that small batches have all kinds, too
+            first = torch.randint(4, (1,), **where)
+            draws["start_kind"] = (torch.arange(samples, device=generator.device) + first) % 4
         return draws
 
 
@@ -88,17 +90,20 @@ class SegmenterTraining(BackboneTraining[CamSeg]):
         if config.decoder_rate > 0:
             if not isinstance(model.mask_autoencoder, MaskAutoencoder):
                 raise DataError("decoder_rate must be 0: the official autoencoder stays frozen")
-            model.get_submodule(_DECODER).requires_grad_(True)
+            # only the auxiliary loss has a gradient for it, which DDP waits for
+            model.get_submodule(_DECODER).requires_grad_(config.losses.auxiliary_weight > 0)
         super().__init__(model, config.frozen_stages, config.backbone_rate)
         self._config, self._validation = config, data.validation
         codes, losses = data.codes, config.losses
-        if model.config.void_color is not None:
+        void_is_class = model.config.void_color is not None
+        if void_is_class:
             if codes.candidates:
                 raise DataError("void is a class of this model: no label may stand for several")
             codes = LabelCodes(codes.classes + 1)
         weights = torch.ones(len(codes))
         if losses.auxiliary_weight > 0 and losses.class_weight_power > 0:
-            weights = class_weights(data.code_shares(codes), codes, losses.class_weight_power)
+            shares = data.code_shares(codes, void_is_class)
+            weights = class_weights(shares, codes, losses.class_weight_power)
         self.decoded_loss = DecodedLoss(codes, weights, losses.jaccard_weight)
 
     def prepare_backward(self, device: torch.device) -> None:

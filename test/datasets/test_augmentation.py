@@ -122,6 +122,7 @@ def test_a_crop_of_the_frame_is_fitted_into_the_size():
         ({"skew": 0.6}, "skew"),
         ({"hide_and_seek_cells": ()}, "hide_and_seek_cells"),
         ({"rotation": -1.0}, "rotation is -1.0: expected 0 or more"),
+        ({"salt_and_pepper": (1.0, 50.0)}, "salt_and_pepper"),
     ],
 )
 def test_options_out_of_range_are_named(changes, message):

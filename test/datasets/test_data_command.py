@@ -6,6 +6,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
+from camss_ros.datasets import photometry
+from camss_ros.resources import config_file
+from camss_ros.training.config import SegmenterConfig, load_config
 
 
 def save(path, pixels):
@@ -102,7 +105,7 @@ def test_show_draws_frames_beside_their_labels(root):
     assert drawn[128, 64, 128] == pytest.approx(4 * tile * 6 / 9, rel=0.02)  # their road
 
 
-def test_show_draws_augmented_pairs_beside_them(root):
+def test_show_draws_augmented_pairs_beside_them(root, monkeypatch):
     sheets = [root / f"{name}.png" for name in ("plain", "augmented", "again", "reseeded")]
     more = [(), ("--augment", "paper"), ("--augment", "paper"), ("--augment", "paper", "--seed", 1)]
     arguments = ("--data", "camvid", "--root", root, "--split", "val")
@@ -113,6 +116,11 @@ def test_show_draws_augmented_pairs_beside_them(root):
     assert augmented.shape[0] > plain.shape[0]
     assert np.array_equal(augmented, again)
     assert not np.array_equal(augmented, reseeded)
+    seen = []
+    monkeypatch.setattr(photometry, "augment", lambda *given: (seen.append(given[2]), given)[1])
+    run("show", *arguments, "--output", sheets[0], "--augment", "camss-tiny")
+    recipe = load_config(SegmenterConfig, config_file("train/camss_tiny_street.yaml"))
+    assert seen[0] == recipe.augmentation  # today's, of the bundled model
     result = run("show", *arguments, "--output", sheets[0], "--augment", "none")
     assert result.exit_code == 1
     assert "'none': expected one of paper, camss-tiny" in result.output

@@ -256,6 +256,8 @@ def test_a_hub_id_that_cannot_be_reached_is_an_error_too(monkeypatch):
     [
         ({"colour": 1}, "colour"),
         ({"input_size": [352]}, "input_size"),
+        ({"input_size": [350, 480]}, "input_size is 350 x 480: its sides must be multiples of 16"),
+        ({"transformer": {"width": 96, "heads": 5}}, "a multiple of 4 times the number of heads"),
         ({"prediction": "w"}, "prediction"),
         ({"image_mean": "x"}, "image_mean"),
     ],

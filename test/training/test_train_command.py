@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from training_run import CONFIGS, SHORT, segmenter_arguments, three_sources, wri
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
+from camss_ros.commands.train import with_root
 from camss_ros.datasets.augmentation import AugmentationOptions
 from camss_ros.datasets.datasets import open_data
 from camss_ros.images.label_sets import load_label_set
@@ -27,10 +29,14 @@ from camss_ros.model.checkpoint import load_pretrained, save_pretrained
 from camss_ros.model.official import base_config
 from camss_ros.training.config import (
     AutoencoderConfig,
+    ConfigError,
+    DataConfig,
     SegmenterConfig,
+    SourceConfig,
     TwinTrainingConfig,
     config_text,
     load_config,
+    override,
 )
 from camss_ros.training.resume import check_resumable
 from camss_ros.training.run_folder import read_metrics
@@ -115,9 +121,68 @@ def test_what_is_wrong_is_named(root, autoencoder, tmp_path):
     assert "size must be 16 or more" in message("data.sources=[{name: camvid, size: [8, 32]}]")
     assert "nowhere.pt" in message("autoencoder=nowhere.pt")
     assert "mask_autoencoder" in message("autoencoder=null")
+    assert "betas must be from 0 to 1, not 9.0" in message("loop.betas=[9, 1]")
+    assert "input_size is 40 x 48: its sides" in message("model.input_size=[40, 48]")
+    assert "multiple of 4 times the number of heads" in message("model.transformer.heads=5")
+    assert "has_encoder must be true" in message("model.mask_autoencoder.has_encoder=false")
     assert str(tmp_path / "none") in failure(
         segmenter_arguments(tmp_path / "none", tmp_path / "o", autoencoder)
     )
+
+
+def test_masks_are_trained_with_continuous_latents_and_an_encoder():
+    for entry in ("codebook_size=8", "has_encoder=false"):
+        with pytest.raises(ConfigError, match="an encoder and no codebook_size"):
+            load_config(
+                AutoencoderConfig, CONFIGS / "camss_tiny_autoencoder.yaml", [f"model.{entry}"]
+            )
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ("augmentation.size=[64, 96]", r"must be model.input_size, \[768, 768\], not \[64, 96\]"),
+        ("data.sources.0.size=[512, 1024]", r"not \[512, 1024\]"),
+        ("masking={known_share: 0.5}", "masking must leave equally many tokens"),
+    ],
+)
+def test_what_position_tables_do_not_fit_is_told_before_the_first_validation(entry, told):
+    with pytest.raises(ConfigError, match=told):
+        load_config(SegmenterConfig, CONFIGS / "cam_seg_base_cityscapes.yaml", [entry])
+
+
+@pytest.mark.parametrize("text", ["1e-4", "\N{AUTOMOBILE} \xfc", "no", "x\udcff", "a: b, c", ""])
+def test_any_name_can_be_written_and_read_again(tmp_path, text):
+    path = CONFIGS / "camss_tiny_camvid.yaml"
+    entries = [override("model.name", text), *with_root(None, Path(text))]
+    config = load_config(SegmenterConfig, path, entries)
+    assert (config.model.name, config.data.root) == (text, str(Path(text)))
+    (tmp_path / "config.yaml").write_text(config_text(config))
+    assert load_config(SegmenterConfig, tmp_path / "config.yaml") == config
+
+
+@pytest.mark.parametrize("text", ["", "7", "[1, 2]"])
+def test_a_file_that_is_no_configuration_is_told(tmp_path, text):
+    path = tmp_path / "own.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"own\.yaml: the file must be an object"):
+        load_config(SegmenterConfig, path, ["data.root=x"])
+
+
+def test_a_run_may_have_the_name_of_its_configuration(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "camss_tiny_camvid").mkdir()
+    named = load_config(SegmenterConfig, Path("camss_tiny_camvid"))
+    assert named == load_config(SegmenterConfig, CONFIGS / "camss_tiny_camvid.yaml")
+
+
+def test_sources_of_one_name_have_scores_each(tmp_path):
+    for name in ("a", "b", "c"):
+        write_camvid(tmp_path / name / ("other" if name == "c" else "frames"), frames=1)
+    roots = ("a/frames", "b/frames", "c/other")
+    sources = tuple(SourceConfig("camvid", root=root) for root in roots)
+    data = open_training_data(DataConfig(sources, root=str(tmp_path)))
+    assert [one.name for one in data.validation] == ["frames1", "frames2", "other"]
 
 
 def test_labels_of_void_alone_are_refused_before_the_training(autoencoder, tmp_path):
@@ -187,7 +252,7 @@ def test_another_configuration_does_not_go_on_with_a_run(root, autoencoder, tmp_
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, root=str(root)))
     text = config_text(config)
     (tmp_path / "config.yaml").write_text(text)
-    for override, named in (
+    for entry, named in (
         ("loop.seed=1", "loop.seed 0 there, 1 now"),
         ("loop.batch=1", "loop.batch 8 there, 1 now"),
         ("loop.learning_rate=1e-5", "loop.learning_rate"),
@@ -197,7 +262,7 @@ def test_another_configuration_does_not_go_on_with_a_run(root, autoencoder, tmp_
         ("data.sources.0.split=val", "data.sources"),
         ("loop.steps=3", "loop.steps 4 there, 3 now"),
     ):
-        message = failure(arguments(override, "loop.log_every=7"))
+        message = failure(arguments(entry, "loop.log_every=7"))
         assert named in message
         assert "loop.log_every 1" not in message
         assert (tmp_path / "config.yaml").read_text() == text
@@ -251,7 +316,8 @@ def test_a_run_ends_when_its_time_is_over_and_does_not_begin_anew(root, autoenco
     overrides = ("loop.steps=100000", "loop.batch=1", "loop.minutes=0.02")
     arguments = segmenter_arguments(root, tmp_path, autoencoder, *overrides)
     run(arguments)
-    steps = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"]
+    checkpoint = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    steps = checkpoint["step"]
     assert 0 < steps < 100000
     assert [row["step"] for row in read_metrics(tmp_path / "validation.csv")] == [steps]
     run(arguments)
@@ -259,7 +325,8 @@ def test_a_run_ends_when_its_time_is_over_and_does_not_begin_anew(root, autoenco
     assert "loop.minutes 0.02 there, 0.01 now" in failure(
         [*arguments, "--set", "loop.minutes=0.01"]
     )
-    run([*arguments, "--set", "loop.minutes=0.04"])
+    # the first step of a process alone may take longer than it was given
+    run([*arguments, "--set", f"loop.minutes={checkpoint['minutes'] + 0.01}"])
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] > steps
     zero = segmenter_arguments(root, tmp_path / "o", autoencoder, "loop.minutes=0")
     assert "minutes must be above 0" in failure(zero)

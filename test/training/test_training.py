@@ -3,6 +3,8 @@
 import copy
 import dataclasses
 import math
+import resource
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,7 +37,7 @@ from camss_ros.training.run_folder import (
     read_metrics,
     save_checkpoint,
 )
-from camss_ros.training.samples import TrainingSamples, validation_scores
+from camss_ros.training.samples import TrainingSamples, collate, validation_scores
 from camss_ros.training.sources import (
     TrainingData,
     TrainingSource,
@@ -43,7 +45,7 @@ from camss_ros.training.sources import (
     resize_pair,
 )
 from camss_ros.training.train_autoencoder import AutoencoderTraining
-from camss_ros.training.train_segmenter import SegmenterTraining
+from camss_ros.training.train_segmenter import SampleDraws, SegmenterTraining
 
 CLASSES = tuple(LabelClass(index, f"class{index}", (0, 0, 0)) for index in range(11))
 DATA = DataConfig((SourceConfig("camvid"),))
@@ -201,6 +203,27 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):
     assert torch.load(path, weights_only=True)["step"] == 2
 
 
+def test_a_full_disk_that_keeps_the_masks_from_being_written_is_told(tmp_path):
+    model = MaskAutoencoder(11, MaskAutoencoderConfig(8, (16, 16, 32), (1, 1, 1)))
+    training = AutoencoderTraining(model, AutoencoderConfig(DATA, options(1)), data())
+    (tmp_path / "autoencoder.pt.partial").symlink_to("/dev/full")
+    with pytest.raises(TrainingError, match=r"autoencoder\.pt: No space left on device"):
+        training.write(model.eval(), tmp_path)
+
+
+def test_a_run_that_its_time_ends_may_have_any_number_of_steps(tmp_path):
+    loop = options(10**12, minutes=1e-6)
+    accelerator = make_accelerator(loop)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, limits[1]))
+    try:
+        train(Broken(bad_step=-1), samples(loop), tmp_path, accelerator)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+    assert len(read_metrics(tmp_path / "metrics.csv")) == 1
+
+
 def test_metrics_after_the_checkpoint_are_dropped(tmp_path):
     path = tmp_path / "metrics.csv"
     file = MetricsFile(path, 0)
@@ -330,6 +353,41 @@ def test_backbone_and_decoder_of_the_segmenter_have_rates_of_their_own(tmp_path)
         expected = 0.125 if name.startswith("mask_autoencoder.decoder.") else 1.0
         assert rate == (0.5 if name.startswith("tokenizer.backbone.") else expected), name
     assert set(found.values()) == {0.125, 0.5, 1.0}
+
+
+def test_all_that_is_trained_has_a_gradient(tmp_path):
+    """Several processes wait for every one."""
+    model = load_pretrained(save_small_model(tmp_path))
+    only = segmenter_losses.SegmenterLossOptions(auxiliary_weight=0)
+    crop = AugmentationOptions(size=(32, 48))
+    config = SegmenterConfig(DATA, options(1), model.config, crop, losses=only, decoder_rate=1)
+    training = SegmenterTraining(model, config, data())
+    taken = TrainingSamples(config, data(), SampleDraws(config, model))
+    batch = taken.complete(collate([taken[0], taken[1]]), 0, 0, torch.device("cpu"))
+    training(batch)["loss"].backward()
+    lacking = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert not lacking
+
+
+def test_estimates_of_small_batches_start_from_noise_and_from_zero(tmp_path):
+    model = load_pretrained(save_small_model(tmp_path))
+    crop = AugmentationOptions(size=(32, 48))
+    draw = SampleDraws(SegmenterConfig(DATA, options(1), model.config, crop), model)
+    for samples in (1, 2, 8):
+        kinds = [draw(samples, torch.Generator().manual_seed(n))["start_kind"] for n in range(400)]
+        counts = torch.cat(kinds).bincount(minlength=4) / (400 * samples)
+        torch.testing.assert_close(counts, torch.full((4,), 0.25), atol=0.06, rtol=0)
+
+
+def test_void_that_is_a_class_weighs_by_its_share(tmp_path):
+    model = load_pretrained(save_small_model(tmp_path))
+    model.config = dataclasses.replace(model.config, void_color=(0, 0, 0))
+    label = np.repeat(np.array([0, 3, 255], np.uint8), [32, 16, 16])[None].repeat(16, axis=0)
+    frames = training_data([(np.zeros((16, 64, 3), np.uint8), label)], CLASSES)
+    weighed = segmenter_losses.SegmenterLossOptions(class_weight_power=1)
+    config = SegmenterConfig(DATA, options(1), model.config, losses=weighed)
+    weights = SegmenterTraining(model, config, frames).decoded_loss.weights
+    assert weights[11] == weights[3] == pytest.approx(2 * weights[0].item())
 
 
 def test_the_average_follows_the_first_steps_closely():
