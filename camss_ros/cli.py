@@ -42,6 +42,10 @@ class _Commands(TyperGroup):
             raise
         except (OSError, ValueError, CamssError) as error:
             fail(error)
+        except ModuleNotFoundError as error:
+            if (error.name or "camss_ros").startswith("camss_ros"):
+                raise
+            fail(f"{error} in {sys.prefix}; `camss-ros doctor` says what is missing and what to do")
 
 
 app = typer.Typer(cls=_Commands, no_args_is_help=True)

@@ -148,6 +148,17 @@ def test_a_command_names_what_it_lacks_before_its_work(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("package", ["torch", "cv2"])
+def test_what_all_need_and_is_not_there_is_named_in_a_line(package: str) -> None:
+    code = f"import sys; sys.modules[{package!r}] = None; from camss_ros.cli import main; main()"
+    command = [sys.executable, "-c", code, "info"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert package in line
+    assert "camss-ros doctor" in line
+
+
 def test_what_commands_need_is_in_an_extra() -> None:
     text = (ROOT / "pyproject.toml").read_text()
     assert all(f'"{module.replace("_", "-")}>=' in text for module in NEEDS.keys() - NOT_BY_PIP)

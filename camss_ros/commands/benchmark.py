@@ -52,6 +52,7 @@ def benchmark(
     from camss_ros.evaluation.result_folder import write_json
     from camss_ros.lab import tables
     from camss_ros.lab.frame_launches import measure_calls
+    from camss_ros.lab.official_procedure import check_official
     from camss_ros.lab.official_section import compare_with_official
     from camss_ros.lab.random_weights import random_weights as with_random_weights
     from camss_ros.lab.segmenter_speed import measure_segmenter
@@ -73,6 +74,8 @@ def benchmark(
     )
     content: dict[str, Any] = {"command": command_line(), "random_weights": random_weights}
     with found as directory, counted_progress() as bar:
+        if versus is not None:
+            check_official(find_config(directory))
         if node:
             from camss_ros.lab.node_benchmark import measure_node_sizes
             from camss_ros.lab.node_speed import SIZES, NodeSettings

@@ -7,7 +7,7 @@ from typing import Optional
 
 import typer
 
-from camss_ros.commands.options import DEVICE, warn_of_missing
+from camss_ros.commands.options import DEVICE, check_file, warn_of_missing
 from camss_ros.commands.train import CONFIG, DATA_ROOT, OVERRIDES, PACKAGES, with_root
 from camss_ros.extras import require
 
@@ -38,6 +38,7 @@ def learn(
     from camss_ros.training.sources import open_training_data
 
     directory = find_model(model)
+    check_file(directory / DRIFT_FILE)
     # the others are not looked at
     changed = ["data.in_memory=false", *with_root(overrides, root)]
     data = load_config(SegmenterConfig, config, changed).data

@@ -134,8 +134,13 @@ def _frames_of(source: str, count: int, spread: bool = False) -> list[np.ndarray
     from camss_ros.images.frames import open_frames
 
     opened = open_frames(source)
-    every = max(1, (opened.length or count) // count) if spread else 1
-    frames = [frame.image for frame in islice(opened, 0, every * count, every)]
+    length = max(count, opened.length or count) if spread else count
+    wanted = {index * length // count for index in range(count)}
+    frames = [
+        frame.image
+        for index, frame in enumerate(islice(opened, max(wanted) + 1))
+        if index in wanted
+    ]
     if not frames:
         raise ValueError(f"no image in {source}")
     return frames

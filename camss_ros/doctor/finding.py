@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 Level = Literal["OK", "WARN", "FAIL"]
@@ -26,6 +26,6 @@ class Finding:
     advice: str = ""
 
     def __post_init__(self) -> None:
-        home = str(Path.home())
+        home = os.path.expanduser("~")  # "~" where there is none
         for name in ("text", "advice") if home != "/" else ():
             object.__setattr__(self, name, getattr(self, name).replace(home, "~"))

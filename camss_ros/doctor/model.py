@@ -28,7 +28,7 @@ def check_cache() -> Iterator[Finding]:
     except OSError as error:
         yield Finding(
             "cache", "WARN",
-            f"cannot be written: {error}; exported graphs cannot be built, PyTorch does the work",
+            f"exported graphs cannot be built, PyTorch does the work: {error}",
             "set XDG_CACHE_HOME to a folder that can be written",
         )  # fmt: skip
         return

@@ -71,16 +71,16 @@ def opencv() -> dict[str, Any]:
 
 def pytorch() -> dict[str, Any]:
     """Its version and that of its CUDA, what `precision: auto` is on the CPU and on each GPU."""
-    import numpy
     import torch
 
     from camss_ros.inference.device import select_dtype
 
-    torch.from_numpy(numpy.zeros(1))  # fails where it was built for another NumPy
-
     def native(device: torch.device) -> str:
         return str(select_dtype("auto", device)).removeprefix("torch.")
 
+    import numpy  # here, so that PyTorch is named where both are missing
+
+    torch.from_numpy(numpy.zeros(1))  # fails where it was built for another NumPy
     gpus = []
     for number in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         device = torch.device("cuda", number)

@@ -23,6 +23,10 @@ _GET_ROS = (
     "install/setup.bash), or `make build` in the checkout and scripts/in_workspace before the "
     "command"
 )
+_BROKEN = (
+    "it is there and fails: it has to be built for this Python, and RMW_IMPLEMENTATION, "
+    "ROS_DOMAIN_ID and ROS_LOG_DIR have to fit"
+)
 
 
 def check_ros() -> Generator[Finding, None, None]:
@@ -33,21 +37,25 @@ def check_ros() -> Generator[Finding, None, None]:
         rmw = ask("rclpy")["rmw"]
         yield Finding("rclpy", "OK", f"a node can be made ({distribution}, {rmw})")
     except ProbeError as error:
-        yield Finding("rclpy", "FAIL", str(error), _GET_ROS)
+        yield Finding("rclpy", "FAIL", str(error), _GET_ROS if error.missing else _BROKEN)
     try:
         ask("importable", "camss_ros.msg", "camss_ros.nodes.segmenter.node")
         yield Finding("node", "OK", "it and its messages can be imported")
     except ProbeError as error:
-        yield Finding(
-            "node", "FAIL", str(error), f"install what is missing; for messages {_GET_ROS}"
-        )
+        install = f"install what is missing; for messages {_GET_ROS}"
+        help_ = install if error.missing else "see what else fails here"
+        yield Finding("node", "FAIL", str(error), help_)
     if rmw is not None:
         yield from _large_images(rmw)
 
 
 def _large_images(rmw: str) -> Iterator[Finding]:
-    buffer = int(_RECEIVE_BUFFER.read_text())
-    text = f"net.core.rmem_max is {buffer} bytes"
+    try:
+        buffer = int(_RECEIVE_BUFFER.read_text())
+        text = f"net.core.rmem_max is {buffer} bytes"
+    except OSError:  # older kernels show it to no container with a network of its own
+        buffer = _BUFFER_BYTES
+        text = f"net.core.rmem_max is not seen from here; it should be {buffer} on the host"
     raise_it = "sudo sysctl -w net.core.rmem_max=67108864 (docs/transport.md)"
     if "cyclone" in rmw:
         uri = f"export CYCLONEDDS_URI=file://{config_file('dds/cyclonedds.xml')}"

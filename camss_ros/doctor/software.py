@@ -20,6 +20,11 @@ _PACKAGES = ("safetensors", "diffusers", "huggingface_hub", "PyYAML", "Pillow", 
 # one of them is there where the kernel has a driver for an NVIDIA GPU: a card, a Jetson
 _DRIVERS = (Path("/proc/driver/nvidia/version"), Path("/etc/nv_tegra_release"))
 _NUMPY_HELP = "is it built for another NumPy or Python? Install both again in one environment"
+_INSTALL = {  # by module; others have the name of their package
+    "cv2": "pip install opencv-python-headless",
+    "torch": "pip install torch in the environment of the node; on a Jetson the build of "
+    "docs/deployment.md",
+}
 
 
 def check_python() -> Iterator[Finding]:
@@ -49,15 +54,17 @@ def check_python() -> Iterator[Finding]:
 
 def check_numpy() -> Iterator[Finding]:
     """NumPy and OpenCV, without which nothing works."""
-    for check, probe, package in (
-        ("NumPy", "numpy", "numpy"),
-        ("OpenCV", "opencv", "opencv-python-headless"),
-    ):
+    for check, probe in (("NumPy", "numpy"), ("OpenCV", "opencv")):
         try:
             yield Finding(check, "OK", ask(probe)["version"])
         except ProbeError as error:
-            help_ = f"pip install {package}" if error.missing else _NUMPY_HELP
-            yield Finding(check, "FAIL", str(error), help_)
+            yield Finding(check, "FAIL", str(error), _help(error))
+
+
+def _help(error: ProbeError) -> str:
+    if not error.missing:
+        return _NUMPY_HELP
+    return _INSTALL.get(error.missing, f"pip install {error.missing}")
 
 
 def check_pytorch() -> Generator[Finding, None, bool]:
@@ -65,11 +72,7 @@ def check_pytorch() -> Generator[Finding, None, bool]:
     try:
         facts = ask("pytorch")
     except ProbeError as error:
-        yield Finding(
-            "PyTorch", "FAIL", str(error),
-            "pip install torch in the environment of the node; on a Jetson the build of "
-            "docs/deployment.md" if error.missing else _NUMPY_HELP,
-        )  # fmt: skip
+        yield Finding("PyTorch", "FAIL", str(error), _help(error))
         return False
     cuda = facts["cuda"]
     build = f"for CUDA {cuda}" if cuda else "for the CPU"

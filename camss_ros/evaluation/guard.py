@@ -6,7 +6,7 @@ A YAML file beside the frames or anywhere:
     root: .                     # of the data; below the folder of this file unless absolute
     split: val
     limits: {miou: 0.61, person: 0.42}
-    label_set: camvid11         # labels are mapped onto it; may be left out
+    label_set: camvid11         # labels are mapped onto it; may be left out; a file as `root` is
     every: 2                    # of the frames is taken; 1 if left out
 """
 
@@ -23,6 +23,7 @@ import yaml
 from camss_ros.evaluation.evaluate import FrameSegmenter, LabelledData, evaluate, open_labelled
 from camss_ros.evaluation.paired import MIOU, check_names
 from camss_ros.evaluation.result_folder import write_atomically
+from camss_ros.images.label_sets import is_label_set_file
 from camss_ros.model.strict_decode import decode
 
 
@@ -65,8 +66,10 @@ def check_guard(path: str | Path, segmenter: FrameSegmenter) -> None:
     path = Path(path)
     try:
         guard = decode(GuardFile, yaml.safe_load(path.read_text(encoding="utf-8")))
-        root = path.parent / guard.root
-        data = open_labelled(guard.data, root, guard.split, guard.label_set, guard.every)
+        root, label_set = path.parent / guard.root, guard.label_set
+        if label_set is not None and is_label_set_file(label_set):
+            label_set = str(path.parent / label_set)
+        data = open_labelled(guard.data, root, guard.split, label_set, guard.every)
         check_names(guard.limits, [MIOU, *(it.name for it in data.label_set.classes)])
         found = _iou(segmenter, data)
     except (ValueError, OSError, yaml.YAMLError) as error:
@@ -110,7 +113,10 @@ def make_guard(
     limits = {
         name: math.floor(1e4 * (iou - margin)) / 1e4 for name, iou in found.items() if iou > margin
     }
-    content = {**guard, "root": _root(Path(guard["root"]), path), "limits": limits}
+    content = {**guard, "limits": limits}
+    for name, value in guard.items():
+        if name == "root" or (name == "label_set" and value and is_label_set_file(value)):
+            content[name] = _place(Path(value), path)
     GuardFile(**content)
     write_atomically(path, yaml.safe_dump(content, sort_keys=False).encode())
     return limits
@@ -127,7 +133,7 @@ def _iou(
     return {MIOU: scores.miou, **{name: float(iou) for name, iou in of_classes}}
 
 
-def _root(root: Path, path: Path) -> str:
-    """Relative to the file where the data are below its folder, so that both can move together."""
-    root, folder = root.absolute(), path.absolute().parent
-    return str(root.relative_to(folder)) if root.is_relative_to(folder) else str(root)
+def _place(path: Path, guard: Path) -> str:
+    """Relative to the guard where it is below its folder, so that both can move together."""
+    path, folder = path.absolute(), guard.absolute().parent
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)

@@ -137,7 +137,7 @@ def load_label_set(name_or_path: str | Path) -> LabelSet:
         LabelSetError: there is none, or an entry is wrong, which is named.
     """
     path = Path(name_or_path)
-    if path.suffix not in (".yaml", ".yml"):
+    if not is_label_set_file(path):
         try:
             path = config_file(f"label_sets/{name_or_path}.yaml")
         except FileNotFoundError as error:
@@ -155,6 +155,11 @@ def load_label_set(name_or_path: str | Path) -> LabelSet:
         return _parse(content, path.stem)
     except LabelSetError as error:
         raise LabelSetError(f"label set {path}: {error}") from None
+
+
+def is_label_set_file(name_or_path: str | Path) -> bool:
+    """Whether `load_label_set` takes it for the path of a file, not for a name."""
+    return Path(name_or_path).suffix in (".yaml", ".yml")
 
 
 def save_label_set(label_set: LabelSet, path: Path) -> None:

@@ -261,7 +261,7 @@ def _installed(candidate: Candidate, device: torch.device) -> bool:
     try:
         open_runtime(candidate.backend, device, candidate.precision)
         import onnx  # noqa: F401  # which makes their graphs
-    except (ValueError, ImportError) as error:
+    except Exception as error:  # whatever a broken package raises
         _log.info("backend %s is left out: %s", candidate, error)
         return False
     return True

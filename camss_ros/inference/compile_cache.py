@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -12,6 +14,8 @@ import torch
 from camss_ros.extras import versions
 from camss_ros.inference.device import describe_processor
 from camss_ros.inference.graphs.cache import cache_directory
+
+_log = logging.getLogger(__name__)
 
 _VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 # Below the directory for temporary files, by default: importing PyTorch's parts may set it.
@@ -25,7 +29,8 @@ def use_compile_cache(device: torch.device) -> Path:
     user or from an earlier call, is left as it is.
 
     Returns:
-        The folder in use, which may not be there yet.
+        The folder in use, which may not be there yet. Where ours can't be written it is PyTorch's
+        own.
     """
     # the cache of compiled graphs, which PyTorch 2.4 has, but not by default
     os.environ.setdefault("TORCHINDUCTOR_FX_GRAPH_CACHE", "1")
@@ -34,7 +39,12 @@ def use_compile_cache(device: torch.device) -> Path:
         return Path(given)
     parts = [describe_processor(device), torch.version.cuda, versions("torch", "triton")]
     key = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-    folder = cache_directory() / f"compiled-{key}"
+    try:
+        folder = cache_directory() / f"compiled-{key}"
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        _log.warning("what is compiled does not outlive a restart of the machine: %s", error)
+        return Path(given or tempfile.gettempdir())
     os.environ[_VARIABLE] = str(folder)
     return folder
 

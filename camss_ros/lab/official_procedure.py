@@ -19,12 +19,26 @@ from camss_ros.inference.frame_ops import resize_frame, upload_frame
 from camss_ros.inference.segmenter import check_image
 from camss_ros.inference.stage_clock import StageClock
 from camss_ros.model.camseg import CamSeg
+from camss_ros.model.config import CamSegConfig, ConcatTransformerConfig, TwinConfig
 from camss_ros.model.denoiser import Denoiser, FinalLayer, ResidualBlock
-from camss_ros.model.image_autoencoder import PaletteAutoencoder
+from camss_ros.model.image_autoencoder import ImageAutoencoderConfig, PaletteAutoencoder
 from camss_ros.model.schedule import TRAIN_STEPS, Sampler, SamplingOptions
 from camss_ros.model.transformer import ConcatTransformer
 
 STEPS = 100
+
+
+def check_official(config: CamSegConfig | TwinConfig) -> None:
+    """Raise ValueError where a network of it is not of the official architecture."""
+    if not (
+        isinstance(config, CamSegConfig)
+        and isinstance(config.mask_autoencoder, ImageAutoencoderConfig)
+        and isinstance(config.transformer, ConcatTransformerConfig)
+    ):
+        raise ValueError(
+            f"{config.name} is no cam-seg-base: the official procedure needs a palette "
+            "autoencoder and the transformer over concatenated tokens"
+        )
 
 
 class OfficialProcedure:
@@ -39,15 +53,10 @@ class OfficialProcedure:
     """
 
     def __init__(self, network: CamSeg, device: torch.device, steps: int = STEPS) -> None:
+        check_official(network.config)
         autoencoder, transformer = network.mask_autoencoder, network.transformer
-        if not (
-            isinstance(autoencoder, PaletteAutoencoder)
-            and isinstance(transformer, ConcatTransformer)
-        ):
-            raise ValueError(
-                f"{network.config.name} is no cam-seg-base: the official procedure needs a palette "
-                "autoencoder and the transformer over concatenated tokens"
-            )
+        assert isinstance(autoencoder, PaletteAutoencoder)
+        assert isinstance(transformer, ConcatTransformer)
         self._network = network.to(device=device, dtype=torch.float32)
         self._images, self._transformer = autoencoder.images, transformer
         self._device = device

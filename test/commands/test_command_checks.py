@@ -128,6 +128,16 @@ def test_a_folder_that_nothing_can_be_written_to(tmp_path: Path) -> None:
             check(Path(path))
 
 
+def test_statistics_that_cannot_be_written_are_not_learnt(
+    places: Path, nothing_works: None
+) -> None:
+    model = save_small_model(places / "model")
+    (model / "drift.safetensors").mkdir()
+    code, output = run("drift", "learn", "--model", model, *TRAIN[:4])
+    assert code == 1
+    assert f"can't write {model / 'drift.safetensors'}" in output
+
+
 def test_checkpoints_that_are_text_are_named(places: Path) -> None:
     Path("text").write_text("i105\n")
     for command in (

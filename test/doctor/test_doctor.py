@@ -62,6 +62,31 @@ def test_without_rclpy_the_node_would_not_work(stand_in):
     assert found["node"].level == "FAIL"
 
 
+def test_what_pytorch_lacks_is_what_is_to_be_installed(stand_in):
+    stand_in("numpy", is_missing("numpy"))
+    assert by_check(check_pytorch())["PyTorch"].advice == "pip install numpy"
+    stand_in("torch", is_missing("torch"))
+    assert by_check(check_pytorch())["PyTorch"].advice.startswith("pip install torch")
+    assert by_check(software.check_numpy())["NumPy"].advice == "pip install numpy"
+
+
+def test_a_ros_that_is_there_and_does_not_start_need_not_be_installed(monkeypatch):
+    monkeypatch.setenv("ROS_DOMAIN_ID", "abc")
+    found = by_check(check_ros())["rclpy"]
+    assert found.level == "FAIL"
+    assert "not an integral number" in found.text
+    assert "ROS_DOMAIN_ID" in found.advice
+    assert "source" not in found.advice
+
+
+def test_a_user_without_a_home_is_told_all_the_same(monkeypatch):
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    (finding,) = check_cache()
+    assert finding.level == "WARN"
+    assert "home directory" in finding.text
+
+
 def test_a_cv_bridge_for_another_numpy_is_one_that_the_node_does_without(stand_in):
     stand_in("cv_bridge", "import os; os.kill(os.getpid(), 11)")
     stand_in("vision_msgs", "raise ImportError('numpy.core.multiarray failed to import')")
@@ -185,6 +210,15 @@ def test_large_images(rmw, variable, buffer, levels, tmp_path, monkeypatch):
     monkeypatch.setenv(variable, str(limit))
     found = by_check(check_ros())
     assert (found["DDS profile"].level, found["socket buffers"].level) == levels
+
+
+def test_a_container_that_does_not_see_the_buffers_of_its_host(tmp_path, monkeypatch):
+    monkeypatch.setattr(ros, "_RECEIVE_BUFFER", tmp_path / "gone")
+    monkeypatch.setattr(ros, "ask", lambda *probe: {"rmw": "rmw_fastrtps_cpp"})
+    found = by_check(check_ros())
+    assert "DDS profile" in found
+    assert found["socket buffers"].level == "OK"
+    assert "on the host" in found["socket buffers"].text
 
 
 def test_exit_code_and_json_say_whether_the_node_would_work(monkeypatch):

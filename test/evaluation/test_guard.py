@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from camss_ros.cli import app
 from camss_ros.evaluation.guard import GuardError, check_guard
-from camss_ros.images.label_sets import load_label_set
+from camss_ros.images.label_sets import load_label_set, save_label_set
 from camss_ros.inference.graphs import export
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.model.checkpoint import load_pretrained, save_pretrained
@@ -95,6 +95,24 @@ def test_a_model_passes_its_own_guard(rare):
     arguments = ("--model", model, "--data", "camvid", "--root", wrong.parent, "--output", file)
     result = run("guard", *arguments, "--margin", 0, "--precision", "fp32", "--device", "cpu")
     assert result.exit_code == 0, result.output
+    check_guard(file, Segmenter(model, device="cpu", precision="fp32"))
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_guard_finds_its_label_set_from_another_folder(
+    rare, tmp_path, tmp_path_factory, monkeypatch, beside
+):
+    model, root = rare
+    own = tmp_path_factory.mktemp("classes") / "own.yaml"
+    save_label_set(CAMVID, own)
+    monkeypatch.chdir(own.parent)
+    file = (own.parent if beside else tmp_path) / "guard.yaml"
+    arguments = ("--model", model, "--data", "camvid", "--root", root, "--output", file)
+    options = ("--label-set", "own.yaml", "--precision", "fp32", "--device", "cpu")
+    result = run("guard", *arguments, *options)
+    assert result.exit_code == 0, result.output
+    assert yaml.safe_load(file.read_text())["label_set"] == ("own.yaml" if beside else str(own))
+    monkeypatch.chdir(root)
     check_guard(file, Segmenter(model, device="cpu", precision="fp32"))
 
 

@@ -67,6 +67,34 @@ def test_a_damaged_memory_is_measured_again(model_directory, two_candidates, mon
     assert choose(model_directory) == "openvino fp32"
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("onnx", "raise TypeError('Descriptors cannot be created directly')"),  # another protobuf
+        ("onnxruntime", None),  # a folder is left of it
+        ("openvino", "raise RuntimeError('Could not determine home directory.')"),
+    ],
+)
+def test_a_package_that_is_broken_is_left_out(
+    name, content, model_directory, tmp_path, monkeypatch, caplog
+):
+    place = tmp_path / "packages" / name
+    place.mkdir(parents=True)
+    if content is not None:
+        (place / "__init__.py").write_text(content)
+    monkeypatch.syspath_prepend(place.parent)
+    if content is None:
+        monkeypatch.setattr(sys, "path", [str(place.parent)])
+    for loaded in [each for each in sys.modules if each.partition(".")[0] == name]:
+        monkeypatch.delitem(sys.modules, loaded)
+    with caplog.at_level(logging.INFO, "camss_ros"):
+        choice = BackendChoice(model_directory, CPU, "fp32", SIZE, SamplingOptions())
+        backends = [each.backend for each in choice.possible]
+    assert backends[0] == "torch"
+    assert name not in backends
+    assert "is left out" in caplog.text
+
+
 def test_with_pytorch_alone_nothing_is_measured(model_directory, monkeypatch, caplog):
     for name in ("OnnxRuntime", "OpenVino"):
         module = {"OnnxRuntime": "onnxruntime", "OpenVino": "openvino"}[name]

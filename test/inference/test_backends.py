@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -355,6 +356,17 @@ def test_what_is_compiled_is_kept_below_our_cache(tmp_path, monkeypatch):
     # the user has the last word
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "mine"))
     assert compile_cache.use_compile_cache(cpu) == tmp_path / "mine"
+
+
+def test_where_nothing_can_be_kept_pytorch_compiles_in_its_own_place(tmp_path, monkeypatch, caplog):
+    from camss_ros.inference import compile_cache
+
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/tmp/torchinductor_user")
+    folder = compile_cache.use_compile_cache(torch.device("cpu"))
+    assert str(folder) == os.environ["TORCHINDUCTOR_CACHE_DIR"] == "/tmp/torchinductor_user"
+    assert "set XDG_CACHE_HOME" in caplog.text
 
 
 def test_compiling_is_told_of_with_its_time_and_without_dynamos_warnings(

@@ -53,6 +53,16 @@ def test_a_file_of_another_user_is_used(monkeypatch):
     assert made.read_text() == "content"
 
 
+def test_a_cache_that_cannot_be_written_says_which_variable_names_another(monkeypatch, tmp_path):
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
+    with pytest.raises(OSError, match=r"cannot be written\): set XDG_CACHE_HOME"):
+        cached_file("a.bin", Path.touch)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(OSError, match="set XDG_CACHE_HOME"):
+        cache_directory()
+
+
 def test_a_failure_leaves_nothing():
     def fail(path: Path) -> None:
         path.write_text("half")

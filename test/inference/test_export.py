@@ -4,12 +4,14 @@ import copy
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
+from camss_ros.commands.export import _frames_of
 from camss_ros.inference.backends import verify_graph as verification
 from camss_ros.inference.backends.open_runtime import open_runtime
 from camss_ros.inference.backends.verify_graph import verify_graph
@@ -162,6 +164,17 @@ def test_openvino_gets_its_two_files(model_directory, tmp_path):
     assert result.exit_code == 0, result.output
     assert sorted(path.name for path in tmp_path.iterdir()) == ["small.bin", "small.xml"]
     assert len(openvino.Core().read_model(output).outputs) == 2
+
+
+@pytest.mark.parametrize("length", [5, 28, 55, 100])
+def test_frames_to_calibrate_on_are_from_everywhere(length, tmp_path):
+    for number in range(length):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((1, 1, 3), number, np.uint8))
+    frames = [int(frame[0, 0, 0]) for frame in _frames_of(str(tmp_path), 28, spread=True)]
+    assert len(frames) == min(28, length)
+    gaps = np.diff([-1, *frames, length])
+    assert gaps.max() <= length / 28 + 2
+    assert _frames_of(str(tmp_path), 3)[-1][0, 0, 0] == 2
 
 
 def test_a_file_that_differs_is_not_written(model_directory, tmp_path, monkeypatch):

@@ -142,9 +142,11 @@ def test_both_sides_take_turns(official_model, monkeypatch):
         (("--model", "no_such_model"), "no_such_model"),
         (("--json", "/nowhere/speed.json"), "folder that exists"),
         (("--random-weights", "--model", "cam-seg-base", "--size", "250x250"), "multiples of 16"),
+        (("--versus", "official"), "camss-tiny is no cam-seg-base"),
     ],
 )
-def test_bad_requests_are_refused(arguments, message):
+def test_bad_requests_are_refused(arguments, message, monkeypatch):
+    monkeypatch.setattr("camss_ros.lab.segmenter_speed.time_frames", None)  # nothing is timed
     code, output = run(*arguments)
     assert code == 1
     assert message in output

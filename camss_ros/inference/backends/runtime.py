@@ -89,10 +89,14 @@ def import_runtime(name: str, install: str) -> Any:
     """The Python package of a backend.
 
     Raises:
-        BackendUnavailableError: it is not there; says how to `install` it.
+        BackendUnavailableError: it is not there or broken; says how to `install` it.
     """
     try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        message = f"backend {name} is not installed: {install}"
-        raise BackendUnavailableError(message) from error
+        module = importlib.import_module(name)
+        if not hasattr(module, "__version__"):
+            raise ImportError("a folder is left of it, and no package")
+    except Exception as error:  # whatever a broken one raises
+        missing = isinstance(error, ModuleNotFoundError) and error.name == name
+        why = "is not installed" if missing else f"cannot be imported ({error})"
+        raise BackendUnavailableError(f"backend {name} {why}: {install}") from error
+    return module

@@ -25,11 +25,22 @@ _unfinished: set[Path] = set()
 
 
 def cache_directory() -> Path:
-    """`camss_ros` in $XDG_CACHE_HOME, by default ~/.cache; made if missing."""
+    """`camss_ros` in $XDG_CACHE_HOME, by default ~/.cache; made if missing.
+
+    Raises:
+        OSError: it cannot be made.
+    """
     home = os.environ.get("XDG_CACHE_HOME")
-    directory = (Path(home) if home else Path.home() / ".cache") / "camss_ros"
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        directory = (Path(home) if home else Path.home() / ".cache") / "camss_ros"
+        directory.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home
+        raise _no_cache(error) from error
     return directory
+
+
+def _no_cache(reason: object) -> OSError:
+    return OSError(f"no cache of built graphs ({reason}): set XDG_CACHE_HOME to a writable folder")
 
 
 def cache_key(metadata: Mapping[str, Any]) -> str:
@@ -51,11 +62,16 @@ def cached_file(name: str, make: Callable[[Path], None]) -> Path:
 
     It appears complete or not at all: a process that is killed meanwhile, or another that makes
     the same file, does no harm.
+
+    Raises:
+        OSError: it is not there, and the directory can't be written.
     """
     path = cache_directory() / name
     if path.is_file():
         with suppress(OSError):  # a cache of another user, or one that is read only
             os.utime(path)  # the time of its last use
+    elif not os.access(path.parent, os.W_OK):
+        raise _no_cache(f"{path.parent} cannot be written")
     else:
         write_atomically(path, make)
         _make_room(path)

@@ -174,12 +174,13 @@ def export_onnx(network: CamSeg, spec: GraphSpec, path: Path) -> None:
 
     Raises:
         ValueError: a size that the network does not take.
-        ExportError: onnx is not installed, or PyTorch cannot export the network.
+        ExportError: onnx cannot be imported, or PyTorch cannot export the network.
     """
     try:
         import onnx
-    except ImportError as error:
-        raise ExportError("the export needs the Python package onnx: pip install onnx") from error
+    except Exception as error:  # as that of another protobuf raises
+        message = f"the export needs the Python package onnx ({error}): pip install onnx"
+        raise ExportError(message) from error
 
     graph = FrameGraph(network, spec).eval()
     inputs = graph.example()
