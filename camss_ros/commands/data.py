@@ -193,7 +193,8 @@ def export(
 
 def _augmentation(name: str) -> AugmentationOptions:
     from camss_ros.resources import config_file
-    from camss_ros.training.config import SegmenterConfig, load_config
+    from camss_ros.training.config import SegmenterConfig
+    from camss_ros.training.config_files import load_config
 
     recipes = {"paper": "cam_seg_base_cityscapes", "camss-tiny": "camss_tiny_street"}
     if name not in recipes:

@@ -33,7 +33,8 @@ def learn(
     require(*PACKAGES)
     from camss_ros.inference.drift import save_reference
     from camss_ros.model.checkpoint import DRIFT_FILE, find_model
-    from camss_ros.training.config import SegmenterConfig, load_config
+    from camss_ros.training.config import SegmenterConfig
+    from camss_ros.training.config_files import load_config
     from camss_ros.training.drift import reference_of
     from camss_ros.training.sources import open_training_data
 

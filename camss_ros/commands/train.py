@@ -27,7 +27,7 @@ DATA_ROOT = typer.Option(None, help="Folder of the data set: data.root.")
 
 def with_root(overrides: Optional[list[str]], root: Optional[Path]) -> list[str]:
     """The overrides, and DATA_ROOT as the last of them."""
-    from camss_ros.training.config import override
+    from camss_ros.training.config_files import override
 
     return [*(overrides or ()), *([] if root is None else [override("data.root", str(root))])]
 
@@ -61,10 +61,11 @@ def _add_command(name: str, kind: str, about: str) -> None:
     ) -> None:
         require(*PACKAGES)
         from camss_ros.training import config as configs
+        from camss_ros.training.config_files import load_config
         from camss_ros.training.resume import begin_run
 
         train = getattr(import_module(f"camss_ros.training.train_{name}"), f"train_{name}")
-        given = configs.load_config(getattr(configs, kind), config, with_root(overrides, root))
+        given = load_config(getattr(configs, kind), config, with_root(overrides, root))
         begin_run(given, output)
         train(given, output)
         typer.echo(f"wrote {output / 'last'} and {output / 'best'}")

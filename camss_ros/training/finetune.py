@@ -29,14 +29,8 @@ from camss_ros.inference.segmenter import Segmenter
 from camss_ros.model.autoencoder import MaskAutoencoder
 from camss_ros.model.checkpoint import find_config, load_pretrained, save_pretrained
 from camss_ros.resources import config_file
-from camss_ros.training.config import (
-    AutoencoderConfig,
-    Config,
-    SegmenterConfig,
-    SourceConfig,
-    load_config,
-    override,
-)
+from camss_ros.training.config import AutoencoderConfig, Config, SegmenterConfig, SourceConfig
+from camss_ros.training.config_files import load_config, override
 from camss_ros.training.other_classes import class_origins, with_other_classes
 from camss_ros.training.resume import begin_run
 from camss_ros.training.run_folder import TrainingError

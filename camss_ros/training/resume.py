@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from camss_ros.training.config import Config, ConfigError, config_text, load_config
+from camss_ros.training.config import Config
+from camss_ros.training.config_files import ConfigError, config_text, load_config
 from camss_ros.training.loop import CHECKPOINT
 from camss_ros.training.run_folder import TrainingError, write_atomically
 

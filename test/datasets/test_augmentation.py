@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from camss_ros.datasets.augmentation import AugmentationOptions
 from camss_ros.datasets.photometry import augment
 from camss_ros.resources import config_file
-from camss_ros.training.config import SegmenterConfig, load_config
+from camss_ros.training.config import SegmenterConfig
+from camss_ros.training.config_files import load_config
 
 VOID = 255
 PLAIN = AugmentationOptions(size=(64, 64), recolour=0.0)

@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 from camss_ros.cli import app
 from camss_ros.datasets import photometry
 from camss_ros.resources import config_file
-from camss_ros.training.config import SegmenterConfig, load_config
+from camss_ros.training.config import SegmenterConfig
+from camss_ros.training.config_files import load_config
 
 
 def save(path, pixels):

@@ -11,7 +11,8 @@ from camss_ros.datasets import image_noise
 from camss_ros.datasets.augmentation import AugmentationOptions
 from camss_ros.datasets.photometry import apply_photometry, draw_photometry
 from camss_ros.resources import config_file
-from camss_ros.training.config import SegmenterConfig, load_config
+from camss_ros.training.config import SegmenterConfig
+from camss_ros.training.config_files import load_config
 
 PLAIN = AugmentationOptions(size=(64, 64), recolour=0.0)
 PAPER = load_config(SegmenterConfig, config_file("train/cam_seg_base_cityscapes.yaml")).augmentation

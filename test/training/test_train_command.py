@@ -29,15 +29,12 @@ from camss_ros.model.checkpoint import load_pretrained, save_pretrained
 from camss_ros.model.official import base_config
 from camss_ros.training.config import (
     AutoencoderConfig,
-    ConfigError,
     DataConfig,
     SegmenterConfig,
     SourceConfig,
     TwinTrainingConfig,
-    config_text,
-    load_config,
-    override,
 )
+from camss_ros.training.config_files import ConfigError, config_text, load_config, override
 from camss_ros.training.resume import check_resumable
 from camss_ros.training.run_folder import read_metrics
 from camss_ros.training.sources import open_training_data
