@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
+from camss_ros.datasets.augmentation import AugmentationOptions
 from camss_ros.lab.parity import parity_config
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.checkpoint import ModelError, load_pretrained, save_pretrained
@@ -25,6 +26,7 @@ from camss_ros.model.official import (
 )
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.training.config import DataConfig, LoopOptions, SegmenterConfig, SourceConfig
+from camss_ros.training.masking import TruncatedNormalRatio
 from camss_ros.training.start import start_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -174,6 +176,7 @@ def test_a_training_starts_from_the_official_autoencoder_or_names_what_misfits(s
     path, _ = save_checkpoints(tmp_path, states)
     config = SegmenterConfig(
         DataConfig((SourceConfig("cityscapes"),)), LoopOptions(1, 1, 1e-3), whole.config,
+        AugmentationOptions(size=whole.config.input_size), TruncatedNormalRatio(),
         autoencoder=str(path),
     )  # fmt: skip
     expected = whole.mask_autoencoder.state_dict()
