@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from camss_ros.images.label_mapping import LabelMapping, map_classes
-from camss_ros.nodes.segmenter.parameters import published_label_set
 
 if TYPE_CHECKING:
     from camss_ros.inference.segmenter import Segmenter
@@ -20,6 +19,12 @@ _CANCEL_POLL = 0.05  # s
 
 class SupersededError(RuntimeError):
     """The model that was being loaded is not wanted any more."""
+
+
+def published_label_set(label_set: str, mask_format: str) -> str:
+    """Name of the label set that masks are in, by the parameters of these names; empty for the
+    model's own."""
+    return label_set or ("autoware16" if mask_format == "autoware_rle" else "")
 
 
 @dataclass(frozen=True, eq=False)

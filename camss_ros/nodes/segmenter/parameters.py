@@ -41,12 +41,6 @@ def network_size_problem(value: Sequence[int]) -> str:
     return f"must be two multiples of {_STRIDE}, or 0 and 0, not {list(value)}"
 
 
-def published_label_set(label_set: str, mask_format: str) -> str:
-    """Name of the label set that masks are in, by the parameters of these names; empty for the
-    model's own."""
-    return label_set or ("autoware16" if mask_format == "autoware_rle" else "")
-
-
 _CHECKS: dict[str, Callable[[Any], str]] = {
     "cameras": camera_names_problem,
     "model": model_problem,
