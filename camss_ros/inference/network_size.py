@@ -27,16 +27,18 @@ def checked_size(
     Raises:
         ValueError: the sides are no multiples of the stride, or the model has one size only.
     """
-    size = height, width = asked or config.input_size
-    if not can_resize(config) and size != config.input_size:
+    if asked is None or asked == config.input_size:
+        return config.input_size
+    height, width = asked
+    if (near := nearest_size(asked)) != asked:
+        raise ValueError(
+            f"network size {width} x {height}: expected multiples of {STRIDE}, such as "
+            f"{near[1]} x {near[0]}"
+        )
+    if not can_resize(config):
         own_height, own_width = config.input_size
         raise ValueError(
             f"network size {width} x {height}: model {config.name} works at "
             f"{own_width} x {own_height} only"
         )
-    if can_resize(config) and (near := nearest_size(size)) != size:
-        raise ValueError(
-            f"network size {width} x {height}: expected multiples of {STRIDE}, such as "
-            f"{near[1]} x {near[0]}"
-        )
-    return size
+    return asked

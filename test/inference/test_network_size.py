@@ -37,11 +37,6 @@ def test_the_models_own_size_is_the_default():
     assert checked_size(OWN, None) == (32, 48)
 
 
-def test_a_size_of_its_own_that_it_cannot_work_at_is_refused():
-    with pytest.raises(ValueError, match="network size 100 x 70: expected multiples of 16"):
-        checked_size(replace(OWN, input_size=(70, 100)), None)
-
-
 def test_a_model_with_positions_of_one_size_keeps_it():
     config = replace(OWN, name="official", transformer=ConcatTransformerConfig(32, 1, 2, 2))
     assert not can_resize(config)
