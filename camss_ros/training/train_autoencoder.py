@@ -107,23 +107,19 @@ class AutoencoderTraining(Training[MaskAutoencoder]):
         logits = self.model.decode_raw(posterior.sample(batch["noise"])).float()
         error = functional.cross_entropy(logits, labels, ignore_index=VOID, reduction="none")
         divergence = posterior.kl()
-        distance = self._distance(posterior.mean, labels)
-        parts = [(error * weights).sum(), weights.sum(), divergence.sum(), distance.sum()]
-        sums = global_sum(torch.stack([*parts, torch.full_like(parts[0], divergence.numel())]))
-        cross_entropy, kl = sums[0] / sums[1].clamp(min=1e-6), sums[2] / sums[4]
-        loss = cross_entropy + self._kl_weight * kl
-        losses = {"cross_entropy": cross_entropy, "kl": kl}
+        parts = [(error * weights).sum(), weights.sum(), divergence.sum()]
+        parts.append(torch.full_like(parts[0], divergence.numel()))
         if self._before is not None:
-            losses["distance"] = sums[3] / sums[4]
+            away = (posterior.mean - self._before.posterior(labels).mean) / self._before.latent_std
+            parts.append(away.square().mean(dim=1).sum())
+        sums = global_sum(torch.stack(parts))
+        cross_entropy, kl = sums[0] / sums[1].clamp(min=1e-6), sums[2] / sums[3]
+        losses = {"cross_entropy": cross_entropy, "kl": kl}
+        loss = cross_entropy + self._kl_weight * kl
+        if self._before is not None:
+            losses["distance"] = sums[4] / sums[3]
             loss = loss + _DISTANCE_WEIGHT * losses["distance"]
         return {"loss": loss, **losses}
-
-    def _distance(self, latents: Tensor, labels: Tensor) -> Tensor:
-        """Squared, from the latents [B, C, h, w] of before, mean over channels: [B, h, w]."""
-        if self._before is None:
-            return torch.zeros_like(latents[:, 0])
-        before = self._before.posterior(labels).mean
-        return ((latents - before) / self._before.latent_std).square().mean(dim=1)
 
     def validate(self, average: MaskAutoencoder, accelerator: Accelerator) -> dict[str, float]:
         def reconstruct(_: Tensor, labels: Tensor) -> Tensor:
