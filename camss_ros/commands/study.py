@@ -212,7 +212,7 @@ def speed(
     require_node()
     from dataclasses import replace
 
-    from camss_ros.evaluation.evaluate import distinct_names, open_labelled
+    from camss_ros.evaluation.evaluate import named_apart, open_labelled
     from camss_ros.lab.speed_section import SpeedSettings
     from camss_ros.lab.speed_study import SECTIONS, study_speed
     from camss_ros.model.checkpoint import find_config, weights_hash
@@ -233,10 +233,9 @@ def speed(
         open_labelled(name, folder, split, every=every)
         for name, folder in zip(data or [], root or [], strict=True)
     ]
-    names = distinct_names([each.name for each in opened])
     labelled = [
-        replace(each, name=f"{name}{shown}", clip=clip and index == 0)
-        for index, (each, name) in enumerate(zip(opened, names, strict=True))
+        replace(each, name=f"{each.name}{shown}", clip=clip and index == 0)
+        for index, each in enumerate(named_apart(opened))
     ]
     settings = SpeedSettings(spec)
     model = {"name": find_config(spec.model).name, "sha256": weights_hash(spec.model)}

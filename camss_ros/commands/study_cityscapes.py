@@ -51,9 +51,7 @@ def cityscapes(
     """The paper's table: scores, robustness, the twin, other data. Frames are resized to the
     network's size, 512x256 by default."""
     require("matplotlib")
-    from dataclasses import replace
-
-    from camss_ros.evaluation.evaluate import distinct_names
+    from camss_ros.evaluation.evaluate import named_apart
     from camss_ros.evaluation.result_folder import fingerprint
     from camss_ros.lab.cityscapes_study import contenders, study_cityscapes
 
@@ -61,8 +59,7 @@ def cityscapes(
     named = (f"{data}:{root}:{split}", spec.network_size or _SIZE)
     others = [(one.rpartition(":")[0], _size(one)) for one in other]
     opened = [_open(*each, every) for each in (named, *others)]
-    names = distinct_names([one.name for one, _ in opened])
-    sized = [replace(one, name=name) for (one, _), name in zip(opened, names, strict=True)]
+    sized = named_apart([one for one, _ in opened])
     models = with_twin(spec, twin)
     settings = {
         "data": [

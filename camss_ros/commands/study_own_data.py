@@ -28,18 +28,14 @@ def drift(
     spec: SegmenterSpec,
 ) -> None:
     """How often drift is told: of frames held out, by night, in fog, and of other data sets."""
-    from dataclasses import replace
-
     from camss_ros.datasets.datasets import open_data
-    from camss_ros.evaluation.evaluate import distinct_names, open_labelled
+    from camss_ros.evaluation.evaluate import named_apart, open_labelled
     from camss_ros.evaluation.result_folder import fingerprint
     from camss_ros.lab.drift_study import drift_rows, study_drift
 
     check_page(output)
     named = [(data, root), *(_other(one) for one in other or ())]
-    opened = [open_labelled(name, place, "val", every=every) for name, place in named]
-    names = distinct_names([each.name for each in opened])
-    rows = [replace(each, name=name) for each, name in zip(opened, names, strict=True)]
+    rows = named_apart([open_labelled(name, place, "val", every=every) for name, place in named])
     training = open_data(data, root, "train")
     settings = {
         "data": {

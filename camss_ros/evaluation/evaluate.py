@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from camss_ros.images.label_class import VOID, LabelClass
 from camss_ros.images.label_mapping import label_set_of, mapping_onto_labels
 from camss_ros.images.label_sets import LabelSet, NoMappingError
 from camss_ros.inference.segmenter import Segmentation
+
+_Named = TypeVar("_Named", bound=Any)
 
 
 class LabeledFrames(Protocol):
@@ -76,11 +78,13 @@ def open_labelled(
     return LabelledData(f"{name} {split}", frames, images.label_set, files=images.files)
 
 
-def distinct_names(names: Sequence[str]) -> list[str]:
-    """The names, of which the second of its kind ends in " (2)", and so on."""
+def named_apart(data: Sequence[_Named]) -> list[_Named]:
+    """The data, dataclasses, of which the second of a name has " (2)" after it, and so on."""
+    names = [each.name for each in data]
+    before = (names[:index].count(name) for index, name in enumerate(names))
     return [
-        name if (before := names[:index].count(name)) == 0 else f"{name} ({before + 1})"
-        for index, name in enumerate(names)
+        replace(each, name=f"{each.name} ({count + 1})") if count else each
+        for each, count in zip(data, before, strict=True)
     ]
 
 
