@@ -5,6 +5,7 @@ more dependency of a ROS installation; so are dacite and cattrs.
 """
 
 import dataclasses
+import math
 import types
 import typing
 
@@ -76,6 +77,8 @@ def decode(kind: typing.Any, value: typing.Any, where: str = "") -> typing.Any:
         return value
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{where} must be a finite number, not {value}")
     if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
         raise ValueError(f"{where} must be of type {kind.__name__}, not {value!r}")
     return value

@@ -30,6 +30,7 @@ from camss_ros.model.official import base_config
 from camss_ros.training.config import (
     AutoencoderConfig,
     DataConfig,
+    DecoderTrainingConfig,
     SegmenterConfig,
     SourceConfig,
     TwinTrainingConfig,
@@ -133,6 +134,28 @@ def test_masks_are_trained_with_continuous_latents_and_an_encoder():
             load_config(
                 AutoencoderConfig, CONFIGS / "camss_tiny_autoencoder.yaml", [f"model.{entry}"]
             )
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "entry", "told"),
+    [
+        (AutoencoderConfig, "tiny_autoencoder", "model.latent_channels=0", "1 or more, not 0"),
+        (AutoencoderConfig, "tiny_autoencoder", "model.depths.1=-1", "0 or more, not -1"),
+        (AutoencoderConfig, "tiny_autoencoder", "kl_weight=.inf", "finite number, not inf"),
+        (SegmenterConfig, "tiny_camvid", "model.tokenizer.channels=-8", "1 or more, not -8"),
+        (SegmenterConfig, "tiny_camvid", "augmentation.zoom=[1, .inf]", r"zoom\[1\] must be a"),
+        (SegmenterConfig, "tiny_camvid", "data.sources.0.share=.nan", "finite number, not nan"),
+        (SegmenterConfig, "base_cityscapes", "model.transformer.decoder_depth=0", "1 or more"),
+        (SegmenterConfig, "base_cityscapes", "model.mask_autoencoder.multipliers=[]", "each level"),
+        (SegmenterConfig, "base_cityscapes", "model.mask_autoencoder.latent_scale=0", "above 0"),
+        (DecoderTrainingConfig, "base_decoder", "decoder.widths.2=0", "1 or more, not 0"),
+    ],
+)
+def test_sizes_without_a_layer_and_numbers_without_end_are_told(kind, name, entry, told):
+    (path,) = CONFIGS.glob(f"cam*_{name}.yaml")
+    given = ["start_from=x", entry] if kind is DecoderTrainingConfig else [entry]
+    with pytest.raises(ConfigError, match=told):
+        load_config(kind, path, given)
 
 
 @pytest.mark.parametrize(
