@@ -111,6 +111,7 @@ CHECKPOINTS = ("--vae", "file", "--transformer", "file")
         (("data", "show", *DATA, "--output", "gone/x.png"), "can't write gone/x.png"),
         (("convert", "official", *CHECKPOINTS, "--output", "file"), "file is no folder"),
         (("train", "segmenter", *TRAIN, "--set", "autoencoder=gone.pt"), "gone.pt"),
+        (("train", "segmenter", *TRAIN, "--output", "file"), "file is no folder"),
         (("train", "segmenter", *TRAIN, "--set", "start_from=gone"), "no model 'gone'"),
     ],
 )

@@ -189,6 +189,18 @@ def test_a_file_that_is_no_configuration_is_told(tmp_path, text):
         load_config(SegmenterConfig, path, ["data.root=x"])
 
 
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ("masking={1: 2, centre: 3}", r"masking must have the entries .* not \[1, 'centre'\]"),
+        ("losses={1: 2, x: 3}", r"losses has unknown entries \[1, 'x'\]"),
+    ],
+)
+def test_keys_of_several_types_are_told(entry, told):
+    with pytest.raises(ConfigError, match=told):
+        load_config(SegmenterConfig, CONFIGS / "camss_tiny_camvid.yaml", [entry])
+
+
 def test_a_run_may_have_the_name_of_its_configuration(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "camss_tiny_camvid").mkdir()
