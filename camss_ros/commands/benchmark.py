@@ -23,7 +23,7 @@ def benchmark(
         metavar="WIDTHxHEIGHT",
         help="Of the frames, with --random-weights of the network too. Default: the model's.",
     ),
-    frames: int = typer.Option(100, min=2, help="Frames that are timed."),
+    frames: Optional[int] = typer.Option(None, min=2, help="Frames that are timed. Default: 100."),
     random_weights: bool = typer.Option(
         False, "--random-weights", help="Weights need not be there; cam-seg-base is known by name."
     ),
@@ -35,7 +35,9 @@ def benchmark(
         "--calls",
         help="Also count operators, launches, copies and waits of a frame, by PyTorch's profiler.",
     ),
-    turns: int = typer.Option(3, min=1, help="Of each side, with --versus."),
+    turns: Optional[int] = typer.Option(
+        None, min=1, help="Of each side, with --versus. Default: 3."
+    ),
     node: bool = typer.Option(
         False,
         "--node",
@@ -63,6 +65,11 @@ def benchmark(
         fail(f"--versus is {versus!r}: expected official")
     if node and versus is not None:
         fail("--node and --versus are two measurements: choose one")
+    if node and (calls or frames is not None):
+        fail("--calls and --frames are of the segmenter alone: leave them out with --node")
+    if turns is not None and versus is None:
+        fail("--turns is of --versus official")
+    frames, turns = frames or 100, turns or 3
     if node:
         require_node()
     check_file(json_path)

@@ -8,6 +8,7 @@ from typing import Optional
 
 import typer
 
+from camss_ros.commands.options import check_folder
 from camss_ros.extras import require
 
 PACKAGES = ("accelerate", "tensorboard")
@@ -60,6 +61,7 @@ def _add_command(name: str, kind: str, about: str) -> None:
         root: Optional[Path] = DATA_ROOT,
     ) -> None:
         require(*PACKAGES)
+        check_folder(output)
         from camss_ros.training import config as configs
         from camss_ros.training.config_files import load_config
         from camss_ros.training.resume import begin_run

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from camss_ros.model.sizes import check_sizes
 from camss_ros.model.tiles import to_tiles
 from camss_ros.model.vector_quantizer import Quantized, VectorQuantizer
 
@@ -23,6 +24,9 @@ class MaskAutoencoderConfig:
         has_encoder: False for a model that only segments, which needs the decoder alone.
         codebook_size: codes of a vector-quantised latent, for the comparison with it; None for
             the continuous latent with a KL penalty.
+
+    Raises:
+        ValueError: no channel, or fewer than no block.
     """
 
     latent_channels: int = 16
@@ -30,6 +34,9 @@ class MaskAutoencoderConfig:
     depths: tuple[int, int, int] = (1, 2, 2)
     has_encoder: bool = True
     codebook_size: int | None = None
+
+    def __post_init__(self) -> None:
+        check_sizes(self, latent_channels=1, widths=1, depths=0)
 
 
 @dataclass(frozen=True)

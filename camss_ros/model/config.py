@@ -9,13 +9,21 @@ from camss_ros.model.autoencoder import MaskAutoencoder, MaskAutoencoderConfig
 from camss_ros.model.fast_decoder import FastDecoderConfig
 from camss_ros.model.image_autoencoder import ImageAutoencoderConfig
 from camss_ros.model.schedule import Prediction
+from camss_ros.model.sizes import check_sizes
 
 
 @dataclass(frozen=True)
 class TokenizerConfig:
-    """EfficientNet-Lite0 tokens; `channels` of a token."""
+    """EfficientNet-Lite0 tokens; `channels` of a token.
+
+    Raises:
+        ValueError: no channel.
+    """
 
     channels: int = 256
+
+    def __post_init__(self) -> None:
+        check_sizes(self, channels=1)
 
 
 @dataclass(frozen=True)
@@ -23,7 +31,7 @@ class TransformerConfig:
     """Size of the paired-token transformer.
 
     Raises:
-        ValueError: `width` is no multiple of four times `heads`.
+        ValueError: `width` is no multiple of four times `heads`, or a size is too small.
     """
 
     width: int = 256
@@ -33,6 +41,8 @@ class TransformerConfig:
 
     def __post_init__(self) -> None:
         _check_heads(self.width, self.heads, 4)  # as rotary positions want it
+        check_sizes(self, depth=0)
+        _check_mlp(self.width, self.mlp_ratio)
 
 
 @dataclass(frozen=True)
@@ -40,7 +50,7 @@ class ConcatTransformerConfig:
     """Size of the official transformer over image tokens followed by mask tokens.
 
     Raises:
-        ValueError: `width` is no multiple of `heads`.
+        ValueError: `width` is no multiple of `heads`, or a size is too small.
     """
 
     width: int = 768
@@ -51,6 +61,8 @@ class ConcatTransformerConfig:
 
     def __post_init__(self) -> None:
         _check_heads(self.width, self.heads, 1)
+        check_sizes(self, encoder_depth=0, decoder_depth=1)
+        _check_mlp(self.width, self.mlp_ratio)
 
 
 def _check_heads(width: int, heads: int, multiple: int) -> None:
@@ -61,12 +73,24 @@ def _check_heads(width: int, heads: int, multiple: int) -> None:
         )
 
 
+def _check_mlp(width: int, ratio: float) -> None:
+    if width * ratio < 1:
+        raise ValueError(f"mlp_ratio {ratio} leaves no channel of a width of {width}")
+
+
 @dataclass(frozen=True)
 class DenoiserConfig:
-    """Size of the diffusion MLP."""
+    """Size of the diffusion MLP.
+
+    Raises:
+        ValueError: no channel, or fewer than no block.
+    """
 
     width: int = 256
     depth: int = 3
+
+    def __post_init__(self) -> None:
+        check_sizes(self, width=1, depth=0)
 
 
 @dataclass(frozen=True)
@@ -88,7 +112,8 @@ class CamSegConfig:
         fast_decoder: of the mask latents, in place of a decoder of colour images.
 
     Raises:
-        ValueError: the sides of `input_size` are no multiples of the stride.
+        ValueError: the sides of `input_size` are no multiples of the stride, or `image_std` is not
+            above 0.
     """
 
     name: str
@@ -108,14 +133,17 @@ class CamSegConfig:
     def __post_init__(self) -> None:
         masks = self.mask_autoencoder
         own = masks if isinstance(masks, ImageAutoencoderConfig) else MaskAutoencoder
-        _check_size(self.input_size, own.stride)
+        _check_input(self, own.stride)
 
 
-def _check_size(size: tuple[int, int], stride: int) -> None:
-    if any(side < stride or side % stride for side in size):
+def _check_input(config: CamSegConfig | TwinConfig, stride: int) -> None:
+    height, width = config.input_size
+    if any(side < stride or side % stride for side in (height, width)):
         raise ValueError(
-            f"input_size is {size[0]} x {size[1]}: its sides must be multiples of {stride}"
+            f"input_size is {height} x {width}: its sides must be multiples of {stride}"
         )
+    if not config.image_std > 0:
+        raise ValueError(f"image_std must be above 0, not {config.image_std}")
 
 
 @dataclass(frozen=True)
@@ -128,7 +156,7 @@ class TwinConfig:
         decoder: its `latent_channels` are the transformer's width; it has no encoder.
 
     Raises:
-        ValueError: the sides of `input_size` are no multiples of 16.
+        ValueError: the sides of `input_size` are no multiples of 16, or `image_std` is not above 0.
     """
 
     name: str
@@ -141,4 +169,4 @@ class TwinConfig:
     decoder: MaskAutoencoderConfig = MaskAutoencoderConfig(latent_channels=256, has_encoder=False)
 
     def __post_init__(self) -> None:
-        _check_size(self.input_size, MaskAutoencoder.stride)
+        _check_input(self, MaskAutoencoder.stride)

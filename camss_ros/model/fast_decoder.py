@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from camss_ros.model.autoencoder import residual_blocks
+from camss_ros.model.sizes import check_sizes
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class FastDecoderConfig:
         depths: residual blocks of each level.
 
     Raises:
-        ValueError: no level, or not one width and one depth for each.
+        ValueError: no level, or not one width and one depth for each, or a size is too small.
     """
 
     widths: tuple[int, ...] = (128, 128, 64)
@@ -35,6 +36,7 @@ class FastDecoderConfig:
                 f"widths {list(self.widths)} and depths {list(self.depths)} must have one entry "
                 "for each level"
             )
+        check_sizes(self, widths=1, depths=0)
 
 
 class FastDecoder(nn.Module):

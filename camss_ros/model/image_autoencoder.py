@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from camss_ros.model.group_norm import replace_group_norms
+from camss_ros.model.sizes import check_sizes
 
 # Standard deviation, in colour units of [0, 1], that turns distances to palette colours into
 # probabilities. Two of the palette's colours are 0.08 apart; these are told apart at 0.77.
@@ -29,6 +30,9 @@ class ImageAutoencoderConfig:
         res_blocks: residual blocks of an encoder level (a decoder level has one more).
         attention_levels: levels with self-attention after each residual block.
         latent_scale: factor on the latents that brings them to unit variance.
+
+    Raises:
+        ValueError: no level, channel or block, or a `latent_scale` that is not above 0.
     """
 
     latent_channels: int = 16
@@ -37,6 +41,13 @@ class ImageAutoencoderConfig:
     res_blocks: int = 2
     attention_levels: tuple[int, ...] = (4,)
     latent_scale: float = 0.2325
+
+    def __post_init__(self) -> None:
+        check_sizes(self, latent_channels=1, width=1, multipliers=1, res_blocks=1)
+        if not self.multipliers:
+            raise ValueError("multipliers must have an entry for each level")
+        if not self.latent_scale > 0:
+            raise ValueError(f"latent_scale must be above 0, not {self.latent_scale}")
 
     @property
     def stride(self) -> int:

@@ -176,8 +176,7 @@ def coefficient_table(
         if next_bar == 1.0:  # every sampler ends at its estimate of the clean latent
             table.append(Step(*to_x0, a=0.0, b=1.0))
         elif sampler == "ddpm":
-            following_bar = bars[i + 2]
-            table.append(_ancestral_step(to_x0, bar, next_bar, following_bar, learned_variance))
+            table.append(_ancestral_step(to_x0, bar, next_bar, learned_variance))
         elif sampler == "dpm++2m" and i > 0:
             table.append(_multistep(to_x0, bars[i - 1], bar, next_bar))
         else:
@@ -193,11 +192,7 @@ def _to_x0(bar: float, prediction: Prediction) -> tuple[float, float]:
 
 
 def _ancestral_step(
-    to_x0: tuple[int, float, float],
-    bar: float,
-    next_bar: float,
-    following_bar: float,
-    learned_variance: bool,
+    to_x0: tuple[int, float, float], bar: float, next_bar: float, learned_variance: bool
 ) -> Step:
     """Mean of the posterior q(x_next | x, x0); noise between its variance and beta."""
     beta = 1 - bar / next_bar

@@ -5,6 +5,7 @@ more dependency of a ROS installation; so are dacite and cattrs.
 """
 
 import dataclasses
+import math
 import types
 import typing
 
@@ -21,7 +22,7 @@ def _member(kinds: tuple[typing.Any, ...], value: typing.Any, where: str) -> typ
         if entries <= {field.name for field in dataclasses.fields(kind)}:
             return kind
     known = " or ".join(str([field.name for field in dataclasses.fields(kind)]) for kind in others)
-    raise ValueError(f"{where} must have the entries {known}, not {sorted(entries)}")
+    raise ValueError(f"{where} must have the entries {known}, not {sorted(entries, key=str)}")
 
 
 def decode(kind: typing.Any, value: typing.Any, where: str = "") -> typing.Any:
@@ -40,7 +41,7 @@ def decode(kind: typing.Any, value: typing.Any, where: str = "") -> typing.Any:
         if not isinstance(value, dict):
             raise ValueError(f"{where or 'the file'} must be an object, not {value!r}")
         hints = typing.get_type_hints(kind)
-        unknown = sorted(set(value) - set(hints))
+        unknown = sorted(set(value) - set(hints), key=str)  # YAML has keys of all types
         required = {
             field.name
             for field in dataclasses.fields(kind)
@@ -76,6 +77,8 @@ def decode(kind: typing.Any, value: typing.Any, where: str = "") -> typing.Any:
         return value
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{where} must be a finite number, not {value}")
     if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
         raise ValueError(f"{where} must be of type {kind.__name__}, not {value!r}")
     return value

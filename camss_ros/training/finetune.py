@@ -31,6 +31,7 @@ from camss_ros.model.checkpoint import find_config, load_pretrained, save_pretra
 from camss_ros.resources import config_file
 from camss_ros.training.config import AutoencoderConfig, Config, SegmenterConfig, SourceConfig
 from camss_ros.training.config_files import load_config, override
+from camss_ros.training.loop import CHECKPOINT
 from camss_ros.training.other_classes import class_origins, with_other_classes
 from camss_ros.training.resume import begin_run
 from camss_ros.training.run_folder import TrainingError
@@ -204,6 +205,8 @@ def _other_classes(options: FinetuneOptions, own: LabelSet, data: dict[str, Any]
         [each.removeprefix(_MASKS) for each in options.overrides if each.startswith(_MASKS)],
     )
     begin_run(config, masks)
+    if (options.output / CHECKPOINT).exists():
+        return begun  # with more minutes the masks would move, and the run with them
     save_pretrained(other, masks / "start")
     train_autoencoder(config, masks)
     assert isinstance(other.mask_autoencoder, MaskAutoencoder)

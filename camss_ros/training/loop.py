@@ -31,6 +31,7 @@ from camss_ros.training.optimization import (
     parameter_groups,
     saved_state,
 )
+from camss_ros.training.outside_causes import outside_cause
 from camss_ros.training.progress import step_progress
 from camss_ros.training.run_folder import (
     MetricsFile,
@@ -123,8 +124,8 @@ def train(
         The averaged model.
 
     Raises:
-        TrainingError: the loss is no number, the checkpoint is of another model, or a file can't
-            be written.
+        TrainingError: the loss is no number, the checkpoint is of another model, a file can't be
+            written, or memory or a data worker is gone.
         DataError: a sample can't be read.
     """
     options = samples.config.loop
@@ -146,6 +147,10 @@ def train(
     )
     try:
         run.steps(first, iter(loader))
+    except RuntimeError as error:
+        if (cause := outside_cause(error)) is None:
+            raise
+        raise TrainingError(f"{cause}; {run.last_good()}") from error
     finally:
         run.close()
     accelerator.wait_for_everyone()
@@ -354,13 +359,14 @@ class _Run(Generic[Model]):
             for name in checked:
                 if not math.isfinite(values[name]):
                     raise TrainingError(
-                        f"{name} is {values[name]} at step {step}; {self._last_good()}: lower "
+                        f"{name} is {values[name]} at step {step}; {self.last_good()}: lower "
                         "loop.learning_rate or take loop.precision fp32, in another --output"
                     )
         self.pending.clear()
         return values
 
-    def _last_good(self) -> str:
+    def last_good(self) -> str:
+        """What is left of the run where it ends."""
         if self.checkpoint.exists():
             return f"the checkpoint {self.checkpoint} of an earlier step is intact"
         return "there is no checkpoint yet"

@@ -24,6 +24,7 @@ from camss_ros.training.sources import (
     ValidationSource,
     resize_pair,
     synthetic_scenes,
+    whole_tokens,
 )
 
 Draw = Callable[[int, torch.Generator], dict[str, Tensor]]
@@ -185,8 +186,8 @@ def validation_scores(
         sources: with the frames.
         predict: (images uint8 [1, 3, H, W], labels int64 [1, H, W]) on the device -> class ids of
             the model; ids without a class there are void.
-        size: (height, width) of frames whose source asks for none; by default their own. Sides are
-            rounded down to multiples of 16.
+        size: (height, width) of frames whose source asks for none; by default their own. Frames
+            are resized to `whole_tokens` of it.
     """
     parts = [_source_scores(source, predict, accelerator, size) for source in sources]
     if len(parts) == 1:
@@ -209,8 +210,7 @@ def _source_scores(
     to_source = torch.from_numpy(source.to_source)
     for index in range(accelerator.process_index, len(source.pairs), accelerator.num_processes):
         image, label = source.pairs[index]
-        height, width = source.size or size or label.shape
-        image, label = resize_pair(image, label, (16 * (height // 16), 16 * (width // 16)))
+        image, label = resize_pair(image, label, whole_tokens(source.size or size or label.shape))
         images = torch.from_numpy(image).permute(2, 0, 1)[None].to(accelerator.device)
         labels = torch.from_numpy(label)[None].long().to(accelerator.device)
         predicted = to_source[predict(images, labels)[0].cpu()]

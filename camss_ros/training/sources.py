@@ -128,6 +128,12 @@ def resize_pair(image: np.ndarray, label: np.ndarray, size: tuple[int, int]) -> 
     )
 
 
+def whole_tokens(size: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) rounded down to multiples of 16, at least one of each."""
+    height, width = (16 * max(1, side // 16) for side in size)
+    return height, width
+
+
 def open_training_data(config: DataConfig, candidates: bool = False) -> TrainingData:
     """Read the data sets that the configuration names.
 

@@ -25,7 +25,13 @@ from camss_ros.training.label_codes import class_weights
 from camss_ros.training.loop import Training, make_accelerator, train
 from camss_ros.training.run_folder import save_checkpoint
 from camss_ros.training.samples import TrainingSamples, validation_scores, window_in_tokens
-from camss_ros.training.sources import Pairs, TrainingData, open_training_data, resize_pair
+from camss_ros.training.sources import (
+    Pairs,
+    TrainingData,
+    open_training_data,
+    resize_pair,
+    whole_tokens,
+)
 
 AUTOENCODER_FILE = "autoencoder.pt"
 # Frames, evenly spaced, that the statistics of the latents are measured on; at most twice as many.
@@ -153,9 +159,7 @@ def set_latent_statistics(model: MaskAutoencoder, data: TrainingData) -> None:
     pairs: Pairs = ConcatDataset(frames)  # type: ignore[assignment]
     for index in range(0, len(pairs), max(1, len(pairs) // _STATISTICS_FRAMES)):
         image, label = pairs[index]
-        _, label = resize_pair(
-            image, label, (16 * (label.shape[0] // 16), 16 * (label.shape[1] // 16))
-        )
+        _, label = resize_pair(image, label, whole_tokens(label.shape))
         labels = torch.from_numpy(label)[None].long().to(model.latent_mean.device)
         latents.append(model.posterior(labels).mean.flatten(2)[0])
     pooled = torch.cat(latents, dim=1)

@@ -85,6 +85,10 @@ CHECKPOINTS = ("--vae", "file", "--transformer", "file")
         (("demo", "--seed", 2**40, "--output", "out"), "seed must be from 0 to"),
         (("demo", "--sampler", "foo", "--output", "out"), "sampler must be one of"),
         (("benchmark", "--node", "--temperature", "3"), "temperature must be from 0.0 to 2.0"),
+        (("benchmark", "--node", "--frames", "50"), "leave them out with --node"),
+        (("benchmark", "--node", "--calls"), "leave them out with --node"),
+        (("benchmark", "--turns", "5"), "--turns is of --versus official"),
+        (("info", "--size", "64x64"), "--size is of --flops"),
         (("demo", "--output", "file"), "file is no folder"),
         (("demo", "--input", "gone.mp4", "--output", "out"), "no 'gone.mp4'"),
         (("evaluate", "--data", "camvid", "--root", "gone"), "no data folder gone"),
@@ -107,6 +111,7 @@ CHECKPOINTS = ("--vae", "file", "--transformer", "file")
         (("data", "show", *DATA, "--output", "gone/x.png"), "can't write gone/x.png"),
         (("convert", "official", *CHECKPOINTS, "--output", "file"), "file is no folder"),
         (("train", "segmenter", *TRAIN, "--set", "autoencoder=gone.pt"), "gone.pt"),
+        (("train", "segmenter", *TRAIN, "--output", "file"), "file is no folder"),
         (("train", "segmenter", *TRAIN, "--set", "start_from=gone"), "no model 'gone'"),
     ],
 )

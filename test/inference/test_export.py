@@ -90,6 +90,7 @@ def test_the_official_architecture_with_its_noise_is_exported(official_network, 
     metadata = json.loads(model.metadata_props[0].value)
     assert metadata["labels"]["0"] == "road"
     assert metadata["sampling"]["steps"] == 3
+    assert metadata["sampling"]["temperature"] == "above 0"
 
 
 @pytest.mark.parametrize("output_size", [None, (32, 48), (45, 70)])

@@ -1,6 +1,7 @@
 """CamSeg as a whole: any size, determinism, iterative decoding, models on disk, meta device."""
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -260,6 +261,10 @@ def test_a_hub_id_that_cannot_be_reached_is_an_error_too(monkeypatch):
         ({"transformer": {"width": 96, "heads": 5}}, "a multiple of 4 times the number of heads"),
         ({"prediction": "w"}, "prediction"),
         ({"image_mean": "x"}, "image_mean"),
+        ({"image_mean": math.inf}, "image_mean must be a finite number, not inf"),
+        ({"image_std": 0}, "image_std must be above 0, not 0.0"),
+        ({"denoiser": {"width": 0}}, "denoiser: width must be 1 or more, not 0"),
+        ({"transformer": {"mlp_ratio": 0.001}}, "transformer: mlp_ratio 0.001 leaves no channel"),
     ],
 )
 def test_a_wrong_config_names_the_entry(tiny_model, tmp_path, change, message):

@@ -118,6 +118,21 @@ def test_with_other_classes_a_mask_autoencoder_comes_first(start, tmp_path):
     assert scores["own"]["after"]["miou"] is not None
 
 
+def test_with_more_minutes_a_run_goes_on_with_the_masks_that_it_has(start, tmp_path):
+    data = write_camvid(tmp_path / "own")
+    classes = [LabelClass(i, name, (9 * i, 90, 9)) for i, name in enumerate(CLASSES)]
+    (data / "label_set.yaml").write_text(
+        label_set_text("small", classes, "void: {file_values: [5, 10, 255]}\n")
+    )
+    output = tmp_path / "run"
+    overrides = (*MASKS, "masks.loop.steps=1000000", "loop.save_every=1")
+    finetune(data, output, start, *overrides, options=("--minutes", 0.01))
+    masks = (output / "masks" / "checkpoint.pt").read_bytes()
+    finetune(data, output, start, *overrides, "loop.steps=3", options=("--minutes", 0.5))
+    assert (output / "masks" / "checkpoint.pt").read_bytes() == masks
+    assert torch.load(output / "checkpoint.pt", weights_only=True)["step"] > 1
+
+
 def test_the_original_data_are_mixed_in(data, start, tmp_path):
     write_camvid(tmp_path / "original" / "camvid")
     output = tmp_path / "run"

@@ -30,6 +30,7 @@ from camss_ros.model.official import base_config
 from camss_ros.training.config import (
     AutoencoderConfig,
     DataConfig,
+    DecoderTrainingConfig,
     SegmenterConfig,
     SourceConfig,
     TwinTrainingConfig,
@@ -136,6 +137,28 @@ def test_masks_are_trained_with_continuous_latents_and_an_encoder():
 
 
 @pytest.mark.parametrize(
+    ("kind", "name", "entry", "told"),
+    [
+        (AutoencoderConfig, "tiny_autoencoder", "model.latent_channels=0", "1 or more, not 0"),
+        (AutoencoderConfig, "tiny_autoencoder", "model.depths.1=-1", "0 or more, not -1"),
+        (AutoencoderConfig, "tiny_autoencoder", "kl_weight=.inf", "finite number, not inf"),
+        (SegmenterConfig, "tiny_camvid", "model.tokenizer.channels=-8", "1 or more, not -8"),
+        (SegmenterConfig, "tiny_camvid", "augmentation.zoom=[1, .inf]", r"zoom\[1\] must be a"),
+        (SegmenterConfig, "tiny_camvid", "data.sources.0.share=.nan", "finite number, not nan"),
+        (SegmenterConfig, "base_cityscapes", "model.transformer.decoder_depth=0", "1 or more"),
+        (SegmenterConfig, "base_cityscapes", "model.mask_autoencoder.multipliers=[]", "each level"),
+        (SegmenterConfig, "base_cityscapes", "model.mask_autoencoder.latent_scale=0", "above 0"),
+        (DecoderTrainingConfig, "base_decoder", "decoder.widths.2=0", "1 or more, not 0"),
+    ],
+)
+def test_sizes_without_a_layer_and_numbers_without_end_are_told(kind, name, entry, told):
+    (path,) = CONFIGS.glob(f"cam*_{name}.yaml")
+    given = ["start_from=x", entry] if kind is DecoderTrainingConfig else [entry]
+    with pytest.raises(ConfigError, match=told):
+        load_config(kind, path, given)
+
+
+@pytest.mark.parametrize(
     ("entry", "told"),
     [
         ("augmentation.size=[64, 96]", r"must be model.input_size, \[768, 768\], not \[64, 96\]"),
@@ -164,6 +187,18 @@ def test_a_file_that_is_no_configuration_is_told(tmp_path, text):
     path.write_text(text)
     with pytest.raises(ConfigError, match=r"own\.yaml: the file must be an object"):
         load_config(SegmenterConfig, path, ["data.root=x"])
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ("masking={1: 2, centre: 3}", r"masking must have the entries .* not \[1, 'centre'\]"),
+        ("losses={1: 2, x: 3}", r"losses has unknown entries \[1, 'x'\]"),
+    ],
+)
+def test_keys_of_several_types_are_told(entry, told):
+    with pytest.raises(ConfigError, match=told):
+        load_config(SegmenterConfig, CONFIGS / "camss_tiny_camvid.yaml", [entry])
 
 
 def test_a_run_may_have_the_name_of_its_configuration(tmp_path, monkeypatch):

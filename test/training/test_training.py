@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import math
+import multiprocessing
 import resource
 from pathlib import Path
 
@@ -191,6 +192,46 @@ def test_a_loss_that_is_no_number_ends_the_run_and_names_the_step(tmp_path):
     checkpoint = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert checkpoint["step"] == 2
     assert all(value.isfinite().all() for value in checkpoint["module"].values())
+
+
+def _kill_workers():
+    for worker in multiprocessing.active_children():
+        worker.kill()
+
+
+def _run_out_of_memory():
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+
+
+@pytest.mark.parametrize(
+    ("happens", "told"),
+    [
+        (_kill_workers, r"DataLoader worker .*Killed.* fewer data\.workers.*no checkpoint yet"),
+        (_run_out_of_memory, r"out of memory.* smaller loop\.batch.*no checkpoint yet"),
+    ],
+)
+def test_a_killed_worker_and_a_lack_of_memory_are_told(tmp_path, happens, told):
+    class Ended(Broken):
+        def forward(self, batch):
+            happens()
+            return super().forward(batch)
+
+    loop = options(6, save_every=20)
+    frames = samples(loop, data=dataclasses.replace(DATA, workers=1))
+    with pytest.raises(TrainingError, match=told):
+        train(Ended(-1), frames, tmp_path, make_accelerator(loop))
+
+
+def test_frames_of_less_than_a_token_are_enlarged_to_one(tmp_path):
+    label = np.zeros((12, 40), np.uint8)
+    tiny = training_data([(np.zeros((12, 40, 3), np.uint8), label)], CLASSES)
+    loop = options(1)
+    training = AutoencoderTraining(
+        MaskAutoencoder(11, SMALL), AutoencoderConfig(DATA, loop, SMALL), tiny
+    )
+    frames = samples(loop, draw_for_autoencoder, tiny)
+    train(training, frames, tmp_path, make_accelerator(loop))
+    assert [row["step"] for row in read_metrics(tmp_path / "validation.csv")] == [1]
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):

@@ -222,6 +222,8 @@ def _describe(onnx: Any, path: Path, network: CamSeg, spec: GraphSpec) -> None:
     model = onnx.load(str(path), load_external_data=False)
     labels = {label.id: label.name for label in network.config.label_set}
     metadata = {"model": network.config.name, "labels": labels, **spec.metadata()}
+    if spec.sampling.temperature > 0:  # it is in the noise, whatever it is
+        metadata["sampling"]["temperature"] = "above 0"
     onnx.helper.set_model_props(model, {"camss_ros": json.dumps(metadata)})
     onnx.save(model, str(path))
 
