@@ -9,7 +9,7 @@ docs/datasets.md says where the layouts and label values come from.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,6 +109,14 @@ def find_data_set(name: str) -> DataSet:
     if name not in DATA_SETS:
         raise DataError(f"unknown data set {name!r}: expected one of {', '.join(DATA_SETS)}")
     return DATA_SETS[name]
+
+
+def told_apart(names: Sequence[str]) -> list[str]:
+    """The names of data, of which those that are there several times end in -1, -2, ..."""
+    return [
+        name if names.count(name) == 1 else f"{name}-{names[:index].count(name) + 1}"
+        for index, name in enumerate(names)
+    ]
 
 
 def _camvid_split(fields: Mapping[str, str]) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from camss_ros.images.frames import natural_key
 from camss_ros.images.image_files import IMAGE_SUFFIXES, DataError, visible
 
 _FIELD = re.compile(r"\{(\w+)\}")
@@ -86,7 +87,7 @@ class Listing:
     """The files of a split.
 
     Attributes:
-        samples: the pairs, in order of their names.
+        samples: the pairs, in order of their names: frame2 before frame10.
         problems: a sentence for each file without its counterpart.
         unlabelled: images without a label in a split that is labelled only in part.
     """
@@ -156,7 +157,7 @@ class Layout:
         partly = split in self.partly_labelled
         problems = [] if partly else [self._lonely(root, images[k], k) for k in lonely_images]
         problems += [self._lonely(root, labels[k], k) for k in labels if k not in images]
-        samples.sort(key=lambda sample: sample.name)
+        samples.sort(key=lambda sample: natural_key(sample.name))
         return Listing(tuple(samples), tuple(problems), len(lonely_images) if partly else 0)
 
     def _check_folders(self, root: Path, split: str) -> None:

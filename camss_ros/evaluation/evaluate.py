@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from camss_ros.datasets.datasets import open_data
+from camss_ros.datasets.datasets import open_data, told_apart
 from camss_ros.evaluation.accumulator import ScoreAccumulator
 from camss_ros.evaluation.boundary import DILATION_RATIO
 from camss_ros.evaluation.metrics import Scores, confusion_scores, json_number
@@ -79,13 +79,9 @@ def open_labelled(
 
 
 def named_apart(data: Sequence[_Named]) -> list[_Named]:
-    """The data, dataclasses, of which the second of a name has " (2)" after it, and so on."""
-    names = [each.name for each in data]
-    before = (names[:index].count(name) for index, name in enumerate(names))
-    return [
-        replace(each, name=f"{each.name} ({count + 1})") if count else each
-        for each, count in zip(data, before, strict=True)
-    ]
+    """The data, dataclasses, whose names are `told_apart`."""
+    names = told_apart([each.name for each in data])
+    return [replace(each, name=name) for each, name in zip(data, names, strict=True)]
 
 
 class FrameSegmenter(Protocol):

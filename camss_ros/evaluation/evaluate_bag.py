@@ -249,7 +249,7 @@ def score_frames(
     table = class_table(classes, label_set)
     accumulator = ScoreAccumulator(len(label_set.classes), boundary=True)
     thumbnails = FrameThumbnails(label_set.classes)
-    count = read = 0
+    count = read = following = 0
     with (
         replacing(output / FRAMES_FILE) as lines,
         VideoWriter(output / "overlay.mp4", frames.fps) as video,
@@ -268,8 +268,10 @@ def score_frames(
         try:
             for frame, found in drawn:
                 read += 1
-                if found is None:
+                if found is None or frame.number != following:  # one before it was passed over
                     accumulator.end_sequence()
+                following = frame.number + frames.selection.every
+                if found is None:
                     continue
                 count += 1
                 labels = table[found.labels]

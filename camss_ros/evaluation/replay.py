@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,8 @@ class _SentImage:
 class ReplayRecorder:
     """Writes the masks of a replay to `output` as they come; times are monotonic, in ns.
 
-    What an earlier replay with the same settings left there is removed: a replay is a measurement
-    of its own.
+    What an earlier replay with the same settings left there is removed by `begin`: a replay
+    is a measurement of its own.
 
     Attributes:
         sent: images published.
@@ -60,20 +61,25 @@ class ReplayRecorder:
 
     def __init__(self, output: Path, frames: BagFrames, settings: dict[str, Any]) -> None:
         begin_results(output / METRICS_FILE, settings, FOLDERS)  # refuses results of others
-        for folder in FOLDERS:
-            shutil.rmtree(output / folder, ignore_errors=True)
-        for name in (METRICS_FILE, TIMINGS_FILE):
-            (output / name).unlink(missing_ok=True)
-        begin_results(output / METRICS_FILE, settings, FOLDERS)
         self.output, self._frames, self._settings = output, frames, settings
         self.sent = self.masks = self.unknown = 0
         self._kept = MaskFolder(output)
         self._in_flight: dict[int, _SentImage] = {}  # by stamp
-        self._timings = TimingsFile(output / TIMINGS_FILE)
+        self._timings: TimingsFile
+        self._open = ExitStack()
+
+    def begin(self) -> None:
+        """Images will be sent. Raises OSError."""
+        for folder in FOLDERS:
+            shutil.rmtree(self.output / folder, ignore_errors=True)
+        for name in (METRICS_FILE, TIMINGS_FILE):
+            (self.output / name).unlink(missing_ok=True)
+        begin_results(self.output / METRICS_FILE, self._settings, FOLDERS)
+        self._timings = self._open.enter_context(closing(TimingsFile(self.output / TIMINGS_FILE)))
 
     def close(self) -> None:
         """Nothing more comes back; `finish` may follow."""
-        self._timings.close()
+        self._open.close()
 
     def knows(self, stamp: int) -> bool:
         """Whether an image with this stamp is under way, so that the two could not be

@@ -286,10 +286,11 @@ def _image_files(folder: Path) -> list[Path]:
         files = [p for p in visible(folder) if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
     except OSError as error:
         raise UnreadableInputError(f"can't open '{folder}': {error.strerror}") from error
-    return sorted(files, key=lambda path: _natural_key(path.name))
+    return sorted(files, key=lambda path: natural_key(path.name))
 
 
-def _natural_key(name: str) -> list[tuple[int, int, str]]:
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Sorts names by the numbers in them: frame2 before frame10."""
     # ASCII digits only: int() refuses some that str.isdigit() accepts.
     parts = re.split(r"([0-9]+)", name)
     return [(0, int(p), p) if p[:1].isdigit() and p.isascii() else (1, 0, p) for p in parts]

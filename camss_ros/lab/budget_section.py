@@ -13,6 +13,8 @@ import numpy as np
 
 from camss_ros.evaluation.accumulator import ScoreAccumulator
 from camss_ros.evaluation.evaluate import EveryNth, LabeledFrames, class_table
+from camss_ros.evaluation.formats import number
+from camss_ros.evaluation.metrics import json_number
 from camss_ros.evaluation.result_folder import write_image
 from camss_ros.evaluation.statistics import milliseconds
 from camss_ros.lab.node_speed import LatencySample, Parameters, SentImages, latency_report
@@ -35,7 +37,7 @@ def measure_budget(
     parameters: Parameters,
     folder: Path,
     pictures: int,
-    score: Callable[[Sequence[tuple[str, np.ndarray]]], float],
+    score: Callable[[Sequence[tuple[str, np.ndarray]]], float | None],
     settings: BudgetSettings,
     progress: Callable[[str], None],
 ) -> dict[str, Any]:
@@ -119,12 +121,13 @@ def _miou(
     table: np.ndarray,
     classes: int,
     results: Sequence[tuple[str, np.ndarray]],
-) -> float:
-    """Of label images in the model's classes, which `table` takes to those of the truth."""
+) -> float | None:
+    """Of label images in the model's classes, which `table` takes to those of the truth; None
+    where all of it is void."""
     accumulator = ScoreAccumulator(classes)
     for name, labels in results:
         accumulator.add(truth[name], table[labels])
-    return accumulator.scores().miou
+    return json_number(accumulator.scores().miou)
 
 
 def _measure(run: SpeedRun) -> dict[str, Any]:
@@ -175,7 +178,7 @@ def show_budgets(row: Mapping[str, Any]) -> str:
             lines.append([
                 name, budget, f"{latency['sent_hz']:.1f}", f"{100 * latency['drops']:.1f} %",
                 p50_p95(latency["arrival_to_publication_ms"]),
-                p50_p95(latency["stamp_to_mask_ms"]), f"{run[side]['miou']:.4f}",
+                p50_p95(latency["stamp_to_mask_ms"]), number(run[side]["miou"], 4),
             ])  # fmt: skip
         for each in run["kept"]["settings"]:
             height, width = each["network_size"]

@@ -10,6 +10,7 @@ from typing import Any
 
 from camss_ros.evaluation.evaluate import evaluate
 from camss_ros.evaluation.formats import number
+from camss_ros.evaluation.metrics import json_number
 from camss_ros.lab.budget_section import write_pictures
 from camss_ros.lab.machine import describe_segmenter
 from camss_ros.lab.node_speed import measure_node
@@ -66,8 +67,8 @@ def _measure_interval(run: SpeedRun, logs: Path, folder: Path, interval: int) ->
         "drops": latency["drops"],
         "stamp_to_mask_ms": latency["stamp_to_mask_ms"],
         "segmenter_ms": latency["segmenter_ms"],
-        "miou": result.scores.miou,
-        "flicker": result.accumulator.flicker(),
+        "miou": json_number(result.scores.miou),
+        "flicker": json_number(result.accumulator.flicker()),
     }
 
 
@@ -76,7 +77,9 @@ def show_intervals(row: Mapping[str, Any]) -> str:
     all_of_them = row["rows"][0]
     fast = [each for each in row["rows"] if each["hz"] is not None and each["hz"] >= AIM_HZ]
     reached = "**not reached**: none is fast enough"
-    if fast:
+    if None in (each["miou"] for each in row["rows"]):
+        reached = "**not reached**: the labels are void, so that nothing tells what is lost"
+    elif fast:
         best = max(fast, key=lambda each: each["miou"])
         lost = all_of_them["miou"] - best["miou"]
         reached = (

@@ -9,6 +9,7 @@ from typing import Any
 
 from camss_ros.evaluation.evaluate import evaluate
 from camss_ros.evaluation.formats import number
+from camss_ros.evaluation.metrics import json_number
 from camss_ros.inference.network_size import can_resize
 from camss_ros.lab.machine import describe_segmenter
 from camss_ros.lab.node_section import measure_node
@@ -37,7 +38,7 @@ def _measure(run: SpeedRun) -> dict[str, Any]:
 
 
 def score(run: SpeedRun, name: str, **changed: Any) -> dict[str, Any]:
-    """Scores of the segmenter with some fields of its spec changed."""
+    """Scores of the segmenter with some fields of its spec changed; None where all is void."""
     segmenter, data = run.settings.segmenter(**changed), run.labelled
     total = len(data.frames)
     result = evaluate(
@@ -49,8 +50,8 @@ def score(run: SpeedRun, name: str, **changed: Any) -> dict[str, Any]:
     segmenter.close()
     return {
         **describe_segmenter(segmenter),
-        "miou": result.scores.miou,
-        "pixel_accuracy": result.scores.pixel_accuracy,
+        "miou": json_number(result.scores.miou),
+        "pixel_accuracy": json_number(result.scores.pixel_accuracy),
     }
 
 
@@ -58,6 +59,9 @@ def _show(row: dict[str, Any]) -> str:
     measured = [row[key] for key in ("reference", "chosen", "int8") if key in row]
     said = []
     for each in measured[1:]:
+        if None in (measured[0]["miou"], each["miou"]):
+            said.append(f"What is lost in {each['dtype']} is not known: the labels are void.")
+            continue
         lost = measured[0]["miou"] - each["miou"]
         said.append(
             f"In {each['dtype']} {lost:+.4f} mIoU is lost; the promise "
@@ -66,8 +70,8 @@ def _show(row: dict[str, Any]) -> str:
     table = markdown_table(
         ["backend", "mIoU", "pixel accuracy"],
         [
-            [f"{each['backend']}, {each['dtype']}", f"{each['miou']:.4f}",
-             f"{each['pixel_accuracy']:.4f}"]
+            [f"{each['backend']}, {each['dtype']}", number(each["miou"], 4),
+             number(each["pixel_accuracy"], 4)]
             for each in measured
         ],
     )  # fmt: skip

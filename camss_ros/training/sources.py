@@ -12,7 +12,7 @@ import numpy as np
 from rich.progress import track
 from torch.utils.data import ConcatDataset, Subset
 
-from camss_ros.datasets.datasets import open_data
+from camss_ros.datasets.datasets import open_data, told_apart
 from camss_ros.images.image_files import DataError
 from camss_ros.images.label_class import VOID, LabelClass
 from camss_ros.images.label_sets import LabelSet, load_label_set
@@ -158,7 +158,9 @@ def open_training_data(config: DataConfig, candidates: bool = False) -> Training
     labels = [_labels(label_set, target, candidates) for label_set in own]
     codes = LabelCodes.of(len(target.classes), (ids for each in labels for ids in each))
     sources, validation = [], []
-    names = _names([root / source.root for source in config.sources])
+    names = [""]
+    if len(config.sources) > 1:
+        names = told_apart([(root / source.root).name for source in config.sources])
     for source, splits, label_set, each, name in zip(
         config.sources, opened, own, labels, names, strict=True
     ):
@@ -183,17 +185,6 @@ def open_training_data(config: DataConfig, candidates: bool = False) -> Training
                 )
             )
     return TrainingData(tuple(sources), tuple(validation), target.classes, codes)
-
-
-def _names(folders: list[Path]) -> list[str]:
-    """Of each folder its own, numbered where several have the same; empty for a single one."""
-    if len(folders) == 1:
-        return [""]
-    names = [folder.name for folder in folders]
-    return [
-        name if names.count(name) == 1 else f"{name}{names[:index].count(name) + 1}"
-        for index, name in enumerate(names)
-    ]
 
 
 def _labels(own: LabelSet, target: LabelSet, candidates: bool) -> tuple[tuple[int, ...], ...]:

@@ -134,7 +134,7 @@ TREES = [
      "images/val/0018/000338.png", "panoptic_maps/val/0018/000338.png"),
     ("kitti-step", write_unpacked_kitti, "val", ["0002_000000", "0018_000338"],
      "training/image_02/0018/000338.png", "kitti-step/panoptic_maps/val/0018/000338.png"),
-    ("cad-edgetune", write_cad_edgetune, "val", ["SEQ13_frame0008", "SEQ1_frame0003"],
+    ("cad-edgetune", write_cad_edgetune, "val", ["SEQ1_frame0003", "SEQ13_frame0008"],
      "SEQ1/Images/frame0003.jpg", "SEQ1/LabelMasks/frame0003_label_mask.png"),
     ("folder", write_folder, "all", ["a", "b"], "images/b.webp", "labels/b.png"),
     ("folder", write_split_folder, "val", ["a", "b"], "val/images/b.webp", "val/labels/b.png"),

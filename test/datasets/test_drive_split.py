@@ -56,5 +56,8 @@ def test_one_drive_without_stamps_leaves_out_the_frame_between() -> None:
     split = split_by_drive(drive("a", 10, None))
     assert split.left_out == ("a007",)
     assert split.val == ("a008", "a009")
+    named = [FrameOfDrive(f"a{n}", "a", None) for n in (11, 2, 5, 8, 10, 1, 4, 7, 3, 6, 9)]
+    split = split_by_drive(named)
+    assert (split.left_out, split.val) == (("a9",), ("a10", "a11"))
     with pytest.raises(DataError, match="can't be split"):
         split_by_drive(drive("a", 2, None))

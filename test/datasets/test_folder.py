@@ -7,6 +7,7 @@ from PIL import Image
 
 from camss_ros.datasets.datasets import SPLIT_FOLDERS, open_data
 from camss_ros.datasets.labeled_images import LabeledImages, complete
+from camss_ros.images.frames import open_frames
 from camss_ros.images.image_files import DataError
 from camss_ros.images.label_sets import load_label_set
 
@@ -46,6 +47,15 @@ def test_pairs_come_in_order_as_rgb_with_void_mapped(root):
     assert read.dtype == np.uint8
     assert read.tolist() == [[0, 10, 255, 255]]
     assert folder[0][2] == "a"
+
+
+def test_frames_come_in_the_order_of_their_numbers_as_of_a_folder_of_images(root):
+    for number in (10, 9, 2, 1):
+        write(root, f"frame{number}", picture(), np.zeros((4, 6), np.uint8))
+    folder = labeled_folder(root, "val", CAMVID)
+    names = [name for _, _, name in folder]
+    assert names == ["frame1", "frame2", "frame9", "frame10"]
+    assert names == [frame.name for frame in open_frames(str(root / "val" / "images"))]
 
 
 def test_indexed_label_files_give_indices(root):

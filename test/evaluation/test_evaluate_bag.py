@@ -162,6 +162,20 @@ def test_undecodable_frames_and_labels_are_counted_and_the_others_kept(tmp_path:
     assert "/cam/image, message 0" in str(refused.value)
 
 
+def test_no_flicker_is_counted_across_a_frame_that_is_passed_over(tmp_path: Path) -> None:
+    def counted(name: str, damaged: int | None) -> int:
+        path = write_bag(
+            tmp_path / name, images(4), labels(1) * 4,
+            change=lambda number, data: data[:60] if number == damaged else data,
+        )  # fmt: skip
+        metrics = evaluated(path, tmp_path / f"{name} out", labels="/cam/label")
+        return metrics["counts"]["flicker"][0]
+
+    pairs = {damaged: counted(str(damaged), damaged) for damaged in (None, 1, 3)}
+    assert pairs[None] > 0
+    assert (pairs[1], pairs[3]) == (pairs[None] // 3, pairs[None] // 3 * 2)
+
+
 def test_the_known_encodings_are_listed_once(tmp_path: Path) -> None:
     path = write_bag(
         tmp_path / "bag", images(4),

@@ -25,6 +25,7 @@ from camss_ros.bags.bag_types import IMAGE
 from camss_ros.bags.recording import Counts
 from camss_ros.cli import app
 from camss_ros.evaluation.replay import ReplayRecorder
+from camss_ros.evaluation.result_folder import begin_results
 from camss_ros.images.label_class import LabelClass
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference.segmenter import Segmenter
@@ -111,6 +112,7 @@ def recorded(tmp_path: Path, answered: dict[int, np.ndarray]) -> dict:
     with Bag(tmp_path / "bag") as bag:
         frames = BagFrames(bag, BagSelection("/cam/image", "/cam/label"), model_label_values(11))
         with closing(ReplayRecorder(tmp_path / "out", frames, {"rate": 1.0})) as recorder:
+            recorder.begin()
             for number, stamp, _ in frames.messages():
                 recorder.on_sent(number, stamp, 10**9 * number)
                 assert recorder.knows(stamp)
@@ -161,11 +163,16 @@ def test_masks_in_other_classes_are_refused(
             with closing(ReplayRecorder(tmp_path / "out", frames, {})) as recorder:
                 return play_bag(frames, IMAGE, recorder, model=model, classes=classes)
 
+        begin_results(tmp_path / "out/metrics.json", {}, ["masks"])
+        mask = tmp_path / "out/masks/earlier.png"
+        mask.touch()
         with pytest.raises(OtherClassesError, match=r"runs the model 'scripted'.*'camss-tiny'"):
             play("camss-tiny", CLASSES)
         with pytest.raises(OtherClassesError, match=r"in the label set '.*swapped.yaml'"):
             play("scripted", CLASSES)
+        assert mask.exists()  # nothing was sent yet
         assert play("scripted", CLASSES[::-1]).counts.received == 1
+        assert not mask.exists()
 
 
 def test_times_that_no_message_can_hold_are_refused(tmp_path: Path) -> None:

@@ -122,10 +122,10 @@ def test_data_of_one_name_and_one_at_two_sizes_are_told_apart(arguments, tmp_pat
     assert result.exit_code == 0, result.output
     content = json.loads((tmp_path / "out" / "cityscapes.json").read_text())
     names = [each["name"] for each in content["settings"]["data"]]
-    assert names == ["towns val", "camvid val", "towns val (2)", "towns val (3)"]
+    assert names == ["towns val-1", "camvid val", "towns val-2", "towns val-3"]
     scores = [content["rows"][f"{name}: 1 step"]["per_class_iou"] for name in names[::2]]
     assert scores[0] != scores[1]
-    assert "towns val (3): twin" in content["rows"]
+    assert "towns val-3: twin" in content["rows"]
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def test_drift_of_frames_like_those_of_the_training_and_of_others(model, root, t
     result = run(*arguments, "--every", 2, "--other", other, "--other", f"folder:{darker}")
     assert result.exit_code == 0, result.output
     rows = json.loads(page.with_suffix(".json").read_text())["rows"]
-    names = "camvid val", f"{root.name} val", f"{root.name} val (2)"
+    names = "camvid val", f"{root.name} val-1", f"{root.name} val-2"
     first, same, dark = (rows[name]["median_distance"] for name in names)
     assert first == same != dark
     assert sum("night" in name for name in rows) == 5

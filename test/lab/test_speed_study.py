@@ -232,6 +232,21 @@ def test_every_section_is_measured_and_shown(
     assert str(tmp_path) not in page
 
 
+def test_labels_that_are_all_void_leave_the_scores_open(settings, root, tmp_path, simulated_node):
+    void = np.full((48, 64), 255, np.uint8)
+    frames = [(image, void, name) for image, _, name in labelled(root).frames]
+    data = replace(labelled(root), frames=frames)
+    sections = [section for section in SECTIONS if section.needs]
+    assert study_speed(settings, tmp_path, MODEL, "command", data, sections=sections) == {}
+    rows = json.loads((tmp_path / "speed.json").read_text())["rows"]
+    assert rows[f"scores, {VAL}"]["chosen"]["miou"] is None
+    assert rows[f"budget, {VAL}"]["runs"]["as it is"]["kept"]["miou"] is None
+    page = (tmp_path / "speed.md").read_text()
+    assert "What is lost in float32 is not known: the labels are void." in page
+    assert "| torch, float32 | - | - |" in page
+    assert "the labels are void, so that nothing tells what is lost" in " ".join(page.split())
+
+
 def test_int8_is_measured_beside_the_choice(root, tmp_path, model, simulated_node, monkeypatch):
     pytest.importorskip("nncf")
     settings = SpeedSettings(SegmenterSpec(str(model), device="cpu", backend="openvino"))

@@ -214,7 +214,7 @@ def test_sources_of_one_name_have_scores_each(tmp_path):
     roots = ("a/frames", "b/frames", "c/other")
     sources = tuple(SourceConfig("camvid", root=root) for root in roots)
     data = open_training_data(DataConfig(sources, root=str(tmp_path)))
-    assert [one.name for one in data.validation] == ["frames1", "frames2", "other"]
+    assert [one.name for one in data.validation] == ["frames-1", "frames-2", "other"]
 
 
 def test_labels_of_void_alone_are_refused_before_the_training(autoencoder, tmp_path):

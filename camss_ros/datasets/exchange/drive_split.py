@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from camss_ros.images.frames import natural_key
 from camss_ros.images.image_files import DataError
 
 SHARE = 0.2  # of the frames, for validation
@@ -36,7 +37,7 @@ class Split:
 
 
 def split_by_drive(frames: Sequence[FrameOfDrive], wanted: Sequence[str] = ()) -> Split:
-    """Split frames, in their order, by drive.
+    """Split frames by drive.
 
     Args:
         frames: with their drives.
@@ -71,8 +72,8 @@ def _smallest_share(sizes: Counter[str]) -> set[str]:
 
 
 def _within_drive(frames: Sequence[FrameOfDrive]) -> Split:
-    # without stamps in their order, which the sort keeps
-    ordered = sorted(frames, key=lambda frame: frame.stamp or 0)
+    # a tool exports them in any order
+    ordered = sorted(frames, key=lambda frame: (frame.stamp or 0, natural_key(frame.name)))
     count = max(1, round(SHARE * len(ordered)))
     before, val = ordered[:-count], ordered[-count:]
     stamps = [frame.stamp for frame in ordered if frame.stamp is not None]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +22,7 @@ from camss_ros.bags.bag_frames import (
 from camss_ros.bags.bag_paths import holds_bag_data
 from camss_ros.bags.bag_storage import storage_kind, storage_stem
 from camss_ros.bags.bag_types import IMAGE_TYPES
+from camss_ros.datasets.datasets import told_apart
 from camss_ros.images.encodings import ImageRejectedError
 from camss_ros.images.frames import FrameSource, open_frames
 from camss_ros.images.image_files import DataError, why_no_image
@@ -170,16 +170,13 @@ def _topics(bag: Bag, wanted: Sequence[str]) -> Sequence[Topic]:
 
 
 def _names(sources: Sequence[Path]) -> list[str]:
-    """For files: the name of each source, numbered where several have the same."""
-    stems = [
-        _file_name(storage_stem(p) if storage_kind(p) else p.stem if p.is_file() else p.name)
-        for p in map(Path.resolve, sources)
-    ]
-    often = Counter(stems)
-    return [
-        stem if often[stem] == 1 else f"{stem}-{stems[:place].count(stem) + 1}"
-        for place, stem in enumerate(stems)
-    ]
+    """For files: the name of each source."""
+    return told_apart(
+        [
+            _file_name(storage_stem(p) if storage_kind(p) else p.stem if p.is_file() else p.name)
+            for p in map(Path.resolve, sources)
+        ]
+    )
 
 
 def _file_name(text: str) -> str:

@@ -58,6 +58,9 @@ class Recorder(Protocol):
 
     masks: int
 
+    def begin(self) -> None:
+        """The segmenter is there, and images will be sent."""
+
     def knows(self, stamp: int) -> bool:
         """Whether an image of that stamp, in ns, is under way."""
 
@@ -132,6 +135,7 @@ def play_bag(
     ):
         player.wait_for_segmenter()
         player.check_classes(model, classes)
+        recorder.begin()
         return player.play(frames, rate, on_frame)
 
 
