@@ -56,8 +56,12 @@ def only_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # Up to 101 the ports stay below those that Linux hands out by itself. Each run has its own order,
-# so that two of them seldom hear each other, and uses no domain again before it has used all.
-_DOMAINS = itertools.cycle(random.Random(os.getpid()).sample(range(1, 102), 101))
+# so that two of them seldom hear each other, of which each of its processes has a part, and uses no
+# domain again before it has used all.
+_RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", os.getpid())
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_DOMAINS = itertools.cycle(random.Random(_RUN).sample(range(1, 102), 101)[_WORKER::_WORKERS])
 
 
 @pytest.fixture(scope="session")
