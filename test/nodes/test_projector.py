@@ -272,7 +272,7 @@ def test_a_running_node_has_the_topics_and_parameters_that_are_described(
     project: Callable[..., RunningProjector], parameters: dict[str, Any]
 ) -> None:
     running = project(**parameters)
-    wait_until(lambda: running.node._state == "active", "the node active")
+    running.listen()
     node = running.node
     values = {spec.name: spec.default for spec in SPECS} | parameters
     for found, endpoints in (
