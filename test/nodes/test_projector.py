@@ -236,10 +236,11 @@ def test_the_mount_comes_from_tf_and_the_memory_from_odometry(
     running = project(
         grid_area=[0.0, 6.0, -3.0, 3.0], grid_resolution=0.5, cloud_from="none", grid_memory=True
     )
-    running.listen(drivable_grid=OccupancyGrid)
+    running.listen(drivable_grid=OccupancyGrid, obstacle_scan=LaserScan)
     road = np.zeros((120, 160), np.uint8)
     ground_view(running, 1, road)
     wait_until(lambda: running.counts("drivable_grid").get("rejected: odometry"), "no odometry")
+    assert np.isinf(received(running, "obstacle_scan", 1).ranges).any(), "which needs none"
     for number, fraction in ((1, 0.7), (2, 0.3), (3, 0.0)):  # 1 m/s, 0 at 1 s
         place = Odometry(header=header(number, "odom", round(1e9 * fraction)))
         place.pose.pose.position.x = number + fraction - 1

@@ -75,6 +75,12 @@ class GroundJob(Job):
         parameters = self._given.parameters
         header = Header(stamp=inputs.header.stamp, frame_id=parameters["vehicle_frame"])
         view = self._projector_for(inputs).look(inputs.labels, inputs.confidence)
+        if self.outputs.is_heard("obstacle_points"):
+            cloud = to_cloud_message(dense_cloud(self._obstacles(view)), header)
+            self.outputs.publish("obstacle_points", cloud)
+        if self.outputs.is_heard("obstacle_scan"):
+            self.outputs.publish("obstacle_scan", self._scan(view, header))
+        # Last: without odometry it cannot be made, and the others can.
         if self.outputs.is_heard("drivable_grid"):
             grid = view.grid
             if self._memory is not None:
@@ -85,11 +91,6 @@ class GroundJob(Job):
                 grid = self._memory.update(grid, *place)
             message = to_grid_message(grid, self._layout, header)
             self.outputs.publish("drivable_grid", message)
-        if self.outputs.is_heard("obstacle_points"):
-            cloud = to_cloud_message(dense_cloud(self._obstacles(view)), header)
-            self.outputs.publish("obstacle_points", cloud)
-        if self.outputs.is_heard("obstacle_scan"):
-            self.outputs.publish("obstacle_scan", self._scan(view, header))
 
     def _projector_for(self, inputs: Labels) -> GroundProjector:
         matrix = self._vehicle_to_camera(inputs.header)
