@@ -240,7 +240,7 @@ class SegmenterNode(ManagedNode):
 
     def _take_over(self, model: LoadedModel, what: str) -> None:
         """Between two frames: tell of the model before its first one."""
-        self._memory.reset()
+        self._processor.reset()
         self._reports.publish_model(model, what)
         if self._state == "active":
             self._reports.publish_label_info(model)
