@@ -255,6 +255,21 @@ def test_the_mount_comes_from_tf_and_the_memory_from_odometry(
     np.testing.assert_array_equal(second[:, :-2], first[:, 2:])
 
 
+def test_a_mount_is_not_that_of_several_cameras_while_they_run_either(
+    project: Callable[..., RunningProjector],
+) -> None:
+    running = project(cameras=["a", "b"], cloud_from="none")
+    running.listen(**{"a/drivable_grid": OccupancyGrid})
+    mount = Parameter("mount", value=[1.5, 0.0, 0.0])
+    running.in_executor(lambda: running.node.set_parameters([mount]))
+    labels = np.zeros((120, 160), np.uint8)
+    running.calibrate(calibration(1, *labels.shape), "a")
+    running.send(**{f"a/{topic}": image for topic, image in pair(1, labels, 255).items()})
+    job = "drivable_grid of a"
+    wait_until(lambda: {*running.counts(job)} - {"sets"}, "the mask looked at")
+    assert running.counts(job) == {"sets": 1, "rejected: mount": 1}
+
+
 def test_nothing_is_computed_that_nobody_hears(project: Callable[..., RunningProjector]) -> None:
     running = project(mount=[1.5, 0.0, 0.0])
     running.listen(drivable_grid=OccupancyGrid)
