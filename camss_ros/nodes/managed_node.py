@@ -31,7 +31,7 @@ class ManagedNode(GivenParameters, LifecycleNode):
     def __init__(self, name: str, **node_arguments: Any) -> None:
         super().__init__(name, **node_arguments)
         self._state = "unconfigured"
-        self._failure = ""  # why it could not be configured, until it is
+        self._failure = ""  # why it could not be configured or activated, until it is configured
         self._worker: Worker[Any, Any] | None = None
         silence_opencv()
         self._refuse_impossible_transitions()
@@ -64,6 +64,18 @@ class ManagedNode(GivenParameters, LifecycleNode):
         """Tell what happened since the last call."""
 
     @abstractmethod
+    def _configure(self) -> None:
+        """Make what the work needs. Raises where that cannot be made."""
+
+    @abstractmethod
+    def _activate(self) -> None:
+        """Start to work; the publishers are enabled. Raises where it cannot be started."""
+
+    @abstractmethod
+    def _deactivate(self) -> None:
+        """Stop working; the publishers are still enabled."""
+
+    @abstractmethod
     def _release(self) -> None:
         """Stop, and free what was made when the node was configured; harmless without it."""
 
@@ -74,6 +86,38 @@ class ManagedNode(GivenParameters, LifecycleNode):
             return True
         worker.cancel()
         return worker.join(CANCEL_TIME)
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Make what the work needs; where that fails, the node can be configured again."""
+        try:
+            self._configure()
+        except Exception as error:
+            self._tell_failure(f"cannot configure: {error}")
+            self._release()
+            return TransitionCallbackReturn.FAILURE
+        self._state, self._failure = "inactive", ""
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Start to work; where that fails, `on_error` follows."""
+        result = super().on_activate(state)
+        self._state = "active"
+        try:
+            self._activate()
+        except Exception as error:  # which rclpy would not tell
+            self._tell_failure(f"cannot activate: {error}")
+            return TransitionCallbackReturn.ERROR
+        return result
+
+    def _tell_failure(self, failure: str) -> None:
+        self._failure = failure
+        self.get_logger().error(failure)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop working; what was made when the node was configured stays."""
+        self._deactivate()
+        self._state = "inactive"
+        return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free what configuring has made."""

@@ -316,20 +316,6 @@ def test_nvblox_gets_what_moves_as_nonzero_with_its_camera(
     assert not all(expected)
 
 
-def test_a_smaller_mask_has_a_smaller_camera(start: Callable[..., Running]) -> None:
-    running = start(output_size=[WIDTH // 2, 0])
-    give_calibration(running)
-    image = running.peer.publisher(Image, "image")
-    topics = {"segmentation/mask": Image, "segmentation/camera_info": CameraInfo}
-    sets = ExactTime(running.peer, topics, qos_profile_sensor_data)
-    running.connect(image, *sets.ends)
-    image.publish(painted_image(1)[0])
-    wait_until(lambda: sets.sets, "a set")
-    mask, camera = sets.sets[0].values()
-    assert (mask.height, mask.width) == (camera.height, camera.width) == (HEIGHT // 2, WIDTH // 2)
-    assert [camera.k[0], camera.k[4]] == [2.0, 2.0]
-
-
 def run_length_decoder(data: bytes, rows: int, columns: int) -> np.ndarray:
     """perception_utils::runLengthDecoder: a uint8 class, then an int32 length, until the data end.
 

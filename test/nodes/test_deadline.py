@@ -11,6 +11,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from ros_peer import rgb_image
 from scripted_node import Running, status
 from sensor_msgs.msg import Image
+from std_srvs.srv import Trigger
 
 TOPIC = "segmentation/mask"
 
@@ -53,6 +54,13 @@ def test_an_impossible_budget_ends_at_the_least_setting_and_says_so_once(
     ).status[0]
     values = {value.key: value.value for value in reported.values}
     assert (values["steps"], values["network input"]) == ("1", "16 x 16")
+
+    # what was too slow says nothing of another model
+    answer = peer._call_again(Trigger, "segmenter/reload_model", Trigger.Request())
+    assert answer.success, answer.message
+    other = send(rgb_image(next(numbers)))
+    assert (other.steps, other.samples, other.network_width) == (4, 2, 24)
+    assert not other.over_budget
 
     # without a budget at once as asked for
     assert peer.set_parameter("latency_budget_ms", 0.0).successful

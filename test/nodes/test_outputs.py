@@ -227,27 +227,6 @@ def test_a_png_mask_has_the_topic_of_image_transport(start: Callable[..., Runnin
     assert mask.format.startswith("mono8; png")
 
 
-def test_mask_confidence_and_camera_info_synchronise_exactly(node: Running) -> None:
-    """As message_filters' exact policy has it, which nvblox and the nav2 layer use."""
-    camera_info = node.peer.publisher(CameraInfo, "camera_info")
-    kinds = {"mask": Image, "confidence": Image, "camera_info": CameraInfo}
-    ends = [node.peer.listen(kind, f"segmentation/{name}") for name, kind in kinds.items()]
-    node.connect(camera_info, *ends)
-    camera_info.publish(CameraInfo(height=32, width=48))
-    wait_until(lambda: node.node.cameras[0].info is not None, "the calibration received")
-    for number in (1, 2, 3):
-        node.image.publish(rgb_image(number))
-        outputs = {
-            name: node.peer.wait_for_stamp(f"segmentation/{name}", rgb_image(number))
-            for name in kinds
-        }
-        assert len({(o.header.stamp.sec, o.header.stamp.nanosec) for o in outputs.values()}) == 1
-        mask, info = outputs["mask"], outputs["camera_info"]
-        assert (mask.height, mask.width) == (info.height, info.width)
-        v, u = 5, 7
-        assert mask.data[v * mask.width + u] == number
-
-
 def test_a_model_that_fails_to_load_leaves_the_old_one_working(node: Running) -> None:
     call = node.peer._call_again
     node.error = ValueError("truncated")

@@ -236,10 +236,11 @@ def test_the_mount_comes_from_tf_and_the_memory_from_odometry(
     running = project(
         grid_area=[0.0, 6.0, -3.0, 3.0], grid_resolution=0.5, cloud_from="none", grid_memory=True
     )
-    running.listen(drivable_grid=OccupancyGrid)
+    running.listen(drivable_grid=OccupancyGrid, obstacle_scan=LaserScan)
     road = np.zeros((120, 160), np.uint8)
     ground_view(running, 1, road)
     wait_until(lambda: running.counts("drivable_grid").get("rejected: odometry"), "no odometry")
+    assert np.isinf(received(running, "obstacle_scan", 1).ranges).any(), "which needs none"
     for number, fraction in ((1, 0.7), (2, 0.3), (3, 0.0)):  # 1 m/s, 0 at 1 s
         place = Odometry(header=header(number, "odom", round(1e9 * fraction)))
         place.pose.pose.position.x = number + fraction - 1
@@ -252,6 +253,21 @@ def test_the_mount_comes_from_tf_and_the_memory_from_odometry(
     second = np.array(received(running, "drivable_grid", 3).data, np.int8).reshape(12, 12)
     assert (first == 10).any()
     np.testing.assert_array_equal(second[:, :-2], first[:, 2:])
+
+
+def test_a_mount_is_not_that_of_several_cameras_while_they_run_either(
+    project: Callable[..., RunningProjector],
+) -> None:
+    running = project(cameras=["a", "b"], cloud_from="none")
+    running.listen(**{"a/drivable_grid": OccupancyGrid})
+    mount = Parameter("mount", value=[1.5, 0.0, 0.0])
+    running.in_executor(lambda: running.node.set_parameters([mount]))
+    labels = np.zeros((120, 160), np.uint8)
+    running.calibrate(calibration(1, *labels.shape), "a")
+    running.send(**{f"a/{topic}": image for topic, image in pair(1, labels, 255).items()})
+    job = "drivable_grid of a"
+    wait_until(lambda: {*running.counts(job)} - {"sets"}, "the mask looked at")
+    assert running.counts(job) == {"sets": 1, "rejected: mount": 1}
 
 
 def test_nothing_is_computed_that_nobody_hears(project: Callable[..., RunningProjector]) -> None:
@@ -272,7 +288,7 @@ def test_a_running_node_has_the_topics_and_parameters_that_are_described(
     project: Callable[..., RunningProjector], parameters: dict[str, Any]
 ) -> None:
     running = project(**parameters)
-    wait_until(lambda: running.node._state == "active", "the node active")
+    running.listen()
     node = running.node
     values = {spec.name: spec.default for spec in SPECS} | parameters
     for found, endpoints in (

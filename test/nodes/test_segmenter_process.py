@@ -289,3 +289,21 @@ def test_a_model_that_is_not_there_is_named(spawn: Callable[..., Process], tmp_p
     assert "cannot load model" in process.log
     assert process.end(signal.SIGINT) < end_limit()
     assert process.process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("topics", "said"),
+    [
+        (("image", "camera_info"), "cannot activate: "),
+        (("segmentation/mask", "segmentation/camera_info"), "cannot configure: "),
+    ],
+)
+def test_two_topics_of_one_name_are_told(
+    spawn: Callable[..., Process], model: Path, topics: tuple[str, ...], said: str
+) -> None:
+    remaps = [part for topic in topics for part in ("-r", f"{topic}:=/one")]
+    process = spawn(*remaps, model=model)
+    process.wait_for_log(said)
+    assert "/one" in process.log
+    assert process.end(signal.SIGINT) < end_limit()
+    assert process.process.returncode == 0

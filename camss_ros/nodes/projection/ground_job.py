@@ -17,6 +17,7 @@ from camss_ros.images.nearest import resize_nearest
 from camss_ros.nodes.messages import nanoseconds, to_array
 from camss_ros.nodes.projection.job import Input, Job, JobContext, Labels
 from camss_ros.nodes.projection.outputs import to_cloud_message, to_grid_message
+from camss_ros.nodes.projection.parameters import ProjectorParameters
 from camss_ros.projection.depth_cloud import POINT, dense_cloud
 from camss_ros.projection.errors import ProjectionRejectedError
 from camss_ros.projection.grid_memory import GridMemory
@@ -38,10 +39,10 @@ class GroundJob(Job):
         ValueError: an image of the own vehicle that cannot be read, or `mount` for several cameras.
     """
 
-    def __init__(self, given: JobContext, camera: str, cameras: int = 1) -> None:
+    def __init__(self, given: JobContext, camera: str, cameras: int) -> None:
         parameters = given.parameters
-        if cameras > 1 and parameters["mount"][0]:
-            raise ValueError(f"mount is that of one camera, not of {cameras}: publish TF for them")
+        self._cameras = cameras
+        self._mount(parameters)
         x_min, x_max, y_min, y_max = parameters["grid_area"]
         self._layout = GridLayout(x_min, x_max, y_min, y_max, parameters["grid_resolution"])
         self._ego = _ego_mask(parameters["ego_mask"])
@@ -75,6 +76,12 @@ class GroundJob(Job):
         parameters = self._given.parameters
         header = Header(stamp=inputs.header.stamp, frame_id=parameters["vehicle_frame"])
         view = self._projector_for(inputs).look(inputs.labels, inputs.confidence)
+        if self.outputs.is_heard("obstacle_points"):
+            cloud = to_cloud_message(dense_cloud(self._obstacles(view)), header)
+            self.outputs.publish("obstacle_points", cloud)
+        if self.outputs.is_heard("obstacle_scan"):
+            self.outputs.publish("obstacle_scan", self._scan(view, header))
+        # Last: without odometry it cannot be made, and the others can.
         if self.outputs.is_heard("drivable_grid"):
             grid = view.grid
             if self._memory is not None:
@@ -85,11 +92,6 @@ class GroundJob(Job):
                 grid = self._memory.update(grid, *place)
             message = to_grid_message(grid, self._layout, header)
             self.outputs.publish("drivable_grid", message)
-        if self.outputs.is_heard("obstacle_points"):
-            cloud = to_cloud_message(dense_cloud(self._obstacles(view)), header)
-            self.outputs.publish("obstacle_points", cloud)
-        if self.outputs.is_heard("obstacle_scan"):
-            self.outputs.publish("obstacle_scan", self._scan(view, header))
 
     def _projector_for(self, inputs: Labels) -> GroundProjector:
         matrix = self._vehicle_to_camera(inputs.header)
@@ -106,14 +108,26 @@ class GroundJob(Job):
         return self._projector
 
     def _vehicle_to_camera(self, header: Header) -> np.ndarray:
-        height, pitch, roll = self._given.parameters["mount"]
-        if height:
-            return Mount(height, math.radians(pitch), math.radians(roll)).vehicle_to_camera()
+        mount = self._mount(self._given.parameters)
+        if mount is not None:
+            return mount.vehicle_to_camera()
         return self._given.transforms.lookup(
             (header.frame_id, header.stamp),
             (self._given.parameters["vehicle_frame"], header.stamp),
             timeout=self._given.parameters["tf_timeout"],
         )
+
+    def _mount(self, parameters: ProjectorParameters) -> Mount | None:
+        """As the parameter has it, which may change; None where TF is asked."""
+        height, pitch, roll = parameters["mount"]
+        if not height:
+            return None
+        if self._cameras > 1:
+            raise ProjectionRejectedError(
+                "mount",
+                f"mount is that of one camera, not of {self._cameras}: publish TF for them",
+            )
+        return Mount(height, math.radians(pitch), math.radians(roll))
 
     def _obstacles(self, view: GroundView) -> np.ndarray:
         points = np.zeros((1, len(view.obstacles)), POINT)

@@ -10,8 +10,6 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
-
 from camss_ros.nodes.managed_node import ManagedNode
 from camss_ros.nodes.node_log import SeldomWarnings
 from camss_ros.nodes.process import run_until_signal
@@ -47,19 +45,8 @@ class ProjectorNode(ManagedNode):
 
     # --- Lifecycle ------------------------------------------------------------------------------
 
-    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Create the outputs."""
-        try:
-            self._make_jobs()
-        except (ValueError, OSError) as error:  # a class, a label set, a file that there is not
-            self._failure = f"cannot configure: {error}"
-            self.get_logger().error(self._failure)
-            self._release()
-            return TransitionCallbackReturn.FAILURE
-        self._state, self._failure = "inactive", ""
-        return super().on_configure(state)
-
-    def _make_jobs(self) -> None:
+    def _configure(self) -> None:
+        """Create the jobs with their outputs."""
         self._transforms = Transforms(self)
         given = JobContext(
             self, self.parameters, self._transforms, self.parameters.classes(), self._submit,
@@ -84,9 +71,8 @@ class ProjectorNode(ManagedNode):
             for camera, jobs in of_camera.items()
         ]
 
-    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def _activate(self) -> None:
         """Start to project."""
-        result = super().on_activate(state)  # enables the publishers
         self.reports.reset()
         self._worker = Worker(
             self._process,
@@ -98,18 +84,11 @@ class ProjectorNode(ManagedNode):
             stream.subscribe()
         for job in self.jobs:
             job.subscribe()
-        self._state = "active"
         names = ", ".join(job.name for job in self.jobs)
         self.get_logger().info(f"active: {names}, each while somebody listens")
-        return result
 
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def _deactivate(self) -> None:
         """Stop listening."""
-        self._stop()
-        self._state = "inactive"
-        return super().on_deactivate(state)
-
-    def _stop(self) -> None:
         for stream in self._streams:
             stream.unsubscribe()
         for job in self.jobs:
@@ -117,7 +96,7 @@ class ProjectorNode(ManagedNode):
         self._stop_worker()
 
     def _release(self) -> None:
-        self._stop()
+        self._deactivate()
         for job in self.jobs:
             job.outputs.destroy()
         self.jobs, self._streams = [], []

@@ -16,7 +16,8 @@ class Deadline:
     """Chooses within the budget among the settings for which nothing has to be built.
 
     `tell(text)` is called where the setting changes, `warn(text)` once when even the least one is
-    over the budget, and again only after that was otherwise.
+    over the budget, and again only after that was otherwise. `reset` may be called by any thread,
+    between two frames.
     """
 
     def __init__(
@@ -26,9 +27,13 @@ class Deadline:
         warn: Callable[[str], object],
     ) -> None:
         self._parameters, self._tell, self._warn = parameters, tell, warn
+        self._warned = False
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the times of earlier frames: another model may be faster or slower."""
         self._controller: LatencyBudget | None = None
         self._chosen: Setting | None = None
-        self._warned = False
 
     @property
     def budget(self) -> float:
@@ -43,7 +48,8 @@ class Deadline:
     @property
     def exhausted(self) -> bool:
         """Even the least setting is over the budget."""
-        return self._controller is not None and self._controller.exhausted
+        controller = self._controller
+        return controller is not None and controller.exhausted
 
     def prepare(self, segmenter: Segmenter) -> None:
         """Build what the settings need, if there is a budget.
@@ -62,13 +68,12 @@ class Deadline:
 
         budget = self.budget
         if not budget:
-            self._controller = self._chosen = None
+            self.reset()
             return Setting(self.asked, segmenter.input_size)
-        if self._controller is None:
-            self._controller = LatencyBudget()
+        controller = self._controller = self._controller or LatencyBudget()
         settings = self._settings(segmenter)
         ready = [each for each in settings if segmenter.is_prepared(each.sampling, each.size)]
-        setting = self._controller.choose(budget, ready or settings[:1])
+        setting = controller.choose(budget, ready or settings[:1])
         if self._chosen not in (None, setting):
             self._tell(f"for the latency budget of {budget * 1e3:g} ms: {setting}")
         self._chosen = setting
@@ -76,15 +81,16 @@ class Deadline:
 
     def observe(self, seconds: float, timings: Mapping[str, float]) -> None:
         """A frame took so long, its stages `timings`."""
-        if self._controller is None:
+        controller, chosen = self._controller, self._chosen
+        if controller is None:
             return
-        self._controller.observe(seconds, timings)
-        if self.exhausted and not self._warned:
+        controller.observe(seconds, timings)
+        if controller.exhausted and not self._warned:
             self._warn(
                 f"the latency budget of {self.budget * 1e3:g} ms is missed with the least setting "
-                f"too ({self._chosen}): allow more, or use a faster backend or model"
+                f"too ({chosen}): allow more, or use a faster backend or model"
             )
-        self._warned = self.exhausted
+        self._warned = controller.exhausted
 
     def _settings(self, segmenter: Segmenter) -> tuple[Setting, ...]:
         from camss_ros.inference.latency_budget import reduced_settings

@@ -83,8 +83,9 @@ class FrameProcessor:
         self._next_look: dict[CameraInterface, float] = {}  # monotonic s, for drift
 
     def reset(self) -> None:
-        """Begin as the parameters ask: with all samples, and no setting of earlier frames."""
+        """Begin as the parameters ask: with all samples, and nothing of earlier frames."""
         self._memory.reset()
+        self._deadline.reset()
         self.used = None
 
     def process(
@@ -278,7 +279,8 @@ class FrameProcessor:
 
     def status(self) -> dict[str, Any]:
         """Fields of SegmenterStatus that are the same for every camera."""
-        sampling = self._deadline.asked if self.used is None else self.used.sampling
+        used = self.used
+        sampling = self._deadline.asked if used is None else used.sampling
         return {
             **{name: getattr(sampling, name) for name in ("steps", "sampler", "samples")},
             "latency_budget": self._deadline.budget,

@@ -14,7 +14,6 @@ import rclpy
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import ClockChange, JumpThreshold
 from rclpy.duration import Duration
-from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from std_srvs.srv import SetBool, Trigger
 
 from camss_ros.extras import require_node
@@ -25,7 +24,7 @@ from camss_ros.nodes.segmenter.camera import CameraChannel
 from camss_ros.nodes.segmenter.deadline import Deadline
 from camss_ros.nodes.segmenter.frame import Arrival
 from camss_ros.nodes.segmenter.frame_processor import FrameProcessor
-from camss_ros.nodes.segmenter.image_conversion import CvBridgeUnusableError, start_conversion
+from camss_ros.nodes.segmenter.image_conversion import start_conversion
 from camss_ros.nodes.segmenter.memory_guard import MemoryGuard
 from camss_ros.nodes.segmenter.model_reloader import LoadedModel, ModelReloader, SupersededError
 from camss_ros.nodes.segmenter.parameters import NodeParameters, ParameterValues
@@ -109,51 +108,39 @@ class SegmenterNode(ManagedNode):
 
     # --- Lifecycle ------------------------------------------------------------------------------
 
-    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def _configure(self) -> None:
         """Load the model and create the outputs."""
-        log = self.get_logger()
+        parameters = self.parameters.snapshot()
+        converter = start_conversion(parameters["image_conversion"], self.get_logger().warning)
         try:
-            parameters = self.parameters.snapshot()
-            converter = start_conversion(parameters["image_conversion"], log.warning)
             model = self._models.replace(
                 self._models.begin(), lambda: self._load(parameters), lambda _: None
             )
-            self._processor.converter = converter.result()
-        except Exception as error:  # whatever it is, the node stays and can be configured again
-            of_model = f"cannot load model {self.parameters['model']!r}: "
-            self._failure = f"{'' if isinstance(error, CvBridgeUnusableError) else of_model}{error}"
-            log.error(self._failure)
-            self._release()
-            return TransitionCallbackReturn.FAILURE
+        except Exception as error:
+            raise RuntimeError(f"cannot load model {parameters['model']!r}: {error}") from error
+        self._processor.converter = converter.result()
         for camera in self.cameras:
             camera.configure()
-        self._state, self._failure = "inactive", ""
         self._reports.publish_model(model, "configured")
-        return super().on_configure(state)
 
-    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def _activate(self) -> None:
         """Start to segment."""
-        result = super().on_activate(state)  # enables the publishers
         self._processor.reset()
         for camera in self.cameras:
             camera.counter.reset()
         with self._models.lock:  # a reload tells its classes before or after, not in between
             assert self._models.current is not None
-            self._state = "active"
             self._reports.publish_label_info(self._models.current)
         if self._enabled:
             self._start_inference()
         self._reports.publish_status()
         self._measurement.start()
-        return result
 
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def _deactivate(self) -> None:
         """Stop inference; the model stays loaded."""
         self._measurement.stop()
         self._stop_inference()
         self._reports.publish_status()
-        self._state = "inactive"
-        return super().on_deactivate(state)
 
     def _start_inference(self) -> None:
         self._worker = Worker(
@@ -253,7 +240,7 @@ class SegmenterNode(ManagedNode):
 
     def _take_over(self, model: LoadedModel, what: str) -> None:
         """Between two frames: tell of the model before its first one."""
-        self._memory.reset()
+        self._processor.reset()
         self._reports.publish_model(model, what)
         if self._state == "active":
             self._reports.publish_label_info(model)

@@ -64,11 +64,7 @@ class ParameterValues(parameter_table.ParameterValues):
         return (height, width) if width or height else None
 
     def segmenter_spec(self) -> SegmenterSpec:
-        """How the segmenter is opened.
-
-        Raises:
-            ValueError: values that do not go together, such as those of `sampling`.
-        """
+        """How the segmenter is opened."""
         from camss_ros.inference.spec import SegmenterSpec  # imports torch: only when needed
 
         named = ("model", "seed", "device", "precision", "backend", "keyframe_interval")
@@ -76,11 +72,7 @@ class ParameterValues(parameter_table.ParameterValues):
         return SegmenterSpec(**given, sampling=self.sampling(), network_size=self.network_size())
 
     def sampling(self) -> SamplingOptions:
-        """The sampling options.
-
-        Raises:
-            ValueError: values that do not go together.
-        """
+        """The sampling options."""
         from camss_ros.model.schedule import SamplingOptions  # imports torch: only when needed
 
         named = ("steps", "sampler", "samples", "temperature", "warm_start_time")
