@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -146,13 +147,11 @@ def load_label_set(name_or_path: str | Path) -> LabelSet:
                 "Give one of those names or the path of a .yaml file."
             ) from None
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return _parse(path.read_text(encoding="utf-8"), path.stem)
     except OSError as error:
         raise LabelSetError(f"can't read label set {path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise LabelSetError(f"label set {path} is not YAML: {error}") from error
-    try:
-        return _parse(content, path.stem)
     except LabelSetError as error:
         raise LabelSetError(f"label set {path}: {error}") from None
 
@@ -185,8 +184,10 @@ def save_label_set(label_set: LabelSet, path: Path) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _parse(content: Any, name: str) -> LabelSet:
+@lru_cache  # all of them are read wherever that of a model is looked for
+def _parse(text: str, name: str) -> LabelSet:
     """The label set that a file describes; `name` where it has none. Raises LabelSetError."""
+    content = yaml.safe_load(text)
     if not isinstance(content, dict) or not isinstance(content.get("classes"), list):
         raise LabelSetError("expected a mapping with a list `classes`")
     entries = content["classes"]
