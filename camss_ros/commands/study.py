@@ -138,7 +138,6 @@ def kl_vs_vq(
     """Label images through continuous and quantised latents, as one-hot labels and as colours."""
     require("matplotlib")
     import torch
-    from rich.progress import track
 
     from camss_ros.evaluation.evaluate import open_labelled
     from camss_ros.evaluation.result_folder import fingerprint
@@ -153,10 +152,11 @@ def kl_vs_vq(
     bf16 = select_dtype("auto", selected) == torch.bfloat16
     training = MaskTraining(steps, batch, crop, bf16=bf16, device=str(selected))
     splits = [open_labelled(data, root, split, label_set, every) for split in ("train", "val")]
-    train, held_out = (
-        [frames[i][1] for i in track(range(len(frames)), "reading labels", transient=True)]
-        for frames in (split.frames for split in splits)
-    )
+    with counted_progress(transient=True) as bar:
+        train, held_out = (
+            [frames[i][1] for i in bar.track(range(len(frames)), description="reading labels")]
+            for frames in (split.frames for split in splits)
+        )
     settings = {
         "data": {
             "name": data,

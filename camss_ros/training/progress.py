@@ -1,5 +1,9 @@
-"""The progress bar of a training: steps, their rate and the latest loss."""
+"""The progress of a training, on stderr: of its steps, and of what it reads before."""
 
+from collections.abc import Iterable
+from typing import TypeVar
+
+import rich.progress
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -12,9 +16,17 @@ from rich.progress import (
 )
 from rich.text import Text
 
+Item = TypeVar("Item")
+
+
+def track(items: Iterable[Item], description: str, total: int | None = None) -> Iterable[Item]:
+    """As rich's, which writes to stdout."""
+    console = Console(stderr=True)
+    return rich.progress.track(items, description, total=total, console=console)
+
 
 def step_progress(name: str, shown: bool) -> Progress:
-    """A bar on stderr, whose tasks have a field `text`.
+    """A bar with rate and latest loss, whose tasks have a field `text`.
 
     Args:
         name: of the run.
