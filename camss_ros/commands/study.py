@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from camss_ros.lab.sampling_study import SamplingStudy
 
 app = typer.Typer(
-    help="Comparisons of many runs, as a page, a plot and JSON. The same command goes on where a "
-    "killed one stopped.",
+    help="Comparisons of many runs, as a page, a plot and JSON. But for `projection`, which takes "
+    "minutes, the same command goes on where a killed one stopped.",
     no_args_is_help=True,
 )
 
