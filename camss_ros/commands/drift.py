@@ -7,7 +7,7 @@ from typing import Optional
 
 import typer
 
-from camss_ros.commands.options import DEVICE, check_file, counted_progress, warn_of_missing
+from camss_ros.commands.options import DEVICE, check_file, counted_progress, show, warn_of_missing
 from camss_ros.commands.train import CONFIG, DATA_ROOT, OVERRIDES, PACKAGES, with_root
 from camss_ros.extras import require
 
@@ -58,7 +58,6 @@ def check(
     device: str = DEVICE,
 ) -> None:
     """How many frames are unlike those that the model was trained on."""
-    from rich import print as show
     from rich.table import Table
 
     from camss_ros.evaluation.formats import percent

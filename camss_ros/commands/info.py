@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
-from camss_ros.commands.options import parse_size
+from camss_ros.commands.options import parse_size, show
 from camss_ros.commands.segmenter_options import SegmenterSpec, segmenter_options
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ def info(
     ),
 ) -> None:
     """Describe a model: label set, parameters, memory, hash of its weights, cost of a frame."""
-    from rich import print as show
 
     from camss_ros.model.checkpoint import WEIGHTS_FILE, find_model, load_pretrained, weights_hash
     from camss_ros.model.flops import count_macs

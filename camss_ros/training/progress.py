@@ -5,6 +5,7 @@ from typing import TypeVar
 
 import rich.progress
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -22,18 +23,17 @@ Item = TypeVar("Item")
 def track(items: Iterable[Item], description: str, total: int | None = None) -> Iterable[Item]:
     """As rich's, which writes to stdout."""
     console = Console(stderr=True)
-    return rich.progress.track(items, description, total=total, console=console)
+    return rich.progress.track(items, escape(description), total=total, console=console)
 
 
-def step_progress(name: str, shown: bool) -> Progress:
+def step_progress(shown: bool) -> Progress:
     """A bar with rate and latest loss, whose tasks have a field `text`.
 
     Args:
-        name: of the run.
         shown: False in all processes but the main one.
     """
     return Progress(
-        TextColumn(name),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         _RateColumn(),
