@@ -14,6 +14,9 @@ RUN := scripts/in_workspace
 requirements := $(filter-out requirements/oldest.txt requirements/mutation.txt,$(wildcard requirements/*.txt))
 package := CMakeLists.txt package.xml $(wildcard cmake/* msg/* scripts/* launch/* config/* config/*/*)
 
+# Two processes, each with whole files; most of a node's tests is waiting.
+pytest := pytest --numprocesses 2 --dist loadfile
+
 # In a process of their own: after the tests of the graph runtimes, training once ended in a
 # segmentation fault whose cause is not known.
 training_tests := test/training test/model/test_twin.py
@@ -57,8 +60,8 @@ test: install/.built ## Formatting, lint, types and tests
 	$(RUN) ruff check .
 	$(RUN) lint-imports --no-logo
 	$(RUN) mypy
-	$(RUN) pytest $(addprefix --ignore=,$(training_tests))
-	$(RUN) pytest $(training_tests)
+	$(RUN) $(pytest) $(addprefix --ignore=,$(training_tests))
+	$(RUN) $(pytest) $(training_tests)
 
 test-oldest: $(OLDEST)/workspace/.built ## A part of the tests with the oldest versions (Python 3.11)
 	VENV=$(OLDEST) WORKSPACE=$(<D) $(RUN) pytest $(oldest_tests)

@@ -22,6 +22,11 @@ from camss_ros.model.config import CamSegConfig, DenoiserConfig, TokenizerConfig
 settings.register_profile("camss_ros", deadline=None)
 settings.load_profile("camss_ros")
 
+# Small tensors are several times quicker so where others keep the cores busy, and no sum is split
+# in another way. The variable is for processes that tests start.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
+
 # No test talks to another machine.
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ.pop("ROS_STATIC_PEERS", None)
@@ -33,15 +38,6 @@ def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
-
-
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    """Quicker for small tensors on a busy machine, and no sum is split in another way."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

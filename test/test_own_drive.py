@@ -25,8 +25,6 @@ from camss_ros.cli import app
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.street.synthetic import SyntheticStreet, ViewShift
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 FRAMES = 8
 DRIVES = {"monday": 0, "tuesday": 1}  # seeds
 

@@ -9,7 +9,14 @@ from typing import Any, Optional
 
 import typer
 
-from camss_ros.commands.options import check_file, command_line, counted_progress, fail, parse_size
+from camss_ros.commands.options import (
+    check_file,
+    command_line,
+    counted_progress,
+    fail,
+    parse_size,
+    show,
+)
 from camss_ros.commands.segmenter_options import NETWORK, SAMPLING, SegmenterSpec, segmenter_options
 from camss_ros.extras import require_node
 
@@ -49,7 +56,6 @@ def benchmark(
     ),
 ) -> None:
     """Time every stage of a frame; memory, GMAC and share of the machine's matmul peak."""
-    from rich import print as show
 
     from camss_ros.evaluation.result_folder import write_json
     from camss_ros.lab import tables

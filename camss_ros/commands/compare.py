@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
-from camss_ros.commands.options import LABEL_SET, SPLIT, check_file, command_line, progress_row
+from camss_ros.commands.options import (
+    LABEL_SET,
+    SPLIT,
+    check_file,
+    command_line,
+    progress_row,
+    show,
+)
 from camss_ros.commands.segmenter_options import SAMPLING, SegmenterSpec, segmenter_options
 from camss_ros.extras import require
 
@@ -64,7 +71,6 @@ def compare(
     import dataclasses
 
     require("jinja2")
-    from rich import print as show
 
     from camss_ros.evaluation.compare import compare as run
     from camss_ros.evaluation.compare import comparison_report, score_names

@@ -49,7 +49,7 @@ def check(
     from camss_ros.datasets.datasets import find_data_set
     from camss_ros.datasets.labeled_images import read_all
 
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False, markup=False)
     contents: dict[str, Contents] = {}
     problems: list[str] = []
     data_set = find_data_set(name)

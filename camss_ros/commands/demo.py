@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from camss_ros.commands.options import check_folder, counted_progress, fail
+from camss_ros.commands.options import check_folder, counted_progress, fail, show
 from camss_ros.commands.segmenter_options import NETWORK, SAMPLING, SegmenterSpec, segmenter_options
 from camss_ros.extras import require_node
 
@@ -34,7 +34,6 @@ def demo(
     import tempfile
 
     require_node()
-    from rich import print as show
 
     from camss_ros.evaluation.demo_report import report_table, write_report, write_world
     from camss_ros.images.frames import open_frames, open_frames_of_model, save_frames

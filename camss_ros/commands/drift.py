@@ -7,7 +7,7 @@ from typing import Optional
 
 import typer
 
-from camss_ros.commands.options import DEVICE, check_file, warn_of_missing
+from camss_ros.commands.options import DEVICE, check_file, counted_progress, show, warn_of_missing
 from camss_ros.commands.train import CONFIG, DATA_ROOT, OVERRIDES, PACKAGES, with_root
 from camss_ros.extras import require
 
@@ -58,8 +58,6 @@ def check(
     device: str = DEVICE,
 ) -> None:
     """How many frames are unlike those that the model was trained on."""
-    from rich import print as show
-    from rich.progress import track
     from rich.table import Table
 
     from camss_ros.evaluation.formats import percent
@@ -84,10 +82,12 @@ def check(
         raise ValueError(f"{model} has no {DRIFT_FILE} of use: `camss-ros drift learn` makes it")
     for source, frames in zip(sources, opened, strict=True):
         seen = []
-        for index, frame in enumerate(track(frames, source, frames.length)):
-            if index % every == 0:
-                result = segmenter.segment(frame.image)
-                seen.append(segmenter.drift(frame.image, result.confidence))
+        with counted_progress() as bar:
+            shown = bar.track(frames, total=frames.length, description=source)
+            for index, frame in enumerate(shown):
+                if index % every == 0:
+                    result = segmenter.segment(frame.image)
+                    seen.append(segmenter.drift(frame.image, result.confidence))
         warn_of_missing(frames)
         shares = beyond("token_distance"), beyond("unsure_share")
         table.add_row(source, str(len(seen)), *shares)

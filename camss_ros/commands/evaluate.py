@@ -16,6 +16,7 @@ from camss_ros.commands.options import (
     command_line,
     fail,
     progress_row,
+    show,
 )
 from camss_ros.commands.segmenter_options import (
     DECODING,
@@ -56,7 +57,6 @@ def evaluate(
     ),
 ) -> None:
     """Score a model on a labelled data set: IoU, boundary IoU, precision, recall, calibration."""
-    from rich import print as show
 
     from camss_ros.datasets.datasets import open_data
     from camss_ros.evaluation.evaluate import evaluate as score

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import typer
 
-from camss_ros.commands.options import check_folder, command_line, counted_progress, fail
+from camss_ros.commands.options import check_folder, command_line, counted_progress, fail, show
 from camss_ros.commands.segmenter_options import (
     NETWORK,
     SAMPLING,
@@ -283,7 +283,6 @@ def _evaluate_batch(
 
 
 def _print_scores(name: str, metrics: dict[str, Any]) -> None:
-    from rich import print as show
 
     from camss_ros.evaluation.formats import point_table
 

@@ -71,7 +71,7 @@ def export(
     from camss_ros.street.calibration_scenes import COUNT, CalibrationScenes
     from camss_ros.street.synthetic import random_scene
 
-    console = Console()
+    console = Console(stderr=True)
     suffix = SUFFIXES.get(file_format)
     if suffix is None:
         raise ValueError(f"--format must be one of {', '.join(SUFFIXES)}, not {file_format!r}")
@@ -124,7 +124,7 @@ def export(
         for suffix in (".bin", output.suffix):  # the weights of an .xml before itself
             if (part := written.with_suffix(suffix)).exists():
                 part.replace(output.with_suffix(suffix))
-    console.print(f"{result}\nwrote {output}", highlight=False)
+    typer.echo(f"{result}\nwrote {output}")
 
 
 def _frames_of(source: str, count: int, spread: bool = False) -> list[np.ndarray]:

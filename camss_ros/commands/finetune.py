@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import typer
 
-from camss_ros.commands.options import check_folder
+from camss_ros.commands.options import check_folder, show
 from camss_ros.commands.train import OUTPUT, OVERRIDES, PACKAGES
 from camss_ros.extras import require
 
@@ -35,7 +35,6 @@ def finetune(
     is trained first; classes that label_set.yaml maps onto the model's start from those.
     """
     require(*PACKAGES)
-    from rich import print as show
 
     from camss_ros.training.finetune import FinetuneOptions
     from camss_ros.training.finetune import finetune as train

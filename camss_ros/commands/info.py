@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
-from camss_ros.commands.options import fail, parse_size
+from camss_ros.commands.options import fail, parse_size, show
 from camss_ros.commands.segmenter_options import SegmenterSpec, segmenter_options
 
 if TYPE_CHECKING:
@@ -26,14 +26,13 @@ def info(
     ),
 ) -> None:
     """Describe a model: label set, parameters, memory, hash of its weights, cost of a frame."""
-    from rich import print as show
 
     from camss_ros.model.checkpoint import WEIGHTS_FILE, find_model, load_pretrained, weights_hash
     from camss_ros.model.flops import count_macs
 
-    if size is not None and not flops:
-        fail("--size is of --flops")
     asked = None if size is None else parse_size("--size", size)
+    if asked is not None and not flops:
+        fail("--size is of --flops")
     network = load_pretrained(spec.model, inference_only=True)
     directory = find_model(spec.model)
     digest = weights_hash(spec.model)

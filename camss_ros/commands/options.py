@@ -18,6 +18,7 @@ import typer
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+    from rich.table import Table
 
     from camss_ros.images.frames import FrameSource
 
@@ -72,9 +73,16 @@ def counted_progress(**options: Any) -> Progress:
     `options` are those of `Progress`.
     """
     from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    what = TextColumn("{task.description}", style="progress.description", markup=False)
+    columns = (what, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=Console(stderr=True), **options)
 
 
@@ -103,10 +111,17 @@ def shown_part() -> Iterator[Callable[[str], None]]:
     from rich.console import Console
     from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("")
         yield lambda doing: bar.update(task, description=doing)
+
+
+def show(*tables: Table) -> None:
+    """Print tables on stdout; names in brackets are no markup."""
+    from rich.console import Console
+
+    Console(markup=False).print(*tables)
 
 
 def warn_of_missing(source: FrameSource) -> None:

@@ -5,7 +5,7 @@ from typing import Optional
 
 import typer
 
-from camss_ros.commands.options import check_folder, command_line, counted_progress, fail
+from camss_ros.commands.options import check_folder, command_line, counted_progress, fail, show
 from camss_ros.extras import require, require_node
 
 
@@ -49,7 +49,6 @@ def replay(
 
     require_node()
     require("rosbags", "mcap", "jinja2", "matplotlib")
-    from rich import print as show
 
     from camss_ros.bags.bag import Bag
     from camss_ros.bags.bag_frames import BagSelection

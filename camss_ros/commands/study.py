@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from camss_ros.lab.sampling_study import SamplingStudy
 
 app = typer.Typer(
-    help="Comparisons of many runs, as a page, a plot and JSON. The same command goes on where a "
-    "killed one stopped.",
+    help="Comparisons of many runs, as a page, a plot and JSON. But for `projection`, which takes "
+    "minutes, the same command goes on where a killed one stopped.",
     no_args_is_help=True,
 )
 
@@ -138,7 +138,6 @@ def kl_vs_vq(
     """Label images through continuous and quantised latents, as one-hot labels and as colours."""
     require("matplotlib")
     import torch
-    from rich.progress import track
 
     from camss_ros.evaluation.evaluate import open_labelled
     from camss_ros.evaluation.result_folder import fingerprint
@@ -153,10 +152,11 @@ def kl_vs_vq(
     bf16 = select_dtype("auto", selected) == torch.bfloat16
     training = MaskTraining(steps, batch, crop, bf16=bf16, device=str(selected))
     splits = [open_labelled(data, root, split, label_set, every) for split in ("train", "val")]
-    train, held_out = (
-        [frames[i][1] for i in track(range(len(frames)), "reading labels", transient=True)]
-        for frames in (split.frames for split in splits)
-    )
+    with counted_progress(transient=True) as bar:
+        train, held_out = (
+            [frames[i][1] for i in bar.track(range(len(frames)), description="reading labels")]
+            for frames in (split.frames for split in splits)
+        )
     settings = {
         "data": {
             "name": data,

@@ -27,6 +27,7 @@ def begin_results(summary: Path, settings: dict[str, Any], folders: Sequence[str
 
     Args:
         settings: what the results depend on, JSON-able.
+        folders: of the command alone, which may all be deleted.
 
     Returns:
         Whether an earlier run with these settings is there.
@@ -49,10 +50,10 @@ def begin_results(summary: Path, settings: dict[str, Any], folders: Sequence[str
         ) from error
     wanted = json.loads(json.dumps(settings))
     if found != wanted:
+        # without folders of its own it may stand beside the results of others
         raise OutputMismatchError(
-            f"'{output}' holds the results of other settings "
-            f"({'; '.join(_changes(found, wanted))}): choose "
-            "another output folder or delete this one"
+            f"'{output if folders else summary}' holds the results of other settings "
+            f"({'; '.join(_changes(found, wanted))}): choose another output or delete this one"
         )
     return True
 

@@ -46,7 +46,8 @@ class SegmenterGroup:
             for _ in range(self.at_a_time):
                 self._all.append(settled.open(calibration))
                 self._free.put(self._all[-1])
-            if several:  # the first one builds what the others find
+            # the first one builds what the others find, where Ctrl-C ends that at once
+            if settled.backend != "torch":
                 self._all[0].prepare(self._all[0].sampling, self._all[0].input_size)
         except BaseException:
             self.close()

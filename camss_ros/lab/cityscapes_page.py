@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from camss_ros.evaluation.formats import number, percent
 from camss_ros.evaluation.report_plots import retention_figure
 from camss_ros.lab.corruptions import CORRUPTIONS, PAPER_HEIGHT, Corruption
-from camss_ros.lab.robustness import Rows, summarize
+from camss_ros.lab.robustness import METRICS, Rows, summarize
 from camss_ros.lab.robustness_page import CLEAN_AP, CURVES, LEFT_OUT
 from camss_ros.lab.study_output import (
     ResultRows,
@@ -29,7 +29,6 @@ _COLUMNS = {
     "ECE": "expected_calibration_error",
     "AUROC of wrong pixels": "wrong_pixel_auroc",
 }
-_SCORES = ("miou", "precision_void_excluded", "pixel_accuracy")
 _PAPER = ("paper", "paper_scaled")
 
 
@@ -189,11 +188,11 @@ def _others(data: Sequence[SizedData], results: ResultRows, robustness: Mapping[
         for name in _scored(one, results):
             scores = results[_key(one, name)]
             title = f"{one.name}, {len(one)} frames at {one.size[1]} x {one.size[0]}"
-            rows.append([title, name, *(number(scores[column]) for column in _SCORES)])
+            rows.append([title, name, *(number(scores[column]) for column in METRICS)])
     for corruption in (one for one in CORRUPTIONS.values() if one.group == "weather"):
         for name, of in robustness.items():
             levels = [row for row in of.values() if row["corruption"] == corruption.name]
-            means = [sum(row[column] or 0.0 for row in levels) / len(levels) for column in _SCORES]
+            means = [sum(row[column] or 0.0 for row in levels) / len(levels) for column in METRICS]
             title = f"{data[0].name}, {corruption.name}: mean of {len(levels)} levels"
             rows.append([title, name, *map(number, means)])
     return markdown_table(

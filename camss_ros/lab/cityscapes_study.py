@@ -104,7 +104,8 @@ def study_cityscapes(
         for spec in specs.values():
             classes = find_config(spec.model).label_set
             class_table(classes, one.label_set)  # raises now, not after hours
-    results = ResultRows(output / "cityscapes.json", settings)
+    folder = output / "cityscapes_scores"
+    results = ResultRows(output / "cityscapes.json", settings, folder)
     in_full = {name: spec for name, spec in specs.items() if name in _IN_FULL}
     for index, one in enumerate(data):
         for name, spec in (specs if index == 0 else in_full).items():
@@ -118,7 +119,7 @@ def study_cityscapes(
         robustness[name] = score_conditions(
             sized.open,
             {"data": (data[0].label_set, conditions)},
-            output / "cityscapes_scores" / name.replace(", ", "_").replace(" ", "_"),
+            folder / name.replace(", ", "_").replace(" ", "_"),
             partial(progress, f"{name}, corruptions"),
         )
     results.finish()

@@ -38,6 +38,7 @@ _CALLS = {
 _COPIES = {"Memcpy HtoD": "uploads", "Memcpy DtoH": "downloads"}
 
 _WARM_UP = 3  # frames
+_LONGEST = 12  # operations that are told
 
 KINDS = ("operators", *dict.fromkeys([*_CALLS.values(), *_COPIES.values()]))
 
@@ -72,15 +73,12 @@ def count_calls(segmenter: Segmenter, frame: np.ndarray) -> dict[str, int]:
     return count_names(leaves)
 
 
-def longest_operations(
-    segmenter: Segmenter, frame: np.ndarray, most: int = 12
-) -> list[dict[str, Any]]:
+def longest_operations(segmenter: Segmenter, frame: np.ndarray) -> list[dict[str, Any]]:
     """What takes the most time of one frame that is launched operation by operation.
 
     Args:
         segmenter: whose frames are not captured.
         frame: uint8 [H, W, 3] RGB.
-        most: how many.
 
     Returns:
         `name`, number of `calls` and `ms` together: of the kernels and copies of a GPU, or on a CPU
@@ -98,7 +96,7 @@ def longest_operations(
         for each in _profiled(segmenter, frame).key_averages()
         if each.device_type == kind
     ]
-    return sorted(rows, key=lambda row: -row["ms"])[:most]
+    return sorted(rows, key=lambda row: -row["ms"])[:_LONGEST]
 
 
 @torch.inference_mode()

@@ -98,9 +98,8 @@ def study_own_data(
     if count >= len(pool):
         raise DataError(f"{len(pool)} frames of {drive} may be labelled: {count} are no choice")
     files = [path for split in splits for path in split.files]
-    results = ResultRows(
-        output.with_suffix(".json"), {**settings, "files_fingerprint": fingerprint(files)}
-    )
+    settings = {**settings, "files_fingerprint": fingerprint(files)}
+    results = ResultRows(output.with_suffix(".json"), settings, runs)
     rows = [(_START, 0), *((arm, seed) for seed in range(seeds) for arm in ARMS)]
     for arm, seed in rows:
         key = f"{arm} {seed}"

@@ -33,12 +33,7 @@ def random_config(model: str, size: tuple[int, int] | None) -> CamSegConfig:
     config = base_config() if model == _OFFICIAL else find_config(model)
     if not isinstance(config, CamSegConfig):
         raise ModelError(f"{model} is a discriminative twin, not a CamSeg model")
-    height, width = size or config.input_size
-    with torch.device("meta"):
-        stride = CamSeg(config).stride
-    if height % stride or width % stride:
-        raise ValueError(f"size {width}x{height}: expected width x height, multiples of {stride}")
-    return replace(config, input_size=(height, width))
+    return replace(config, input_size=size or config.input_size)
 
 
 @contextmanager

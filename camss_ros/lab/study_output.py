@@ -11,7 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from camss_ros.evaluation.report_plots import new_figure
-from camss_ros.evaluation.result_folder import begin_results, write_atomically, write_json
+from camss_ros.evaluation.result_folder import (
+    OutputMismatchError,
+    begin_results,
+    write_atomically,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,13 +29,19 @@ class ResultRows:
     Args:
         path: JSON file, made with its folder if missing.
         settings: what the rows depend on, JSON-able.
+        parts: folder of what the rows are made of, which may not be there yet.
 
     Raises:
-        OutputMismatchError: `path` holds the rows of other settings.
+        OutputMismatchError: `path` holds the rows of other settings, or there are parts without it,
+            of settings that nobody knows.
         OSError: it can't be written.
     """
 
-    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, path: Path, settings: dict[str, Any], parts: Path | None = None) -> None:
+        if parts is not None and parts.exists() and not path.exists():
+            raise OutputMismatchError(
+                f"'{parts}' is of a study without '{path}': choose another output or delete it"
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         begin_results(path, settings, ())
         self._path = path

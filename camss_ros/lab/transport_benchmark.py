@@ -30,6 +30,7 @@ from std_msgs.msg import Header
 
 from camss_ros.evaluation.statistics import mean_rate
 from camss_ros.lab.frames import write_street
+from camss_ros.lab.node_speed import SIZES
 from camss_ros.lab.study_output import markdown_table
 from camss_ros.nodes.harness.child_process import (
     ChildFailedError,
@@ -40,7 +41,6 @@ from camss_ros.nodes.harness.child_process import (
 from camss_ros.nodes.messages import nanoseconds
 from camss_ros.nodes.qos import LATCHED_HISTORY, PROFILES
 
-SIZES = ((360, 480), (1080, 1920))
 RATES = (10.0, 30.0)  # Hz
 SECONDS = 5.0  # of images in each trial
 TURNS = 2

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from rich.progress import track
 
 from camss_ros.inference.drift import (
     LEAST_FRAMES,
@@ -17,6 +16,7 @@ from camss_ros.inference.drift import (
 )
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.model.checkpoint import DRIFT_FILE, weights_hash
+from camss_ros.training.progress import track
 from camss_ros.training.sources import Pairs, TrainingData
 
 _FRAMES = 300  # at most, of all sources together

@@ -284,8 +284,10 @@ class _Run(Generic[Model]):
         options, earlier, started = self.options, self.minutes, time.monotonic()
         if self._out_of_time() or self._out_of_patience():
             return
-        with step_progress(self.output.name, self.accelerator.is_main_process) as progress:
-            task = progress.add_task("", total=options.steps, completed=first, text="")
+        with step_progress(self.accelerator.is_main_process) as progress:
+            task = progress.add_task(
+                self.output.name, total=options.steps, completed=first, text=""
+            )
             for step in range(first, options.steps):
                 self.module.train()
                 self.pending.append((step, self._step(step, batches)))

@@ -1,6 +1,11 @@
-"""The progress bar of a training: steps, their rate and the latest loss."""
+"""The progress of a training, on stderr: of its steps, and of what it reads before."""
 
+from collections.abc import Iterable
+from typing import TypeVar
+
+import rich.progress
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -12,16 +17,23 @@ from rich.progress import (
 )
 from rich.text import Text
 
+Item = TypeVar("Item")
 
-def step_progress(name: str, shown: bool) -> Progress:
-    """A bar on stderr, whose tasks have a field `text`.
+
+def track(items: Iterable[Item], description: str, total: int | None = None) -> Iterable[Item]:
+    """As rich's, which writes to stdout."""
+    console = Console(stderr=True)
+    return rich.progress.track(items, escape(description), total=total, console=console)
+
+
+def step_progress(shown: bool) -> Progress:
+    """A bar with rate and latest loss, whose tasks have a field `text`.
 
     Args:
-        name: of the run.
         shown: False in all processes but the main one.
     """
     return Progress(
-        TextColumn(name),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         _RateColumn(),

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
-from rich.progress import track
 from torch.utils.data import ConcatDataset, Subset
 
 from camss_ros.datasets.datasets import open_data, told_apart
@@ -20,6 +19,7 @@ from camss_ros.images.nearest import resize_nearest
 from camss_ros.street.synthetic import random_scene
 from camss_ros.training.config import DataConfig, SourceConfig
 from camss_ros.training.label_codes import LabelCodes, code_shares
+from camss_ros.training.progress import track
 
 Pair = tuple[np.ndarray, np.ndarray]
 

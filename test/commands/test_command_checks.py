@@ -26,7 +26,7 @@ from camss_ros.commands.segmenter_options import NETWORK, _make_spec, segmenter_
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.inference.spec import SegmenterSpec
 from camss_ros.model.schedule import SamplingOptions
-from camss_ros.training.progress import step_progress
+from camss_ros.training.progress import step_progress, track
 
 LAST = typer.Option(None, "--last", help="Its own option.")
 
@@ -259,8 +259,20 @@ def test_progress_is_no_part_of_the_output(capsys: pytest.CaptureFixture[str]) -
         step()
     with shown_part() as show:
         show("measuring")
-    with step_progress("training", shown=True) as bar:
-        bar.add_task("", total=1, text="")
+    with step_progress(shown=True) as bar:
+        bar.add_task("training", total=1, text="")
+    assert list(track([1, 2], "reading")) == [1, 2]
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert all(word in captured.err for word in ("counting", "2/2", "measuring", "training"))
+    shown = ("counting", "2/2", "measuring", "training", "reading")
+    assert all(word in captured.err for word in shown)
+
+
+def test_a_command_prints_its_results_alone(places: Path) -> None:
+    cv2.imwrite("[new].png", np.zeros((32, 48, 3), np.uint8))
+    result = CliRunner().invoke(app, ["drift", "check", "[new].png", "--device", "cpu"])
+    assert result.exit_code == 0, result.output
+    assert "1/1" in result.stderr
+    assert all("[new].png" in text for text in (result.stderr, result.stdout))
+    assert "beyond the limit" in result.stdout
+    assert "1/1" not in result.stdout

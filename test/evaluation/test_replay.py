@@ -62,7 +62,7 @@ def test_the_node_gives_the_masks_of_the_offline_run(
         "device": "cpu",
         "backend": "torch",
     }
-    environment = {"ROS_DOMAIN_ID": str(domain_id), "OMP_NUM_THREADS": "1"}
+    environment = {"ROS_DOMAIN_ID": str(domain_id)}
     log = tmp_path / "segmenter.log"
     with ChildProcess("camss_ros.run_segmenter", parameters, environment, log) as segmenter:
         wait_until(lambda: "active: segmenting" in log.read_text(), "the segmenter")

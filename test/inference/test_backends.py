@@ -5,6 +5,7 @@ import functools
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -103,6 +104,20 @@ def test_frames_that_follow_each_other_have_one_segmenter(two_threads, model_dir
     group = SegmenterGroup(SegmenterSpec(model_directory, sampling, **given))
     assert (group.at_a_time, torch.get_num_threads()) == (1, 2)
     group.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("torch", 0), ("compile", 1), ("onnxruntime", 1), ("openvino", 1)]
+)
+def test_a_group_builds_in_the_thread_that_opens_it(model_directory, monkeypatch, name, count):
+    """Ctrl-C ends that one alone: others are waited for."""
+    if name != "compile":
+        pytest.importorskip(name)
+    threads: list[threading.Thread] = []
+    monkeypatch.setattr(Segmenter, "prepare", lambda *_: threads.append(threading.current_thread()))
+    spec = SegmenterSpec(model_directory, device="cpu", backend=name, precision="fp32")
+    SegmenterGroup(spec).close()
+    assert threads == [threading.current_thread()] * count
 
 
 @pytest.mark.parametrize("sampling", [SamplingOptions(steps=2), NOISY])

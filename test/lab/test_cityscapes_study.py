@@ -104,6 +104,14 @@ def test_the_page_and_going_on(arguments, tmp_path, monkeypatch):
     assert run(*arguments).exit_code == 0
     assert "Not in these frames: train." in (tmp_path / "out" / "cityscapes.md").read_text()
 
+    other = run(*arguments, "--seed", 1)
+    assert other.exit_code == 1
+    assert f"'{made}' holds the results of other settings (seed 0 there, 1 now)" in other.output
+    made.unlink()
+    rest = run(*arguments, "--seed", 1)
+    assert rest.exit_code == 1
+    assert f"'{made.with_name('cityscapes_scores')}' is of a study without" in rest.output
+
 
 def test_scaled_lengths_are_those_of_the_papers_frames():
     image = np.random.default_rng(0).integers(0, 256, (PAPER_HEIGHT // 2, 40, 3), np.uint8)

@@ -13,8 +13,6 @@ from camss_ros.cli import app
 from camss_ros.images.label_sets import load_label_set, save_label_set
 from camss_ros.inference.drift import LEAST_FRAMES
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
@@ -85,6 +83,10 @@ def test_picked_frames_are_held_against_those_at_random(model, root, tmp_path, m
     assert "picked 0" not in again.output
     assert page.stat().st_mtime_ns > done
     assert "Not in the scored frames: fence. Such" in " ".join(page.read_text().split())
+    page.with_suffix(".json").unlink()
+    rest = run(*arguments)
+    assert rest.exit_code == 1
+    assert f"'{runs}' is of a study without" in rest.output
     few = run(*arguments[:-4], "--count", 11, "--output", tmp_path / "other.md")
     assert few.exit_code == 1
     assert "11 are no choice" in few.output

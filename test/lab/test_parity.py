@@ -12,8 +12,6 @@ from camss_ros.cli import app
 from camss_ros.lab.parity import verify_parity
 from camss_ros.model.checkpoint import ModelError
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 RECORDED = Path(__file__).parents[3] / "shared" / "parity" / "small"
 
 

@@ -29,8 +29,6 @@ from camss_ros.training.config import DataConfig, LoopOptions, SegmenterConfig, 
 from camss_ros.training.masking import TruncatedNormalRatio
 from camss_ros.training.start import start_model
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 KEYS = Path(__file__).parents[3] / "shared" / "parity"
 
 

@@ -139,7 +139,7 @@ def test_nobody_can_write_its_log(model: Path, domain_id: int) -> None:
         process = subprocess.Popen(
             [sys.executable, "-m", "camss_ros.run_segmenter", "--ros-args",
              "-r", "__ns:=/mute", "-p", f"model:={model}", "-p", "backend:=torch"],
-            env={**os.environ, "ROS_DOMAIN_ID": str(domain_id), "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "ROS_DOMAIN_ID": str(domain_id)},
             stdout=full, stderr=full,
         )  # fmt: skip
     peer = RosPeer(domain_id, namespace="/mute")

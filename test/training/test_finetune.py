@@ -17,8 +17,6 @@ from camss_ros.model.checkpoint import load_pretrained
 from camss_ros.training.other_classes import class_origins, with_other_classes
 from camss_ros.training.run_folder import read_metrics
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SHORT = (
     "loop.precision=fp32",
     "loop.steps=2",

@@ -40,7 +40,7 @@ from camss_ros.training.resume import check_resumable
 from camss_ros.training.run_folder import read_metrics
 from camss_ros.training.sources import open_training_data
 
-ENVIRONMENT = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+ENVIRONMENT = {**os.environ, "ACCELERATE_USE_CPU": "true"}
 
 
 @pytest.fixture(autouse=True)
@@ -245,7 +245,7 @@ def test_an_unreadable_sample_is_named(autoencoder, tmp_path):
     assert "Traceback" not in output
 
 
-def test_a_killed_run_goes_on_as_if_it_had_not_been(one_thread, autoencoder, tmp_path):
+def test_a_killed_run_goes_on_as_if_it_had_not_been(autoencoder, tmp_path):
     root = tmp_path / "data"
     overrides = ("loop.steps=8", "loop.batch=2", *three_sources(root))
     run(segmenter_arguments(root, tmp_path / "whole", autoencoder, *overrides))
