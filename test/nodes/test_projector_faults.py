@@ -102,7 +102,8 @@ def test_any_cloud_is_labelled_or_rejected(
     assert counts["projected"] + rejected == CLOUDS
     assert min(counts["projected"], rejected) > CLOUDS / 10
     logged = capfd.readouterr().err
-    assert logged.count("labeled_cloud: points:") == 1  # one reason, not ten thousand
+    # one reason now and then, not ten thousand
+    assert 1 <= logged.count("labeled_cloud: points:") < CLOUDS / 1000
 
 
 def test_any_mask_depth_and_calibration_is_projected_or_rejected(
