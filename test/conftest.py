@@ -1,5 +1,6 @@
 """Fixtures for every test."""
 
+import gc
 import itertools
 import os
 import random
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import settings
+from small_model import save_small_model, save_small_official_model
 
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference import auto
@@ -122,6 +124,28 @@ def model(tiny_model: CamSeg, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("model")
     save_pretrained(tiny_model, directory)
     return directory
+
+
+@pytest.fixture(scope="module")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with the classes of CamVid that is smaller still, on disk."""
+    classes = load_label_set("camvid11").classes
+    return save_small_model(tmp_path_factory.mktemp("small"), label_set=classes)
+
+
+@pytest.fixture(scope="module")
+def official_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model of the official architecture, on disk."""
+    return save_small_official_model(tmp_path_factory.mktemp("official"))
+
+
+@pytest.fixture
+def no_garbage_collection() -> Iterator[None]:
+    """What a test still holds shows: nothing is freed that lies in a circle."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+from labelled_pictures import write_pictures
 from small_model import save_small_model
 from typer.testing import CliRunner
 
@@ -147,10 +148,7 @@ def run(*arguments):
 
 
 def test_the_command_writes_table_plots_and_json_and_goes_on(tmp_path):
-    for kind, shape, high in (("images", (40, 48, 3), 256), ("labels", (40, 48), 11)):
-        (tmp_path / "val" / kind).mkdir(parents=True)
-        pixels = np.random.default_rng(0).integers(0, high, shape, np.uint8)
-        cv2.imwrite(str(tmp_path / "val" / kind / "a.png"), pixels)
+    write_pictures(tmp_path, (40, 48))
     models = [
         save_small_model(tmp_path / name, seed=seed, label_set=CAMVID.classes)
         for seed, name in enumerate(("m", "t"))

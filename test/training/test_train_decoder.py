@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from training_run import CONFIGS, SHORT, write_camvid
+from training_run import CONFIGS, SHORT
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
@@ -34,16 +34,6 @@ CONFIG = CamSegConfig(
     transformer=ConcatTransformerConfig(32, 1, 1, 2, 2.0),
     denoiser=DenoiserConfig(32, 1),
 )
-
-
-@pytest.fixture(autouse=True)
-def on_the_cpu(monkeypatch):
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    return write_camvid(tmp_path_factory.mktemp("camvid"))
 
 
 @pytest.fixture(scope="module")

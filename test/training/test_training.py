@@ -52,11 +52,6 @@ CLASSES = tuple(LabelClass(index, f"class{index}", (0, 0, 0)) for index in range
 DATA = DataConfig((SourceConfig("camvid"),))
 
 
-@pytest.fixture(autouse=True)
-def on_the_cpu(monkeypatch):
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-
-
 def options(steps: int, **changes) -> LoopOptions:
     values = {"batch": 2, "learning_rate": 3e-3, "warmup": 2, "ema_decay": 0.5, "log_every": 1}
     values |= {"precision": "fp32", "save_every": 2, "evaluate_every": 1000}
