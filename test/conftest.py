@@ -4,6 +4,7 @@ import gc
 import itertools
 import os
 import random
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,30 @@ def spawn(module_domain_id: int) -> Iterator[Callable[..., Any]]:
         if one.process.poll() is None:
             one.process.kill()
             one.process.wait()
+
+
+@pytest.fixture
+def refused(
+    domain_id: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., str]]:
+    """Runs the program of a node here, which is to end with 1, and returns what it has said."""
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain_id))
+
+    def run(program: Callable[[list[str]], int], *arguments: str) -> str:
+        signal.alarm(120)  # it runs as if nothing were wrong
+        assert program(["--ros-args", *arguments]) == 1
+        return capfd.readouterr().err
+
+    def fail(*_: object) -> None:
+        raise AssertionError("it did not end")
+
+    numbers = signal.SIGINT, signal.SIGTERM, signal.SIGALRM
+    before = {number: signal.getsignal(number) for number in numbers}
+    signal.signal(signal.SIGALRM, fail)
+    yield run
+    signal.alarm(0)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 from ros_peer import wait_until
+from typer.testing import CliRunner
 
+from camss_ros.cli import app
 from camss_ros.images.frames import open_frames
 from camss_ros.nodes.harness.child_process import ChildFailedError, ChildProcess
 
@@ -90,10 +92,10 @@ def test_a_signal_ends_the_nodes_too(
 
 
 def test_an_input_that_is_missing_is_said_at_once(small_model: Path, tmp_path: Path) -> None:
-    demo = start("--model", small_model, "--output", tmp_path / "demo", "--input", "/nowhere.mp4")
-    output, _ = demo.communicate(timeout=TIMEOUT)
-    assert demo.returncode == 1
-    assert "/nowhere.mp4" in output
+    arguments = ["--model", small_model, "--output", tmp_path / "demo", "--input", "/nowhere.mp4"]
+    result = CliRunner().invoke(app, ["demo", *map(str, arguments)])
+    assert result.exit_code == 1
+    assert "/nowhere.mp4" in result.output
     assert not (tmp_path / "demo").exists()
 
 
