@@ -10,7 +10,6 @@ from small_model import save_small_model
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
-from camss_ros.evaluation.evaluate import EveryNth
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference.segmenter import Segmentation
 from camss_ros.lab.conditions import Condition, data_conditions
@@ -80,11 +79,6 @@ def test_other_classes_are_refused_before_anything_is_scored(tmp_path):
     with pytest.raises(ValueError, match="cityscapes19"):
         score_conditions(lambda: reader, {"a": (CAMVID, some), "b": (cityscapes, some)}, tmp_path)
     assert reader.seen == 0
-
-
-def test_every_nth_frame():
-    some = EveryNth(Frames(), 3)
-    assert [some[i][2] for i in range(len(some))] == ["frame0", "frame3"]
 
 
 def test_the_summary_against_a_hand_worked_case():
