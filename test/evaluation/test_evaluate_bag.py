@@ -262,18 +262,8 @@ def test_a_bag_scores_exactly_as_its_folder(tmp_path: Path, small_model: Path) -
         for number, picture in enumerate(pictures):
             picture = picture[..., ::-1] if picture.ndim == 3 else np.minimum(picture, 11)
             cv2.imwrite(str(tmp_path / f"data/val/{folder}/{number}.png"), picture)
-    options = [
-        "--model",
-        small_model,
-        "--device",
-        "cpu",
-        "--steps",
-        2,
-        "--seed",
-        3,
-        "--network-size",
-        "64x32",
-    ]
+    options = ["--model", small_model, "--device", "cpu", "--steps", 2, "--seed", 3,
+               "--network-size", "64x32"]  # fmt: skip
     result = run("evaluate", "--data", "camvid", "--root", tmp_path / "data", "--json",
                  tmp_path / "scores.json", "--report", tmp_path / "folder.html", "--clip",
                  *options)  # fmt: skip

@@ -76,6 +76,7 @@ def test_command_compares_with_the_official_procedure(official_model, tmp_path, 
         return official(*arguments, **options, steps=5)
 
     monkeypatch.setattr(f"{command}.compare_with_official", with_few_steps)
+    monkeypatch.setattr("camss_ros.lab.segmenter_speed.matmul_peak", lambda *_: 1e12)
     code, output = run(
         "--model", official_model, "--backend", "torch", "--precision", "fp32", "--frames", 2,
         "--versus", "official", "--turns", 2, "--json", tmp_path / "speed.json",

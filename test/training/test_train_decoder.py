@@ -44,7 +44,7 @@ def model(tmp_path_factory):
     autoencoder = network.mask_autoencoder.train()
     optimizer = torch.optim.Adam(autoencoder.parameters(), 1e-3)
     random = np.random.default_rng(0)
-    for _ in range(80):
+    for _ in range(40):
         rows = torch.from_numpy(random.choice([0, 5, 10], (4, 4)))
         labels = rows.repeat_interleave(8, dim=1)[:, :, None].expand(-1, -1, 16)
         painted = autoencoder.paint(labels)

@@ -107,7 +107,7 @@ def draw_for_autoencoder(count, generator):
     return {"noise": noise, "classes": torch.arange(11).expand(count, -1)}
 
 
-def train_autoencoder(model, output, steps=120, **changes) -> MaskAutoencoder:
+def train_autoencoder(model, output, steps=80, **changes) -> MaskAutoencoder:
     loop = options(steps, batch=8, learning_rate=5e-3)
     training = AutoencoderTraining(model, AutoencoderConfig(DATA, loop, SMALL, **changes), data())
     return train(training, samples(loop, draw_for_autoencoder), output, make_accelerator(loop))
