@@ -1,8 +1,10 @@
 """Fixtures for every test."""
 
+import gc
 import itertools
 import os
 import random
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import settings
+from small_model import save_small_model, save_small_official_model
 
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference import auto
@@ -125,6 +128,28 @@ def model(tiny_model: CamSeg, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with the classes of CamVid that is smaller still, on disk."""
+    classes = load_label_set("camvid11").classes
+    return save_small_model(tmp_path_factory.mktemp("small"), label_set=classes)
+
+
+@pytest.fixture(scope="module")
+def official_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model of the official architecture, on disk."""
+    return save_small_official_model(tmp_path_factory.mktemp("official"))
+
+
+@pytest.fixture
+def no_garbage_collection() -> Iterator[None]:
+    """What a test still holds shows: nothing is freed that lies in a circle."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.fixture(scope="module")
 def spawn(module_domain_id: int) -> Iterator[Callable[..., Any]]:
     """Starts segmenter processes, with parameters by keyword, that end with the module."""
     from segmenter_process import Process  # ROS only for the tests that need it
@@ -143,6 +168,30 @@ def spawn(module_domain_id: int) -> Iterator[Callable[..., Any]]:
         if one.process.poll() is None:
             one.process.kill()
             one.process.wait()
+
+
+@pytest.fixture
+def refused(
+    domain_id: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., str]]:
+    """Runs the program of a node here, which is to end with 1, and returns what it has said."""
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain_id))
+
+    def run(program: Callable[[list[str]], int], *arguments: str) -> str:
+        signal.alarm(120)  # it runs as if nothing were wrong
+        assert program(["--ros-args", *arguments]) == 1
+        return capfd.readouterr().err
+
+    def fail(*_: object) -> None:
+        raise AssertionError("it did not end")
+
+    numbers = signal.SIGINT, signal.SIGTERM, signal.SIGALRM
+    before = {number: signal.getsignal(number) for number in numbers}
+    signal.signal(signal.SIGALRM, fail)
+    yield run
+    signal.alarm(0)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """A small CamSeg with random weights: quick to run, of no use but for tests."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -8,7 +9,35 @@ from camss_ros.images.label_class import LabelClass
 from camss_ros.model.autoencoder import MaskAutoencoderConfig
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.checkpoint import save_pretrained
-from camss_ros.model.config import CamSegConfig, DenoiserConfig, TokenizerConfig, TransformerConfig
+from camss_ros.model.config import (
+    CamSegConfig,
+    ConcatTransformerConfig,
+    DenoiserConfig,
+    TokenizerConfig,
+    TransformerConfig,
+)
+from camss_ros.model.image_autoencoder import ImageAutoencoderConfig
+from camss_ros.model.official import base_config
+
+
+def small_official_config(**changes: Any) -> CamSegConfig:
+    """The official architecture at a small size."""
+    return base_config(
+        **{
+            "mask_autoencoder": ImageAutoencoderConfig(4, 32, (1, 1), 1, ()),
+            "transformer": ConcatTransformerConfig(32, 1, 2, 2),
+            "denoiser": DenoiserConfig(32, 1),
+            "input_size": (16, 16),
+            **changes,
+        }
+    )
+
+
+def save_small_official_model(directory: Path) -> Path:
+    """Write a model of that architecture with random weights to `directory` and return it."""
+    torch.manual_seed(0)
+    save_pretrained(CamSeg(small_official_config()), directory)
+    return directory
 
 
 def save_small_model(

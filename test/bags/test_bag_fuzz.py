@@ -16,23 +16,15 @@ from bag_files import SIZE, compressed_message, images, labels, stamps, write_ba
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rosbags.rosbag2 import CompressionMode, StoragePlugin, Writer
-from small_model import save_small_model
 from typer.testing import CliRunner, Result
 
 from camss_ros.bags.bag_types import COMPRESSED_IMAGE, IMAGE, make_header, ros2_types
 from camss_ros.bags.bag_writer import image_message
 from camss_ros.cli import app
 from camss_ros.images.encodings import ENCODINGS
-from camss_ros.images.label_sets import load_label_set
 
 FRAMES, TRUTHS = images(5), labels(5)
 SLOW = [HealthCheck.too_slow]  # a loaded machine is
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    classes = load_label_set("camvid11").classes
-    return save_small_model(tmp_path_factory.mktemp("model"), label_set=classes)
 
 
 @contextmanager
@@ -163,11 +155,11 @@ def write_messages(path: Path, compressed: bool, broken: list[bytes], bad: list[
 @settings(max_examples=12, suppress_health_check=SLOW)
 @given(messages=broken_messages(), write=st.booleans())
 def test_broken_messages_are_named_and_the_good_frames_kept(
-    model: Path, messages: tuple[bool, list[bytes], list[bytes]], write: bool
+    small_model: Path, messages: tuple[bool, list[bytes], list[bytes]], write: bool
 ) -> None:
     with folder() as path:
         bag = write_messages(path / "bag", *messages)
-        result = run(model, bag, path / "out", *(["--write-bag"] if write else []))
+        result = run(small_model, bag, path / "out", *(["--write-bag"] if write else []))
         assert_said(result)
         assert result.exit_code == 0, result.output
         metrics = json.loads((path / "out/metrics.json").read_text())
@@ -213,7 +205,7 @@ def whole_bags(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 )
 def test_broken_files_are_read_or_refused_by_name(
     whole_bags: dict[str, Path],
-    model: Path,
+    small_model: Path,
     kind: str,
     metadata: bool,
     changes: list[Change],
@@ -231,7 +223,7 @@ def test_broken_files_are_read_or_refused_by_name(
         for change in changes:
             content = change(content)
         broken.write_bytes(content)
-        result = run(model, bag, path / "out", *(["--write-bag"] if write else []))
+        result = run(small_model, bag, path / "out", *(["--write-bag"] if write else []))
         assert_said(result)
         if result.exit_code == 0:
             metrics = json.loads((path / "out/metrics.json").read_text())

@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import pytest
 from bag_files import SECOND, images, write_bag
-from small_model import save_small_model
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
@@ -159,14 +158,8 @@ def test_a_bag_of_several_cameras_wants_their_names(tmp_path: Path) -> None:
         open_drives([tmp_path / "bag"])
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    classes = load_label_set("camvid11").classes
-    return save_small_model(tmp_path_factory.mktemp("model"), label_set=classes)
-
-
-def test_a_frame_is_scored_the_same_every_time(model: Path) -> None:
-    scorer = FrameScorer(Segmenter(model, device="cpu", sampling=SamplingOptions()))
+def test_a_frame_is_scored_the_same_every_time(small_model: Path) -> None:
+    scorer = FrameScorer(Segmenter(small_model, device="cpu", sampling=SamplingOptions()))
     one, other = images(2)
     first, second = scorer(one, other), scorer(one, other)
     assert first.entropy == second.entropy
@@ -185,14 +178,14 @@ def run(*arguments: object) -> "tuple[int, str]":
 
 
 @pytest.fixture(scope="module")
-def picked(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def picked(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("drives")
     write_bag(root / "bag", images(12))
     for number, picture in enumerate(images(4, seed=5)):
         (root / "folder").mkdir(exist_ok=True)
         cv2.imwrite(str(root / "folder" / f"f_{number}.png"), picture)
     code, said = run(
-        root / "bag", root / "folder", "--model", model, "--device", "cpu", "--count", 5,
+        root / "bag", root / "folder", "--model", small_model, "--device", "cpu", "--count", 5,
         "--interval", 0.3, "--label-set", "cityscapes19", "--output", root / "out",
     )  # fmt: skip
     assert code == 0, said
@@ -222,7 +215,9 @@ def test_the_command_leaves_frames_prelabels_and_why(picked: Path) -> None:
     assert sorted(p.name for p in (out / "images").iterdir()) == sorted(f["file"] for f in frames)
 
 
-def test_the_command_goes_on_after_a_stop_and_ends_the_same(picked: Path, model: Path) -> None:
+def test_the_command_goes_on_after_a_stop_and_ends_the_same(
+    picked: Path, small_model: Path
+) -> None:
     out = picked / "out"
     before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
     frames = json.loads((out / "pick.json").read_text())["frames"]
@@ -230,7 +225,7 @@ def test_the_command_goes_on_after_a_stop_and_ends_the_same(picked: Path, model:
     lines = (out / "candidates.jsonl").read_text().splitlines(keepends=True)
     (out / "candidates.jsonl").write_text("".join(lines[:3]))
     arguments = [
-        picked / "bag", picked / "folder", "--model", model, "--device", "cpu", "--count", 5,
+        picked / "bag", picked / "folder", "--model", small_model, "--device", "cpu", "--count", 5,
         "--interval", 0.3, "--label-set", "cityscapes19", "--output", out,
     ]  # fmt: skip
     code, said = run(*arguments)
@@ -243,11 +238,11 @@ def test_the_command_goes_on_after_a_stop_and_ends_the_same(picked: Path, model:
 
 
 def test_prelabels_of_a_label_set_that_was_changed_are_not_kept(
-    tmp_path: Path, model: Path, picked: Path
+    tmp_path: Path, small_model: Path, picked: Path
 ) -> None:
     known, classes = load_label_set("camvid11"), tmp_path / "classes.yaml"
     arguments = [
-        picked / "folder", "--model", model, "--device", "cpu", "--count", 1, "--label-set",
+        picked / "folder", "--model", small_model, "--device", "cpu", "--count", 1, "--label-set",
         classes, "--output", tmp_path / "out",
     ]  # fmt: skip
     save_label_set(known, classes)
@@ -261,9 +256,11 @@ def test_prelabels_of_a_label_set_that_was_changed_are_not_kept(
     assert load_label_set(tmp_path / "out/label_set.yaml").classes == known.classes
 
 
-def test_what_cannot_be_picked_from_is_named(tmp_path: Path, model: Path, picked: Path) -> None:
+def test_what_cannot_be_picked_from_is_named(
+    tmp_path: Path, small_model: Path, picked: Path
+) -> None:
     def refused(*arguments: object) -> str:
-        code, said = run(*arguments, "--model", model, "--output", tmp_path / "out")
+        code, said = run(*arguments, "--model", small_model, "--output", tmp_path / "out")
         assert code == 1
         assert not (tmp_path / "out").exists()
         return said
@@ -275,13 +272,13 @@ def test_what_cannot_be_picked_from_is_named(tmp_path: Path, model: Path, picked
 
 
 def test_pixels_that_cannot_be_decoded_are_passed_over_and_told(
-    tmp_path: Path, model: Path
+    tmp_path: Path, small_model: Path
 ) -> None:
     for number, picture in enumerate(images(3)):
         cv2.imwrite(str(tmp_path / f"f_{number}.png"), picture)
     (tmp_path / "f_1.png").write_bytes(b"no image")
     out = tmp_path.with_name("out")
-    code, said = run(tmp_path, "--model", model, "--device", "cpu", "--output", out)
+    code, said = run(tmp_path, "--model", small_model, "--device", "cpu", "--output", out)
     assert code == 0, said
     assert "f_1.png" in said
     assert len(list((out / "images").iterdir())) == 2

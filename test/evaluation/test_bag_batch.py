@@ -13,7 +13,6 @@ from typing import NoReturn
 import numpy as np
 import pytest
 from bag_files import images, labels, stamps, write_bag
-from small_model import save_small_model
 from typer.testing import CliRunner, Result
 
 from camss_ros.bags.bag import Bag
@@ -30,11 +29,6 @@ from camss_ros.inference.spec import SegmenterSpec
 from camss_ros.model.schedule import SamplingOptions
 
 CAMVID = load_label_set("camvid11")
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_small_model(tmp_path_factory.mktemp("model"), label_set=CAMVID.classes)
 
 
 def command(bags: list[Path], model: Path, output: Path, *arguments: object) -> list[str]:
@@ -68,9 +62,11 @@ def two_cameras(path: Path) -> Path:
     return path
 
 
-def test_several_cameras_have_a_folder_each_and_one_report(tmp_path: Path, model: Path) -> None:
+def test_several_cameras_have_a_folder_each_and_one_report(
+    tmp_path: Path, small_model: Path
+) -> None:
     bag, output = two_cameras(tmp_path / "bag"), tmp_path / "out"
-    result = run([bag], model, output, "--image", "/front/image", "--image", "/left/image",
+    result = run([bag], small_model, output, "--image", "/front/image", "--image", "/left/image",
                  "--labels", "/front/label", "--labels", "-", "--write-bag")  # fmt: skip
     assert result.exit_code == 0, result.output
     front = json.loads((output / "front__image/metrics.json").read_text())
@@ -87,19 +83,19 @@ def test_several_cameras_have_a_folder_each_and_one_report(tmp_path: Path, model
         assert counts["/front/segmentation/mask"] == counts["/left/segmentation/mask"] == 5
     # What one camera gives does not depend on the other.
     alone = tmp_path / "alone"
-    assert run([bag], model, alone, "--image", "/left/image").exit_code == 0
+    assert run([bag], small_model, alone, "--image", "/left/image").exit_code == 0
     for mask in (output / "left__image/masks").iterdir():
         assert mask.read_bytes() == (alone / "masks" / mask.name).read_bytes()
 
 
-def test_labels_go_with_their_cameras(tmp_path: Path, model: Path) -> None:
+def test_labels_go_with_their_cameras(tmp_path: Path, small_model: Path) -> None:
     bag = two_cameras(tmp_path / "bag")
     for arguments, message in (
         (("--image", "/front/image", "--image", "/left/image", "--labels", "/front/label"),
          "expected one for each"),
         (("--image", "/front/image", "--image", "/front/image"), "named twice"),
     ):  # fmt: skip
-        result = run([bag], model, tmp_path / "out", *arguments)
+        result = run([bag], small_model, tmp_path / "out", *arguments)
         assert result.exit_code == 1
         assert message in result.output
 
@@ -131,17 +127,17 @@ def check_batch(output: Path, code: int, said: str) -> dict[Path, int]:
 
 
 def test_a_batch_of_bags_over_workers_keeps_what_it_can_and_does_nothing_twice(
-    tmp_path: Path, model: Path
+    tmp_path: Path, small_model: Path
 ) -> None:
     bags, output = shelf(tmp_path / "bags"), tmp_path / "out"
     # As users start it: what the workers import again is this script.
     script = Path(__file__).resolve().parents[2] / "scripts/camss-ros"
     done = subprocess.run(
-        [sys.executable, script, *command([bags], model, output, *ONE, "--workers", 2)],
+        [sys.executable, script, *command([bags], small_model, output, *ONE, "--workers", 2)],
         capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     first = check_batch(output, done.returncode, done.stdout + done.stderr)
-    result = run([bags], model, output, *ONE, "--workers", 1)
+    result = run([bags], small_model, output, *ONE, "--workers", 1)
     assert check_batch(output, result.exit_code, result.output) == first
 
 
@@ -153,9 +149,9 @@ class DeadlyNetwork(SegmenterSpec):
         os._exit(9)
 
 
-def test_a_worker_that_dies_takes_only_its_own_bag_along(tmp_path: Path, model: Path) -> None:
-    network = SegmenterSpec(str(model), SamplingOptions(steps=1), device="cpu")
-    deadly = DeadlyNetwork(str(model), SamplingOptions(steps=1), device="cpu")
+def test_a_worker_that_dies_takes_only_its_own_bag_along(tmp_path: Path, small_model: Path) -> None:
+    network = SegmenterSpec(str(small_model), SamplingOptions(steps=1), device="cpu")
+    deadly = DeadlyNetwork(str(small_model), SamplingOptions(steps=1), device="cpu")
     bag = write_bag(tmp_path / "bag", images(2))
     tasks = [
         BagTask(bag, tmp_path / str(i), (BagSelection("/cam/image"),), None, chosen)
@@ -168,8 +164,8 @@ def test_a_worker_that_dies_takes_only_its_own_bag_along(tmp_path: Path, model: 
     assert (tmp_path / "1/report.html").exists()
 
 
-def test_what_is_finished_is_not_loaded_again(tmp_path: Path, model: Path) -> None:
-    network = SegmenterSpec(str(model), SamplingOptions(steps=1), device="cpu")
+def test_what_is_finished_is_not_loaded_again(tmp_path: Path, small_model: Path) -> None:
+    network = SegmenterSpec(str(small_model), SamplingOptions(steps=1), device="cpu")
     bag = write_bag(tmp_path / "bag", images(2))
     task = BagTask(bag, tmp_path / "out", (BagSelection("/cam/image"),), None, network)
     loaded: list[SegmenterSpec] = []
@@ -187,22 +183,22 @@ def test_what_is_finished_is_not_loaded_again(tmp_path: Path, model: Path) -> No
 
 
 def test_a_batch_of_bags_over_ray(
-    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, small_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("ray", reason="the optional package ray is not installed")
     # Its default, 15, starves the workers where others keep the machine busy.
     monkeypatch.setenv("RAY_worker_niceness", "0")
     bags, output = shelf(tmp_path / "bags"), tmp_path / "out"
-    result = run([bags], model, output, *ONE, "--ray", "local")
+    result = run([bags], small_model, output, *ONE, "--ray", "local")
     check_batch(output, result.exit_code, result.output)
 
 
 def test_a_worker_elsewhere_finds_model_and_label_set_of_relative_paths(
-    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, small_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_bag(tmp_path / "bag", images(2), labels(2))
     save_label_set(CAMVID, tmp_path / "classes.yaml")
-    (tmp_path / "mine").symlink_to(model)
+    (tmp_path / "mine").symlink_to(small_model)
     monkeypatch.chdir(tmp_path)
     camera = BagSelection("/cam/image", "/cam/label")
     spec = SegmenterSpec("mine", device="cpu")
@@ -215,7 +211,7 @@ def test_a_worker_elsewhere_finds_model_and_label_set_of_relative_paths(
 
 
 def test_one_bag_goes_to_ray_too(
-    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, small_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[str, str]] = []
 
@@ -225,7 +221,7 @@ def test_one_bag_goes_to_ray_too(
 
     monkeypatch.setattr(bag_batch, "run_batch_on_ray", run_on_ray)
     bag = write_bag(tmp_path / "bag", images(2))
-    result = run([bag], model, tmp_path / "out", "--image", "/cam/image", "--ray", "host:1")
+    result = run([bag], small_model, tmp_path / "out", "--image", "/cam/image", "--ray", "host:1")
     assert result.exit_code == 0, result.output
     assert asked == [("bag", "host:1")]
     assert (tmp_path / "out/bag/report.html").exists()

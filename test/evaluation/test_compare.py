@@ -4,12 +4,12 @@ import json
 import tempfile
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from bag_files import images, labels, write_bag
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from labelled_pictures import write_pictures
 from small_model import save_small_model
 from typer.testing import CliRunner
 
@@ -182,20 +182,7 @@ def run(*arguments):
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
-    root = tmp_path_factory.mktemp("own")
-    rng = np.random.default_rng(0)
-    for folder in ("images", "labels"):
-        (root / "val" / folder).mkdir(parents=True)
-    for number in range(3):
-        cv2.imwrite(
-            str(root / "val" / "images" / f"{number}.png"),
-            rng.integers(0, 256, (64, 96, 3), np.uint8),
-        )
-        cv2.imwrite(
-            str(root / "val" / "labels" / f"{number}.png"),
-            rng.integers(0, 11, (64, 96)).astype(np.uint8),
-        )
-    return root
+    return write_pictures(tmp_path_factory.mktemp("own"), (64, 96), "012")
 
 
 def test_the_command_writes_a_page_and_its_exit_code_says_whether_it_will_do(own, tmp_path):

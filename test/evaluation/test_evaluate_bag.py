@@ -70,11 +70,6 @@ def red(image: np.ndarray) -> np.ndarray:
     return image[..., 0] % 11
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_small_model(tmp_path_factory.mktemp("model"), label_set=CAMVID.classes)
-
-
 def run(*arguments: object) -> Result:
     return CliRunner().invoke(app, list(map(str, arguments)))
 
@@ -196,16 +191,17 @@ def test_a_cut_bag_keeps_the_results_of_its_readable_part(tmp_path: Path) -> Non
     assert any("ends" in warning for warning in metrics["warnings"])
 
 
-def test_masks_come_back_in_a_bag(tmp_path: Path, model: Path) -> None:
+def test_masks_come_back_in_a_bag(tmp_path: Path, small_model: Path) -> None:
     frames, truths = images(4), labels(4)
-    segmenter = Segmenter(model, device="cpu")
+    segmenter = Segmenter(small_model, device="cpu")
     for path in (
         write_bag(tmp_path / "bag", frames, truths),
         write_ros1_bag(tmp_path / "one.bag", frames, truths),
     ):
         output = tmp_path / f"out_{path.name}"
-        result = run("evaluate-bag", path, "--image", "/cam/image", "--model", model, "--device",
-                     "cpu", "--every", 2, "--write-bag", "--output", output)  # fmt: skip
+        result = run("evaluate-bag", path, "--image", "/cam/image", "--model", small_model,
+                     "--device", "cpu", "--every", 2, "--write-bag", "--output",
+                     output)  # fmt: skip
         assert result.exit_code == 0, result.output
         with Bag(output / "bag") as bag:
             counts = {(topic.name, topic.type): topic.messages for topic in bag.topics}
@@ -226,15 +222,15 @@ def test_masks_come_back_in_a_bag(tmp_path: Path, model: Path) -> None:
             np.testing.assert_array_equal(copied, [frame.reshape(-1) for frame in frames])
 
 
-def test_a_topic_of_two_types_is_read_and_copied(tmp_path: Path, model: Path) -> None:
+def test_a_topic_of_two_types_is_read_and_copied(tmp_path: Path, small_model: Path) -> None:
     strange = "sensor_msgs/msg/Range"
     path = two_types(tmp_path / "bag", "mcap", strange, 3)
     output = tmp_path / "out"
-    result = run("evaluate-bag", path, "--image", "/cam/image", "--model", model, "--device", "cpu",
-                 "--every", 2, "--write-bag", "--output", output)  # fmt: skip
+    result = run("evaluate-bag", path, "--image", "/cam/image", "--model", small_model,
+                 "--device", "cpu", "--every", 2, "--write-bag", "--output", output)  # fmt: skip
     assert result.exit_code == 0, result.output
     assert f"{strange} (3 messages): {IMAGE} is taken" in result.output
-    segmenter = Segmenter(model, device="cpu")
+    segmenter = Segmenter(small_model, device="cpu")
     with Bag(output / "bag") as bag:
         counts = {(topic.name, topic.type): topic.messages for topic in bag.topics}
         assert (counts["/cam/image", IMAGE], counts["/cam/image", strange]) == (6, 3)
@@ -244,15 +240,15 @@ def test_a_topic_of_two_types_is_read_and_copied(tmp_path: Path, model: Path) ->
             np.testing.assert_array_equal(decode_labels(bag, mask), expected)
 
 
-def test_log_times_after_2038_are_kept(tmp_path: Path, model: Path) -> None:
+def test_log_times_after_2038_are_kept(tmp_path: Path, small_model: Path) -> None:
     path, late = tmp_path / "bag", 2**31 * 10**9 + 5
     with BagWriter(path) as writer:
         topic = writer.add_topic("/cam/image", IMAGE)
         for number, frame in enumerate(images(2)):
             writer.write(topic, image_message(frame, "rgb8", 0, "camera"), late + number)
     output = tmp_path / "out"
-    result = run("evaluate-bag", path, "--image", "/cam/image", "--model", model, "--device", "cpu",
-                 "--write-bag", "--output", output)  # fmt: skip
+    result = run("evaluate-bag", path, "--image", "/cam/image", "--model", small_model,
+                 "--device", "cpu", "--write-bag", "--output", output)  # fmt: skip
     assert result.exit_code == 0, result.output
     with Bag(output / "bag") as bag:
         times = read_stamps(bag, ["/cam/segmentation/mask", "/cam/segmentation/label_info"])
@@ -260,24 +256,14 @@ def test_log_times_after_2038_are_kept(tmp_path: Path, model: Path) -> None:
         assert times["/cam/segmentation/label_info"].tolist() == [late]
 
 
-def test_a_bag_scores_exactly_as_its_folder(tmp_path: Path, model: Path) -> None:
+def test_a_bag_scores_exactly_as_its_folder(tmp_path: Path, small_model: Path) -> None:
     for folder, pictures in (("images", images(3)), ("labels", labels(3))):
         (tmp_path / "data/val" / folder).mkdir(parents=True)
         for number, picture in enumerate(pictures):
             picture = picture[..., ::-1] if picture.ndim == 3 else np.minimum(picture, 11)
             cv2.imwrite(str(tmp_path / f"data/val/{folder}/{number}.png"), picture)
-    options = [
-        "--model",
-        model,
-        "--device",
-        "cpu",
-        "--steps",
-        2,
-        "--seed",
-        3,
-        "--network-size",
-        "64x32",
-    ]
+    options = ["--model", small_model, "--device", "cpu", "--steps", 2, "--seed", 3,
+               "--network-size", "64x32"]  # fmt: skip
     result = run("evaluate", "--data", "camvid", "--root", tmp_path / "data", "--json",
                  tmp_path / "scores.json", "--report", tmp_path / "folder.html", "--clip",
                  *options)  # fmt: skip
@@ -322,10 +308,10 @@ def test_labels_of_other_classes_than_the_models_are_not_taken_for_them(tmp_path
     assert metrics["labelled_frames"] == 2
 
 
-def test_only_the_listed_frames_are_taken(tmp_path: Path, model: Path) -> None:
+def test_only_the_listed_frames_are_taken(tmp_path: Path, small_model: Path) -> None:
     bag = write_bag(tmp_path / "bag", images(6), labels(6))
     arguments = ["evaluate-bag", bag, "--image", "/cam/image", "--labels", "/cam/label",
-                 "--model", model, "--device", "cpu", "--steps", 1]  # fmt: skip
+                 "--model", small_model, "--device", "cpu", "--steps", 1]  # fmt: skip
     assert run(*arguments, "--output", tmp_path / "all").exit_code == 0
     lines = (tmp_path / "all/frames.jsonl").read_text().splitlines(keepends=True)
     chosen = [lines[n] for n in (1, 2, 4)]
@@ -356,10 +342,10 @@ def test_only_the_listed_frames_are_taken(tmp_path: Path, model: Path) -> None:
         assert f"{listed}', line 1" in refused.output.replace("\n", "")
 
 
-def test_a_killed_run_goes_on_to_the_same_result(tmp_path: Path, model: Path) -> None:
+def test_a_killed_run_goes_on_to_the_same_result(tmp_path: Path, small_model: Path) -> None:
     bag = write_bag(tmp_path / "bag", images(120), labels(120))
     arguments = ["evaluate-bag", bag, "--image", "/cam/image", "--labels", "/cam/label",
-                 "--model", model, "--device", "cpu", "--backend", "torch"]  # fmt: skip
+                 "--model", small_model, "--device", "cpu", "--backend", "torch"]  # fmt: skip
     masks = tmp_path / "killed/masks"
     command = [sys.executable, "-m", "camss_ros.cli", *arguments, "--output", tmp_path / "killed"]
     process = subprocess.Popen(
@@ -404,12 +390,15 @@ def test_a_killed_run_goes_on_to_the_same_result(tmp_path: Path, model: Path) ->
     assert nearest == list(range(120))
 
 
-def test_a_run_that_is_told_to_end_leaves_no_temporary_files(tmp_path: Path, model: Path) -> None:
+def test_a_run_that_is_told_to_end_leaves_no_temporary_files(
+    tmp_path: Path, small_model: Path
+) -> None:
     bag = write_bag(tmp_path / "bag", images(200), compression=CompressionMode.FILE)
     (tmp_path / "tmp").mkdir()
     process = subprocess.Popen(
         [sys.executable, "-m", "camss_ros.cli", "evaluate-bag", bag, "--image", "/cam/image",
-         "--model", model, "--device", "cpu", "--backend", "torch", "--output", tmp_path / "out"],
+         "--model", small_model, "--device", "cpu", "--backend", "torch",
+         "--output", tmp_path / "out"],
         cwd=ROOT, env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
@@ -425,13 +414,13 @@ def test_a_run_that_is_told_to_end_leaves_no_temporary_files(tmp_path: Path, mod
 
 
 def test_results_of_what_has_changed_meanwhile_are_not_taken_for_done(
-    tmp_path: Path, model: Path
+    tmp_path: Path, small_model: Path
 ) -> None:
     bag = write_bag(tmp_path / "bag", images(2), labels(2), "sqlite3")
     classes = tmp_path / "classes.yaml"
     save_label_set(CAMVID, classes)
     arguments = ["evaluate-bag", bag, "--image", "/cam/image", "--labels", "/cam/label",
-                 "--model", model, "--device", "cpu", "--label-set", classes,
+                 "--model", small_model, "--device", "cpu", "--label-set", classes,
                  "--output", bag / "out"]  # fmt: skip
     for _ in range(2):  # its own results in the bag's folder change nothing
         assert run(*arguments).exit_code == 0
@@ -467,7 +456,7 @@ def test_memory_does_not_grow_with_the_bag(tmp_path: Path, storage: str) -> None
     assert peak(150) < 1.2 * peak(15)
 
 
-def test_what_cannot_be_done_is_said(tmp_path: Path, model: Path) -> None:
+def test_what_cannot_be_done_is_said(tmp_path: Path, small_model: Path) -> None:
     bag = write_bag(tmp_path / "bag", images(2), labels(2))
     (tmp_path / "broken.mcap").write_bytes(b"no bag")
     good = (bag, "--image", "/cam/image")
@@ -482,11 +471,18 @@ def test_what_cannot_be_done_is_said(tmp_path: Path, model: Path) -> None:
         ((*good, "--backend", "magic"), "magic"),
     ]
     for arguments, message in cases:
-        result = run("evaluate-bag", *arguments, "--model", model, "--output", tmp_path / "out")
+        result = run(
+            "evaluate-bag", *arguments, "--model", small_model, "--output", tmp_path / "out"
+        )
         assert result.exit_code == 1, arguments
         assert message in result.output
         assert "Traceback" not in result.output
-    assert run("evaluate-bag", *good, "--model", model, "--output", tmp_path / "out").exit_code == 0
-    other = run("evaluate-bag", *good, "--model", model, "--steps", 2, "--output", tmp_path / "out")
+    assert (
+        run("evaluate-bag", *good, "--model", small_model, "--output", tmp_path / "out").exit_code
+        == 0
+    )
+    other = run(
+        "evaluate-bag", *good, "--model", small_model, "--steps", 2, "--output", tmp_path / "out"
+    )
     assert other.exit_code == 1
     assert "other settings" in other.output

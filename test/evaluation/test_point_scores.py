@@ -21,7 +21,6 @@ from point_bag import (
     street_scene,
     write_points_bag,
 )
-from small_model import save_small_model
 from typer.testing import CliRunner, Result
 
 from camss_ros.bags.bag import Bag
@@ -68,11 +67,6 @@ def scene() -> Scene:
 @pytest.fixture(scope="module")
 def bag(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_points_bag(tmp_path_factory.mktemp("points") / "bag", scene)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_small_model(tmp_path_factory.mktemp("model"), label_set=CAMVID.classes)
 
 
 def metrics_of(
@@ -243,8 +237,10 @@ def test_a_stopped_run_ends_with_the_same_scores(bag: Path, scene: Scene, tmp_pa
     assert {p: p.stat().st_mtime_ns for p in kept} == kept
 
 
-def test_the_report_adds_cameras_up(bag: Path, scene: Scene, model: Path, tmp_path: Path) -> None:
-    spec = SegmenterSpec(str(model), device="cpu")
+def test_the_report_adds_cameras_up(
+    bag: Path, scene: Scene, small_model: Path, tmp_path: Path
+) -> None:
+    spec = SegmenterSpec(str(small_model), device="cpu")
     selection = BagSelection("/front/image", "/front/label")
     task = BagTask(bag, tmp_path / "out", (selection,), None, spec, points={"/front/image": BOTH})
     oracle: Any = Oracle(scene, mistaken(scene))
@@ -262,20 +258,20 @@ def test_the_report_adds_cameras_up(bag: Path, scene: Scene, model: Path, tmp_pa
         assert found["per_class_iou"] == one[kind]["per_class_iou"]
 
 
-def test_the_command_prints_the_points(bag: Path, model: Path, tmp_path: Path) -> None:
+def test_the_command_prints_the_points(bag: Path, small_model: Path, tmp_path: Path) -> None:
     words = (*OPTIONS, "--depth", "/front/depth", "--lidar", "/points", "--lidar-to-camera",
              str(list(lidar_to_camera())), "--every", 3)  # fmt: skip
-    result = run(bag, model, tmp_path / "out", *words)
+    result = run(bag, small_model, tmp_path / "out", *words)
     assert result.exit_code == 0, result.output
     assert "points of lidar, clouds: 1" in result.output
     assert re.search(r"seen\W+900\b", result.output)
-    result = run(bag, model, tmp_path / "out", *words[:-4], "--every", 3)
+    result = run(bag, small_model, tmp_path / "out", *words[:-4], "--every", 3)
     assert result.exit_code == 1
     assert "other settings (points" in result.output.replace("\n", " ")
 
 
 def test_what_cannot_be_done_is_said_before_anything_is_segmented(
-    scene: Scene, bag: Path, model: Path, tmp_path: Path
+    scene: Scene, bag: Path, small_model: Path, tmp_path: Path
 ) -> None:
     bare = write_points_bag(tmp_path / "bare", scene, with_info=False, with_tf=False)
     no_tf = write_points_bag(tmp_path / "no_tf", scene, with_tf=False)
@@ -298,7 +294,7 @@ def test_what_cannot_be_done_is_said_before_anything_is_segmented(
         (bag, (*OPTIONS, *depth, "--lidar-to-camera", "0,0,0,0,0,0,1"), "needs --lidar"),
     ]
     for path, options, message in cases:
-        result = run(path, model, tmp_path / "out", *options)
+        result = run(path, small_model, tmp_path / "out", *options)
         assert result.exit_code == 1, options
         assert message in result.output.replace("\n", " "), (options, result.output)
         assert "Traceback" not in result.output

@@ -16,7 +16,6 @@ from bag_files import images, labels, write_bag
 from ros_peer import wait_until
 from scripted_node import CLASSES
 from sensor_msgs.msg import Image
-from small_model import save_small_model
 from typer.testing import CliRunner
 
 from camss_ros.bags.bag import Bag, BagError
@@ -37,11 +36,6 @@ CAMVID = load_label_set("camvid11")
 COUNT = 6
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_small_model(tmp_path_factory.mktemp("model"), label_set=CAMVID.classes)
-
-
 def replay(domain_id: int, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "camss_ros.cli", "replay", *map(str, arguments)],
@@ -53,12 +47,12 @@ def replay(domain_id: int, *arguments: object) -> subprocess.CompletedProcess[st
 
 
 def test_the_node_gives_the_masks_of_the_offline_run(
-    tmp_path: Path, model: Path, domain_id: int
+    tmp_path: Path, small_model: Path, domain_id: int
 ) -> None:
     frames = images(COUNT)
     bag = write_bag(tmp_path / "bag", frames, labels(COUNT))
     parameters: dict[str, str | int | float | bool] = {
-        "model": str(model),
+        "model": str(small_model),
         "device": "cpu",
         "backend": "torch",
     }
@@ -68,8 +62,8 @@ def test_the_node_gives_the_masks_of_the_offline_run(
         wait_until(lambda: "active: segmenting" in log.read_text(), "the segmenter")
         output = tmp_path / "out"
         done = replay(
-            domain_id, bag, "--image", "/cam/image", "--labels", "/cam/label", "--model", model,
-            "--rate", 0.5, "--clock", "--remap", "image:=/image", "--output", output,
+            domain_id, bag, "--image", "/cam/image", "--labels", "/cam/label", "--model",
+            small_model, "--rate", 0.5, "--clock", "--remap", "image:=/image", "--output", output,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         segmenter.check()
@@ -79,7 +73,7 @@ def test_the_node_gives_the_masks_of_the_offline_run(
     answered = live["masks received"]
     assert answered + live["lost on the way"] + live["dropped by the node"] == COUNT
     assert metrics["frames"] == answered > 0
-    offline = Segmenter(model, device="cpu")
+    offline = Segmenter(small_model, device="cpu")
     masks = sorted((output / "masks").iterdir())
     assert len(masks) == answered
     for mask in masks:
@@ -91,14 +85,14 @@ def test_the_node_gives_the_masks_of_the_offline_run(
     assert report["model"]["name"] == "small"
     assert report["model"]["backend"] == "torch"
     assert report["model"]["network_size"] == list(offline.input_size)
-    assert report["model"]["sha256 of source"] == weights_hash(model)
+    assert report["model"]["sha256 of source"] == weights_hash(small_model)
     assert "network" not in report["total"]["stages_ms"]  # torch tells its four stages instead
     assert (output / "report.html").exists()
 
     # The offline run on the frames that came back.
     command = [
-        "evaluate-bag", bag, "--image", "/cam/image", "--labels", "/cam/label", "--model", model,
-        "--device", "cpu", "--backend", "torch", "--frames", output / "frames.jsonl",
+        "evaluate-bag", bag, "--image", "/cam/image", "--labels", "/cam/label", "--model",
+        small_model, "--device", "cpu", "--backend", "torch", "--frames", output / "frames.jsonl",
         "--output", tmp_path / "offline",
     ]  # fmt: skip
     result = CliRunner().invoke(app, list(map(str, command)))

@@ -24,18 +24,10 @@ from camss_ros.inference.graphs.export import ExportError
 from camss_ros.inference.segmenter import FrameRequest, SegmentationCancelled, Segmenter
 from camss_ros.inference.segmenter_group import SegmenterGroup
 from camss_ros.inference.spec import SegmenterSpec
-from camss_ros.model.checkpoint import save_pretrained
 from camss_ros.model.schedule import SamplingOptions
 
 GRAPHS = ["onnxruntime", "openvino"]
 NOISY = SamplingOptions(steps=3, sampler="ddpm", temperature=0.8, samples=2)
-
-
-@pytest.fixture(scope="module")
-def model_directory(tiny_model, tmp_path_factory):
-    directory = tmp_path_factory.mktemp("model")
-    save_pretrained(tiny_model, directory)
-    return directory
 
 
 def frame(height: int = 40, width: int = 56) -> np.ndarray:
@@ -50,11 +42,11 @@ def backend(request) -> str:
 
 
 @pytest.fixture
-def open_segmenter(model_directory):
+def open_segmenter(model):
     opened = []
 
     def open_one(**arguments) -> Segmenter:
-        opened.append(Segmenter(model_directory, device="cpu", precision="fp32", **arguments))
+        opened.append(Segmenter(model, device="cpu", precision="fp32", **arguments))
         return opened[-1]
 
     yield open_one
@@ -74,12 +66,10 @@ def two_threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def test_a_group_gives_what_one_segmenter_gives(two_threads, open_segmenter, model_directory):
+def test_a_group_gives_what_one_segmenter_gives(two_threads, open_segmenter, model):
     pytest.importorskip("openvino")
     sampling = SamplingOptions(steps=2, temperature=1.0)
-    spec = SegmenterSpec(
-        model_directory, sampling, device="cpu", backend="openvino", precision="fp32"
-    )
+    spec = SegmenterSpec(model, sampling, device="cpu", backend="openvino", precision="fp32")
     alone = open_segmenter(sampling=sampling, backend="openvino")
     images = [np.roll(frame(), place, axis=1) for place in range(12)]
     group = SegmenterGroup(spec)
@@ -96,12 +86,14 @@ def test_a_group_gives_what_one_segmenter_gives(two_threads, open_segmenter, mod
         assert (result.confidence == expected.confidence).all()
 
 
-@pytest.mark.parametrize("changed", [{"backend": "torch"}, {"keyframe_interval": 2}, {"warm": 700}])
-def test_frames_that_follow_each_other_have_one_segmenter(two_threads, model_directory, changed):
+@pytest.mark.parametrize("changed", [{"backend": "torch"}, {"keyframe_interval": 2}, {"warm": 300}])
+def test_frames_that_follow_each_other_have_one_segmenter(two_threads, model, changed):
     pytest.importorskip("openvino")
-    sampling = SamplingOptions(steps=2, warm_start_time=changed.pop("warm", 0))
+    warm = changed.pop("warm", 0)
+    # whose graphs other tests have built
+    sampling = SamplingOptions(1 if warm else 2, warm_start_time=warm, temperature=1.0)
     given = {"device": "cpu", "backend": "openvino", "precision": "fp32", **changed}
-    group = SegmenterGroup(SegmenterSpec(model_directory, sampling, **given))
+    group = SegmenterGroup(SegmenterSpec(model, sampling, **given))
     assert (group.at_a_time, torch.get_num_threads()) == (1, 2)
     group.close()
 
@@ -109,13 +101,13 @@ def test_frames_that_follow_each_other_have_one_segmenter(two_threads, model_dir
 @pytest.mark.parametrize(
     ("name", "count"), [("torch", 0), ("compile", 1), ("onnxruntime", 1), ("openvino", 1)]
 )
-def test_a_group_builds_in_the_thread_that_opens_it(model_directory, monkeypatch, name, count):
+def test_a_group_builds_in_the_thread_that_opens_it(model, monkeypatch, name, count):
     """Ctrl-C ends that one alone: others are waited for."""
     if name != "compile":
         pytest.importorskip(name)
     threads: list[threading.Thread] = []
     monkeypatch.setattr(Segmenter, "prepare", lambda *_: threads.append(threading.current_thread()))
-    spec = SegmenterSpec(model_directory, device="cpu", backend=name, precision="fp32")
+    spec = SegmenterSpec(model, device="cpu", backend=name, precision="fp32")
     SegmenterGroup(spec).close()
     assert threads == [threading.current_thread()] * count
 
@@ -174,7 +166,7 @@ def test_a_damaged_file_in_the_cache_is_made_again(open_segmenter, caplog):
     pytest.importorskip("openvino")
     from camss_ros.inference.graphs.cache import cache_directory
 
-    sampling = SamplingOptions(steps=5)
+    sampling = SamplingOptions(steps=2)
     expected = open_segmenter(backend="openvino", sampling=sampling).segment(frame())
     for blob in cache_directory().glob("openvino-*.blob"):
         blob.write_bytes(b"damaged")
@@ -225,10 +217,10 @@ def test_a_frame_can_be_given_up_before_the_graph_runs(open_segmenter, backend):
     assert segmenter.segment(frame()).labels.shape == (40, 56)
 
 
-def test_openvino_in_bfloat16_agrees_on_nearly_all_pixels(open_segmenter, model_directory):
+def test_openvino_in_bfloat16_agrees_on_nearly_all_pixels(open_segmenter, model):
     pytest.importorskip("openvino")
     try:
-        segmenter = Segmenter(model_directory, device="cpu", backend="openvino", precision="bf16")
+        segmenter = Segmenter(model, device="cpu", backend="openvino", precision="bf16")
     except ValueError as error:
         pytest.skip(str(error))
     assert agreement(segmenter.segment(frame()), open_segmenter().segment(frame())) > 0.95
@@ -236,10 +228,10 @@ def test_openvino_in_bfloat16_agrees_on_nearly_all_pixels(open_segmenter, model_
 
 
 @pytest.mark.parametrize("name", [*GRAPHS, "tensorrt"])
-def test_a_missing_package_is_named(model_directory, monkeypatch, name):
+def test_a_missing_package_is_named(model, monkeypatch, name):
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(BackendUnavailableError, match=r"pip install|CUDA GPU"):
-        Segmenter(model_directory, device="cpu", backend=name)
+        Segmenter(model, device="cpu", backend=name)
 
 
 @pytest.mark.parametrize(
@@ -251,11 +243,11 @@ def test_a_missing_package_is_named(model_directory, monkeypatch, name):
         ("caffe", "fp32", "backend must be one of"),
     ],
 )
-def test_what_a_backend_does_not_have_is_refused(model_directory, backend, precision, message):
+def test_what_a_backend_does_not_have_is_refused(model, backend, precision, message):
     if backend in GRAPHS:
         pytest.importorskip(backend)
     with pytest.raises(ValueError, match=message):
-        Segmenter(model_directory, device="cpu", backend=backend, precision=precision)
+        Segmenter(model, device="cpu", backend=backend, precision=precision)
 
 
 def test_compiled_stages_give_the_same(open_segmenter, monkeypatch):

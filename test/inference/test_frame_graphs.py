@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from cuda_stand_in import CPU, StandIn, replace_cuda
+from small_model import small_official_config
 
 from camss_ros.inference import segmenter as segmenter_module
 from camss_ros.inference.backends import frame_graphs
@@ -20,10 +21,8 @@ from camss_ros.inference.frame_ops import OutputSpec
 from camss_ros.inference.segmenter import FrameRequest, SegmentationCancelled, Segmenter
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.checkpoint import load_network, save_pretrained
-from camss_ros.model.config import ConcatTransformerConfig, DenoiserConfig
 from camss_ros.model.fold import fold_batch_norms
 from camss_ros.model.image_autoencoder import ImageAutoencoderConfig
-from camss_ros.model.official import base_config
 from camss_ros.model.schedule import SamplingOptions
 
 NOISY = SamplingOptions(steps=3, sampler="ddpm", temperature=0.8, samples=2)
@@ -33,20 +32,13 @@ WARM = SamplingOptions(steps=2, warm_start_time=300)
 Open = Callable[..., Segmenter]
 
 
-@pytest.fixture(scope="module")
-def model_directory(tiny_model, tmp_path_factory):
-    directory = tmp_path_factory.mktemp("model")
-    save_pretrained(tiny_model, directory)
-    return directory
-
-
 @pytest.fixture
 def cuda(monkeypatch) -> StandIn:
     return replace_cuda(monkeypatch)
 
 
 @pytest.fixture
-def open_captured(cuda, model_directory, monkeypatch) -> Open:
+def open_captured(cuda, model, monkeypatch) -> Open:
     """Opens segmenters that capture their frames."""
 
     def open_backend(name, directory, *_):
@@ -54,7 +46,7 @@ def open_captured(cuda, model_directory, monkeypatch) -> Open:
         fold_batch_norms(network)
         return TorchBackend(network, CPU, torch.float32, captured=True)
 
-    def open_one(model=model_directory, **arguments) -> Segmenter:
+    def open_one(model=model, **arguments) -> Segmenter:
         with monkeypatch.context() as patch:
             patch.setattr(segmenter_module, "open_backend", open_backend)
             return Segmenter(model, device="cpu", **arguments)
@@ -84,11 +76,9 @@ def check_equal(result, expected) -> None:
 
 
 @pytest.mark.parametrize("sampling", [SamplingOptions(steps=2), NOISY, ITERATIVE])
-def test_replayed_frames_are_those_that_run_operation_by_operation(
-    open_captured, model_directory, sampling
-):
+def test_replayed_frames_are_those_that_run_operation_by_operation(open_captured, model, sampling):
     captured = open_captured(sampling=sampling, seed=5)
-    plain = open_plain(model_directory, sampling=sampling, seed=5)
+    plain = open_plain(model, sampling=sampling, seed=5)
     for number in range(5):
         result = captured.segment(frame(number), uncertainty=True)
         check_equal(result, plain.segment(frame(number), uncertainty=True))
@@ -98,12 +88,9 @@ def test_replayed_frames_are_those_that_run_operation_by_operation(
 
 @pytest.mark.parametrize("sampling", [SamplingOptions(steps=2), ITERATIVE])
 def test_the_official_network_is_replayed_too(open_captured, tmp_path, sampling):
-    config = base_config(
-        mask_autoencoder=ImageAutoencoderConfig(4, 32, (1, 1), 1, (1,)),
-        transformer=ConcatTransformerConfig(32, 1, 2, 2),
-        denoiser=DenoiserConfig(32, 1),
-        input_size=(16, 16),
-    )
+    # with attention
+    autoencoder = ImageAutoencoderConfig(4, 32, (1, 1), 1, (1,))
+    config = small_official_config(mask_autoencoder=autoencoder)
     torch.manual_seed(0)
     save_pretrained(CamSeg(config), tmp_path)
     captured, plain = (
@@ -116,13 +103,11 @@ def test_the_official_network_is_replayed_too(open_captured, tmp_path, sampling)
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7])
-def test_a_replayed_warm_start_continues_the_frame_before(
-    open_captured, model_directory, temperature
-):
+def test_a_replayed_warm_start_continues_the_frame_before(open_captured, model, temperature):
     sampling = dataclasses.replace(WARM, temperature=temperature)
     captured, plain = (
         open_captured(sampling=sampling),
-        open_plain(model_directory, sampling=sampling),
+        open_plain(model, sampling=sampling),
     )
     moved = frame()
     moved[:16, :24] ^= 64  # for some tokens
@@ -137,9 +122,9 @@ def test_a_replayed_warm_start_continues_the_frame_before(
     assert replayed >= 4
 
 
-def test_in_a_batch_one_camera_may_continue_and_another_begin(open_captured, model_directory):
+def test_in_a_batch_one_camera_may_continue_and_another_begin(open_captured, model):
     captured = open_captured(sampling=WARM)
-    plain = open_plain(model_directory, sampling=WARM)
+    plain = open_plain(model, sampling=WARM)
     for number in range(4):
         requests = [
             FrameRequest(frame(0), stream="front"),
@@ -151,8 +136,8 @@ def test_in_a_batch_one_camera_may_continue_and_another_begin(open_captured, mod
     assert is_captured(results[0])
 
 
-def test_sizes_outputs_and_networks_size_make_kinds_of_their_own(open_captured, model_directory):
-    captured, plain = open_captured(), open_plain(model_directory)
+def test_sizes_outputs_and_networks_size_make_kinds_of_their_own(open_captured, model):
+    captured, plain = open_captured(), open_plain(model)
     requests = [
         [FrameRequest(frame(1))],
         [FrameRequest(frame(2), output_size=(80, 90), uncertainty=True)],
@@ -208,12 +193,9 @@ def test_pictures_of_all_sizes_capture_nothing_and_are_forgotten(open_captured):
 
 
 def test_where_a_capture_fails_frames_run_without_and_one_warning_says_so(
-    open_captured,
-    model_directory,
-    cuda,
-    caplog,
+    open_captured, model, cuda, caplog
 ):
-    segmenter, plain = open_captured(), open_plain(model_directory)
+    segmenter, plain = open_captured(), open_plain(model)
     cuda.capture_error = RuntimeError("operation not permitted\nCUDA kernel errors")
     with caplog.at_level(logging.WARNING, "camss_ros"):
         for number in range(4):
@@ -226,7 +208,7 @@ def test_where_a_capture_fails_frames_run_without_and_one_warning_says_so(
     assert cuda.allocating == []  # or PyTorch could give nothing back to the GPU any more
 
 
-def test_a_model_is_closed_while_another_one_is_captured(open_captured, model_directory, cuda):
+def test_a_model_is_closed_while_another_one_is_captured(open_captured, model, cuda):
     """As where a model takes the place of one in use."""
     old, new = open_captured(), open_captured()
     for _ in range(2):
@@ -251,7 +233,7 @@ def test_a_model_is_closed_while_another_one_is_captured(open_captured, model_di
     assert [is_captured(result) for result in results] == [False, True, True]
     assert errors == []
     assert old._backend is None
-    check_equal(results[-1], open_plain(model_directory).segment(frame(1)))
+    check_equal(results[-1], open_plain(model).segment(frame(1)))
 
 
 def test_nothing_is_captured_while_another_model_compiles(open_captured):
@@ -277,8 +259,8 @@ def test_what_depends_on_data_is_noticed_by_the_stand_in(open_captured, monkeypa
 
 
 @pytest.mark.parametrize("stage", ["preprocess", "network"])
-def test_a_frame_given_up_leaves_nothing_to_the_next(open_captured, model_directory, stage):
-    segmenter, plain = open_captured(), open_plain(model_directory)
+def test_a_frame_given_up_leaves_nothing_to_the_next(open_captured, model, stage):
+    segmenter, plain = open_captured(), open_plain(model)
     for _ in range(2):
         segmenter.segment(frame())
     asked = iter([False, True] if stage == "network" else [True])
@@ -299,8 +281,8 @@ def test_released_memory_is_taken_again_when_it_is_needed(open_captured, cuda):
     segmenter.close()
 
 
-def test_the_plan_of_a_graph_outlives_many_others(open_captured, model_directory):
-    segmenter, plain = open_captured(), open_plain(model_directory)
+def test_the_plan_of_a_graph_outlives_many_others(open_captured, model):
+    segmenter, plain = open_captured(), open_plain(model)
     wanted = FrameRequest(frame(), sampling=SamplingOptions(steps=2))
     for steps in [2, *range(3, 30), 2]:
         for _ in range(2 if steps == 2 else 1):

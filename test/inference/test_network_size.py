@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_model import save_small_model
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
@@ -45,18 +44,11 @@ def test_a_model_with_positions_of_one_size_keeps_it():
         checked_size(config, (48, 48))
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return save_small_model(
-        tmp_path_factory.mktemp("model"), label_set=load_label_set("camvid11").classes
-    )
-
-
-def test_a_segmenter_runs_at_the_size_asked_for(model):
+def test_a_segmenter_runs_at_the_size_asked_for(small_model):
     image = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8)
-    small = Segmenter(model, device="cpu", network_size=(32, 48))
+    small = Segmenter(small_model, device="cpu", network_size=(32, 48))
     assert small.input_size == (32, 48)
-    other = Segmenter(model, device="cpu")
+    other = Segmenter(small_model, device="cpu")
     own = other.segment(image)
     (asked,) = other.segment_batch([FrameRequest(image, network_size=(32, 48))])
     result = small.segment(image)
@@ -64,7 +56,7 @@ def test_a_segmenter_runs_at_the_size_asked_for(model):
     assert np.array_equal(own.confidence, other.segment(image).confidence)
     assert not np.array_equal(result.confidence, own.confidence)
     with pytest.raises(ValueError, match="multiples of 16, such as 48 x 32"):
-        Segmenter(model, device="cpu", network_size=(30, 50))
+        Segmenter(small_model, device="cpu", network_size=(30, 50))
     for refused in (
         lambda: other.segment_batch([FrameRequest(image, network_size=(30, 50))]),
         lambda: other.prepare(other.sampling, (30, 50)),
@@ -89,8 +81,8 @@ def data(tmp_path):
     return tmp_path / "data"
 
 
-def test_the_commands_take_it_and_say_it(model, data, tmp_path):
-    options = ["--model", model, "--device", "cpu", "--network-size", "48x32"]
+def test_the_commands_take_it_and_say_it(small_model, data, tmp_path):
+    options = ["--model", small_model, "--device", "cpu", "--network-size", "48x32"]
     result = run("evaluate", "--data", "camvid", "--root", data, *options,
                  "--json", tmp_path / "scores.json")  # fmt: skip
     assert result.exit_code == 0, result.output
@@ -120,11 +112,13 @@ def test_the_commands_take_it_and_say_it(model, data, tmp_path):
         ("benchmark", "--json"),
     ],
 )
-def test_a_size_of_no_tokens_is_refused_in_one_line(model, data, tmp_path, monkeypatch, command):
+def test_a_size_of_no_tokens_is_refused_in_one_line(
+    small_model, data, tmp_path, monkeypatch, command
+):
     monkeypatch.chdir(tmp_path)
     others = {"benchmark": tmp_path / "x.json", "segment": data / "val"}
     last = others.get(command[0], data)
-    result = run(*command, last, "--model", model, "--network-size", "50x30")
+    result = run(*command, last, "--model", small_model, "--network-size", "50x30")
     assert result.exit_code == 1
     assert "network size 50 x 30: expected multiples of 16" in result.output
     assert "Traceback" not in result.output

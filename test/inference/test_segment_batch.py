@@ -14,7 +14,6 @@ from camss_ros.inference.segmenter import (
     Segmenter,
 )
 from camss_ros.inference.stage_clock import StageClock
-from camss_ros.model.checkpoint import save_pretrained
 from camss_ros.model.schedule import SamplingOptions
 
 SAMPLINGS = {
@@ -27,15 +26,8 @@ SAMPLINGS = {
 
 
 @pytest.fixture(scope="module")
-def model_directory(tiny_model, tmp_path_factory):
-    directory = tmp_path_factory.mktemp("model")
-    save_pretrained(tiny_model, directory)
-    return directory
-
-
-@pytest.fixture(scope="module")
-def segmenter(model_directory) -> Segmenter:
-    return Segmenter(model_directory, device="cpu", precision="fp32", seed=3)
+def segmenter(model) -> Segmenter:
+    return Segmenter(model, device="cpu", precision="fp32", seed=3)
 
 
 def frame(seed: int, height: int = 40, width: int = 56) -> np.ndarray:
@@ -142,13 +134,11 @@ def test_what_is_no_frame_is_refused_and_a_batch_given_up(segmenter):
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
-def test_a_graph_takes_the_frames_of_a_batch_one_by_one(model_directory, backend):
+def test_a_graph_takes_the_frames_of_a_batch_one_by_one(model, backend):
     pytest.importorskip("onnx")
     pytest.importorskip(backend)
     sampling = SAMPLINGS["noise in every step"]
-    segmenter = Segmenter(
-        model_directory, device="cpu", precision="fp32", sampling=sampling, backend=backend
-    )
+    segmenter = Segmenter(model, device="cpu", precision="fp32", sampling=sampling, backend=backend)
     alone = [segmenter.segment(image) for image in FRAMES]
     together = segmenter.segment_batch(FRAMES)
     segmenter.close()
@@ -157,9 +147,7 @@ def test_a_graph_takes_the_frames_of_a_batch_one_by_one(model_directory, backend
     assert list(together[0].timings) == ["preprocess", "network", "postprocess", "total"]
 
 
-def test_compiling_meets_every_size_of_a_batch_before_the_first_frame(
-    model_directory, monkeypatch, caplog
-):
+def test_compiling_meets_every_size_of_a_batch_before_the_first_frame(model, monkeypatch, caplog):
     sizes = []
 
     def compiled(stage):
@@ -174,7 +162,7 @@ def test_compiling_meets_every_size_of_a_batch_before_the_first_frame(
         return image_tokens
 
     monkeypatch.setattr(torch, "compile", compiled)
-    segmenter = Segmenter(model_directory, device="cpu", precision="fp32", backend="compile")
+    segmenter = Segmenter(model, device="cpu", precision="fp32", backend="compile")
     with caplog.at_level(logging.WARNING, "camss_ros"):
         segmenter.warm_up(40, 56, batch=3)
     assert sizes == [1, 2, 3, 1]

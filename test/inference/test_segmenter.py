@@ -9,22 +9,15 @@ from hypothesis import strategies as st
 from camss_ros.inference.device import select_device, select_dtype
 from camss_ros.inference.memory import release_cached_memory
 from camss_ros.inference.segmenter import FrameRequest, SegmentationCancelled, Segmenter
-from camss_ros.model.checkpoint import load_pretrained, save_pretrained
+from camss_ros.model.checkpoint import load_pretrained
 from camss_ros.model.schedule import SamplingOptions
 
 STAGES = ["preprocess", "tokens", "transformer", "sampling", "decode", "postprocess"]
 
 
 @pytest.fixture(scope="module")
-def model_directory(tiny_model, tmp_path_factory):
-    directory = tmp_path_factory.mktemp("model")
-    save_pretrained(tiny_model, directory)
-    return directory
-
-
-@pytest.fixture(scope="module")
-def segmenter(model_directory) -> Segmenter:
-    return Segmenter(model_directory, device="cpu", precision="fp32")
+def segmenter(model) -> Segmenter:
+    return Segmenter(model, device="cpu", precision="fp32")
 
 
 def frame(height: int = 40, width: int = 56, seed: int = 0) -> np.ndarray:
@@ -47,9 +40,9 @@ def test_another_size_can_be_asked_for(segmenter):
     assert segmenter.segment(frame(), (20, 28)).labels.shape == (20, 28)
 
 
-def test_it_is_the_networks_result_at_the_working_size(segmenter, model_directory):
+def test_it_is_the_networks_result_at_the_working_size(segmenter, model):
     image = frame(32, 48)
-    network = load_pretrained(model_directory)
+    network = load_pretrained(model)
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
     probabilities = network.generate(pixels, network.plan(segmenter.sampling))[0]
     result = segmenter.segment(image)
@@ -58,13 +51,11 @@ def test_it_is_the_networks_result_at_the_working_size(segmenter, model_director
     assert np.abs(result.confidence - expected).max() <= 0.5 + 1e-3
 
 
-def test_another_working_size_is_the_networks_and_leaves_the_output_alone(
-    segmenter, model_directory
-):
+def test_another_working_size_is_the_networks_and_leaves_the_output_alone(segmenter, model):
     assert segmenter.can_resize
     assert segmenter.is_prepared(SamplingOptions(), (16, 32))
     image = frame(16, 32)
-    network = load_pretrained(model_directory)
+    network = load_pretrained(model)
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
     probabilities = network.generate(pixels, network.plan(segmenter.sampling))[0]
     whole = segmenter.segment(image)
@@ -116,8 +107,8 @@ def test_every_stage_is_timed(segmenter, iterations):
     assert sum(timings[name] for name in STAGES) == pytest.approx(timings["total"])
 
 
-def test_bfloat16_agrees_with_float32_on_most_pixels(segmenter, model_directory):
-    half = Segmenter(model_directory, device="cpu", precision="bf16")
+def test_bfloat16_agrees_with_float32_on_most_pixels(segmenter, model):
+    half = Segmenter(model, device="cpu", precision="bf16")
     agree = half.segment(frame()).labels == segmenter.segment(frame()).labels
     assert agree.mean() > 0.9
 
@@ -149,8 +140,8 @@ def test_a_cancelled_frame_is_given_up_and_the_next_one_segmented(segmenter):
     assert segmenter.segment(frame(), cancelled=lambda: False).labels.shape == (40, 56)
 
 
-def test_a_closed_segmenter_says_so(model_directory):
-    closed = Segmenter(model_directory, device="cpu")
+def test_a_closed_segmenter_says_so(model):
+    closed = Segmenter(model, device="cpu")
     closed.close()
     with pytest.raises(RuntimeError, match="closed"):
         closed.segment(frame())

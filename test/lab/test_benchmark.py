@@ -18,10 +18,8 @@ from camss_ros.lab.official_section import compare_with_official
 from camss_ros.lab.random_weights import random_config, random_weights
 from camss_ros.lab.segmenter_speed import matmul_peak, peak_memory, reset_peak
 from camss_ros.model.camseg import CamSeg
-from camss_ros.model.checkpoint import ModelError, load_pretrained, save_pretrained, weights_hash
-from camss_ros.model.config import ConcatTransformerConfig, DenoiserConfig
+from camss_ros.model.checkpoint import ModelError, load_pretrained, weights_hash
 from camss_ros.model.flops import count_macs
-from camss_ros.model.image_autoencoder import ImageAutoencoderConfig
 from camss_ros.model.official import base_config
 from camss_ros.resident_memory import resident_bytes
 
@@ -31,22 +29,6 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     return save_small_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def official_model(tmp_path_factory):
-    """The official architecture at a small size."""
-    directory = tmp_path_factory.mktemp("official")
-    torch.manual_seed(0)
-    config = base_config(
-        name="small-official",
-        mask_autoencoder=ImageAutoencoderConfig(4, 32, (1, 1), 1, ()),
-        transformer=ConcatTransformerConfig(32, 1, 2, 2),
-        denoiser=DenoiserConfig(32, 1),
-        input_size=(16, 16),
-    )
-    save_pretrained(CamSeg(config), directory)
-    return directory
 
 
 def run(*arguments):
@@ -94,6 +76,7 @@ def test_command_compares_with_the_official_procedure(official_model, tmp_path, 
         return official(*arguments, **options, steps=5)
 
     monkeypatch.setattr(f"{command}.compare_with_official", with_few_steps)
+    monkeypatch.setattr("camss_ros.lab.segmenter_speed.matmul_peak", lambda *_: 1e12)
     code, output = run(
         "--model", official_model, "--backend", "torch", "--precision", "fp32", "--frames", 2,
         "--versus", "official", "--turns", 2, "--json", tmp_path / "speed.json",

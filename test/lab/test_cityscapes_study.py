@@ -4,9 +4,9 @@ import json
 import shutil
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
+from labelled_pictures import write_pictures
 from small_model import save_small_model
 from typer.testing import CliRunner
 
@@ -20,22 +20,15 @@ CITYSCAPES = load_label_set("cityscapes19")
 LABEL_SETS = Path(__file__).parents[2] / "config" / "label_sets"
 
 
-def draw(root, classes, shape):
-    rng = np.random.default_rng(0)
-    for kind, of, high in (("images", (*shape, 3), 256), ("labels", shape, classes)):
-        (root / "val" / kind).mkdir(parents=True)
-        cv2.imwrite(str(root / "val" / kind / "a.png"), rng.integers(0, high, of))
-
-
 @pytest.fixture
 def arguments(tmp_path):
     models = [
         save_small_model(tmp_path / name, seed=seed, label_set=CITYSCAPES.classes)
         for seed, name in enumerate(("m", "t"))
     ]
-    draw(tmp_path / "towns", 19, (40, 40))
+    write_pictures(tmp_path / "towns", (40, 40), classes=19)
     shutil.copy(LABEL_SETS / "cityscapes19.yaml", tmp_path / "towns" / "label_set.yaml")
-    draw(tmp_path / "camvid", 11, (36, 48))
+    write_pictures(tmp_path / "camvid", (36, 48))
     return [
         "study", "cityscapes", "--data", "folder", "--root", tmp_path / "towns",
         "--network-size", "64x32", "--other", f"camvid:{tmp_path / 'camvid'}:val:48x32",
@@ -120,7 +113,7 @@ def test_scaled_lengths_are_those_of_the_papers_frames():
 
 
 def test_data_of_one_name_and_one_at_two_sizes_are_told_apart(arguments, tmp_path, monkeypatch):
-    draw(tmp_path / "again" / "towns", 2, (40, 40))
+    write_pictures(tmp_path / "again" / "towns", (40, 40), classes=2)
     shutil.copy(LABEL_SETS / "cityscapes19.yaml", tmp_path / "again" / "towns" / "label_set.yaml")
     monkeypatch.setattr(cityscapes_study, "_GROUPS", ("weather",))
     monkeypatch.setattr(cityscapes_study, "write_cityscapes_page", lambda *_: [])

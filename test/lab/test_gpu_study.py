@@ -13,7 +13,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from small_model import save_small_model
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
@@ -35,8 +34,8 @@ CAMVID = load_label_set("camvid11")
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory) -> GpuSettings:
-    model = str(save_small_model(tmp_path_factory.mktemp("model"), label_set=CAMVID.classes))
+def settings(small_model) -> GpuSettings:
+    model = str(small_model)
     return GpuSettings(
         model=model, base=model, device="cpu", label_frames=2, timed_frames=2, largest_batch=2
     )

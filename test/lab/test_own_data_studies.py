@@ -6,18 +6,11 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-from small_model import save_small_model
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
 from camss_ros.images.label_sets import load_label_set, save_label_set
 from camss_ros.inference.drift import LEAST_FRAMES
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    classes = load_label_set("camvid11").classes
-    return save_small_model(tmp_path_factory.mktemp("model"), label_set=classes)
 
 
 @pytest.fixture(scope="module")
@@ -43,22 +36,12 @@ def run(*arguments):
     return CliRunner().invoke(app, ["study", *map(str, arguments)])
 
 
-def test_picked_frames_are_held_against_those_at_random(model, root, tmp_path, monkeypatch):
+def test_picked_frames_are_held_against_those_at_random(small_model, root, tmp_path, monkeypatch):
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     page = tmp_path / "own_data.md"
     short = ("loop.steps=1", "loop.batch=2", "loop.precision=fp32")
-    arguments = (
-        "own-data",
-        "--data",
-        "camvid",
-        "--root",
-        root,
-        "--drive",
-        "dusk",
-        "--output",
-        page,
-    )
-    arguments += ("--model", model, "--count", 5, "--seeds", 1)
+    arguments = ("own-data", "--data", "camvid", "--root", root, "--drive", "dusk")
+    arguments += ("--output", page, "--model", small_model, "--count", 5, "--seeds", 1)
     arguments += tuple(part for each in short for part in ("--set", each))
     result = run(*arguments)
     assert result.exit_code == 0, result.output
@@ -92,9 +75,9 @@ def test_picked_frames_are_held_against_those_at_random(model, root, tmp_path, m
     assert "11 are no choice" in few.output
 
 
-def test_the_drive_may_be_of_any_layout(model, tmp_path):
+def test_the_drive_may_be_of_any_layout(small_model, tmp_path):
     arguments = ("own-data", "--data", "camvid32", "--root", tmp_path, "--drive", "0001TP")
-    arguments += ("--output", tmp_path / "page.md", "--model", model, "--count", 100)
+    arguments += ("--output", tmp_path / "page.md", "--model", small_model, "--count", 100)
     result = run(*arguments)
     assert result.exit_code == 1
     assert "no labelled split of camvid32" in result.output
@@ -109,14 +92,15 @@ def test_the_drive_may_be_of_any_layout(model, tmp_path):
     assert "100 are no choice" in result.output
 
 
-def test_drift_of_frames_like_those_of_the_training_and_of_others(model, root, tmp_path):
+def test_drift_of_frames_like_those_of_the_training_and_of_others(small_model, root, tmp_path):
     page = tmp_path / "drift.md"
     other = f"folder:{root}"
     darker = tmp_path / root.name  # a folder of the same name
     shutil.copytree(root, darker)
     for path in (darker / "val" / "images").iterdir():
         cv2.imwrite(str(path), cv2.imread(str(path)) // 4)
-    arguments = ("drift", "--data", "camvid", "--root", root, "--output", page, "--model", model)
+    arguments = ("drift", "--data", "camvid", "--root", root, "--output", page)
+    arguments += ("--model", small_model)
     result = run(*arguments, "--every", 2, "--other", other, "--other", f"folder:{darker}")
     assert result.exit_code == 0, result.output
     rows = json.loads(page.with_suffix(".json").read_text())["rows"]

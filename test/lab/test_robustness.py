@@ -5,11 +5,11 @@ import json
 import cv2
 import numpy as np
 import pytest
+from labelled_pictures import write_pictures
 from small_model import save_small_model
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
-from camss_ros.evaluation.evaluate import EveryNth
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference.segmenter import Segmentation
 from camss_ros.lab.conditions import Condition, data_conditions
@@ -81,11 +81,6 @@ def test_other_classes_are_refused_before_anything_is_scored(tmp_path):
     assert reader.seen == 0
 
 
-def test_every_nth_frame():
-    some = EveryNth(Frames(), 3)
-    assert [some[i][2] for i in range(len(some))] == ["frame0", "frame3"]
-
-
 def test_the_summary_against_a_hand_worked_case():
     def row(group, corruption, level, score):
         condition = Condition(group, corruption, level, float(level), f"set {level}", Frames())
@@ -147,10 +142,7 @@ def run(*arguments):
 
 
 def test_the_command_writes_table_plots_and_json_and_goes_on(tmp_path):
-    for kind, shape, high in (("images", (40, 48, 3), 256), ("labels", (40, 48), 11)):
-        (tmp_path / "val" / kind).mkdir(parents=True)
-        pixels = np.random.default_rng(0).integers(0, high, shape, np.uint8)
-        cv2.imwrite(str(tmp_path / "val" / kind / "a.png"), pixels)
+    write_pictures(tmp_path, (40, 48))
     models = [
         save_small_model(tmp_path / name, seed=seed, label_set=CAMVID.classes)
         for seed, name in enumerate(("m", "t"))

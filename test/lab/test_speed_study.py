@@ -7,11 +7,10 @@ from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
-import cv2
 import numpy as np
 import pytest
 import torch
-from small_model import save_small_model
+from labelled_pictures import write_pictures
 from test_budget_section import SimulatedNode
 from test_node_benchmark import SHORT, system_of
 from typer.testing import CliRunner
@@ -33,11 +32,7 @@ from camss_ros.lab.speed_section import LabelledData, OfflineSettings, Section, 
 from camss_ros.lab.speed_study import SECTIONS, study_speed
 from camss_ros.lab.steady_section import measure_steadiness
 from camss_ros.lab.warm_start import SECTION_START_TIMES, show_warm_start
-from camss_ros.model.camseg import CamSeg
-from camss_ros.model.checkpoint import save_pretrained, weights_hash
-from camss_ros.model.config import ConcatTransformerConfig, DenoiserConfig
-from camss_ros.model.image_autoencoder import ImageAutoencoderConfig
-from camss_ros.model.official import base_config
+from camss_ros.model.checkpoint import weights_hash
 from camss_ros.model.schedule import SamplingOptions
 
 CAMVID = load_label_set("camvid11")
@@ -45,39 +40,15 @@ MODEL = {"name": "small", "sha256": "abc"}
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return save_small_model(tmp_path_factory.mktemp("model"), label_set=CAMVID.classes)
-
-
-@pytest.fixture(scope="module")
-def official_model(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("official")
-    config = base_config(
-        mask_autoencoder=ImageAutoencoderConfig(4, 32, (1, 1), 1, ()),
-        transformer=ConcatTransformerConfig(32, 1, 2, 2),
-        denoiser=DenoiserConfig(32, 1),
-        input_size=(16, 16),
-    )
-    save_pretrained(CamSeg(config), directory)
-    return directory
-
-
-@pytest.fixture(scope="module")
 def root(tmp_path_factory):
     """Two frames of 48 x 64, of one scene."""
-    root = tmp_path_factory.mktemp("data")
-    rng = np.random.default_rng(0)
-    for kind, shape, high in (("images", (48, 64, 3), 30), ("labels", (48, 64), 12)):
-        (root / "val" / kind).mkdir(parents=True)
-        for name in ("a", "b"):
-            cv2.imwrite(str(root / "val" / kind / f"{name}.png"), rng.integers(0, high, shape))
-    return root
+    return write_pictures(tmp_path_factory.mktemp("data"), (48, 64), "ab", 12, brightness=30)
 
 
 @pytest.fixture
-def settings(model, official_model):
+def settings(small_model, official_model):
     return SpeedSettings(
-        SegmenterSpec(str(model), SamplingOptions(steps=2), device="cpu", precision="fp32"),
+        SegmenterSpec(str(small_model), SamplingOptions(steps=2), device="cpu", precision="fp32"),
         official_model=str(official_model), official_steps=3,
         official_turns={(16, 16): 2, (24, 24): 1}, steady_frames=25, frame_size=(48, 64),
         network_sizes=((48, 80), (48, 64)), offline=OfflineSettings(3, (48, 64), 1),
@@ -247,9 +218,11 @@ def test_labels_that_are_all_void_leave_the_scores_open(settings, root, tmp_path
     assert "the labels are void, so that nothing tells what is lost" in " ".join(page.split())
 
 
-def test_int8_is_measured_beside_the_choice(root, tmp_path, model, simulated_node, monkeypatch):
+def test_int8_is_measured_beside_the_choice(
+    root, tmp_path, small_model, simulated_node, monkeypatch
+):
     pytest.importorskip("nncf")
-    settings = SpeedSettings(SegmenterSpec(str(model), device="cpu", backend="openvino"))
+    settings = SpeedSettings(SegmenterSpec(str(small_model), device="cpu", backend="openvino"))
     one = labelled(root)
     asked = []
 
@@ -447,8 +420,8 @@ def test_one_warm_step_is_no_worse_and_steadier_than_four_cold_ones(miou, flicke
 BLOCK = b"x" * 2_000_000
 
 
-def test_steadiness_sees_what_grows(model):
-    segmenter = Segmenter(model, device="cpu", precision="fp32")
+def test_steadiness_sees_what_grows(small_model):
+    segmenter = Segmenter(small_model, device="cpu", precision="fp32")
     kept = []
 
     def grow(done):
@@ -464,7 +437,7 @@ def test_steadiness_sees_what_grows(model):
 
 
 def test_command_writes_the_page_without_data_and_with_some(
-    model, root, tmp_path, monkeypatch, offline_commands
+    small_model, root, tmp_path, monkeypatch, offline_commands
 ):
     monkeypatch.setattr(speed_study, "SECTIONS", SECTIONS[2:])
     monkeypatch.setattr(
@@ -479,7 +452,7 @@ def test_command_writes_the_page_without_data_and_with_some(
     )
     output = tmp_path / "out"
     arguments = [
-        "study", "speed", "--model", str(model), "--steps", "2", "--device", "cpu",
+        "study", "speed", "--model", str(small_model), "--steps", "2", "--device", "cpu",
         "--precision", "fp32", "--backend", "torch", "--output", str(output),
     ]  # fmt: skip
     monkeypatch.setattr("sys.argv", ["camss-ros", *arguments])
@@ -488,7 +461,7 @@ def test_command_writes_the_page_without_data_and_with_some(
     assert "left out for lack of --data: What speed costs" in result.output
     assert "left out for lack of --data: Warm start" in result.output
     page = (output / "speed.md").read_text()
-    assert weights_hash(model) in page
+    assert weights_hash(small_model) in page
     assert "## Frame after frame" in page
     assert "--steps 2 --device cpu --precision fp32 --backend torch" in page
 

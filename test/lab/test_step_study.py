@@ -5,7 +5,7 @@ import json
 import cv2
 import numpy as np
 import pytest
-from small_model import save_small_model
+from labelled_pictures import write_pictures
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
@@ -27,20 +27,9 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return save_small_model(tmp_path_factory.mktemp("model"), label_set=CAMVID.classes)
-
-
-@pytest.fixture(scope="module")
 def root(tmp_path_factory):
     """Three frames of 48 x 64."""
-    root = tmp_path_factory.mktemp("data")
-    rng = np.random.default_rng(0)
-    for kind, shape, high in (("images", (48, 64, 3), 256), ("labels", (48, 64), 12)):
-        (root / "val" / kind).mkdir(parents=True)
-        for name in ("a", "b", "c"):
-            cv2.imwrite(str(root / "val" / kind / f"{name}.png"), rng.integers(0, high, shape))
-    return root
+    return write_pictures(tmp_path_factory.mktemp("data"), (48, 64), "abc", 12)
 
 
 def segmenter(model):
@@ -73,7 +62,7 @@ def run_study(model, root, output, progress=lambda done, total: None):
     study_steps(study)
 
 
-def test_a_stopped_study_goes_on_with_what_is_missing(model, root, tmp_path, monkeypatch):
+def test_a_stopped_study_goes_on_with_what_is_missing(small_model, root, tmp_path, monkeypatch):
     monkeypatch.setattr(step_study, "STEPS", (1, 2))
     monkeypatch.setattr(step_study, "ITERATIONS", (1, 2))
     evaluated = []
@@ -89,7 +78,7 @@ def test_a_stopped_study_goes_on_with_what_is_missing(model, root, tmp_path, mon
 
     stop_at(3)
     with pytest.raises(KeyboardInterrupt):
-        run_study(model, root, tmp_path)
+        run_study(small_model, root, tmp_path)
     content = json.loads((tmp_path / "steps.json").read_text())
     assert not content["complete"]
     assert len(content["rows"]) == 3
@@ -97,7 +86,7 @@ def test_a_stopped_study_goes_on_with_what_is_missing(model, root, tmp_path, mon
 
     stop_at(None)
     calls = []
-    run_study(model, root, tmp_path, lambda done, total: calls.append((done, total)))
+    run_study(small_model, root, tmp_path, lambda done, total: calls.append((done, total)))
     content = json.loads((tmp_path / "steps.json").read_text())
     assert content["complete"]
     # 6 samplers with 2 numbers of steps; ddim with 4 steps, in 1 and 2 iterations, both starts
@@ -107,23 +96,24 @@ def test_a_stopped_study_goes_on_with_what_is_missing(model, root, tmp_path, mon
     whole = tmp_path / "whole"
     stop_at(None)
     evaluated.clear()
-    run_study(model, root, whole)
+    run_study(small_model, root, whole)
     assert (whole / "steps.json").read_bytes() == (tmp_path / "steps.json").read_bytes()
     assert (whole / "steps.md").read_bytes() == (tmp_path / "steps.md").read_bytes()
 
 
-def test_command_writes_page_plot_and_scores(model, root, tmp_path, monkeypatch):
+def test_command_writes_page_plot_and_scores(small_model, root, tmp_path, monkeypatch):
     monkeypatch.setattr(step_study, "SAMPLINGS", {"ddim, zero start": SamplingOptions()})
     arguments = [
         "study", "steps", "--data", "camvid", "--root", str(root), "--every", "2", "--model",
-        str(model), "--device", "cpu", "--precision", "fp32", "--output", str(tmp_path / "out"),
+        str(small_model), "--device", "cpu", "--precision", "fp32",
+        "--output", str(tmp_path / "out"),
     ]  # fmt: skip
     monkeypatch.setattr("sys.argv", ["camss-ros", *arguments])
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     page = (tmp_path / "out" / "steps.md").read_text()
     text = " ".join(page.split())
-    assert weights_hash(model) in page
+    assert weights_hash(small_model) in page
     assert "2 frames of camvid val" in text
     assert f"camss-ros study steps --data camvid --root PATH/{root.name} --every 2" in page
     assert str(tmp_path) not in page + (tmp_path / "out" / "steps.json").read_text()
@@ -132,14 +122,14 @@ def test_command_writes_page_plot_and_scores(model, root, tmp_path, monkeypatch)
     rows = json.loads((tmp_path / "out" / "steps.json").read_text())["rows"]
     one = rows["ddim steps=100 temperature=0.0 samples=1 iterations=1"]
     frames = EveryNth(open_data("camvid", root, "val"), 2)
-    alone = segmenter(model)
+    alone = segmenter(small_model)
     alone.sampling = SamplingOptions(steps=100)
     expected = evaluate(alone, frames, CAMVID)
     assert one["miou"] == pytest.approx(expected.scores.miou)
     assert f"| ddim, zero start | 100 | {one['miou']:.3f} |" in page
 
 
-def test_rows_of_frames_that_were_others_are_not_taken_again(model, tmp_path, monkeypatch):
+def test_rows_of_frames_that_were_others_are_not_taken_again(small_model, tmp_path, monkeypatch):
     monkeypatch.setattr(step_study, "SAMPLINGS", {"ddim, zero start": SamplingOptions()})
     monkeypatch.setattr(step_study, "STEPS", (1,))
     monkeypatch.setattr(step_study, "ITERATIONS", (1,))
@@ -153,19 +143,19 @@ def test_rows_of_frames_that_were_others_are_not_taken_again(model, tmp_path, mo
             cv2.imwrite(str(root / "val/labels/0.png"), np.zeros((32, 48), np.uint8))
         results.append(CliRunner().invoke(
             app,
-            ["study", "steps", "--data", "camvid", "--root", str(root), "--model", str(model),
+            ["study", "steps", "--data", "camvid", "--root", str(root), "--model", str(small_model),
              "--output", str(tmp_path / "out")],
         ))  # fmt: skip
     assert [each.exit_code for each in results] == [0, 0, 1]
     assert "files_fingerprint" in results[-1].output.replace("\n", "")
 
 
-def test_results_of_other_settings_are_not_mixed(model, root, tmp_path):
+def test_results_of_other_settings_are_not_mixed(small_model, root, tmp_path):
     path = tmp_path / "steps.json"
     path.write_text(json.dumps({"settings": {"seed": 7}, "rows": {}}))
     result = CliRunner().invoke(
         app,
-        ["study", "steps", "--data", "camvid", "--root", str(root), "--model", str(model),
+        ["study", "steps", "--data", "camvid", "--root", str(root), "--model", str(small_model),
          "--output", str(tmp_path)],
     )  # fmt: skip
     assert result.exit_code == 1

@@ -4,9 +4,8 @@ import json
 from dataclasses import replace
 
 import cv2
-import numpy as np
 import pytest
-from small_model import save_small_model
+from labelled_pictures import write_pictures
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
@@ -21,20 +20,9 @@ CAMVID = load_label_set("camvid11")
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return save_small_model(tmp_path_factory.mktemp("model"), label_set=CAMVID.classes)
-
-
-@pytest.fixture(scope="module")
 def root(tmp_path_factory):
     """A clip of three frames of 48 x 64."""
-    root = tmp_path_factory.mktemp("data")
-    rng = np.random.default_rng(0)
-    for kind, shape, high in (("images", (48, 64, 3), 30), ("labels", (48, 64), 12)):
-        (root / "val" / kind).mkdir(parents=True)
-        for name in ("a", "b", "c"):
-            cv2.imwrite(str(root / "val" / kind / f"{name}.png"), rng.integers(0, high, shape))
-    return root
+    return write_pictures(tmp_path_factory.mktemp("data"), (48, 64), "abc", 12, brightness=30)
 
 
 def run(model, root, output):
@@ -54,7 +42,9 @@ def test_every_start_is_taken_with_every_number_of_steps():
     assert len(rows) == len({row.key for row in rows}) == 3 * (1 + len(times))
 
 
-def test_the_page_has_the_scores_and_a_stopped_study_goes_on(model, root, tmp_path, monkeypatch):
+def test_the_page_has_the_scores_and_a_stopped_study_goes_on(
+    small_model, root, tmp_path, monkeypatch
+):
     monkeypatch.setattr(warm_start, "STEPS", (1,))
     monkeypatch.setattr(warm_start, "START_TIMES", (300, 600))
     output = tmp_path / "warm_start.md"
@@ -66,13 +56,13 @@ def test_the_page_has_the_scores_and_a_stopped_study_goes_on(model, root, tmp_pa
         return evaluate(*arguments, **options)
 
     monkeypatch.setattr(sampling_study, "evaluate", stop)
-    assert "disk full" in run(model, root, output).output
+    assert "disk full" in run(small_model, root, output).output
     assert not output.exists()
     before = json.loads(output.with_suffix(".json").read_text())["rows"]
     assert list(before) == ["steps=1 warm_start_time=0", "steps=1 warm_start_time=300"]
 
     monkeypatch.setattr(sampling_study, "evaluate", evaluate)
-    result = run(model, root, output)
+    result = run(small_model, root, output)
     assert result.exit_code == 0, result.output
     content = json.loads(output.with_suffix(".json").read_text())
     assert content["complete"]
@@ -84,7 +74,7 @@ def test_the_page_has_the_scores_and_a_stopped_study_goes_on(model, root, tmp_pa
     sampling = SamplingOptions(steps=1)
     for time, name in ((0, "cold"), (300, "warm from 300")):
         alone = Segmenter(
-            model, device="cpu", precision="fp32",
+            small_model, device="cpu", precision="fp32",
             sampling=replace(sampling, warm_start_time=time),
         )  # fmt: skip
         expected = evaluate(alone, frames, CAMVID, clip=True)
@@ -96,8 +86,8 @@ def test_the_page_has_the_scores_and_a_stopped_study_goes_on(model, root, tmp_pa
     assert cv2.imread(str(output.with_suffix(".png"))).shape[1] > 600
 
 
-def test_evaluate_takes_a_warm_start_of_a_clip_only(model, root, tmp_path):
-    command = ["evaluate", "--data", "camvid", "--root", str(root), "--model", str(model),
+def test_evaluate_takes_a_warm_start_of_a_clip_only(small_model, root, tmp_path):
+    command = ["evaluate", "--data", "camvid", "--root", str(root), "--model", str(small_model),
                "--device", "cpu", "--precision", "fp32", "--warm-start-time", "300",
                "--json", str(tmp_path / "scores.json")]  # fmt: skip
     refused = CliRunner().invoke(app, command)

@@ -1,10 +1,9 @@
 import pytest
 import torch
+from small_model import small_official_config
 
 from camss_ros.model.camseg import CamSeg
-from camss_ros.model.config import ConcatTransformerConfig, DenoiserConfig
-from camss_ros.model.image_autoencoder import ImageAutoencoderConfig
-from camss_ros.model.official import base_config
+from camss_ros.model.config import ConcatTransformerConfig
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.model.transformer import ConcatTransformer
 
@@ -87,14 +86,7 @@ def test_every_parameter_learns_when_some_tokens_are_known(transformer, tokens):
 @pytest.mark.parametrize("order", ["confidence", "random"])
 def test_the_official_network_decodes_iteratively(order):
     torch.manual_seed(0)
-    model = CamSeg(
-        base_config(
-            mask_autoencoder=ImageAutoencoderConfig(4, 32, (1, 1), 1, ()),
-            transformer=ConcatTransformerConfig(32, 1, 1, 2, 2.0),
-            denoiser=DenoiserConfig(32, 1),
-            input_size=(8, 8),
-        )
-    ).eval()
+    model = CamSeg(small_official_config(input_size=(8, 8))).eval()
     torch.nn.init.normal_(model.denoiser.final_layer.linear.weight, std=0.1)
     plan = model.plan(SamplingOptions(2, temperature=1.0, iterations=4, order=order))
     images = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)

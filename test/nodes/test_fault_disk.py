@@ -20,11 +20,12 @@ import torch
 from bag_files import images, write_bag
 from fault_scale import LONG
 from file_limit import file_limit
+from harmful_pickle import Touch
+from labelled_pictures import write_pictures
 from small_model import save_small_model
 from typer.testing import CliRunner, Result
 
 from camss_ros.cli import app
-from camss_ros.images.label_sets import load_label_set
 from camss_ros.images.video_writer import VideoWriter
 from camss_ros.inference import auto
 from camss_ros.model.checkpoint import ModelError, load_network, save_pretrained
@@ -33,23 +34,11 @@ from camss_ros.resources import config_file
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_small_model(
-        tmp_path_factory.mktemp("small"), label_set=load_label_set("camvid11").classes
-    )
-
-
-@pytest.fixture(scope="module")
-def inputs(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def inputs(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bag, a labelled folder and checkpoints to convert."""
     folder = tmp_path_factory.mktemp("inputs")
     write_bag(folder / "bag", images(4))
-    rng = np.random.default_rng(0)
-    for name, shape in (("images", (32, 48, 3)), ("labels", (32, 48))):
-        (folder / "data" / "val" / name).mkdir(parents=True)
-        for number in range(2):
-            pixels = rng.integers(0, 11, shape, np.uint8)
-            cv2.imwrite(str(folder / "data" / "val" / name / f"{number}.png"), pixels)
+    write_pictures(folder / "data", (32, 48), "01")
     shutil.copy(config_file("label_sets/camvid11.yaml"), folder / "data" / "label_set.yaml")
     return folder
 
@@ -93,9 +82,9 @@ def half_files(output: Path) -> list[str]:
     ["segment", "evaluate-bag", "evaluate", "report", "make-bag", *(["export"] if LONG else [])],
 )
 def test_a_full_disk_ends_a_command_with_the_reason(
-    inputs: Path, small: Path, tmp_path: Path, name: str
+    inputs: Path, small_model: Path, tmp_path: Path, name: str
 ) -> None:
-    command = commands(inputs, small, tmp_path)[name]
+    command = commands(inputs, small_model, tmp_path)[name]
     with file_limit(1500):
         result = run(command)
     assert result.exit_code == 1, result.output
@@ -111,11 +100,11 @@ def test_a_full_disk_ends_a_command_with_the_reason(
 @pytest.mark.skipif(not LONG, reason="part of make test-faults")
 @pytest.mark.parametrize("name", ["segment", "evaluate-bag", "evaluate", "report", "make-bag"])
 def test_a_full_file_system_ends_a_command_with_the_reason(
-    inputs: Path, small: Path, tmp_path: Path, name: str
+    inputs: Path, small_model: Path, tmp_path: Path, name: str
 ) -> None:
     if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"]).returncode:
         pytest.skip("no mount namespace can be made here")
-    command = ["camss-ros", *map(str, commands(inputs, small, tmp_path / "full")[name])]
+    command = ["camss-ros", *map(str, commands(inputs, small_model, tmp_path / "full")[name])]
     (tmp_path / "full").mkdir()
     mount = f"mount -t tmpfs -o size=32k tmpfs {tmp_path / 'full'}"
     # To the last byte: the scores of a small data set need little.
@@ -154,7 +143,7 @@ def test_a_model_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> No
 
 
 def test_a_cache_that_cannot_be_written_leaves_the_choice_of_a_backend(
-    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))  # no folder can be made there
@@ -165,19 +154,9 @@ def test_a_cache_that_cannot_be_written_leaves_the_choice_of_a_backend(
     warnings: list[str] = []
     monkeypatch.setattr(auto._log, "warning", lambda text, *_: warnings.append(text))
     cpu = torch.device("cpu")
-    choice = auto.BackendChoice(small, cpu, "fp32", (64, 96), SamplingOptions(steps=1))
+    choice = auto.BackendChoice(small_model, cpu, "fp32", (64, 96), SamplingOptions(steps=1))
     assert choice.choose() == other
     assert ["not kept" in text for text in warnings] == [True]
-
-
-class Touch:
-    """Unpickled, it leaves a file behind."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self._path,)
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 import os
 import signal
@@ -175,14 +174,6 @@ def test_transitions_under_load_leak_nothing(watched: Watched) -> None:
     if LONG:
         first, last = max(resident[:SPAN]), max(resident[-SPAN:])
         assert last < (1 + GROWTH) * first, resident
-
-
-@pytest.fixture
-def no_garbage_collection() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 @pytest.mark.parametrize("fails", [False, True], ids=["given up", "failed"])

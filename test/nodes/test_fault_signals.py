@@ -58,7 +58,7 @@ def peer(module_domain_id: int) -> Iterator[RosPeer]:
     peer.close()
 
 
-# test_segmenter_process.py ends it by SIGINT and SIGTERM in the middle of an image too.
+# test_segmenter_process.py ends it by SIGTERM, and by SIGINT in the middle of an image.
 @pytest.mark.parametrize("number", FATAL if LONG else [signal.SIGKILL])
 @pytest.mark.parametrize("at_work", [False, True] if LONG else [True], ids=str)
 def test_it_ends_cleanly_and_comes_back(

@@ -19,6 +19,7 @@ import pytest
 import torch
 from fault_scale import RECOVERY, scaled
 from fuzzed_messages import any_camera_info, any_image
+from harmful_pickle import Touch
 from hypothesis import HealthCheck, given, settings
 from ros_peer import RosPeer, rgb_image, wait_until
 from segmenter_process import HEIGHT, WIDTH, Camera, Process, at_the_front
@@ -281,16 +282,6 @@ def test_a_fifth_of_a_processor(camera: Camera) -> None:
     assert after.failed == before.failed
     # Nothing is queued up: what was late is dropped.
     assert after.received == after.segmented + after.dropped + after.rejected + after.failed
-
-
-class Touch:
-    """Unpickled, it leaves a file behind."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self._path,)
 
 
 def truncated(directory: Path, config: CamSegConfig) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import subprocess
 import sys
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -458,14 +457,6 @@ class TestBudget:
         assert bench.segmenter.network_size == (16, 16) != bench.segmenter.input_size
         assert bench.front.reports[-1]["network_width"] == 16
         assert bench.processor.used == bench.front.published[-1].setting
-
-
-@pytest.fixture
-def no_garbage_collection() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 @pytest.mark.usefixtures("no_garbage_collection")

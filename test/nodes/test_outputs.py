@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +20,7 @@ from scripted_node import Running
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
+from test_consumers import run_length_decoder
 
 from camss_ros.images.label_mapping import map_classes
 from camss_ros.images.label_sets import LabelSetError, load_label_set
@@ -41,23 +41,13 @@ from camss_ros.nodes.segmenter.health import (
 from camss_ros.nodes.segmenter.parameters import SPECS
 
 
-def decode_autoware(data: bytes, rows: int, columns: int) -> np.ndarray:
-    """What perception_utils::runLengthDecoder does: a byte, then an int, until the data end."""
-    pixels: list[int] = []
-    for place in range(0, len(data), 5):
-        label, length = struct.unpack("<Bi", data[place : place + 5])
-        pixels.extend([label] * length)
-    assert len(pixels) == rows * columns
-    return np.array(pixels, np.uint8).reshape(rows, columns)
-
-
 @given(
     arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 3))
 )
 def test_autoware_decodes_the_runs_to_the_mask(labels: np.ndarray) -> None:
     message = to_runs_message(labels, Header(frame_id="camera"))
     assert (message.encoding, message.height, message.width) == ("mono8", *labels.shape)
-    decoded = decode_autoware(message.data.tobytes(), message.height, message.width)
+    decoded = run_length_decoder(message.data.tobytes(), message.height, message.width)
     np.testing.assert_array_equal(decoded, labels)
 
 

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from small_model import save_small_model
 from training_run import write_camvid
 from typer.testing import CliRunner
 
@@ -26,18 +25,6 @@ SHORT = (
 )
 MASKS = tuple(f"masks.{entry}" for entry in SHORT)
 CLASSES = ("sky", "tree", "bicyclist")
-
-
-@pytest.fixture(autouse=True)
-def on_the_cpu(monkeypatch):
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-
-
-@pytest.fixture(scope="module")
-def start(tmp_path_factory):
-    """A model with the classes of CamVid."""
-    classes = load_label_set("camvid11").classes
-    return save_small_model(tmp_path_factory.mktemp("start"), label_set=classes)
 
 
 @pytest.fixture
@@ -64,10 +51,10 @@ def finetune(data, output, model, *overrides, code=0, options=()):
 
 
 def test_with_the_same_classes_it_starts_from_the_model_and_tells_before_and_after(
-    data, start, tmp_path
+    data, small_model, tmp_path
 ):
     output = tmp_path / "run"
-    printed = finetune(data, output, start, "loop.learning_rate=1e-3")
+    printed = finetune(data, output, small_model, "loop.learning_rate=1e-3")
     assert "before" in printed
     assert "after" in printed
     scores = json.loads((output / "finetune.json").read_text())
@@ -79,35 +66,35 @@ def test_with_the_same_classes_it_starts_from_the_model_and_tells_before_and_aft
     segmenter = Segmenter(output / "best", device="cpu")
     assert segmenter.model_name == "run"
     assert segmenter.input_size == (64, 96)
-    was, now = (load_pretrained(each).state_dict() for each in (start, output / "best"))
+    was, now = (load_pretrained(each).state_dict() for each in (small_model, output / "best"))
     kept = "tokenizer.backbone.stem.conv.weight"  # an early stage
     torch.testing.assert_close(now[kept], was[kept], rtol=1e-3, atol=1e-3)
     learnt = next(name for name in was if name.startswith("denoiser") and was[name].ndim > 1)
     assert not torch.equal(now[learnt], was[learnt].half().float())
     # the same command has nothing left to do
     rows = read_metrics(output / "metrics.csv")
-    finetune(data, output, start, "loop.learning_rate=1e-3")
+    finetune(data, output, small_model, "loop.learning_rate=1e-3")
     assert read_metrics(output / "metrics.csv") == rows
 
 
-def test_it_ends_when_the_validation_drive_gets_no_better(data, start, tmp_path):
+def test_it_ends_when_the_validation_drive_gets_no_better(data, small_model, tmp_path):
     # nothing is learnt, so that the first validation is the best
     still = ("loop.learning_rate=1e-12", "loop.patience=2", "loop.steps=50", "decoder_rate=0")
     still += ("loop.evaluate_every=1",)
-    finetune(data, tmp_path / "run", start, *still)
+    finetune(data, tmp_path / "run", small_model, *still)
     assert [row["step"] for row in read_metrics(tmp_path / "run" / "validation.csv")] == [1, 2, 3]
     assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["step"] == 3
-    finetune(data, tmp_path / "run", start, *still)
+    finetune(data, tmp_path / "run", small_model, *still)
     assert len(read_metrics(tmp_path / "run" / "validation.csv")) == 3
 
 
-def test_with_other_classes_a_mask_autoencoder_comes_first(start, tmp_path):
+def test_with_other_classes_a_mask_autoencoder_comes_first(small_model, tmp_path):
     data = write_camvid(tmp_path / "own")
     classes = [LabelClass(i, name, (9 * i, 90, 9)) for i, name in enumerate(CLASSES)]
     more = "void: {file_values: [5, 10, 255]}\nmappings: {camvid11: {sky: sky, tree: tree, "
     more += "bicyclist: bicyclist}}\n"
     (data / "label_set.yaml").write_text(label_set_text("own", classes, more))
-    finetune(data, tmp_path / "run", start, *MASKS)
+    finetune(data, tmp_path / "run", small_model, *MASKS)
     assert (tmp_path / "run" / "masks" / "last" / "autoencoder.pt").is_file()
     segmenter = Segmenter(tmp_path / "run" / "best", device="cpu")
     assert [one.name for one in segmenter.classes] == list(CLASSES)
@@ -116,7 +103,7 @@ def test_with_other_classes_a_mask_autoencoder_comes_first(start, tmp_path):
     assert scores["own"]["after"]["miou"] is not None
 
 
-def test_with_more_minutes_a_run_goes_on_with_the_masks_that_it_has(start, tmp_path):
+def test_with_more_minutes_a_run_goes_on_with_the_masks_that_it_has(small_model, tmp_path):
     data = write_camvid(tmp_path / "own")
     classes = [LabelClass(i, name, (9 * i, 90, 9)) for i, name in enumerate(CLASSES)]
     (data / "label_set.yaml").write_text(
@@ -124,18 +111,18 @@ def test_with_more_minutes_a_run_goes_on_with_the_masks_that_it_has(start, tmp_p
     )
     output = tmp_path / "run"
     overrides = (*MASKS, "masks.loop.steps=1000000", "loop.save_every=1")
-    finetune(data, output, start, *overrides, options=("--minutes", 0.01))
+    finetune(data, output, small_model, *overrides, options=("--minutes", 0.01))
     masks = (output / "masks" / "checkpoint.pt").read_bytes()
-    finetune(data, output, start, *overrides, "loop.steps=3", options=("--minutes", 0.5))
+    finetune(data, output, small_model, *overrides, "loop.steps=3", options=("--minutes", 0.5))
     assert (output / "masks" / "checkpoint.pt").read_bytes() == masks
     assert torch.load(output / "checkpoint.pt", weights_only=True)["step"] > 1
 
 
-def test_the_original_data_are_mixed_in(data, start, tmp_path):
+def test_the_original_data_are_mixed_in(data, small_model, tmp_path):
     write_camvid(tmp_path / "original" / "camvid")
     output = tmp_path / "run"
     printed = finetune(
-        data, output, start, "loop.steps=1", options=["--original", tmp_path / "original"]
+        data, output, small_model, "loop.steps=1", options=["--original", tmp_path / "original"]
     )
     assert "camvid, 4 frames" in printed
     scores = json.loads((output / "finetune.json").read_text())
@@ -144,11 +131,11 @@ def test_the_original_data_are_mixed_in(data, start, tmp_path):
     assert "share: 0.7" in config
     assert "share: 0.3" in config
     assert "none of cityscapes256, camvid, idd_lite" in finetune(
-        data, tmp_path / "o", start, options=["--original", tmp_path], code=1
+        data, tmp_path / "o", small_model, options=["--original", tmp_path], code=1
     ).replace("\n", "")
 
 
-def test_original_data_without_a_mapping_onto_other_classes_are_left_out(start, tmp_path):
+def test_original_data_without_a_mapping_onto_other_classes_are_left_out(small_model, tmp_path):
     original = tmp_path / "original"
     write_camvid(original / "camvid")
     write_camvid(original / "idd_lite")  # whose labels are not known to be any of the own classes
@@ -158,21 +145,21 @@ def test_original_data_without_a_mapping_onto_other_classes_are_left_out(start, 
     classes = [LabelClass(i, name, (9 * i, 90, 9)) for i, name in enumerate(CLASSES)]
     more = "void: {file_values: [5, 10, 255]}\nsources: {camvid11: {sky: sky, tree: tree}}\n"
     (data / "label_set.yaml").write_text(label_set_text("own", classes, more))
-    told = finetune(data, tmp_path / "o", start, *MASKS, options=["--original", original])
+    told = finetune(data, tmp_path / "o", small_model, *MASKS, options=["--original", original])
     assert "idd_lite is left out: label set idd has no mapping onto own" in told.replace("\n", " ")
     assert "camvid, 4 frames" in told
 
 
-def test_what_is_wrong_is_named(data, start, tmp_path):
+def test_what_is_wrong_is_named(data, small_model, tmp_path):
     (data / "label_set.yaml").unlink()
-    message = finetune(data, tmp_path / "o", start, code=1)
+    message = finetune(data, tmp_path / "o", small_model, code=1)
     assert "label_set.yaml" in message
-    assert "no data folder" in finetune(tmp_path / "none", tmp_path / "o", start, code=1)
+    assert "no data folder" in finetune(tmp_path / "none", tmp_path / "o", small_model, code=1)
 
 
-def test_classes_begin_as_those_that_they_are_made_of(start):
+def test_classes_begin_as_those_that_they_are_made_of(small_model):
     earlier = load_label_set("camvid11")
-    model = load_pretrained(start)
+    model = load_pretrained(small_model)
     own = LabelSet(
         "own",
         tuple(LabelClass(i, name, (i, i, i)) for i, name in enumerate(("ground", "tram", "sky"))),

@@ -43,11 +43,6 @@ from camss_ros.training.sources import open_training_data
 ENVIRONMENT = {**os.environ, "ACCELERATE_USE_CPU": "true"}
 
 
-@pytest.fixture(autouse=True)
-def on_the_cpu(monkeypatch):
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-
-
 def run(arguments) -> str:
     result = CliRunner().invoke(app, [str(one) for one in arguments])
     assert result.exit_code == 0, result.output
@@ -58,11 +53,6 @@ def failure(arguments) -> str:
     result = CliRunner().invoke(app, [str(one) for one in arguments])
     assert result.exit_code == 1, result.output
     return result.output.replace("\n", "")
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    return write_camvid(tmp_path_factory.mktemp("camvid"))
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from training_run import CONFIGS, SHORT, write_camvid
+from training_run import CONFIGS, SHORT
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
@@ -36,16 +36,6 @@ CONFIG = CamSegConfig(
 )
 
 
-@pytest.fixture(autouse=True)
-def on_the_cpu(monkeypatch):
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    return write_camvid(tmp_path_factory.mktemp("camvid"))
-
-
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """A model whose KL autoencoder has learned to paint stripes of three classes."""
@@ -54,7 +44,7 @@ def model(tmp_path_factory):
     autoencoder = network.mask_autoencoder.train()
     optimizer = torch.optim.Adam(autoencoder.parameters(), 1e-3)
     random = np.random.default_rng(0)
-    for _ in range(80):
+    for _ in range(40):
         rows = torch.from_numpy(random.choice([0, 5, 10], (4, 4)))
         labels = rows.repeat_interleave(8, dim=1)[:, :, None].expand(-1, -1, 16)
         painted = autoencoder.paint(labels)

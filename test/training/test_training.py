@@ -52,11 +52,6 @@ CLASSES = tuple(LabelClass(index, f"class{index}", (0, 0, 0)) for index in range
 DATA = DataConfig((SourceConfig("camvid"),))
 
 
-@pytest.fixture(autouse=True)
-def on_the_cpu(monkeypatch):
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-
-
 def options(steps: int, **changes) -> LoopOptions:
     values = {"batch": 2, "learning_rate": 3e-3, "warmup": 2, "ema_decay": 0.5, "log_every": 1}
     values |= {"precision": "fp32", "save_every": 2, "evaluate_every": 1000}
@@ -112,7 +107,7 @@ def draw_for_autoencoder(count, generator):
     return {"noise": noise, "classes": torch.arange(11).expand(count, -1)}
 
 
-def train_autoencoder(model, output, steps=120, **changes) -> MaskAutoencoder:
+def train_autoencoder(model, output, steps=80, **changes) -> MaskAutoencoder:
     loop = options(steps, batch=8, learning_rate=5e-3)
     training = AutoencoderTraining(model, AutoencoderConfig(DATA, loop, SMALL, **changes), data())
     return train(training, samples(loop, draw_for_autoencoder), output, make_accelerator(loop))
