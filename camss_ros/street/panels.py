@@ -44,7 +44,9 @@ def draw_panel(target: Target, panel: Panel, atmosphere: Atmosphere) -> None:
             return
     corner, u, v = panel.origin, panel.u, panel.v
     seen = camera.to_camera(np.array([corner, corner + u, corner + u + v, corner + v]))
-    q = plane_of(seen[0], np.cross(seen[1] - seen[0], seen[3] - seen[0]))
+    q = np.zeros(3)
+    if target.depth is not None:
+        q = plane_of(seen[0], np.cross(seen[1] - seen[0], seen[3] - seen[0]))
     depth = float(seen[:, 2].mean())
     if seen[:, 2].max() < NEAR:
         return

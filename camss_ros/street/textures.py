@@ -87,7 +87,8 @@ def _blocks(
 
 def _rgb(base: tuple[int, ...] | np.ndarray, change: np.ndarray) -> np.ndarray:
     """A colour varied by a grey map [H, W], as float32 [H, W, 3]."""
-    return np.asarray(base, np.float32) + change[..., None].astype(np.float32)
+    change = change.astype(np.float32)
+    return cv2.merge([change + level for level in np.asarray(base, np.float32)])
 
 
 _WALLS = (  # colour, amount of brick pattern
@@ -203,7 +204,7 @@ def facade(design: int, floors: int, bays: int, ground: str) -> Texture:
     grime = fractal_noise(rng, height, width, 96) * 12 - np.abs(
         fractal_noise(rng, 1, width, 24) * 8
     )
-    wall = np.ascontiguousarray(_rgb(color, pattern * brick + grime))
+    wall = _rgb(color, pattern * brick + grime)
     lamps = np.zeros((height, width), np.uint8)
     frame = ((232, 230, 224), (200, 196, 186), (70, 66, 62), (120, 90, 60))[
         rng.choice(4, p=(0.55, 0.2, 0.15, 0.1))
