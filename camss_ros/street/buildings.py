@@ -12,6 +12,7 @@ from camss_ros.street.chunk import (
     CHUNK,
     FENCES,
     GARDENS,
+    PAVEMENTS,
     Panel,
     Roadside,
     Solid,
@@ -128,7 +129,9 @@ def _build_terrace(here: Roadside, opens: bool) -> None:
             board = props.shop_sign(int(rng.integers(6)))
             z = near + 1.5
             x = chunk.road.centre(z) + here.side * (offset - 0.55)
-            chunk.items.append(Solid(board.placed(x, float(rng.uniform(2.9, 4.2)), z), z))
+            chunk.items.append(
+                Solid(board.placed(x, float(rng.uniform(2.9, 4.2)), z), z, PAVEMENTS)
+            )
         near = far
 
 

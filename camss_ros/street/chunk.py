@@ -18,8 +18,8 @@ from camss_ros.street.textures import Texture
 CHUNK = 24.0
 """Length in metres of the pieces in which the street is made."""
 
-# What is drawn first within one chunk.
-BUILDINGS, GARDENS, FENCES, STREET = range(4)
+# What is drawn first within one chunk: guard rails stand between the pavement and the road.
+BUILDINGS, GARDENS, FENCES, PAVEMENTS, RAILS, STREET = range(6)
 
 Tint = tuple[float, float, float]
 Size = tuple[float, float, float]

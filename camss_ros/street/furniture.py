@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from camss_ros.street import plants, props, textures
-from camss_ros.street.chunk import CHUNK, STREET, Panel, Roadside, Solid
+from camss_ros.street.chunk import CHUNK, PAVEMENTS, RAILS, Panel, Roadside, Solid
 from camss_ros.street.classes import FENCE, TREE
 from camss_ros.street.people import PERSON_DESIGNS, PERSON_SIZE, pedestrian
 from camss_ros.street.road import KERB, LEFT, RIGHT
@@ -27,7 +27,7 @@ def furnish(here: Roadside, zone: str, junction: bool, lit: bool) -> None:
     rng, side = here.rng, here.side
     road, start = here.chunk.road, here.chunk.start
     kerb, edge = here.kerb, here.edge
-    stand = partial(here.stand, y=KERB)
+    stand = partial(here.stand, y=KERB, layer=PAVEMENTS)
 
     if lit:
         thin = (0.06, 0.06, 7.0)
@@ -59,7 +59,7 @@ def furnish(here: Roadside, zone: str, junction: bool, lit: bool) -> None:
     elif rng.random() < 0.12:  # a guard rail along the kerb
         near = start + rng.uniform(4, 12)
         rail = textures.fence(int(rng.integers(2)) * 2)
-        here.put_along(near, near + 8, kerb + 0.25, 1.05, rail, FENCE, STREET, low=KERB)
+        here.put_along(near, near + 8, kerb + 0.25, 1.05, rail, FENCE, RAILS, low=KERB)
     for _ in range(int(rng.poisson(0.5 * road.density))):  # people who stand together
         z = start + rng.uniform(1, CHUNK - 1)
         offset = rng.uniform(kerb + 0.6, max(edge - 0.3, kerb + 0.7))
@@ -81,7 +81,7 @@ def plant_tree(
     offset: float,
     *,
     small: bool = False,
-    layer: int = STREET,
+    layer: int = PAVEMENTS,
 ) -> None:
     """Adds a tree somewhere along the chunk, `offset` metres from the middle of the road."""
     chunk, rng, road = here.chunk, here.rng, here.chunk.road

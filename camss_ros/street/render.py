@@ -1,7 +1,8 @@
 """Draws a street: the picture at twice the size, then halved; the labels without smoothing.
 
 Painter's algorithm: chunks from far to near, within a chunk buildings, gardens, fences, then what
-stands on the street. Picture and labels are filled from the same projected polygons.
+stands on the pavements, guard rails, what stands on the road. Picture and labels are filled from
+the same projected polygons.
 """
 
 from __future__ import annotations

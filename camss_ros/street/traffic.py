@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from functools import lru_cache
 
-from camss_ros.street.chunk import Chunk, Size
+from camss_ros.street.chunk import PAVEMENTS, STREET, Chunk, Size
 from camss_ros.street.people import PERSON_DESIGNS, PERSON_SIZE, STRIDE_PHASES, cyclist, pedestrian
 from camss_ros.street.road import KERB, LEFT, RIGHT, SIDES, Road
 from camss_ros.street.vehicles import CAR_DESIGNS, CAR_SIZE, bus, car
@@ -85,7 +85,8 @@ def _walk(
     chunk: Chunk, offset: float, z: float, draw: float, phase: int, heading: float, y: float
 ) -> None:
     mesh = pedestrian(int(draw * PERSON_DESIGNS), phase % STRIDE_PHASES)
-    chunk.stand(mesh, offset, z, heading, y, PERSON_SIZE)
+    layer = PAVEMENTS if y else STREET
+    chunk.stand(mesh, offset, z, heading, y, PERSON_SIZE, layer)
 
 
 def _drive(chunk: Chunk, offset: float, z: float, k: int, draws: Draws, heading: float) -> None:

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from camss_ros.street.buildings import line_street
 from camss_ros.street.camera import SceneCamera
-from camss_ros.street.chunk import Chunk, Roadside, Solid
+from camss_ros.street.chunk import CHUNK, Chunk, Roadside, Solid
 from camss_ros.street.depth import DepthPicture
 from camss_ros.street.faces import Target, fill, project
 from camss_ros.street.light import draw_sky, make_atmosphere
+from camss_ros.street.mesh import Mesh
 from camss_ros.street.road import RIGHT, Road
 from camss_ros.street.synthetic import FRAME_RATE, SyntheticStreet, random_scene
 from camss_ros.street.vehicles import bus
@@ -165,6 +166,19 @@ def test_the_load_of_a_lorry_hides_its_cab():
     assert back == pytest.approx(np.full_like(back, 16.0), abs=0.05)
     front = depth_of(bus(1).placed(0, 0, 0, math.pi), camera)[155:195, 210:270]
     assert front == pytest.approx(np.full_like(front, 16.0), abs=0.05)
+
+
+@pytest.mark.parametrize(("seed", "i"), [(2, 230), (9, 130), (10, 130)])
+def test_what_stands_behind_a_parked_car_does_not_cover_it(seed, i):
+    street = SyntheticStreet(seed, height=180, width=240)
+    camera, depth = street.camera(i), street.frame_with_depth(i)[2]
+    first = int(camera.z // CHUNK)
+    items = [item for ahead in range(4) for item in street.street.chunk(first + ahead).items]
+    cars = [item for item in items if isinstance(item, Solid) and CAR in item.mesh.labels]
+    cars.sort(key=lambda item: -item.z)
+    alone = depth_of(Mesh.joined([item.mesh for item in cars]), camera)
+    assert (~np.isnan(alone)).sum() > 1000
+    assert not (depth > alone + 1).any()
 
 
 def test_the_near_gable_of_a_house_hides_the_far_one():
