@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import array
 import re
-import struct
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from doc_blocks import DOCS, blocks_of
 from lifecycle_msgs.msg import Transition
 from rclpy.qos import qos_profile_sensor_data
 from ros_peer import RosPeer, rgb_image, wait_until
+from run_length_decoder import run_length_decoder
 from scripted_node import Running, ScriptedSegmenter
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
@@ -314,22 +314,6 @@ def test_nvblox_gets_what_moves_as_nonzero_with_its_camera(
     assert [value != 0 for value in mask.data] == expected
     assert any(expected)
     assert not all(expected)
-
-
-def run_length_decoder(data: bytes, rows: int, columns: int) -> np.ndarray:
-    """perception_utils::runLengthDecoder: a uint8 class, then an int32 length, until the data end.
-
-    It writes without a look at the bounds: too many pixels would be a crash there.
-    """
-    mask = np.zeros(rows * columns, np.uint8)
-    index, step = 0, struct.calcsize("<Bi")
-    assert len(data) % step == 0
-    for place in range(0, len(data), step):
-        value, length = struct.unpack_from("<Bi", data, place)
-        assert index + length <= mask.size
-        mask[index : index + length] = value
-        index += length
-    return mask.reshape(rows, columns)
 
 
 def test_autoware_decodes_the_runs_to_the_mask(start: Callable[..., Running]) -> None:

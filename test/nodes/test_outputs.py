@@ -16,11 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from ros_peer import rgb_image, wait_until
+from run_length_decoder import run_length_decoder
 from scripted_node import Running
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
-from test_consumers import run_length_decoder
 
 from camss_ros.images.label_mapping import map_classes
 from camss_ros.images.label_sets import LabelSetError, load_label_set
