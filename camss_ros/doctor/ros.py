@@ -10,14 +10,16 @@ from pathlib import Path
 
 from camss_ros.doctor.finding import Finding
 from camss_ros.doctor.probes import ProbeError, ask
-from camss_ros.nodes.harness.child_process import large_images
+from camss_ros.nodes.harness.child_process import large_images, leftover_queues
 from camss_ros.resources import config_file
 
 _SHARED_MEMORY = Path("/dev/shm")
 _RECEIVE_BUFFER = Path("/proc/sys/net/core/rmem_max")
-# What config/dds/ asks for: a segment of shared memory for each publisher, a socket's buffer.
+# What config/dds/ asks for: a segment of shared memory for each publisher, a socket's buffer, a
+# receiver's queue.
 _SEGMENT_BYTES = 64 * 2**20
 _BUFFER_BYTES = 10_000_000
+_QUEUE_BYTES = 20 * 8192
 _GET_ROS = (
     "use a ROS installation (source /opt/ros/<distribution>/setup.bash, colcon build, source "
     "install/setup.bash), or `make build` in the checkout and scripts/in_workspace before the "
@@ -70,6 +72,7 @@ def _large_images(rmw: str) -> Iterator[Finding]:
         yield _profile(given, f"export {variable}={shlex.quote(file)}")
         if given:
             yield _shared_memory()
+            yield from _leftover_queues()
     if buffer < _BUFFER_BYTES:
         text += f"; small for raw images from another machine: {raise_it}"
     yield Finding("socket buffers", "OK", text)
@@ -96,6 +99,19 @@ def _shared_memory() -> Finding:
             "in a container --ipc=host or --shm-size 1g",
         )  # fmt: skip
     return Finding("shared memory", "OK", text)
+
+
+def _leftover_queues() -> Iterator[Finding]:
+    domain = int(os.environ.get("ROS_DOMAIN_ID") or 0)
+    # a longer one does no harm
+    short = [path for path in leftover_queues(domain) if path.stat().st_size < _QUEUE_BYTES]
+    if short:
+        yield Finding(
+            "leftover queues", "WARN",
+            f"of killed processes without the profile, whose receivers lose large images: "
+            f"{', '.join(map(str, short))}",
+            "fastdds shm clean, or remove these files, then start the nodes again",
+        )  # fmt: skip
 
 
 def check_ros_packages() -> Iterator[Finding]:

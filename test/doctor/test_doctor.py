@@ -3,6 +3,7 @@
 A broken package is a stand-in that the processes of the checks find before the real one.
 """
 
+import fcntl
 import json
 import os
 import subprocess
@@ -20,6 +21,7 @@ from camss_ros.doctor.finding import Finding
 from camss_ros.doctor.model import check_cache, check_golden, check_weights
 from camss_ros.doctor.ros import check_ros, check_ros_packages
 from camss_ros.doctor.software import check_pytorch, check_runtimes
+from camss_ros.nodes.harness import child_process
 
 
 def by_check(findings: Iterable[Finding]) -> dict[str, Finding]:
@@ -210,6 +212,25 @@ def test_large_images(rmw, variable, buffer, levels, tmp_path, monkeypatch):
     monkeypatch.setenv(variable, str(limit))
     found = by_check(check_ros())
     assert (found["DDS profile"].level, found["socket buffers"].level) == levels
+
+
+def test_queues_that_killed_processes_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(child_process, "_SHARED_MEMORY", tmp_path)
+    monkeypatch.setattr(ros, "ask", lambda *probe: {"rmw": "rmw_fastrtps_cpp"})
+    monkeypatch.delenv("ROS_DISTRO", raising=False)
+    monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", str(tmp_path))
+    monkeypatch.setenv("ROS_DOMAIN_ID", "1")
+    sizes = {"port7661": 52_400, "port7663": 206_000, "port7665": 52_400, "port7411": 52_400}
+    for name, size in sizes.items():
+        (tmp_path / f"fastdds_{name}").write_bytes(bytes(size))
+    with (tmp_path / "fastdds_port7665_el").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        finding = by_check(check_ros())["leftover queues"]
+        assert finding.level == "WARN"
+        assert finding.text.endswith(f": {tmp_path}/fastdds_port7661")
+    (tmp_path / "fastdds_port7661").unlink()
+    (tmp_path / "fastdds_port7665").unlink()
+    assert "leftover queues" not in by_check(check_ros())
 
 
 def test_a_container_that_does_not_see_the_buffers_of_its_host(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ The environment of a demo: its own domain, this machine only, room for large ima
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
@@ -14,6 +15,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from camss_ros.errors import CamssError
@@ -104,6 +106,7 @@ class ChildProcess:
 
 # With higher domains the ports reach those that Linux hands out by itself.
 _DOMAINS = range(1, 102)
+_SHARED_MEMORY = Path("/dev/shm")
 
 
 def isolate() -> dict[str, str]:
@@ -136,13 +139,43 @@ def large_images() -> dict[str, str]:
     return {variable: str(config_file("dds/fastdds_large_images.xml"))}
 
 
+def leftover_queues(domain: int) -> list[Path]:
+    """Queues in shared memory that killed processes of a ROS domain left behind (Fast DDS).
+
+    The next process takes them as they are, short where the killed one had no profile for large
+    images.
+    """
+    queues = []
+    for path in _SHARED_MEMORY.glob("fast*_port*"):  # fastrtps before Kilted
+        _, _, port = path.name.rpartition("port")
+        if port.isdecimal() and int(port) in _ports(domain) and not _locked(path):
+            queues.append(path)
+    return queues
+
+
+def _locked(queue: Path) -> bool:
+    """Whether a process that receives from a queue lives."""
+    for suffix in ("_el", "_sl"):  # for one receiver and for several
+        with suppress(FileNotFoundError, PermissionError), open(f"{queue}{suffix}", "rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+    return False
+
+
+def _ports(domain: int) -> range:
+    """Of the participants of a ROS domain (RTPS 2.5, section 9.6.2.3)."""
+    return range(7400 + 250 * domain, 7400 + 250 * (domain + 1))
+
+
 def _free_domain() -> int:
-    """A ROS domain in which no participant of this machine lives."""
-    for domain in random.sample(_DOMAINS, len(_DOMAINS)):
-        # RTPS: the first participant of a domain listens here.
+    """A ROS domain in which no participant of this machine lives, nor left queues if possible."""
+    domains = random.sample(_DOMAINS, len(_DOMAINS))
+    for domain in sorted(domains, key=lambda domain: bool(leftover_queues(domain))):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             try:
-                probe.bind(("", 7400 + 250 * domain + 10))
+                probe.bind(("", _ports(domain)[10]))  # of the first participant
             except OSError:
                 continue
         return domain
