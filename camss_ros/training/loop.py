@@ -147,7 +147,7 @@ def train(
     )
     try:
         run.steps(first, iter(loader))
-    except RuntimeError as error:
+    except (RuntimeError, ConnectionError) as error:
         if (cause := outside_cause(error)) is None:
             raise
         raise TrainingError(f"{cause}; {run.last_good()}") from error

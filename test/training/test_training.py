@@ -201,8 +201,8 @@ def _run_out_of_memory():
 @pytest.mark.parametrize(
     ("happens", "told"),
     [
-        (_kill_workers, r"DataLoader worker .*Killed.* fewer data\.workers.*no checkpoint yet"),
-        (_run_out_of_memory, r"out of memory.* smaller loop\.batch.*no checkpoint yet"),
+        (_kill_workers, r"DataLoader worker.*\. If .* fewer data\.workers.*no checkpoint yet"),
+        (_run_out_of_memory, r"out of memory.*2 GiB\. A smaller loop\.batch.*no checkpoint yet"),
     ],
 )
 def test_a_killed_worker_and_a_lack_of_memory_are_told(tmp_path, happens, told):
