@@ -146,7 +146,11 @@ def train(
         pin_memory=accelerator.device.type == "cuda",
     )
     try:
-        run.steps(first, iter(loader))
+        try:
+            run.steps(first, iter(loader))
+        except ConnectionError:
+            time.sleep(1)  # PyTorch's signal handler says that a worker is gone here, not later
+            raise
     except (RuntimeError, ConnectionError) as error:
         if (cause := outside_cause(error)) is None:
             raise
