@@ -227,6 +227,14 @@ def test_container_files_copy_and_start_what_is_there(name: str) -> None:
     assert (ROOT / "launch" / launch_file).is_file()
 
 
+def test_diffusers_comes_with_a_typer_for_its_click() -> None:
+    """Those of Ubuntu 22.04 and 24.04 fail with the click that huggingface_hub brings."""
+    for path in [*(ROOT / "docs").glob("*.md"), *(ROOT / "docker").glob("Dockerfile.*")]:
+        text = path.read_text().replace("\\\n", "")
+        for line in re.findall(r"pip install .*\bdiffusers\b.*", text):
+            assert '"typer>=0.20"' in line, path.name
+
+
 def check_machine(python: str, path: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["/bin/sh", ROOT / "scripts" / "check_machine", python],

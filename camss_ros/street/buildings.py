@@ -22,7 +22,7 @@ from camss_ros.street.chunk import (
 from camss_ros.street.classes import BUILDING, FENCE, TREE
 from camss_ros.street.furniture import plant_tree
 from camss_ros.street.mesh import MeshBuilder
-from camss_ros.street.road import LEFT, RIGHT
+from camss_ros.street.road import KERB, LEFT, RIGHT
 from camss_ros.street.textures import Texture
 from camss_ros.street.vehicles import CAR_DESIGNS, CAR_SIZE, car
 
@@ -61,8 +61,12 @@ def _build(
     depth: float = 10.0,
     pitched: bool = True,
     exposed: bool = False,
+    low: float = 0.0,
 ) -> None:
-    """Adds a building: its body, roof, front and, where `exposed`, the gable towards -z."""
+    """Adds a building: its body, roof, front and, where `exposed`, the gable towards -z.
+
+    `low` is the height of the front's lower edge.
+    """
     chunk, side, rng = here.chunk, here.side, here.rng
     road, items = chunk.road, chunk.items
     height = _STOREY * floors + 0.5
@@ -96,7 +100,7 @@ def _build(
         tiles = textures.roof(design)
         slope = one + up - origin
         items.append(Panel(origin, other - one, slope, tiles, BUILDING, normal, near, BUILDINGS))
-    here.put_along(near, far, offset, height, front, BUILDING, BUILDINGS, tint)
+    here.put_along(near, far, offset, height - low, front, BUILDING, BUILDINGS, tint, low=low)
     if exposed:
         gable = textures.facade(design, floors, 3, "blind")
         _face(here, a[0], near, depth, height, gable, tint)
@@ -124,7 +128,7 @@ def _build_terrace(here: Roadside, opens: bool) -> None:
         ground = "office" if office else "shop" if shops and rng.random() < 0.85 else "house"
         pitched = not office and rng.random() < 0.7
         exposed = i == 0 and opens
-        _build(here, near, far, offset, floors, ground, pitched=pitched, exposed=exposed)
+        _build(here, near, far, offset, floors, ground, pitched=pitched, exposed=exposed, low=KERB)
         if ground == "shop" and rng.random() < 0.35:
             board = props.shop_sign(int(rng.integers(6)))
             z = near + 1.5
@@ -213,7 +217,7 @@ def _enclose(here: Roadside, kind: str) -> None:
         height, label, texture = 0.9, BUILDING, textures.wall(design % 6)
     else:
         height, label, texture = 1.2, FENCE, textures.fence(design)
-    offset, height, step = here.edge + 0.1, height * stretch, CHUNK / 3
+    offset, height, step = here.edge + 0.02, height * stretch, CHUNK / 3
     for piece in range(3):
         near = here.chunk.start + piece * step
-        here.put_along(near, near + step, offset, height, texture, label, FENCES, tint)
+        here.put_along(near, near + step, offset, height, texture, label, FENCES, tint, low=KERB)

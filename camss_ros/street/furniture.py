@@ -89,12 +89,13 @@ def plant_tree(
     scale = rng.uniform(0.45, 0.7) if small else rng.uniform(0.8, 1.5)
     x = road.centre(z) + here.side * offset
     size = rng.uniform(4.2, 6.5) * scale
-    stem = props.trunk(int(rng.integers(12))).placed(x, 0.0, z)
+    y = KERB if layer == PAVEMENTS else 0.0
+    stem = props.trunk(int(rng.integers(12))).placed(x, y, z)
     chunk.items.append(Solid(stem, z, layer))
     design = int(rng.integers(24))
     tall = size * rng.uniform(0.9, 1.3)
     bottom = 1.9 * scale if design % 2 == 0 else 2.6
-    origin = np.array([x - size / 2, bottom + tall, z - 0.02])
+    origin = np.array([x - size / 2, y + bottom + tall, z - 0.02])
     u, v = np.array([[size, 0.0, 0.0], [0.0, -tall, 0.0]])
     crown, tint = plants.crown(design), here.draw_tint(0.1)
     chunk.items.append(Panel(origin, u, v, crown, TREE, None, z, layer, tint))
@@ -102,4 +103,4 @@ def plant_tree(
         shift = np.array(road.shadow) * (bottom + tall / 2)
         angles = np.arange(12) * (math.pi / 6)
         round_ = np.stack([np.cos(angles), np.sin(angles)], axis=1) * size * 0.42
-        chunk.shade(round_ + np.array([x, z]) + shift)
+        chunk.shade(round_ + np.array([x, z]) + shift, y)

@@ -63,7 +63,9 @@ class Traffic:
                     offset = (2 * draws[1] - 1) * (road.lane + 1)
                     heading = math.copysign(math.pi / 2, draws[2] - 0.5)
                     z = ego + 5 + 28 * draws[3]
-                    _walk(chunk, offset, z, draws[4], int(draws[4] * 800), heading, 0.0)
+                    kerb = road.kerb[RIGHT if offset > 0 else LEFT]
+                    y = KERB if abs(offset) > kerb else 0.0
+                    _walk(chunk, offset, z, draws[4], int(draws[4] * 800), heading, y)
         return chunk
 
     def _draw_slot(self, tag: int, k: int) -> Draws:

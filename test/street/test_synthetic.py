@@ -14,10 +14,12 @@ from camss_ros.street.camera import SceneCamera
 from camss_ros.street.chunk import CHUNK, Chunk, Roadside, Solid
 from camss_ros.street.depth import DepthPicture
 from camss_ros.street.faces import Target, fill, project
+from camss_ros.street.furniture import plant_tree
 from camss_ros.street.light import draw_sky, make_atmosphere
 from camss_ros.street.mesh import Mesh
-from camss_ros.street.road import RIGHT, Road
+from camss_ros.street.road import KERB, RIGHT, SIDES, Road
 from camss_ros.street.synthetic import FRAME_RATE, SyntheticStreet, random_scene
+from camss_ros.street.traffic import Traffic
 from camss_ros.street.vehicles import bus
 
 SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLIST = range(11)
@@ -179,6 +181,41 @@ def test_what_stands_behind_a_parked_car_does_not_cover_it(seed, i):
     alone = depth_of(Mesh.joined([item.mesh for item in cars]), camera)
     assert (~np.isnan(alone)).sum() > 1000
     assert not (depth > alone + 1).any()
+
+
+@pytest.mark.parametrize(("seed", "i"), [(2, 130), (6, 130), (9, 130)])
+def test_what_stands_behind_a_pavement_does_not_cover_it(seed, i):
+    street = SyntheticStreet(seed, height=180, width=240)
+    camera, (_, label, depth) = street.camera(i), street.frame_with_depth(i)
+    rows, columns = np.mgrid[:180, :240]
+    pixels = np.stack([columns, rows, np.ones_like(rows)], axis=2)
+    rays = pixels @ np.linalg.inv(camera.intrinsics).T @ camera.rotation
+    pavement = (KERB - camera.y) / rays[..., 1]
+    x, _, z = np.moveaxis(camera.position + pavement[..., None] * rays, 2, 0)
+    road, margin = street.street.road, 0.15  # m
+    offset = x - np.vectorize(road.centre)(z)
+    on_it = np.zeros(label.shape, bool)
+    for side in SIDES:
+        on_it |= (side * offset > road.kerb[side]) & (side * offset < road.edge[side] - margin)
+    on_it &= (pavement > 0) & (pavement < CHUNK) & (label != POLE)  # poles have round ends
+    assert on_it.sum() > 2000
+    assert (depth > pavement + 0.1)[on_it].mean() < 0.005
+
+
+def test_a_tree_on_a_pavement_stands_on_it():
+    chunk = Chunk(Road(0))
+    here = Roadside(chunk, RIGHT, np.random.default_rng(0))
+    plant_tree(here, here.kerb + 0.7)
+    assert chunk.items[0].mesh.vertices[:, 1].min() == pytest.approx(KERB)
+
+
+def test_who_crosses_the_road_stands_on_the_pavement_beside_it():
+    road = Road(0, density=0, crossing=True)
+    people = Traffic(road).at(0.0, 0.0, 50.0).items
+    feet = [item.mesh.vertices[:, 1].min() for item in people]
+    beside = [abs(item.mesh.vertices[:, 0].mean() - road.centre(item.z)) > 4 for item in people]
+    assert sorted(beside) == [False, True]
+    assert [foot > KERB for foot in feet] == beside
 
 
 def test_the_near_gable_of_a_house_hides_the_far_one():
