@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from types import SimpleNamespace
 from unittest.mock import Mock
 
@@ -337,6 +338,54 @@ def test_a_tensorrt_without_half_precision_says_what_to_do(monkeypatch):
             open_runtime("tensorrt", gpu, precision)
     monkeypatch.setitem(sys.modules, "tensorrt", fake_tensorrt("10.3.0", ["FP16", "BF16"]))
     assert open_runtime("tensorrt", gpu, "auto").dtype == torch.float16
+
+
+def test_tensorrt_runs_between_operations_of_the_current_stream(tmp_path, monkeypatch):
+    """In a stream of its own: with the default one it waits for the GPU at every frame."""
+    log = []
+
+    class Stream:
+        cuda_stream = 7
+
+        def __init__(self, *_):
+            self.name = "current" if _ == ("current",) else "own"
+
+        def wait_stream(self, other):
+            log.append(f"{self.name} after {other.name}")
+
+    engine = Mock(num_io_tensors=0)
+    context = engine.create_execution_context.return_value
+    context.execute_async_v3.side_effect = lambda stream: log.append(stream) or True
+    tensorrt = fake_tensorrt("10.3.0", ["FP16"])
+    tensorrt.Runtime = lambda _: Mock(deserialize_cuda_engine=lambda _: engine)
+    tensorrt.TensorIOMode = SimpleNamespace(OUTPUT=1)
+    monkeypatch.setitem(sys.modules, "tensorrt", tensorrt)
+    monkeypatch.setattr(torch.cuda, "device", lambda _: nullcontext())
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _: Stream("current"))
+    file = tmp_path / "tiny.engine"
+    file.touch()
+    runtime = open_runtime("tensorrt", torch.device("cuda", 0), "fp16")
+    assert runtime.load(file)({}) == ()
+    assert log == ["own after current", 7, "current after own"]
+
+
+@pytest.mark.parametrize(("precision", "started"), [("fp32", ()), ("fp16", ("CUDA",))])
+def test_a_provider_that_does_not_start_is_no_cpu_for_it(tmp_path, monkeypatch, precision, started):
+    """onnxruntime goes on without: its libraries are of another CUDA than PyTorch's, say."""
+    names = [f"{name}ExecutionProvider" for name in (*started, "CPU")]
+    module = Mock(
+        __version__="1.30.0",
+        get_available_providers=lambda: [
+            f"{name}ExecutionProvider" for name in ("Tensorrt", "CUDA", "CPU")
+        ],
+        InferenceSession=lambda *_, **__: Mock(get_providers=lambda: names),
+    )
+    monkeypatch.setitem(sys.modules, "onnxruntime", module)
+    runtime = open_runtime("onnxruntime", torch.device("cuda", 0), precision)
+    missing = "Tensorrt" if started else "CUDA"
+    with pytest.raises(BackendUnavailableError, match=rf"1\.30\.0 cannot start {missing}Exec"):
+        runtime.load(tmp_path / "tiny.onnx")
 
 
 def test_what_is_compiled_is_kept_below_our_cache(tmp_path, monkeypatch):

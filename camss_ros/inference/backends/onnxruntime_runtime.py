@@ -67,11 +67,26 @@ class OnnxRuntime(Runtime):
         return {"version": self._module.__version__, "providers": self._providers}
 
     def load(self, graph: Path) -> Graph:
-        """See `Runtime`."""
+        """See `Runtime`.
+
+        Raises:
+            BackendUnavailableError: a provider that cannot start.
+        """
         options = self._module.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3  # errors
-        session = self._module.InferenceSession(str(graph), options, providers=self._providers)
+        session = self._module.InferenceSession(
+            str(graph), options, providers=self._providers, enable_fallback=0
+        )
+        # One that cannot load its libraries is listed as available, and left out without an error.
+        running = session.get_providers()
+        for provider in self._providers:
+            name = provider if isinstance(provider, str) else provider[0]
+            if name not in running:
+                raise BackendUnavailableError(
+                    f"onnxruntime {self._module.__version__} cannot start {name}, for want of the "
+                    "libraries that it is built for (CUDA, cuDNN, TensorRT; stderr names them)"
+                )
 
         def run(inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
             outputs = session.run(None, {name: each.cpu().numpy() for name, each in inputs.items()})

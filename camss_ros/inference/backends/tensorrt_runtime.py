@@ -104,19 +104,23 @@ class TensorRt(Runtime):
             if engine is None:
                 raise ExportError("TensorRT cannot load the engine; its reasons are on stderr")
             context = engine.create_execution_context()
+        # Not the default one, which TensorRT waits for at every frame, and warns.
+        stream = torch.cuda.Stream(self.device)
         outputs = self._allocate_outputs(engine)
         for name, tensor in outputs.items():
             context.set_tensor_address(name, tensor.data_ptr())
 
         def run(inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
-            # held until the end of the call; the allocator reuses memory in order of the stream
+            # held until the end of the call; the allocator reuses memory in order of the current
+            # stream, which goes on after the engine's, so that nothing waits here
             given = {name: each.to(self.device).contiguous() for name, each in inputs.items()}
             for name, each in given.items():
                 context.set_tensor_address(name, each.data_ptr())
-            # in the stream of the tensors' own operations: nothing waits
-            stream = torch.cuda.current_stream(self.device)
+            current = torch.cuda.current_stream(self.device)
+            stream.wait_stream(current)
             with torch.cuda.device(self.device):  # the context's, as TensorRT wants it
                 done = context.execute_async_v3(stream.cuda_stream)
+            current.wait_stream(stream)
             if not done:
                 raise RuntimeError("TensorRT could not run the engine")
             return tuple(outputs.values())
