@@ -170,6 +170,8 @@ class Layout:
             if self.splits and splits:  # what is expected is there
                 raise DataError(f"no split {split!r}: {root} has {there}")
             looked = root / _fixed_part(fill(self.images, {"split": split}))
+            if not splits and looked != root and looked.is_dir():  # the labels are what lacks
+                raise DataError(self._nothing(root, split, "labels"))
             raise DataError(
                 f"no split {split!r}: looked for {looked}; {root} has {there}; "
                 f"expected {self._expected(root)}"

@@ -385,8 +385,12 @@ class Segmenter:
 
 def check_image(image: np.ndarray) -> None:
     """Raise ValueError unless it is an image: a non-empty uint8 [H, W, 3] array."""
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise ValueError(
-            "expected an RGB image as uint8 [height, width, 3], at least 1 x 1, "
-            f"got {image.dtype} {list(image.shape)}"
-        )
+    if not isinstance(image, np.ndarray):
+        got = f"{type(image).__name__}: numpy.asarray makes an array of a PIL image or a CPU tensor"
+    elif image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size:
+        return
+    else:
+        got = f"{image.dtype} {list(image.shape)}"
+    raise ValueError(
+        "expected an RGB image as uint8 [height, width, 3] of NumPy, at least 1 x 1, got " + got
+    )

@@ -227,6 +227,16 @@ def test_labels_of_another_size_are_named_with_their_image(
     assert not (tmp_path / "data").exists()
 
 
+def test_images_may_lie_beside_plain_label_images(tmp_path: Path) -> None:
+    labels = some_labels()
+    source = write_export(tmp_path, "png", labels)
+    (tmp_path / "images").rename(source / "images")
+    import_labels(source, "png", ODD, None, tmp_path / "data")
+    found = read_back(tmp_path / "data")
+    assert found.keys() == labels.keys()
+    assert all(np.array_equal(found[name], labels[name]) for name in labels)
+
+
 @pytest.mark.parametrize("format_name", ["cvat", "label-studio", "coco-panoptic", "png"])
 def test_missing_images_are_named(tmp_path: Path, format_name: str) -> None:
     source = write_export(tmp_path, format_name, some_labels())

@@ -93,6 +93,17 @@ def test_a_folder_without_splits_is_not_said_to_lack_what_it_has(tmp_path):
     assert str(error.value) == f"no split 'val': {tmp_path} has the splits all"
 
 
+@pytest.mark.parametrize("label", ["labels/a.jpg", "labels/a.PNG", "masks/a.png"])
+def test_images_without_a_label_file_of_the_layout_lack_labels(tmp_path, label):
+    for file in ("images/a.png", label):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / file), np.zeros((4, 6), np.uint8))
+    with pytest.raises(DataError) as error:
+        open_data("folder", tmp_path, "val")
+    looked = f"looked for {tmp_path}/labels/{{frame}}.png"
+    assert str(error.value) == f"no labels in {tmp_path} for split 'val': {looked}"
+
+
 def test_lonely_files_are_named(root):
     write(root, "a", picture(), np.zeros((4, 6), np.uint8))
     write(root, "b", picture(), np.zeros((4, 6), np.uint8))

@@ -127,6 +127,12 @@ def test_what_is_no_frame_is_refused_with_its_shape(segmenter, image):
         segmenter.segment(image)
 
 
+@pytest.mark.parametrize("image", [torch.zeros(5, 5, 3, dtype=torch.uint8), [[[0, 0, 0]]], "a.png"])
+def test_what_is_no_array_is_refused_with_its_kind(segmenter, image):
+    with pytest.raises(ValueError, match=f"of NumPy.* got {type(image).__name__}: numpy.asarray"):
+        segmenter.segment(image)
+
+
 def test_a_cancelled_frame_is_given_up_and_the_next_one_segmented(segmenter):
     asked = []
 

@@ -1,4 +1,7 @@
-"""Plain label images: labels/NAME.png, indexed with the colours of the classes, 255 for void."""
+"""Plain label images: labels/NAME.png, indexed with the colours of the classes, 255 for void.
+
+An export may have the images beside them, in images/.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from PIL import Image
 
 from camss_ros.atomic_files import replacing
 from camss_ros.datasets.exchange.annotations import Annotation, ClassNames
-from camss_ros.datasets.exchange.prelabels import Prelabel
+from camss_ros.datasets.exchange.prelabels import Prelabel, images_by_name
 from camss_ros.images.image_files import DataError
 from camss_ros.images.label_files import read_labels
 from camss_ros.images.label_sets import LabelSet
@@ -38,11 +41,12 @@ def read(root: Path, classes: ClassNames) -> Iterator[Annotation]:
     Raises DataError.
     """
     folder = root / FOLDER if (root / FOLDER).is_dir() else root
+    images = images_by_name(root / "images") if (root / "images").is_dir() else {}
     files = sorted(folder.glob("[!.]*.png"))  # not the ._NAME.png of macOS
     if not files:
         raise DataError(f"no label images (.png) in {folder}")
     for file in files:
-        yield Annotation(file.stem, file, partial(_read, file, classes))
+        yield Annotation(file.stem, file, partial(_read, file, classes), images.get(file.stem))
 
 
 def _read(file: Path, classes: ClassNames, shape: tuple[int, int]) -> np.ndarray:
