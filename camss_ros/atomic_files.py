@@ -12,7 +12,8 @@ from pathlib import Path
 def replacing(path: Path, partial: Path | None = None, durable: bool = False) -> Iterator[Path]:
     """Where to write the new content of `path`, which takes its place at the end of the block.
 
-    After an exception `path` is as it was and what was written is gone. Raises OSError.
+    After an exception `path` is as it was and what was written is gone. Raises OSError, of `path`
+    where it names no other file: that of a full disk names none.
 
     Args:
         path: of the file.
@@ -27,6 +28,11 @@ def replacing(path: Path, partial: Path | None = None, durable: bool = False) ->
         os.replace(partial, path)
         if durable:
             sync(path.parent)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        if error.errno is None or str(error.filename or partial) != str(partial):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     except BaseException:
         partial.unlink(missing_ok=True)
         raise

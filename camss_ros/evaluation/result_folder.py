@@ -111,8 +111,5 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write the file as a whole or not at all. Raises OSError."""
-    try:
-        with replacing(path) as partial:
-            partial.write_bytes(data)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
+    with replacing(path) as partial:
+        partial.write_bytes(data)
