@@ -17,6 +17,7 @@ from rosbags.rosbag2 import CompressionMode
 from small_model import save_small_model
 from typer.testing import CliRunner, Result
 
+from camss_ros.atomic_files import locked
 from camss_ros.bags.bag import Bag, BagError
 from camss_ros.bags.bag_frames import BagSelection, decode_labels, read_stamps
 from camss_ros.bags.bag_types import IMAGE, LABEL_INFO, header_stamp
@@ -411,6 +412,13 @@ def test_a_run_that_is_told_to_end_leaves_no_temporary_files(
     process.terminate()
     assert process.wait(60) == 128 + signal.SIGTERM
     assert not list((tmp_path / "tmp").glob("camss_ros-*"))
+
+
+def test_one_run_at_a_time_writes_to_a_folder(tmp_path: Path) -> None:
+    bag, output = write_bag(tmp_path / "bag", images(2)), tmp_path / "out"
+    with locked(output), pytest.raises(OSError, match=r"another process is writing to '.*/out'"):
+        evaluated(bag, output)
+    assert evaluated(bag, output)["frames"] == 2
 
 
 def test_results_of_what_has_changed_meanwhile_are_not_taken_for_done(
