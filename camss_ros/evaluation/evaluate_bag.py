@@ -110,9 +110,11 @@ def evaluate_bag(
     )  # fmt: skip
     scored = label_set.classes if label_set else segmenter.classes
     scorers = open_points(frames, points, scored) if points else {}
-    begin_results(output / METRICS_FILE, settings, FOLDERS)
     kept = MaskFolder(output)
-    with locked(output), contextlib.closing(TimingsFile(output / TIMINGS_FILE)) as timings:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(locked(output))
+        begin_results(output / METRICS_FILE, settings, FOLDERS)
+        timings = stack.enter_context(contextlib.closing(TimingsFile(output / TIMINGS_FILE)))
 
         def predict(frame: BagFrame) -> tuple[PredictedFrame, Segmentation | None]:
             if only is not None and frame.stamp not in only:
