@@ -1,7 +1,9 @@
-"""Files that are whole or as they were: written under another name, then renamed."""
+"""Files that are whole or as they were: written under another name, then renamed; and folders that
+one process at a time writes to."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +14,8 @@ from pathlib import Path
 def replacing(path: Path, partial: Path | None = None, durable: bool = False) -> Iterator[Path]:
     """Where to write the new content of `path`, which takes its place at the end of the block.
 
-    After an exception `path` is as it was and what was written is gone. Raises OSError.
+    After an exception `path` is as it was and what was written is gone. Raises OSError, of `path`
+    where it names no other file: that of a full disk names none.
 
     Args:
         path: of the file.
@@ -27,9 +30,37 @@ def replacing(path: Path, partial: Path | None = None, durable: bool = False) ->
         os.replace(partial, path)
         if durable:
             sync(path.parent)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        if error.errno is None or str(error.filename or partial) != str(partial):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder, made if missing, until the end of the block.
+
+    Raises OSError, BlockingIOError where another process has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BlockingIOError(
+                f"another process is writing to '{folder}': wait for its end, or choose another "
+                "output"
+            ) from error
+        except OSError:  # a network file system without locks
+            pass
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def sync(path: Path) -> None:

@@ -296,7 +296,8 @@ def match_stamps(images: np.ndarray, labels: np.ndarray, tolerance: int) -> np.n
     """Which label belongs to each image.
 
     A label belongs to the image nearest to it, and of several an image gets the nearest: no label
-    is used twice. The earlier one wins where two are as near.
+    is used twice. The earlier one wins where two are as near; images of one stamp, as of a log
+    played round and round, take theirs in turn.
 
     Args:
         images, labels: int64 [N] and [M] stamps, ns, in any order.
@@ -314,15 +315,18 @@ def match_stamps(images: np.ndarray, labels: np.ndarray, tolerance: int) -> np.n
     right = np.minimum(right, len(ordered) - 1)
     left = np.maximum(right - 1, 0)
     to_left, to_right = np.abs(labels - ordered[left]), np.abs(labels - ordered[right])
-    # The first of images of one stamp.
+    # The first of images of one stamp; `taken`: of these.
+    taken: Counter[int] = Counter()
     nearest = np.searchsorted(ordered, ordered[np.where(to_left <= to_right, left, right)])
     distance = np.minimum(to_left, to_right)
     for label in np.argsort(distance, kind="stable"):
         if distance[label] > tolerance:
             break
-        image = order[nearest[label]]
-        if matched[image] < 0:
-            matched[image] = label
+        first = int(nearest[label])
+        place = first + taken[first]
+        if place < len(ordered) and ordered[place] == ordered[first]:
+            matched[order[place]] = label
+            taken[first] += 1
     return matched
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from camss_ros.atomic_files import locked
 from camss_ros.bags.bag import BagError
 from camss_ros.bags.bag_types import IMAGE, LABEL_INFO, make_header, ros2_types
 from camss_ros.images.label_class import LabelClass
@@ -39,7 +40,7 @@ class BagWriter:
 
     Raises:
         BagError: `path` exists.
-        OSError: it can't be written.
+        OSError: it can't be written, or another process does.
     """
 
     def __init__(self, path: Path, storage: Storage = "mcap") -> None:
@@ -50,8 +51,9 @@ class BagWriter:
         self.path = path
         # The files in a bag are called as its folder.
         self._temporary = path.with_name(f".{path.name}.partial")
-        shutil.rmtree(self._temporary, ignore_errors=True)  # of a run that was killed
-        self._temporary.mkdir(parents=True)
+        self._open = contextlib.ExitStack()
+        self._open.enter_context(locked(self._temporary))
+        shutil.rmtree(self._temporary / path.name, ignore_errors=True)  # of a run that was killed
         # Version 8 is the newest that Humble reads.
         plugin = StoragePlugin.MCAP if storage == "mcap" else StoragePlugin.SQLITE3
         self._writer = Writer(self._temporary / path.name, version=8, storage_plugin=plugin)
@@ -105,6 +107,7 @@ class BagWriter:
                     (self._temporary / self.path.name).replace(self.path)
         finally:
             shutil.rmtree(self._temporary, ignore_errors=True)
+            self._open.close()
 
     @contextlib.contextmanager
     def _named_errors(self) -> Iterator[None]:

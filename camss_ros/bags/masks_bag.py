@@ -14,8 +14,11 @@ from camss_ros.images.image_files import read_pixels
 from camss_ros.images.label_class import LabelClass
 
 if TYPE_CHECKING:
-    from rosbags.interfaces import Connection, MessageDefinition
+    from rosbags.interfaces import Connection
     from rosbags.typesys.store import Typestore
+
+_LINE = "=" * 80 + "\n"
+_IDL = f"{_LINE}IDL: "
 
 
 def write_masks_bag(
@@ -128,27 +131,32 @@ def _write_mask(
 
 def _definition(connection: Connection) -> tuple[str, str]:
     """Text and RIHS01 hash of a rosbag2 topic's type; bags before Iron carry neither."""
-    if connection.msgdef.data and connection.digest:
-        return connection.msgdef.data, connection.digest
-    kind = connection.msgtype
+    from rosbags.interfaces import MessageDefinitionFormat
+
+    kind, text = connection.msgtype, connection.msgdef.data
     known = ros2_types()
-    if not connection.msgdef.data:
+    if not text:
         if kind not in known.fielddefs:
             raise BagError(f"the bag has no definition of {kind}")
         return known.generate_msgdef(kind, ros_version=2)[0], known.hash_rihs01(kind)
-    return connection.msgdef.data, _parsed(connection.msgdef, kind).hash_rihs01(kind)
+    # rosbag2 has a title before each .idl file, others may have none.
+    if connection.msgdef.format == MessageDefinitionFormat.IDL and not text.startswith(_IDL):
+        text = f"{_IDL}{kind}\n{text}"
+    return text, connection.digest or _parsed(text, kind).hash_rihs01(kind)
 
 
-def _parsed(definition: MessageDefinition, kind: str) -> Typestore:
-    """The types of a definition in the format of .msg or .idl files."""
-    from rosbags.interfaces import MessageDefinitionFormat
+def _parsed(text: str, kind: str) -> Typestore:
+    """The types of a definition, of .msg files or, with a title each, of .idl files."""
     from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 
     store = get_typestore(Stores.EMPTY)
-    if definition.format == MessageDefinitionFormat.IDL:
-        store.register(get_types_from_idl(definition.data))
+    if text.startswith(_IDL):
+        for file in text.split(_LINE)[1:]:
+            # rosbags knows no preprocessor; what would be included follows.
+            lines = [line for line in file.splitlines()[1:] if not line.startswith("#")]
+            store.register(get_types_from_idl("\n".join(lines)))
     else:
-        store.register(get_types_from_msg(definition.data, kind))
+        store.register(get_types_from_msg(text, kind))
     return store
 
 

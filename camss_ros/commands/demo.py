@@ -35,6 +35,7 @@ def demo(
 
     require_node()
 
+    from camss_ros.atomic_files import locked
     from camss_ros.evaluation.demo_report import report_table, write_report, write_world
     from camss_ros.images.frames import open_frames, open_frames_of_model, save_frames
     from camss_ros.model.checkpoint import find_config
@@ -51,8 +52,7 @@ def demo(
     if opened.label_set is not None and not opened.endless:
         for _ in itertools.islice(opened, frames):  # a bad label file is reported now
             pass
-    output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, counted_progress() as bar:
+    with locked(output), tempfile.TemporaryDirectory() as folder, counted_progress() as bar:
         path, is_street = source, opened.endless
         if is_street:
             # Drawn beforehand: it takes about as long as segmenting, on the same processor.

@@ -9,6 +9,8 @@ import dataclasses
 import logging
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -48,7 +50,7 @@ def run_batch(
                 1, multiprocessing.get_context("spawn"), _begin_worker, (threads,)
             )
             pools.append(pool)
-        running[pool.submit(attempt, task)] = number, pool
+        running[pool.submit(_attempt_in_worker, task)] = number, pool
 
     try:
         while waiting or running:
@@ -130,14 +132,28 @@ def attempt(task: BagTask) -> str | None:
 
 
 def _begin_worker(threads: int) -> None:
-    import signal
-
     import torch
 
-    # Ctrl-C in the terminal reaches the parent, which ends its workers after the frame in work.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # Ctrl-C in the terminal reaches the parent too, which ends its workers after the frame in work.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     exit_on_sigterm()  # removes what a bag was unpacked to
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
+
+
+def _end_with_parent() -> None:
+    """Don't write on, and then wait for work for ever, where the parent was killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _attempt_in_worker(task: BagTask) -> str | None:
+    try:
+        return attempt(task)
+    except SystemExit:  # of SIGTERM; the executor would catch it and wait for work
+        os._exit(128 + signal.SIGTERM)
 
 
 def _with_absolute_paths(task: BagTask) -> BagTask:

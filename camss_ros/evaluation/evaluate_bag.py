@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from camss_ros.atomic_files import replacing
+from camss_ros.atomic_files import locked, replacing
 from camss_ros.bags.bag import Bag, BagError, Topic
 from camss_ros.bags.bag_frames import BagFrame, BagFrames, BagSelection, model_label_values
 from camss_ros.bags.bag_types import LABEL_INFO, beside
@@ -102,7 +102,7 @@ def evaluate_bag(
         BagError: a topic is missing, or not one frame can be read; and as `open_points`.
         OutputMismatchError: `output` holds results of other settings.
         ValueError: model and label set have different classes.
-        OSError: `output` can't be written.
+        OSError: `output` can't be written, or another process does.
     """
     partners = points.topics(bag).values() if points else ()
     frames = open_bag_frames(
@@ -110,9 +110,11 @@ def evaluate_bag(
     )  # fmt: skip
     scored = label_set.classes if label_set else segmenter.classes
     scorers = open_points(frames, points, scored) if points else {}
-    begin_results(output / METRICS_FILE, settings, FOLDERS)
     kept = MaskFolder(output)
-    with contextlib.closing(TimingsFile(output / TIMINGS_FILE)) as timings:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(locked(output))
+        begin_results(output / METRICS_FILE, settings, FOLDERS)
+        timings = stack.enter_context(contextlib.closing(TimingsFile(output / TIMINGS_FILE)))
 
         def predict(frame: BagFrame) -> tuple[PredictedFrame, Segmentation | None]:
             if only is not None and frame.stamp not in only:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from camss_ros.atomic_files import locked
 from camss_ros.bags.bag_frames import BagFrame, BagFrames
 from camss_ros.bags.recording import Counts
 from camss_ros.evaluation.evaluate_bag import (
@@ -70,6 +71,7 @@ class ReplayRecorder:
 
     def begin(self) -> None:
         """Images will be sent. Raises OSError."""
+        self._open.enter_context(locked(self.output))
         for folder in FOLDERS:
             shutil.rmtree(self.output / folder, ignore_errors=True)
         for name in (METRICS_FILE, TIMINGS_FILE):

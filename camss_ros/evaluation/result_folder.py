@@ -43,13 +43,18 @@ def begin_results(summary: Path, settings: dict[str, Any], folders: Sequence[str
         write_json(summary, {"complete": False, "settings": settings})
         return False
     try:
-        found = json.loads(summary.read_text())["settings"]
+        content = json.loads(summary.read_text())
+        found, complete = content["settings"], content["complete"]
     except (ValueError, KeyError, TypeError) as error:
         raise OutputMismatchError(
             f"'{summary}' is not a summary of this command: choose another output folder"
         ) from error
     wanted = json.loads(json.dumps(settings))
     if found != wanted:
+        begun = complete or not folders or any(any((output / it).iterdir()) for it in folders)
+        if not begun:  # that run ended with an error before its first result
+            write_json(summary, {"complete": False, "settings": settings})
+            return False
         # without folders of its own it may stand beside the results of others
         raise OutputMismatchError(
             f"'{output if folders else summary}' holds the results of other settings "
@@ -111,8 +116,5 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write the file as a whole or not at all. Raises OSError."""
-    try:
-        with replacing(path) as partial:
-            partial.write_bytes(data)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
+    with replacing(path) as partial:
+        partial.write_bytes(data)

@@ -328,6 +328,17 @@ def test_labels_match_by_stamp() -> None:
     assert match_stamps(times[::-1].copy(), np.array([50]), 50).tolist() == [-1, -1, -1, 0]
     assert match_stamps(times, np.array([], np.int64), 5).tolist() == [-1] * 4
     assert match_stamps(np.array([7]), np.array([9]), 2).tolist() == [0]
+    # A log that was played twice while it was recorded, once without a label.
+    again = np.tile(times, 2)
+    assert match_stamps(again, again, 0).tolist() == list(range(8))
+    assert match_stamps(again, np.array([0, 100, 0, 200]), 0).tolist() == [
+        0,
+        1,
+        3,
+        -1,
+        2,
+        *[-1] * 3,
+    ]
 
 
 @given(

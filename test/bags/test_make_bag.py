@@ -1,5 +1,7 @@
 """Frames into bags, and what is in them."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -147,10 +149,23 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path, storage: str) ->
     assert list(tmp_path.iterdir()) == []
 
 
+def test_one_process_at_a_time_writes_a_bag(tmp_path: Path) -> None:
+    with BagWriter(tmp_path / "bag"), pytest.raises(OSError, match="another process is writing"):
+        BagWriter(tmp_path / "bag")
+    assert [path.name for path in tmp_path.iterdir()] == ["bag"]
+
+
 def test_what_a_killed_run_left_of_a_bag_is_removed_by_the_next(tmp_path: Path) -> None:
     output = tmp_path / "out"
-    killed = BagWriter(output / "bag")
-    killed.__enter__()
+    killed = f"""
+import os
+import subprocess
+import sys
+from pathlib import Path
+from camss_ros.bags.bag_writer import BagWriter
+BagWriter(Path({str(output / "bag")!r})).__enter__()
+os._exit(9)"""
+    subprocess.run([sys.executable, "-c", killed], cwd=Path(__file__).parents[2])
     assert list(output.iterdir())
     assert run("synthetic", "--frames", 1, "--output", output / "bag").exit_code == 0
     assert [path.name for path in output.iterdir()] == ["bag"]

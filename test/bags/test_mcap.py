@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bag_files import PERIOD, SECOND, SIZE, images, labels, stamps
+from mcap.reader import make_reader
 from mcap.writer import CompressionType, IndexType, Writer
 from rosbags.interfaces import QosDurability
 
@@ -35,8 +36,13 @@ _QOS = """- history: 1
 """
 
 
-def write_mcap(path: Path, profile: str = "ros2", qos: str = "", **options: object) -> Path:
-    """/cam/image and /cam/label, six messages each, in chunks of two or three messages."""
+def write_mcap(
+    path: Path, profile: str = "ros2", qos: str = "", idl: str = "", **options: object
+) -> Path:
+    """/cam/image and /cam/label, six messages each, in chunks of two or three messages.
+
+    `idl`: the definition of one more, on /speed.
+    """
     store = ros2_types()
     with path.open("wb") as file:
         writer = Writer(file, chunk_size=10_000, **options)  # type: ignore[arg-type]
@@ -53,6 +59,10 @@ def write_mcap(path: Path, profile: str = "ros2", qos: str = "", **options: obje
                 message = image_message(content, encoding, stamp, "camera")
                 data = bytes(store.serialize_cdr(message, IMAGE))
                 writer.add_message(channel, stamp, data, stamp)
+        if idl:
+            schema = writer.register_schema("own_msgs/msg/Speed", "ros2idl", idl.encode())
+            channel = writer.register_channel("/speed", "cdr", schema)
+            writer.add_message(channel, stamps(1)[0], b"speed", 0)
         writer.finish()
     return path
 
@@ -112,6 +122,54 @@ def test_files_of_other_profiles_and_channels_are_read(tmp_path: Path) -> None:
         writer.finish()
     with pytest.raises(BagError, match="/cam is left out: its messages are encoded as 'protobuf'"):
         Bag(path)
+
+
+_SPEED_IDL = """// A comment, and a file that is included
+#include "own_msgs/msg/Unit.idl"
+
+module own_msgs {
+  module msg {
+    struct Speed {
+      double value;
+      own_msgs::msg::Unit unit;
+    };
+  };
+};
+"""
+_UNIT_IDL = "module own_msgs { module msg { struct Unit { octet id; }; }; };\n"
+_LINE = "=" * 80
+_RECORDED = "".join(
+    f"{_LINE}\nIDL: own_msgs/msg/{name}\n{text}"
+    for name, text in (("Speed", _SPEED_IDL), ("Unit", _UNIT_IDL))
+)
+
+
+@pytest.mark.parametrize(
+    ("definition", "written"),
+    [
+        pytest.param(_RECORDED, _RECORDED, id="of rosbag2"),
+        pytest.param(
+            _UNIT_IDL.replace("Unit", "Speed"),
+            f"{_LINE}\nIDL: own_msgs/msg/Speed\n{_UNIT_IDL.replace('Unit', 'Speed')}",
+            id="without a title",
+        ),
+    ],
+)
+def test_types_of_idl_files_are_written_again_as_such(
+    tmp_path: Path, definition: str, written: str
+) -> None:
+    path = write_mcap(tmp_path / "bag.mcap", idl=definition)
+    with Bag(path) as bag:
+        selection = BagSelection("/cam/image")
+        missing = tmp_path / "missing"
+        assert write_masks_bag(bag, tmp_path / "copy", [(selection, lambda _: missing)], ()) == []
+    with (tmp_path / "copy/copy.mcap").open("rb") as file:
+        reader = make_reader(file)
+        ((schema, _, message),) = reader.iter_messages(["/speed"])
+    assert schema is not None
+    assert (schema.name, schema.encoding) == ("own_msgs/msg/Speed", "ros2idl")
+    assert schema.data.decode() == written
+    assert message.data == b"speed"
 
 
 def test_messages_of_ros1_are_read_and_written_again(tmp_path: Path) -> None:

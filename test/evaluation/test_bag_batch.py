@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from typing import NoReturn
 import numpy as np
 import pytest
 from bag_files import images, labels, stamps, write_bag
+from rosbags.rosbag2 import CompressionMode
 from typer.testing import CliRunner, Result
 
 from camss_ros.bags.bag import Bag
@@ -41,6 +44,8 @@ def run(bags: list[Path], model: Path, output: Path, *arguments: object) -> Resu
     return CliRunner().invoke(app, command(bags, model, output, *arguments))
 
 
+# As users start it: what the workers import again is this script.
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts/camss-ros"
 ONE = ("--image", "/cam/image", "--labels", "/cam/label")
 
 
@@ -130,10 +135,8 @@ def test_a_batch_of_bags_over_workers_keeps_what_it_can_and_does_nothing_twice(
     tmp_path: Path, small_model: Path
 ) -> None:
     bags, output = shelf(tmp_path / "bags"), tmp_path / "out"
-    # As users start it: what the workers import again is this script.
-    script = Path(__file__).resolve().parents[2] / "scripts/camss-ros"
     done = subprocess.run(
-        [sys.executable, script, *command([bags], small_model, output, *ONE, "--workers", 2)],
+        [sys.executable, SCRIPT, *command([bags], small_model, output, *ONE, "--workers", 2)],
         capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     first = check_batch(output, done.returncode, done.stdout + done.stderr)
@@ -162,6 +165,33 @@ def test_a_worker_that_dies_takes_only_its_own_bag_along(tmp_path: Path, small_m
     assert reasons[1] is None
     assert "died" in str(reasons[0])
     assert (tmp_path / "1/report.html").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_workers_end_with_the_command_and_leave_no_temporary_files(
+    tmp_path: Path, small_model: Path, number: signal.Signals
+) -> None:
+    shelf, output, temporary = tmp_path / "bags", tmp_path / "out", tmp_path / "tmp"
+    write_bag(shelf / "one", images(200), compression=CompressionMode.FILE)
+    temporary.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, SCRIPT, *command([shelf], small_model, output, "--image", "/cam/image")],
+        env={**os.environ, "TMPDIR": str(temporary)}, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    deadline = time.monotonic() + 300
+    while not list((output / "one/masks").glob("0*.png")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    assert list(temporary.glob("camss_ros-bag-*"))
+    if number == signal.SIGINT:  # Ctrl-C goes to all that run in a terminal
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
+    process.communicate(timeout=60)  # until the workers have closed the pipe, too
+    assert not list(temporary.glob("camss_ros-bag-*"))
+    assert not list(output.rglob(".*partial*"))
 
 
 def test_what_is_finished_is_not_loaded_again(tmp_path: Path, small_model: Path) -> None:

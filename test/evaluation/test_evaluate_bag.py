@@ -17,12 +17,14 @@ from rosbags.rosbag2 import CompressionMode
 from small_model import save_small_model
 from typer.testing import CliRunner, Result
 
+from camss_ros.atomic_files import locked
 from camss_ros.bags.bag import Bag, BagError
 from camss_ros.bags.bag_frames import BagSelection, decode_labels, read_stamps
 from camss_ros.bags.bag_types import IMAGE, LABEL_INFO, header_stamp
 from camss_ros.bags.bag_writer import BagWriter, image_message
 from camss_ros.cli import app
 from camss_ros.evaluation.evaluate_bag import evaluate_bag
+from camss_ros.evaluation.result_folder import OutputMismatchError
 from camss_ros.images.frames import open_frames
 from camss_ros.images.label_sets import load_label_set, save_label_set
 from camss_ros.inference.segmenter import Segmentation, Segmenter
@@ -61,8 +63,9 @@ class Quiet:
 
 def evaluated(path: Path, output: Path, progress: Quiet | None = None, **selection: object) -> dict:
     chosen = BagSelection("/cam/image", **selection)  # type: ignore[arg-type]
+    settings, told = {"seed": 0, **selection}, progress or Quiet()
     with Bag(path) as bag:
-        evaluate_bag(RedSegmenter(), bag, output, chosen, {"seed": 0}, progress or Quiet(), CAMVID)
+        evaluate_bag(RedSegmenter(), bag, output, chosen, settings, told, CAMVID)
     return json.loads((output / "metrics.json").read_text())
 
 
@@ -411,6 +414,22 @@ def test_a_run_that_is_told_to_end_leaves_no_temporary_files(
     process.terminate()
     assert process.wait(60) == 128 + signal.SIGTERM
     assert not list((tmp_path / "tmp").glob("camss_ros-*"))
+
+
+def test_one_run_at_a_time_writes_to_a_folder(tmp_path: Path) -> None:
+    bag, output = write_bag(tmp_path / "bag", images(2)), tmp_path / "out"
+    with locked(output), pytest.raises(OSError, match=r"another process is writing to '.*/out'"):
+        evaluated(bag, output)
+    assert evaluated(bag, output)["frames"] == 2
+
+
+def test_a_run_that_came_to_nothing_does_not_occupy_its_folder(tmp_path: Path) -> None:
+    bag, output = write_bag(tmp_path / "bag", images(2)), tmp_path / "out"
+    with pytest.raises(BagError, match="no message in that span"):
+        evaluated(bag, output, start=100.0)
+    assert evaluated(bag, output)["frames"] == 2
+    with pytest.raises(OutputMismatchError):
+        evaluated(bag, output, start=100.0)
 
 
 def test_results_of_what_has_changed_meanwhile_are_not_taken_for_done(

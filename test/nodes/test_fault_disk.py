@@ -25,6 +25,7 @@ from labelled_pictures import write_pictures
 from small_model import save_small_model
 from typer.testing import CliRunner, Result
 
+from camss_ros.atomic_files import replacing
 from camss_ros.cli import app
 from camss_ros.images.video_writer import VideoWriter
 from camss_ros.inference import auto
@@ -129,6 +130,15 @@ def test_a_video_that_cannot_be_written_is_not_there(tmp_path: Path) -> None:
 
     with file_limit(20_000), pytest.raises(OSError, match="too large"):
         write()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "frames.jsonl"
+    named = pytest.raises(OSError, match=r"too large: .*/frames\.jsonl'")
+    with file_limit(20_000), named, replacing(path) as partial, partial.open("w") as file:
+        for _ in range(40):
+            file.write("{}" * 500)
     assert list(tmp_path.iterdir()) == []
 
 
