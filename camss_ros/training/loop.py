@@ -6,6 +6,7 @@ what a step computes does not depend on how many there are.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import time
@@ -31,7 +32,7 @@ from camss_ros.training.optimization import (
     parameter_groups,
     saved_state,
 )
-from camss_ros.training.outside_causes import outside_cause
+from camss_ros.training.outside_causes import outside_causes
 from camss_ros.training.progress import step_progress
 from camss_ros.training.run_folder import (
     MetricsFile,
@@ -145,18 +146,8 @@ def train(
         collate_fn=collate,
         pin_memory=accelerator.device.type == "cuda",
     )
-    try:
-        try:
-            run.steps(first, iter(loader))
-        except ConnectionError:
-            time.sleep(1)  # PyTorch's signal handler says that a worker is gone here, not later
-            raise
-    except (RuntimeError, ConnectionError) as error:
-        if (cause := outside_cause(error)) is None:
-            raise
-        raise TrainingError(f"{cause}; {run.last_good()}") from error
-    finally:
-        run.close()
+    with contextlib.closing(run), outside_causes(run.last_good):
+        run.steps(first, iter(loader))
     accelerator.wait_for_everyone()
     return run.average.module
 
