@@ -93,6 +93,20 @@ def test_several_cameras_have_a_folder_each_and_one_report(
         assert mask.read_bytes() == (alone / "masks" / mask.name).read_bytes()
 
 
+def test_a_camera_without_images_is_said_before_the_others_are_segmented(
+    tmp_path: Path, small_model: Path
+) -> None:
+    with BagWriter(tmp_path / "bag") as bag:
+        bag.add_topic("/left/image", IMAGE)
+        topic = bag.add_topic("/front/image", IMAGE)
+        bag.write(topic, image_message(images(1)[0], "rgb8", stamps(1)[0], "front"), stamps(1)[0])
+    cameras = ("--image", "/front/image", "--image", "/left/image")
+    result = run([tmp_path / "bag"], small_model, tmp_path / "out", *cameras)
+    assert result.exit_code == 1
+    assert "topic /left/image has no message at all" in result.output
+    assert not (tmp_path / "out").exists()
+
+
 def test_labels_go_with_their_cameras(tmp_path: Path, small_model: Path) -> None:
     bag = two_cameras(tmp_path / "bag")
     for arguments, message in (
