@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from camss_ros.bags.bag import Bag
+from camss_ros.bags.bag import Bag, BagError
 from camss_ros.bags.bag_frames import BagSelection
 from camss_ros.bags.masks_bag import write_masks_bag
 from camss_ros.evaluation.bag_points import PointSelection
@@ -107,6 +107,8 @@ def run_bag(
         for camera in task.cameras:
             for topic in filter(None, (camera.image, camera.labels)):
                 bag.require(topic)
+            if not bag.require(camera.image).messages:  # said before the others are segmented
+                raise BagError(f"'{bag.path}': topic {camera.image} has no message at all")
             if camera.image in task.points:
                 task.points[camera.image].topics(bag)
         written = task.output / "bag"

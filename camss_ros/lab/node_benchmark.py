@@ -99,7 +99,7 @@ def node_under_test(segmenter: Parameters, logs: Path) -> Iterator[NodeUnderTest
         ChildFailedError: it does not get ready.
         MissingPackageError: the package's messages have not been built.
         OSError: the nodes can't be isolated.
-        KeyboardInterrupt, SystemExit: after SIGINT and SIGTERM.
+        KeyboardInterrupt, SystemExit: after SIGINT, SIGTERM and SIGHUP.
     """
     environment = isolate()
     # The profile is for those that send large images.

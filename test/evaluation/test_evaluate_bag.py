@@ -393,9 +393,12 @@ def test_a_killed_run_goes_on_to_the_same_result(tmp_path: Path, small_model: Pa
     assert nearest == list(range(120))
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_run_that_is_told_to_end_leaves_no_temporary_files(
-    tmp_path: Path, small_model: Path
+    tmp_path: Path, small_model: Path, number: signal.Signals
 ) -> None:
+    if signal.getsignal(number) is signal.SIG_IGN:
+        pytest.skip("nohup, which the run would inherit")
     bag = write_bag(tmp_path / "bag", images(200), compression=CompressionMode.FILE)
     (tmp_path / "tmp").mkdir()
     process = subprocess.Popen(
@@ -411,8 +414,8 @@ def test_a_run_that_is_told_to_end_leaves_no_temporary_files(
         assert time.monotonic() < deadline
         time.sleep(0.005)
     assert list((tmp_path / "tmp").glob("camss_ros-bag-*/*/*.mcap"))
-    process.terminate()
-    assert process.wait(60) == 128 + signal.SIGTERM
+    process.send_signal(number)
+    assert process.wait(60) == 128 + number
     assert not list((tmp_path / "tmp").glob("camss_ros-*"))
 
 

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from camss_ros.cli import app
 from camss_ros.images.frames import open_frames
 from camss_ros.nodes.harness.child_process import ChildFailedError, ChildProcess
+from camss_ros.nodes.harness.segmenter_listener import DeferredSignals
 
 TIMEOUT = 240.0  # s; reached only when something is broken
 
@@ -89,6 +90,21 @@ def test_a_signal_ends_the_nodes_too(
     demo.communicate(timeout=TIMEOUT)
     assert demo.returncode not in (0, -number)
     assert not process.exists()
+
+
+def test_a_terminal_that_is_closed_ends_it_unless_below_nohup() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        with DeferredSignals() as signals:
+            signal.raise_signal(signal.SIGHUP)
+            with pytest.raises(SystemExit):
+                signals.check()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        with DeferredSignals() as signals:
+            signal.raise_signal(signal.SIGHUP)
+            signals.check()
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_an_input_that_is_missing_is_said_at_once(small_model: Path, tmp_path: Path) -> None:

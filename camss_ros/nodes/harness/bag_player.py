@@ -126,7 +126,7 @@ def play_bag(
         OtherClassesError: it runs another model, or publishes another label set.
         MissingPackageError: the package's messages have not been built.
         BagError: the bag ends before its time, or not one image can be sent.
-        KeyboardInterrupt, SystemExit: after SIGINT and SIGTERM.
+        KeyboardInterrupt, SystemExit: after SIGINT, SIGTERM and SIGHUP.
     """
     arguments = ["--ros-args", *(part for remap in remaps for part in ("-r", remap))]
     with (

@@ -56,7 +56,7 @@ def record_demo(
         ChildFailedError: a process fails, or the segmenter does not get ready.
         MissingPackageError: the package's messages have not been built.
         OSError: the nodes can't be isolated.
-        KeyboardInterrupt, SystemExit: after SIGINT and SIGTERM.
+        KeyboardInterrupt, SystemExit: after SIGINT, SIGTERM and SIGHUP.
     """
     environment = isolate()
     # The profile is for those that send large images.

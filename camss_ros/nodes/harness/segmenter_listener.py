@@ -23,8 +23,7 @@ from camss_ros.extras import require_node
 from camss_ros.nodes.messages import nanoseconds
 from camss_ros.nodes.qos import LATCHED_HISTORY
 from camss_ros.nodes.segmenter.frame_processor import STAGES
-
-_NUMBERS = (signal.SIGINT, signal.SIGTERM)
+from camss_ros.termination import end_signals
 
 
 class DeferredSignals:
@@ -38,7 +37,7 @@ class DeferredSignals:
         self._caught: int | None = None
 
     def check(self) -> None:
-        """Raise KeyboardInterrupt after SIGINT, SystemExit after SIGTERM."""
+        """Raise KeyboardInterrupt after SIGINT, SystemExit after the others."""
         if self._caught == signal.SIGINT:
             raise KeyboardInterrupt
         if self._caught is not None:
@@ -48,7 +47,8 @@ class DeferredSignals:
         self._caught = number
 
     def __enter__(self) -> DeferredSignals:
-        self._before = {number: signal.signal(number, self._catch) for number in _NUMBERS}
+        numbers = (signal.SIGINT, *end_signals())
+        self._before = {number: signal.signal(number, self._catch) for number in numbers}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -120,7 +120,7 @@ class SegmenterListener:
         """Handle one message, or wait up to `timeout` seconds for one.
 
         Raises:
-            KeyboardInterrupt, SystemExit: after SIGINT and SIGTERM.
+            KeyboardInterrupt, SystemExit: after SIGINT, SIGTERM and SIGHUP.
         """
         self._signals.check()
         self._executor.spin_once(timeout_sec=timeout)
