@@ -286,8 +286,9 @@ class _Run(Generic[Model]):
             return
         with step_progress(self.accelerator.is_main_process) as progress:
             task = progress.add_task(
-                self.output.name, total=options.steps, completed=first, text=""
-            )
+                self.output.name, total=options.steps, completed=first, text="",
+                seconds=self._seconds_left(),
+            )  # fmt: skip
             for step in range(first, options.steps):
                 self.module.train()
                 self.pending.append((step, self._step(step, batches)))
@@ -307,12 +308,15 @@ class _Run(Generic[Model]):
                     ends = ends or self._out_of_patience()
                 if saves or ends:
                     self._save(done)
-                progress.update(task, advance=1)
+                progress.update(task, advance=1, seconds=self._seconds_left())
                 if ends:
                     break
 
+    def _seconds_left(self) -> float:
+        return max(0.0, 60 * ((self.options.minutes or math.inf) - self.minutes))
+
     def _out_of_time(self) -> bool:
-        return self.options.minutes is not None and self.minutes >= self.options.minutes
+        return self._seconds_left() == 0
 
     def _out_of_patience(self) -> bool:
         return self.options.patience is not None and self.stale >= self.options.patience

@@ -1,6 +1,8 @@
 """The progress of a training, on stderr: of its steps, and of what it reads before."""
 
+import math
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import TypeVar
 
 import rich.progress
@@ -13,7 +15,6 @@ from rich.progress import (
     ProgressColumn,
     Task,
     TextColumn,
-    TimeRemainingColumn,
 )
 from rich.text import Text
 
@@ -27,7 +28,10 @@ def track(items: Iterable[Item], description: str, total: int | None = None) -> 
 
 
 def step_progress(shown: bool) -> Progress:
-    """A bar with rate and latest loss, whose tasks have a field `text`.
+    """A bar with rate, time left and latest loss.
+
+    Its tasks have the fields `text` and `seconds`: what is left of the run's time, inf
+    without a limit.
 
     Args:
         shown: False in all processes but the main one.
@@ -37,7 +41,7 @@ def step_progress(shown: bool) -> Progress:
         BarColumn(),
         MofNCompleteColumn(),
         _RateColumn(),
-        TimeRemainingColumn(),
+        _RemainingColumn(),
         TextColumn("{task.fields[text]}"),
         # steps may take seconds
         speed_estimate_period=300,
@@ -51,3 +55,12 @@ class _RateColumn(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         return Text("" if task.speed is None else f"{task.speed:.2f} steps/s")
+
+
+class _RemainingColumn(ProgressColumn):
+    """Until the last step, or the end of the time where that comes first."""
+
+    def render(self, task: Task) -> Text:
+        steps = task.time_remaining
+        seconds = min(task.fields["seconds"], math.inf if steps is None else steps)
+        return Text("-:--:--" if math.isinf(seconds) else str(timedelta(seconds=round(seconds))))

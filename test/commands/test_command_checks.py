@@ -1,6 +1,7 @@
 """What the commands say before their work: inputs, outputs, sizes and seeds that can't be."""
 
 import inspect
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Optional
@@ -260,12 +261,25 @@ def test_progress_is_no_part_of_the_output(capsys: pytest.CaptureFixture[str]) -
     with shown_part() as show:
         show("measuring")
     with step_progress(shown=True) as bar:
-        bar.add_task("training", total=1, text="")
+        bar.add_task("training", total=1, text="", seconds=math.inf)
     assert list(track([1, 2], "reading")) == [1, 2]
     captured = capsys.readouterr()
     assert captured.out == ""
     shown = ("counting", "2/2", "measuring", "training", "reading")
     assert all(word in captured.err for word in shown)
+
+
+@pytest.mark.parametrize(
+    ("done", "seconds", "remaining"),
+    [(0, math.inf, "-:--:--"), (0, 90.4, "0:01:30"), (2, 90.4, "0:00:00")],
+)
+def test_the_progress_of_a_training_ends_by_its_time(
+    done: int, seconds: float, remaining: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with step_progress(shown=True) as bar:
+        task = bar.add_task("training", total=2, text="", seconds=seconds)
+        bar.update(task, completed=done)
+    assert remaining in capsys.readouterr().err
 
 
 def test_a_command_prints_its_results_alone(places: Path) -> None:
