@@ -17,7 +17,7 @@ from camss_ros.datasets.labeled_images import LabeledImages, complete
 from camss_ros.datasets.layouts import Layout, Listing
 from camss_ros.images.image_files import DataError
 from camss_ros.images.label_files import LabelReader, read_colors, read_red_channel
-from camss_ros.images.label_sets import load_label_set
+from camss_ros.images.label_sets import LabelSetError, load_label_set
 
 ACDC_CONDITIONS = ("fog", "night", "rain", "snow")
 
@@ -74,9 +74,14 @@ class DataSet:
             label_set: name or YAML file of the classes to map labels onto; None for the data set's.
 
         Raises:
-            LabelSetError: it is no label set, or labels can't be mapped onto it.
+            LabelSetError: it is no label set or not there, or labels can't be mapped onto it.
         """
         files = Path(root) / "label_set.yaml" if self.file_labels is None else self.file_labels
+        if self.file_labels is None and not Path(files).exists():
+            raise LabelSetError(
+                f"no {files}: a data set of this kind has the classes of its labels there "
+                "(docs/datasets.md, Label sets)"
+            )
         chain = (files, self.label_set, label_set)
         label_sets = [load_label_set(name) for name in chain if name is not None]
         return LabeledImages(listing, label_sets, self.read_label)

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from camss_ros.datasets.datasets import open_data
+from camss_ros.datasets.datasets import find_data_set, open_data
 from camss_ros.datasets.labeled_images import LabeledImages
 from camss_ros.evaluation.evaluate import EveryNth, class_table, evaluate
 from camss_ros.evaluation.result_folder import write_json
@@ -87,6 +87,11 @@ def finetune(options: FinetuneOptions, tell: Callable[[str], None]) -> dict[str,
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise TrainingError("finetune runs in one process; `train segmenter` takes several")
+    if find_data_set("folder").splits(options.data) == ("all",):
+        raise DataError(
+            f"{options.data} has no train/ and val/: `camss-ros data import {options.data} "
+            "--format png` makes such a folder of it, split by drive"
+        )
     held_out = open_data("folder", options.data, "val")
     model = find_config(options.model)
     label_set, same = _classes(held_out.label_set, model.label_set, options)

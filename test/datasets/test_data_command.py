@@ -79,7 +79,7 @@ def test_unusable_arguments_are_named(root, tmp_path):
             (("--data", "camvid", "--root", root / "no"), f"no data folder {root}/no"),
             (("--data", "camvid", "--root", root, "--split", "tset"), "no split 'tset'"),
             (("--data", "cityscapes", "--root", root), "leftImg8bit/{split}"),
-            (("--data", "folder", "--root", root), "label_set.yaml"),
+            (("--data", "folder", "--root", root), f"no {root}/label_set.yaml: "),
             (("--data", "camvid", "--root", root, "--label-set", "camvid32"), "no mapping onto"),
         ):
             result = run(*command, *arguments)

@@ -157,6 +157,13 @@ def test_what_is_wrong_is_named(data, small_model, tmp_path):
     assert "no data folder" in finetune(tmp_path / "none", tmp_path / "o", small_model, code=1)
 
 
+def test_data_that_are_not_split_are_to_be_imported(data, small_model, tmp_path):
+    whole = data / "val"
+    (whole / "label_set.yaml").write_text((data / "label_set.yaml").read_text())
+    printed = finetune(whole, tmp_path / "run", small_model, code=1)
+    assert f"`camss-ros data import {whole} --format png`" in printed
+
+
 def test_classes_begin_as_those_that_they_are_made_of(small_model):
     earlier = load_label_set("camvid11")
     model = load_pretrained(small_model)
