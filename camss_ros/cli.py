@@ -29,7 +29,7 @@ from camss_ros.commands.robustness import robustness
 from camss_ros.commands.segment import segment
 from camss_ros.commands.verify_parity import verify_parity
 from camss_ros.errors import CamssError
-from camss_ros.termination import exit_on_sigterm
+from camss_ros.termination import exit_on_signals
 
 
 class _Commands(TyperGroup):
@@ -105,7 +105,7 @@ def main() -> None:
     # ignored below `nohup` and after the `&` of a script
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, interrupt)
-    exit_on_sigterm()
+    exit_on_signals()
     try:
         app()
     except Exception:

@@ -4,7 +4,7 @@ import signal
 import sys
 
 
-def exit_on_sigterm() -> None:
+def exit_on_signals() -> None:
     """End as after Ctrl-C from now on: what is open is closed, temporary folders are removed."""
     for number in end_signals():
         signal.signal(number, lambda number, _: sys.exit(128 + number))

@@ -44,7 +44,15 @@ def finetune(
     scores = train(options, typer.echo)
     for name, each in scores.items():
         show(_table(name, each))
+    if worse := [name for name, each in scores.items() if _is_worse(each)]:
+        names = ", ".join(worse)
+        typer.echo(f"worse than before on {names}: it may take more --minutes or frames", err=True)
     typer.echo(f"wrote {output / 'best'}")
+
+
+def _is_worse(scores: dict[str, Any]) -> bool:
+    before, after = ((scores[when] or {}).get("miou") for when in ("before", "after"))
+    return before is not None and after is not None and after < before
 
 
 def _table(name: str, scores: dict[str, Any]) -> Table:

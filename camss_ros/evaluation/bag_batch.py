@@ -21,7 +21,7 @@ from typing import Any
 
 from camss_ros.evaluation.bag_run import BagTask, open_segmenters, run_bag
 from camss_ros.extras import require
-from camss_ros.termination import exit_on_sigterm
+from camss_ros.termination import exit_on_signals
 
 
 def run_batch(
@@ -136,7 +136,7 @@ def _begin_worker(threads: int) -> None:
 
     # Ctrl-C in the terminal reaches the parent too, which ends its workers after the frame in work.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    exit_on_sigterm()  # removes what a bag was unpacked to
+    exit_on_signals()  # removes what a bag was unpacked to
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
 

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from camss_ros.atomic_files import locked
 from camss_ros.evaluation.evaluate import FrameSegmenter
 from camss_ros.evaluation.pipeline import stage
 from camss_ros.evaluation.result_folder import begin_results, finish_results, read_mask, write_image
@@ -66,15 +67,16 @@ def segment_files(
         OutputMismatchError: `output` holds results of other settings.
         UnreadableInputError: not one frame can be read.
         DataError: a label file is bad.
-        OSError: `output` can't be written.
+        OSError: `output` can't be written, or another process does.
     """
-    resumed = begin_results(output / SUMMARY_FILE, settings, ("masks", "overlays"))
     comparable = mapping_onto_labels(segmenter.classes, source.label_set)
     statistics = FrameStatistics(comparable.classes)
     reused = 0
     # Images of a folder need not follow each other in time: no video of them.
     is_clip = source.is_video or source.endless
     with contextlib.ExitStack() as stack:
+        stack.enter_context(locked(output))
+        resumed = begin_results(output / SUMMARY_FILE, settings, ("masks", "overlays"))
         writer = VideoWriter(output / "overlay.mp4", source.fps) if is_clip else None
         video = stack.enter_context(writer or contextlib.nullcontext())
 

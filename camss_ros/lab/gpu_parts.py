@@ -27,7 +27,7 @@ from camss_ros.lab.random_weights import random_weights
 from camss_ros.lab.segmenter_speed import measure_segmenter, peak_memory, reset_peak
 from camss_ros.model.checkpoint import find_config, find_model
 from camss_ros.model.schedule import SamplingOptions
-from camss_ros.termination import exit_on_sigterm
+from camss_ros.termination import exit_on_signals
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 _BASE_STEPS = 4  # as `camss-ros study speed` takes
@@ -208,7 +208,7 @@ PARTS: dict[str, Part] = {
 
 def main(key: str, settings: str) -> None:
     """Measure one part and print it, the last line."""
-    exit_on_sigterm()  # ends the node too
+    exit_on_signals()  # ends the node too
     given = GpuSettings(**json.loads(settings))
     select_device(given.device)
     print(json.dumps(PARTS[key].measure(given)))

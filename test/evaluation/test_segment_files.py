@@ -14,6 +14,7 @@ import pytest
 from small_model import save_small_model
 from typer.testing import CliRunner, Result
 
+from camss_ros.atomic_files import locked
 from camss_ros.cli import app
 from camss_ros.evaluation.result_folder import OutputMismatchError
 from camss_ros.evaluation.segment_files import segment_files
@@ -163,6 +164,14 @@ def test_a_stopped_run_goes_on_where_it_was(
     whole = segment_files(segmenter, source, tmp_path / "whole", {"seed": 0})
     assert summary["class_share"] == whole["class_share"]
     assert summary["scores"] == whole["scores"]
+
+
+def test_one_run_at_a_time_writes_to_a_folder(
+    folder: Path, segmenter: Segmenter, tmp_path: Path
+) -> None:
+    source, output = open_frames_of_model(folder, segmenter.classes, "small"), tmp_path / "out"
+    with locked(output), pytest.raises(OSError, match=r"another process is writing to '.*/out'"):
+        segment_files(segmenter, source, output, {"seed": 0})
 
 
 def test_results_of_other_settings_are_not_mixed(
