@@ -159,13 +159,12 @@ def test_what_a_killed_run_left_of_a_bag_is_removed_by_the_next(tmp_path: Path) 
     output = tmp_path / "out"
     killed = f"""
 import os
-import subprocess
-import sys
 from pathlib import Path
 from camss_ros.bags.bag_writer import BagWriter
 BagWriter(Path({str(output / "bag")!r})).__enter__()
 os._exit(9)"""
-    subprocess.run([sys.executable, "-c", killed], cwd=Path(__file__).parents[2])
+    done = subprocess.run([sys.executable, "-c", killed], cwd=Path(__file__).parents[2])
+    assert done.returncode == 9
     assert list(output.iterdir())
     assert run("synthetic", "--frames", 1, "--output", output / "bag").exit_code == 0
     assert [path.name for path in output.iterdir()] == ["bag"]

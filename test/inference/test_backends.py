@@ -347,8 +347,8 @@ def test_tensorrt_runs_between_operations_of_the_current_stream(tmp_path, monkey
     class Stream:
         cuda_stream = 7
 
-        def __init__(self, *_):
-            self.name = "current" if _ == ("current",) else "own"
+        def __init__(self, device):
+            self.name = "current" if device == "current" else "own"
 
         def wait_stream(self, other):
             log.append(f"{self.name} after {other.name}")
