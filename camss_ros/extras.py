@@ -21,9 +21,13 @@ def require(*modules: str) -> None:
     """
     missing = [module for module in modules if find_spec(module) is None]
     if missing:
-        raise MissingPackageError(
-            f"{' and '.join(missing)} not installed: pip install {' '.join(missing)}"
-        )
+        raise MissingPackageError(f"{' and '.join(missing)} not installed: {pip_install(*missing)}")
+
+
+def pip_install(*packages: str) -> str:
+    """The command that installs packages. NumPy 1 stays: the cv2 of a ROS installation needs it."""
+    is_1 = versions("numpy").get("numpy", "").startswith("1.")
+    return " ".join(["pip install", *packages, *(['"numpy<2"'] if is_1 else [])])
 
 
 def versions(*packages: str) -> dict[str, str]:

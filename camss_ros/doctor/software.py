@@ -13,7 +13,7 @@ from typing import Any
 import camss_ros
 from camss_ros.doctor.finding import Finding
 from camss_ros.doctor.probes import ProbeError, ask
-from camss_ros.extras import versions
+from camss_ros.extras import pip_install, versions
 
 _OLDEST_PYTHON = (3, 10)
 _PACKAGES = ("safetensors", "diffusers", "huggingface_hub", "PyYAML", "Pillow", "av", "rich")
@@ -116,7 +116,7 @@ def check_runtimes(gpu: bool) -> Generator[Finding, None, list[str]]:
         wanted.items(), ("ONNX Runtime", "OpenVINO", "TensorRT"), strict=True
     ):
         package = "onnxruntime-gpu" if gpu and backend == "onnxruntime" else backend
-        install = f"pip install onnx {package}"
+        install = pip_install("onnx", package)
         try:
             facts = ask("graph_runtime", backend)
         except ProbeError as error:

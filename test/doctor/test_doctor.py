@@ -113,7 +113,7 @@ def test_a_graph_runtime_that_crashes_is_left_out(stand_in):
     assert usable == []
     assert checks["ONNX Runtime"].level == "WARN"
     assert "SIGABRT" in checks["ONNX Runtime"].text
-    assert checks["OpenVINO"].advice == "pip install onnx openvino"
+    assert checks["OpenVINO"].advice.startswith("pip install onnx openvino")
     assert checks["TensorRT"].level == "OK"  # of no use without a GPU
 
 

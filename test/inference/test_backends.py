@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 
+from camss_ros import extras
 from camss_ros.inference.backends import graph_backend
 from camss_ros.inference.backends.base import BackendUnavailableError
 from camss_ros.inference.backends.frame_graphs import capturing
@@ -233,6 +234,18 @@ def test_a_missing_package_is_named(model, monkeypatch, name):
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(BackendUnavailableError, match=r"pip install|CUDA GPU"):
         Segmenter(model, device="cpu", backend=name)
+
+
+@pytest.mark.parametrize(
+    ("numpy", "command"),
+    [("1.26.4", 'pip install onnx openvino "numpy<2"'), ("2.4.0", "pip install onnx openvino")],
+)
+def test_what_installs_it_keeps_the_numpy_of_a_ros_installation(model, monkeypatch, numpy, command):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.setattr(extras, "version", lambda _: numpy)
+    with pytest.raises(BackendUnavailableError) as error:
+        Segmenter(model, device="cpu", backend="openvino")
+    assert str(error.value).endswith(command)
 
 
 @pytest.mark.parametrize(

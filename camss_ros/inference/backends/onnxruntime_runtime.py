@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from camss_ros.extras import pip_install
 from camss_ros.inference.backends.base import BackendUnavailableError
 from camss_ros.inference.backends.runtime import Graph, Runtime, import_runtime
 from camss_ros.inference.graphs.cache import cache_directory
@@ -28,7 +29,7 @@ class OnnxRuntime(Runtime):
 
     def __init__(self, device: torch.device, precision: str) -> None:
         package = "onnxruntime-gpu" if device.type == "cuda" else "onnxruntime"
-        self._module = import_runtime("onnxruntime", f"pip install onnx {package}")
+        self._module = import_runtime("onnxruntime", pip_install("onnx", package))
         self.device = device
         available = self._module.get_available_providers()
         self._providers: list[Any] = [_CPU]

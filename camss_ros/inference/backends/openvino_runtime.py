@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from camss_ros.extras import pip_install
 from camss_ros.inference.backends.base import BackendUnavailableError
 from camss_ros.inference.backends.runtime import Graph, Runtime, import_runtime
 from camss_ros.inference.graphs.quantize import read_archive
@@ -32,7 +33,7 @@ class OpenVino(Runtime):
     def __init__(self, device: torch.device, precision: str) -> None:
         if device.type != "cpu":
             raise BackendUnavailableError(f"backend openvino runs on device cpu, not on {device}")
-        openvino = import_runtime("openvino", "pip install onnx openvino")
+        openvino = import_runtime("openvino", pip_install("onnx", "openvino"))
         self._version = openvino.__version__
         self._core = openvino.Core()
         self.device = device
@@ -93,5 +94,5 @@ def _check_int8(capabilities: Sequence[str]) -> None:
         raise ValueError("this processor has no int8: use precision auto with openvino")
     if importlib.util.find_spec("nncf") is None:
         raise BackendUnavailableError(
-            "precision int8 needs the Python package nncf: pip install nncf"
+            f"precision int8 needs the Python package nncf: {pip_install('nncf')}"
         )

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from camss_ros.extras import pip_install
 from camss_ros.inference.backends.base import BackendUnavailableError
 from camss_ros.inference.backends.frame_graphs import capturing
 from camss_ros.inference.backends.runtime import Graph, Runtime, import_runtime
@@ -39,7 +40,7 @@ class TensorRt(Runtime):
     def __init__(self, device: torch.device, precision: str) -> None:
         if device.type != "cuda":
             raise BackendUnavailableError(f"backend tensorrt runs on a CUDA GPU, not on {device}")
-        install = "it comes with JetPack, elsewhere pip install onnx 'tensorrt<11'"
+        install = "it comes with JetPack, elsewhere " + pip_install("onnx", "'tensorrt<11'")
         tensorrt = import_runtime("tensorrt", install)
         if precision not in _PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(_PRECISIONS)}: {precision!r}")

@@ -33,6 +33,7 @@ import torch
 from torch import Tensor, nn
 
 from camss_ros.errors import CamssError
+from camss_ros.extras import pip_install
 from camss_ros.inference.frame_ops import argmax_at, class_count, find_argmax
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.schedule import SamplingOptions
@@ -179,7 +180,7 @@ def export_onnx(network: CamSeg, spec: GraphSpec, path: Path) -> None:
     try:
         import onnx
     except Exception as error:  # as that of another protobuf raises
-        message = f"the export needs the Python package onnx ({error}): pip install onnx"
+        message = f"the export needs the Python package onnx ({error}): {pip_install('onnx')}"
         raise ExportError(message) from error
 
     graph = FrameGraph(network, spec).eval()
