@@ -44,14 +44,18 @@ def begin_results(summary: Path, settings: dict[str, Any], folders: Sequence[str
         return False
     try:
         content = json.loads(summary.read_text())
-        found, complete = content["settings"], content["complete"]
+        found = content["settings"]
     except (ValueError, KeyError, TypeError) as error:
         raise OutputMismatchError(
             f"'{summary}' is not a summary of this command: choose another output folder"
         ) from error
     wanted = json.loads(json.dumps(settings))
     if found != wanted:
-        begun = complete or not folders or any(any((output / it).iterdir()) for it in folders)
+        begun = (
+            content.get("complete")
+            or not folders
+            or any(any((output / it).iterdir()) for it in folders)
+        )
         if not begun:  # that run ended with an error before its first result
             write_json(summary, {"complete": False, "settings": settings})
             return False

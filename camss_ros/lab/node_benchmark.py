@@ -36,12 +36,12 @@ from camss_ros.lab.node_speed import (
 from camss_ros.nodes.harness.child_process import ChildProcess, isolate, start_still_camera
 from camss_ros.nodes.harness.demo import wait_until_active
 from camss_ros.nodes.harness.segmenter_listener import (
-    DeferredSignals,
     SegmenterListener,
     sampling_of,
 )
 from camss_ros.nodes.messages import nanoseconds
 from camss_ros.nodes.qos import LATCHED_HISTORY
+from camss_ros.termination import DeferredSignals
 
 _PICTURES = 8
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from camss_ros.cli import app
 from camss_ros.images.frames import open_frames
 from camss_ros.nodes.harness.child_process import ChildFailedError, ChildProcess
-from camss_ros.nodes.harness.segmenter_listener import DeferredSignals
+from camss_ros.termination import DeferredSignals
 
 TIMEOUT = 240.0  # s; reached only when something is broken
 

@@ -29,12 +29,12 @@ from camss_ros.images.label_class import LabelClass
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.nodes.harness.segmenter_listener import (
     RELIABLE,
-    DeferredSignals,
     SegmenterListener,
     sampling_of,
 )
 from camss_ros.nodes.messages import nanoseconds, to_array
 from camss_ros.nodes.segmenter.model_reloader import published_label_set
+from camss_ros.termination import DeferredSignals
 
 _WAIT = 30.0  # s for the segmenter to be found
 # Each side learns of the other at its own time, and what is sent in between is lost.

@@ -21,13 +21,13 @@ from camss_ros.bags.recording import ReceivedMask, Recording, SentFrame
 from camss_ros.images.encodings import image_to_labels
 from camss_ros.nodes.harness.child_process import VIDEO_PUBLISHER, ChildProcess, Parameters, isolate
 from camss_ros.nodes.harness.segmenter_listener import (
-    DeferredSignals,
     SegmenterListener,
     sampling_of,
 )
 from camss_ros.nodes.messages import nanoseconds
 from camss_ros.nodes.qos import LATCHED_HISTORY
 from camss_ros.nodes.segmenter.diagnostics import MEASURING
+from camss_ros.termination import DeferredSignals
 
 # Loading a large model from a slow disk takes a while.
 _START_TIME = 300.0  # s

@@ -3,11 +3,9 @@ two messages."""
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Sequence
 from dataclasses import fields
-from types import FrameType
 from typing import Any
 
 import rclpy
@@ -23,38 +21,7 @@ from camss_ros.extras import require_node
 from camss_ros.nodes.messages import nanoseconds
 from camss_ros.nodes.qos import LATCHED_HISTORY
 from camss_ros.nodes.segmenter.frame_processor import STAGES
-from camss_ros.termination import end_signals
-
-
-class DeferredSignals:
-    """While it is entered, signals wait for `check()`; main thread only.
-
-    An exception from a signal handler could otherwise fall between the start of a process and the
-    `with` block that ends it, and leave the process behind.
-    """
-
-    def __init__(self) -> None:
-        self._caught: int | None = None
-
-    def check(self) -> None:
-        """Raise KeyboardInterrupt after SIGINT, SystemExit after the others."""
-        if self._caught == signal.SIGINT:
-            raise KeyboardInterrupt
-        if self._caught is not None:
-            raise SystemExit(128 + self._caught)
-
-    def _catch(self, number: int, frame: FrameType | None) -> None:
-        self._caught = number
-
-    def __enter__(self) -> DeferredSignals:
-        numbers = (signal.SIGINT, *end_signals())
-        self._before = {number: signal.signal(number, self._catch) for number in numbers}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
+from camss_ros.termination import DeferredSignals
 
 # From the last image to the last mask.
 _DRAIN_TIME = 60.0  # s

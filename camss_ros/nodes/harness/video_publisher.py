@@ -15,7 +15,6 @@ Node `video_publisher`; topics, relative to its namespace, all with the stamp of
 from __future__ import annotations
 
 import itertools
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -36,6 +35,7 @@ from camss_ros.nodes.messages import to_image_message, to_jpeg_message
 from camss_ros.nodes.parameter_table import DeclaredParameters, read_specs
 from camss_ros.nodes.qos import LATCHED_HISTORY
 from camss_ros.nodes.start_up import START_ERRORS, GivenParameters, start_problem
+from camss_ros.termination import DeferredSignals
 
 # A subscriber learns of this publisher a little later than the publisher of the subscriber, and
 # what is sent in between is lost.
@@ -89,12 +89,14 @@ class VideoPublisher(GivenParameters):
         self._period = 1.0 / (given["rate"] or self._source.fps)
         self.get_logger().info(f"'{path}': {width} x {height} at {1.0 / self._period:.6g} Hz")
 
-    def run(self) -> int:
+    def run(self, signals: DeferredSignals) -> int:
         """Send until the end, or for ever with `loop`; returns the number of frames sent.
 
         Raises:
             ExternalShutdownException: ROS is shut down meanwhile.
+            KeyboardInterrupt, SystemExit: see `signals`.
         """
+        self._signals = signals
         given, messages = self._given, self._messages()
         if given["preload"]:
             made = list(messages)
@@ -137,6 +139,7 @@ class VideoPublisher(GivenParameters):
             empty = True
             before: float | None = None
             for frame in self._source:
+                self._signals.check()
                 empty = False
                 pause = self._period
                 if not self._given["rate"] and frame.time is not None and before is not None:
@@ -157,9 +160,10 @@ class VideoPublisher(GivenParameters):
 
     def _spin_until(self, due: float) -> None:
         self._executor.spin_once(timeout_sec=0)
+        self._signals.check()
         while (remaining := due - time.monotonic()) > 0:
-            # A signal is served between two waits.
             self._executor.spin_once(timeout_sec=min(remaining, _SIGNAL_S))
+            self._signals.check()
 
     def _publish(
         self,
@@ -184,18 +188,17 @@ def main(args: list[str] | None = None) -> int:
     """Run the node; returns the exit code: 0 at the end or after a signal, 1 after an error."""
     logger = rclpy.logging.get_logger("video_publisher")
     try:
-        # rclpy's own handlers shut ROS down under the feet of a running wait.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.default_int_handler)
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-        node = VideoPublisher()
-        try:
-            if node.run() == 0:
-                logger.error("no frame could be read")
-                return 1
-        finally:
-            node.destroy_node()
-    except (KeyboardInterrupt, ExternalShutdownException):
+        with DeferredSignals() as signals:
+            # rclpy's own handlers shut ROS down under the feet of a running wait.
+            rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+            node = VideoPublisher()
+            try:
+                if node.run(signals) == 0:
+                    logger.error("no frame could be read")
+                    return 1
+            finally:
+                node.destroy_node()
+    except (KeyboardInterrupt, SystemExit, ExternalShutdownException):
         return 0
     except (FileNotFoundError, ValueError) as error:
         logger.error(str(error))
