@@ -17,7 +17,6 @@ from typer.testing import CliRunner
 from camss_ros.cli import app
 from camss_ros.images.frames import open_frames
 from camss_ros.nodes.harness.child_process import ChildFailedError, ChildProcess
-from camss_ros.termination import DeferredSignals
 
 TIMEOUT = 240.0  # s; reached only when something is broken
 
@@ -92,19 +91,16 @@ def test_a_signal_ends_the_nodes_too(
     assert not process.exists()
 
 
-def test_a_terminal_that_is_closed_ends_it_unless_below_nohup() -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    try:
-        with DeferredSignals() as signals:
-            signal.raise_signal(signal.SIGHUP)
-            with pytest.raises(SystemExit):
-                signals.check()
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        with DeferredSignals() as signals:
-            signal.raise_signal(signal.SIGHUP)
-            signals.check()
-    finally:
-        signal.signal(signal.SIGHUP, before)
+@pytest.mark.parametrize(("before", "code"), [("SIG_DFL", 128 + signal.SIGHUP), ("SIG_IGN", 0)])
+def test_a_terminal_that_is_closed_ends_it_unless_below_nohup(before: str, code: int) -> None:
+    program = f"""
+import signal
+from camss_ros.termination import DeferredSignals
+signal.signal(signal.SIGHUP, signal.{before})
+with DeferredSignals() as signals:
+    signal.raise_signal(signal.SIGHUP)
+    signals.check()"""
+    assert subprocess.run([sys.executable, "-c", program]).returncode == code
 
 
 def test_an_input_that_is_missing_is_said_at_once(small_model: Path, tmp_path: Path) -> None:
