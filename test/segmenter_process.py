@@ -46,7 +46,8 @@ class Process:
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        self._lines.extend(iter(self.process.stdout.readline, ""))
+        with self.process.stdout as output:
+            self._lines.extend(iter(output.readline, ""))
 
     @property
     def log(self) -> str:

@@ -83,7 +83,7 @@ def test_views_of_a_larger_image_are_frames_too(segmenter):
     assert np.array_equal(segmenter.segment(view).labels, segmenter.segment(view.copy()).labels)
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::UserWarning")
 def test_frames_may_be_read_only(segmenter):
     image = frame(40, 56)
     expected = segmenter.segment(image).labels

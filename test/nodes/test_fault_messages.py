@@ -133,7 +133,7 @@ def _logged_once_each(log: str, start: float) -> None:
 
 
 @pytest.mark.parametrize("output_size", [[0, 0], [640, 480]])
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_an_image_is_segmented_whatever_its_calibration(
     boundary: Callable[..., Boundary], output_size: list[int]
 ) -> None:
