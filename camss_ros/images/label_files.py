@@ -92,8 +92,8 @@ def read_ids(path: Path, label_set: LabelSet) -> np.ndarray:
         "`label_files: colors`)"
     )
     # Pillow keeps the indices of palette images, of which OpenCV returns the colours.
-    with _open(path, ("1", "L", "P", "I"), expected) as image:
-        return _ids_of_values(_stored_values(image, path), path, label_set)
+    image = _open(path, ("1", "L", "P", "I"), expected)
+    return _ids_of_values(_stored_values(image, path), path, label_set)
 
 
 def read_red_channel(path: Path, label_set: LabelSet) -> np.ndarray:
@@ -103,8 +103,8 @@ def read_red_channel(path: Path, label_set: LabelSet) -> np.ndarray:
     Raises:
         DataError: as a `LabelReader`.
     """
-    with _open(path, ("RGB",), "a panoptic image, 8-bit RGB with the class in red") as image:
-        return _ids_of_values(np.asarray(image)[..., 0], path, label_set)
+    image = _open(path, ("RGB",), "a panoptic image, 8-bit RGB with the class in red")
+    return _ids_of_values(np.asarray(image)[..., 0], path, label_set)
 
 
 def read_colors(path: Path, label_set: LabelSet) -> np.ndarray:
@@ -113,8 +113,8 @@ def read_colors(path: Path, label_set: LabelSet) -> np.ndarray:
     Raises:
         DataError: as a `LabelReader`.
     """
-    with _open(path, ("RGB", "RGBA", "P"), "the classes' colours, 8-bit RGB") as image:
-        colors = np.asarray(image.convert("RGB")).astype(np.int32)
+    image = _open(path, ("RGB", "RGBA", "P"), "the classes' colours, 8-bit RGB")
+    colors = np.asarray(image.convert("RGB")).astype(np.int32)
     codes = colors[..., 0] << 16 | colors[..., 1] << 8 | colors[..., 2]
     known = {_code(label_set.void_color): VOID}
     known |= {_code(c.color): c.id for c in label_set.classes}
@@ -132,8 +132,8 @@ def read_colors(path: Path, label_set: LabelSet) -> np.ndarray:
 
 def _open(path: Path, modes: tuple[str, ...], expected: str) -> Image.Image:
     try:
-        image = Image.open(path)
-        image.load()
+        with Image.open(path) as image:  # closes the file where it is damaged, too
+            image.load()
     except (
         UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError
     ) as error:  # fmt: skip

@@ -168,7 +168,10 @@ def test_broken_messages_are_named_and_the_good_frames_kept(
         assert metrics["frames"] + passed_over["frames"] == count
         assert metrics["labelled_frames"] >= 2
         # Two good ones of the usual size among what may be read.
-        names = [json.loads(line)["name"] for line in (path / "out/frames.jsonl").open()]
+        names = [
+            json.loads(line)["name"]
+            for line in (path / "out/frames.jsonl").read_text().splitlines()
+        ]
         last = f"{count - 1:06d}_"
         assert names[0].startswith("000000_")
         assert names[-1].startswith(last)

@@ -95,7 +95,7 @@ def test_a_bag_leaves_masks_a_video_and_scores(tmp_path: Path) -> None:
     assert (metrics["frames"], metrics["labelled_frames"]) == (5, 5)
     assert metrics["scores"]["pixel_accuracy"] == pytest.approx(correct / known)
     assert metrics == json.loads((tmp_path / "out/metrics.json").read_text())
-    lines = [json.loads(line) for line in (tmp_path / "out/frames.jsonl").open()]
+    lines = [json.loads(line) for line in (tmp_path / "out/frames.jsonl").read_text().splitlines()]
     assert [line["stamp"] for line in lines] == stamps(5)
     assert [line["name"] for line in lines] == names
     assert len((tmp_path / "out/timings.jsonl").read_text().splitlines()) == 5
@@ -127,7 +127,7 @@ def test_selection_and_tolerance(tmp_path: Path) -> None:
         duration=0.5,
     )  # fmt: skip
     assert (near["frames"], near["labelled_frames"]) == (3, 3)
-    lines = [json.loads(line) for line in (tmp_path / "near/frames.jsonl").open()]
+    lines = [json.loads(line) for line in (tmp_path / "near/frames.jsonl").read_text().splitlines()]
     assert [line["stamp"] for line in lines] == stamps(9)[2:7:2]
     assert [line["label_stamp"] for line in lines] == [s + PERIOD // 5 for s in stamps(9)[2:7:2]]
     for wrong in ({"every": 0}, {"tolerance": -1.0}, {"start": float("nan")}):

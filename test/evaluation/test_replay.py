@@ -129,7 +129,9 @@ def test_drops_are_counted_and_what_came_back_is_scored(tmp_path: Path) -> None:
         assert metrics["live"]["dropped by the node"] == 1
         assert metrics["live"]["masks of other images"] == 1
         assert (metrics["frames"], metrics["labelled_frames"]) == (2, 2)
-        listed = [json.loads(line) for line in (tmp_path / "out/frames.jsonl").open()]
+        listed = [
+            json.loads(line) for line in (tmp_path / "out/frames.jsonl").read_text().splitlines()
+        ]
         assert listed[0]["pixel_accuracy"] == 1
         assert 0 < listed[1]["pixel_accuracy"] < 1
         timings = (tmp_path / "out/timings.jsonl").read_text().splitlines()
