@@ -38,10 +38,11 @@ os.environ.pop("ROS_STATIC_PEERS", None)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A cache of this run's own: no graph of an earlier one, none left behind."""
+def no_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Caches and logs of this run's own: no graph of an earlier one, none left behind."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("ROS_LOG_DIR", str(tmp_path_factory.mktemp("log")))
         yield
 
 
