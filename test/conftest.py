@@ -6,6 +6,7 @@ import os
 import random
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from camss_ros.model.autoencoder import MaskAutoencoderConfig
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.checkpoint import save_pretrained
 from camss_ros.model.config import CamSegConfig, DenoiserConfig, TokenizerConfig, TransformerConfig
+from camss_ros.nodes.harness.child_process import release_domain, reserve_domain
 
 # A loaded machine is slow, not wrong.
 settings.register_profile("camss_ros", deadline=None)
@@ -36,10 +38,11 @@ os.environ.pop("ROS_STATIC_PEERS", None)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A cache of this run's own: no graph of an earlier one, none left behind."""
+def no_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Caches and logs of this run's own: no graph of an earlier one, none left behind."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("ROS_LOG_DIR", str(tmp_path_factory.mktemp("log")))
         yield
 
 
@@ -55,12 +58,23 @@ def only_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # Up to 101 the ports stay below those that Linux hands out by itself. Each run has its own order,
-# so that two of them seldom hear each other, of which each of its processes has a part, and uses no
-# domain again before it has used all.
+# of which each of its processes has a part, and uses no domain again before it has used all: what
+# is left of the graph of another test is not seen.
 _RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", os.getpid())
 _WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _DOMAINS = itertools.cycle(random.Random(_RUN).sample(range(1, 102), 101)[_WORKER::_WORKERS])
+
+
+@contextmanager
+def own_domain() -> Iterator[int]:
+    """A ROS domain that is nobody else's: of another run, a demo of the other process, a robot."""
+    for domain in _DOMAINS:
+        with suppress(OSError):
+            reserve_domain(domain)
+            break
+    yield domain
+    release_domain(domain)
 
 
 @pytest.fixture(scope="session")
@@ -78,21 +92,24 @@ def early_announcements() -> None:
         profiles = Path(__file__).with_name("fastdds.xml")
         patch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", str(profiles))
         context = rclpy.Context()
-        rclpy.init(context=context, domain_id=next(_DOMAINS))
-        rclpy.create_node("reads_profiles", context=context).destroy_node()
-        rclpy.shutdown(context=context)
+        with own_domain() as domain:
+            rclpy.init(context=context, domain_id=domain)
+            rclpy.create_node("reads_profiles", context=context).destroy_node()
+            rclpy.shutdown(context=context)
 
 
 @pytest.fixture
-def domain_id(early_announcements: None) -> int:
-    """A ROS domain for the test: what is left of the graph of another one is not seen."""
-    return next(_DOMAINS)
+def domain_id(early_announcements: None) -> Iterator[int]:
+    """A ROS domain for the test."""
+    with own_domain() as domain:
+        yield domain
 
 
 @pytest.fixture(scope="module")
-def module_domain_id(early_announcements: None) -> int:
+def module_domain_id(early_announcements: None) -> Iterator[int]:
     """A ROS domain for the tests of a module that talk to one node."""
-    return next(_DOMAINS)
+    with own_domain() as domain:
+        yield domain
 
 
 @pytest.fixture(scope="session")

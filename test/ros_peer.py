@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -17,12 +18,14 @@ from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
+from std_srvs.srv import Trigger
 
 from camss_ros.nodes.spinner import Spinner
 
 TIMEOUT = 120.0  # s; reached only when something is broken
 ANSWER_TIME = 5.0  # s
 
+_STATE = "segmenter/get_state"
 GOALS = {
     Transition.TRANSITION_CONFIGURE: "inactive",
     Transition.TRANSITION_ACTIVATE: "active",
@@ -42,6 +45,14 @@ def wait_until(
             return value
         time.sleep(0.01)
     raise AssertionError(f"not within {timeout:g} s: {what if isinstance(what, str) else what()}")
+
+
+def captured_log() -> str:
+    """What has been written to stderr, in a test with `capfd`.
+
+    `capfd.readouterr` would lose what other threads write while it reads.
+    """
+    return os.pread(2, 1 << 24, 0).decode(errors="replace")
 
 
 def _is_publisher(end: Any) -> bool:
@@ -124,18 +135,27 @@ class RosPeer:
         """The message of a topic that has an image's header."""
         return self.wait_for(topic, lambda message: message.header == image.header)
 
-    def _call(self, kind: type, service: str, request: Any) -> Any:
-        """Call a service of the segmenter; None if the request or the answer got lost.
+    def _client(self, kind: type, service: str) -> Any:
+        """A client that has found its service, or None.
 
-        DDS loses them when the server does not know both ends of the client yet. A client that
-        finds no service is made anew: Fast DDS says so for ever when it has missed the end of
-        one of two endpoints.
+        One that finds none is made anew the next time: Fast DDS says so for ever when it has missed
+        the end of one of two endpoints.
         """
         client = self._clients.get(service)
         if client is None:
             client = self._clients[service] = self.node.create_client(kind, service)
-        if not client.wait_for_service(ANSWER_TIME):
-            self.node.destroy_client(self._clients.pop(service))
+        if client.wait_for_service(ANSWER_TIME):
+            return client
+        self.node.destroy_client(self._clients.pop(service))
+        return None
+
+    def _call(self, kind: type, service: str, request: Any) -> Any:
+        """Call a service of the segmenter; None if the request or the answer got lost.
+
+        DDS loses them when the server does not know both ends of the client yet.
+        """
+        client = self._client(kind, service)
+        if client is None:
             return None
         future = client.call_async(request)
         end = time.monotonic() + ANSWER_TIME
@@ -147,9 +167,21 @@ class RosPeer:
         """Call a service that may be called twice, until an answer comes."""
         return wait_until(lambda: self._call(kind, service, request), f"an answer of {service}")
 
+    def reload_model(self) -> Trigger.Response:
+        """Have the segmenter load the model of its parameters, once, however long that takes."""
+        name = "segmenter/reload_model"
+        client = wait_until(lambda: self._client(Trigger, name), name)
+        # Who answers a client that was made later knows both ends of this one.
+        if state := self._clients.pop(_STATE, None):
+            self.node.destroy_client(state)
+        self.state()
+        answer = client.call_async(Trigger.Request())
+        wait_until(answer.done, f"an answer of {name}")
+        return answer.result()
+
     def state(self) -> str:
         """The segmenter's lifecycle state."""
-        answer = self._call_again(GetState, "segmenter/get_state", GetState.Request())
+        answer = self._call_again(GetState, _STATE, GetState.Request())
         return answer.current_state.label
 
     def transition(self, transition: int) -> bool:

@@ -145,9 +145,9 @@ class Running:
             context=self._context,
             parameter_overrides=parameters,
         )
-        executor = SingleThreadedExecutor(context=self._context)
-        executor.add_node(self.node)
-        self._spinner = Spinner(executor, self._start)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._spinner = Spinner(self._executor, self._start)
         self.peer = RosPeer(domain_id)
 
     def _make(self, parameters: Any) -> ScriptedSegmenter:
@@ -163,6 +163,12 @@ class Running:
     @property
     def segmenter(self) -> ScriptedSegmenter:
         return self.segmenters[-1]
+
+    def in_executor(self, call: Callable[[], Any]) -> Any:
+        """What something gives that is called where the node's services are."""
+        future = self._executor.create_task(call)
+        wait_until(future.done, "the call")
+        return future.result()
 
     def connect(self, *ends: Any) -> None:
         """Wait until ends of the peer and the node know each other, from both sides."""

@@ -21,12 +21,6 @@ SEGMENTER = Path(__file__).resolve().parents[1] / "scripts" / "segmenter"
 HEIGHT, WIDTH = 40, 60
 
 
-def end_limit() -> float:
-    """s that a process may take to end: 2, and more where others keep the machine busy."""
-    overloaded = os.getloadavg()[0] > 2 * (os.cpu_count() or 1)
-    return 20.0 if overloaded else 2.0
-
-
 class Process:
     """`segmenter` in a process of its own."""
 
@@ -40,6 +34,8 @@ class Process:
             stderr=subprocess.STDOUT,
             text=True,
         )  # fmt: skip
+        self._started = time.monotonic()
+        self._start_time = 0.0  # s, until it says something: most of it are imports
         self._lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -47,7 +43,9 @@ class Process:
     def _read(self) -> None:
         assert self.process.stdout is not None
         with self.process.stdout as output:
-            self._lines.extend(iter(output.readline, ""))
+            for line in output:
+                self._start_time = self._start_time or time.monotonic() - self._started
+                self._lines.append(line)
 
     @property
     def log(self) -> str:
@@ -56,6 +54,11 @@ class Process:
     def wait_for_log(self, text: str) -> None:
         wait_until(lambda: text in self.log or self.process.poll() is not None, f"{text!r} in log")
         assert text in self.log, self.log
+
+    @property
+    def end_limit(self) -> float:
+        """s that it may take to end: 2, and more where the machine is slow or busy."""
+        return max(2.0, self._start_time / 2)
 
     def end(self, number: int) -> float:
         """Send a signal; seconds until the process has ended."""

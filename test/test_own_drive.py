@@ -18,7 +18,6 @@ from bag_files import write_bag
 from ros_peer import RosPeer
 from segmenter_process import Camera, Process
 from small_model import save_small_model
-from std_srvs.srv import Trigger
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
@@ -101,7 +100,7 @@ def test_from_a_drive_to_a_model_in_the_running_node(
     assert camera.status().model == "small"
     for name, value in (("model", better / "best"), ("guard", guard)):
         assert peer.set_parameter(name, str(value)).successful
-    response: Any = peer._call(Trigger, "segmenter/reload_model", Trigger.Request())
+    response: Any = peer.reload_model()
     assert response.success, response.message
     camera.segment(camera.next_image())
     assert camera.status(lambda s: s.model == "better").segmented > 0

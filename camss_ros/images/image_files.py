@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
+import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,8 +81,10 @@ def encode_image(image: np.ndarray, suffix: str, *flags: int) -> bytes:
     return data.tobytes()
 
 
-def silence_opencv() -> None:
-    """Keep OpenCV from writing a line for each image that it cannot decode."""
+def silence_decoders() -> None:
+    """Keep OpenCV and Pillow from writing a line for each image that they cannot decode."""
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", module="PIL")
     if hasattr(cv2, "setLogLevel"):  # before 4.13
         cv2.setLogLevel(_SILENT)
     else:

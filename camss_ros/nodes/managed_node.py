@@ -9,7 +9,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
-from camss_ros.images.image_files import silence_opencv
+from camss_ros.images.image_files import silence_decoders
 from camss_ros.nodes.parameter_table import DeclaredParameters
 from camss_ros.nodes.start_up import GivenParameters
 from camss_ros.nodes.worker import Worker
@@ -33,7 +33,7 @@ class ManagedNode(GivenParameters, LifecycleNode):
         self._state = "unconfigured"
         self._failure = ""  # why it could not be configured or activated, until it is configured
         self._worker: Worker[Any, Any] | None = None
-        silence_opencv()
+        silence_decoders()
         self._refuse_impossible_transitions()
         # A steady clock: a paused simulation does not stop the reports.
         self._timer = self.create_timer(

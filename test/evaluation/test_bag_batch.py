@@ -186,7 +186,8 @@ def test_workers_end_with_the_command_and_leave_no_temporary_files(
     tmp_path: Path, small_model: Path, number: signal.Signals
 ) -> None:
     shelf, output, temporary = tmp_path / "bags", tmp_path / "out", tmp_path / "tmp"
-    write_bag(shelf / "one", images(2), compression=CompressionMode.FILE)
+    # so many that they are at work until they are told
+    write_bag(shelf / "one", images(1000), compression=CompressionMode.FILE)
     temporary.mkdir()
     process = subprocess.Popen(
         [sys.executable, SCRIPT, *command([shelf], small_model, output, "--image", "/cam/image")],

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from ros_peer import RosPeer
 from segmenter_process import Camera
 from small_model import save_small_model
-from std_srvs.srv import Trigger
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
@@ -165,13 +164,13 @@ def test_the_node_keeps_its_model_where_the_guard_refuses_the_new_one(
     ruined, other = others
     for model, reason in ((ruined, f"{RARE.name}: 0.0000"), (other, "missing in the model")):
         assert peer.set_parameter("model", str(model)).successful
-        response = peer._call(Trigger, "segmenter/reload_model", Trigger.Request())
+        response = peer.reload_model()
         assert not response.success
         assert reason in response.message
         camera.segment(camera.next_image())
         assert camera.status().model == "test"
     assert peer.set_parameter("guard", "").successful
-    assert peer._call(Trigger, "segmenter/reload_model", Trigger.Request()).success
+    assert peer.reload_model().success
     peer.close()
 
 

@@ -93,7 +93,9 @@ def test_the_command_measures_real_nodes(tmp_path, monkeypatch):
     assert latency["images"] == 10
     assert latency["drops"] < 1
     times = {name: value for name, value in latency.items() if name.endswith("_ms")}
-    assert all(0 <= value["p50"] <= value["p95"] for value in times.values())
+    # but for the rest: a mask may be there before the node that published it goes on
+    assert min(value["p50"] for name, value in times.items() if name != "rest_ms") >= 0
+    assert all(value["p50"] <= value["p95"] for value in times.values())
     assert times["convert_ms"]["p50"] > 0
     assert times["publish_ms"]["p50"] > 0
     whole = times["stamp_to_mask_ms"]["mean"]

@@ -108,6 +108,25 @@ def test_a_demo_keeps_away_from_the_queues_of_a_killed_process(
             queue.unlink()
 
 
+def test_no_two_demos_have_one_domain_before_their_nodes_are_there_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begins = (
+        "from camss_ros.nodes.harness.child_process import isolate\n"
+        "print(isolate()['ROS_DOMAIN_ID'], flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", begins], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        domain = int(process.stdout.readline())
+        monkeypatch.setattr(child_process, "_DOMAINS", (domain,))
+        with pytest.raises(OSError, match="in use"):
+            isolate()
+        process.kill()
+    assert isolate()["ROS_DOMAIN_ID"] == str(domain)
+
+
 def test_the_row_counts_what_was_lost() -> None:
     trials = [
         TransportTrial((0, 100_000_000, 200_000_000), (0.01, 0.03)),

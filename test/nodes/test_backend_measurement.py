@@ -12,7 +12,6 @@ from lifecycle_msgs.msg import Transition
 from ros_peer import TIMEOUT, rgb_image, wait_until
 from scripted_node import Running, ScriptedSegmenter, status
 from sensor_msgs.msg import Image
-from std_srvs.srv import Trigger
 
 MASK = "segmentation/mask"
 
@@ -159,7 +158,7 @@ def test_cleanup_while_the_fastest_is_loaded(node: Running, choice: Choice) -> N
 
 def test_a_reload_takes_the_place_of_the_measurement(node: Running, choice: Choice) -> None:
     assert node.peer.set_parameter("model", "another").successful
-    answer = node.peer._call_again(Trigger, "segmenter/reload_model", Trigger.Request())
+    answer = node.peer.reload_model()
     assert answer.success
     assert choice.closed
     assert segmented(node, 1).backend == "second"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import rclpy
 import scripted_node
 import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from ros_peer import RosPeer, rgb_image, wait_until
+from ros_peer import RosPeer, captured_log, rgb_image, wait_until
 from scripted_node import Running
 from sensor_msgs.msg import CameraInfo, Image
 
@@ -141,9 +140,8 @@ def test_a_dead_a_slow_and_a_broken_camera_hold_up_none(start: Callable[..., Run
     assert segmented == ["6", "1", "2", "0"]
 
 
-def test_a_frame_that_fails_takes_none_of_its_batch_with_it(
-    start: Callable[..., Running], capfd: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.usefixtures("capfd")
+def test_a_frame_that_fails_takes_none_of_its_batch_with_it(start: Callable[..., Running]) -> None:
     rig = Rig(start, ["front", "left"])
     rig.segmenter.bad = {66}
     rig.hold("front", 1)
@@ -155,15 +153,8 @@ def test_a_frame_that_fails_takes_none_of_its_batch_with_it(
     rig.mask("left", 7)
     assert rig.status("front", lambda s: s.failed == 1).segmented == 1
     assert rig.status("left", lambda s: s.segmented == 1).failed == 0
-    log: list[str] = []
-
-    def said(text: str) -> bool:
-        time.sleep(0.3)  # what is written while it is read is lost
-        log.append(capfd.readouterr().err)  # which may end within a line
-        return text in "".join(log)
-
     failure = "front: segmentation failed: RuntimeError: a bad frame"
-    wait_until(lambda: said(failure), "the failure in the log, by the camera's name")
+    wait_until(lambda: failure in captured_log(), "the failure in the log, by the camera's name")
     rig.send("front", 2)
     rig.mask("front", 2)
 

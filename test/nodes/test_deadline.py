@@ -11,7 +11,6 @@ from diagnostic_msgs.msg import DiagnosticArray
 from ros_peer import rgb_image
 from scripted_node import Running, status
 from sensor_msgs.msg import Image
-from std_srvs.srv import Trigger
 
 TOPIC = "segmentation/mask"
 
@@ -56,7 +55,7 @@ def test_an_impossible_budget_ends_at_the_least_setting_and_says_so_once(
     assert (values["steps"], values["network input"]) == ("1", "16 x 16")
 
     # what was too slow says nothing of another model
-    answer = peer._call_again(Trigger, "segmenter/reload_model", Trigger.Request())
+    answer = peer.reload_model()
     assert answer.success, answer.message
     other = send(rgb_image(next(numbers)))
     assert (other.steps, other.samples, other.network_width) == (4, 2, 24)

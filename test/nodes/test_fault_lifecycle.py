@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from timeit import timeit
 
 import pytest
 from fault_scale import LONG, scaled
@@ -293,11 +294,12 @@ def test_a_device_that_hangs_does_not_hold_up_the_lifecycle(node: Running) -> No
     hanging.go.clear()
     node.image.publish(rgb_image(1))
     wait_until(lambda: hanging.started, "the image in work")
-    begun = time.monotonic()
-    assert node.peer.transition(Transition.TRANSITION_DEACTIVATE)
+    # Called where its services are: DDS may take its time to call and to answer them.
+    took = node.in_executor(lambda: timeit(node.node.trigger_deactivate, number=1))
     assert status(node.peer, lambda s: s.dropped == 1).received == 1
-    assert node.peer.transition(Transition.TRANSITION_CLEANUP)
-    assert time.monotonic() - begun < 2 * CANCEL_TIME + 1
+    took += node.in_executor(lambda: timeit(node.node.trigger_cleanup, number=1))
+    assert took < 2 * CANCEL_TIME + 1
+    assert node.peer.state() == "unconfigured"
     assert not hanging.closed  # it is in use
     assert node.peer.transition(Transition.TRANSITION_CONFIGURE)
     assert node.peer.transition(Transition.TRANSITION_ACTIVATE)

@@ -22,7 +22,7 @@ from camss_ros.images.encodings import (
     image_to_labels,
     image_to_rgb,
 )
-from camss_ros.images.image_files import read_image
+from camss_ros.images.image_files import read_image, silence_decoders
 from camss_ros.nodes.messages import to_image_message
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -340,6 +340,22 @@ def test_a_damaged_png_is_rejected_without_a_word_of_libpng(
                 compressed_to_rgb(CompressedImage(format="png", data=data))
             assert rejected.value.reason == "data"
     assert capfd.readouterr().err == ""
+
+
+def test_a_damaged_tiff_is_rejected_without_a_word_of_pillow(
+    caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
+) -> None:
+    silence_decoders()
+    _, tiff = cv2.imencode(".tiff", quadrants())
+    samples = struct.pack("<HHI", 277, 3, 1)  # the tag of the samples of a pixel
+    many = tiff.tobytes().replace(samples + b"\3", samples + b"\x10")
+    assert many != tiff.tobytes()
+    for data in (many, tiff.tobytes()[:-20]):
+        with pytest.raises(ImageRejectedError) as rejected:
+            compressed_to_rgb(CompressedImage(format="tiff", data=array.array("B", data)))
+        assert rejected.value.reason == "data"
+    assert caplog.records == []
+    assert list(recwarn) == []
 
 
 def test_labels_come_through_bit_for_bit() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
-from ros_peer import RosPeer, rgb_image, wait_until
+from ros_peer import RosPeer, captured_log, rgb_image, wait_until
 from rosgraph_msgs.msg import Clock
 from scripted_node import Running, status
 from sensor_msgs.msg import CompressedImage, Image
@@ -26,28 +25,22 @@ def explained(peer: RosPeer, *texts: str) -> DiagnosticStatus:
     return found.status[0]
 
 
-def logged(capfd: pytest.CaptureFixture[str], *texts: str) -> None:
-    log = ""
-
-    def complete() -> bool:
-        nonlocal log
-        time.sleep(0.3)  # what is written while it is read is lost
-        log += capfd.readouterr().err
-        return all(text in log for text in texts)
-
-    try:
-        wait_until(complete, f"{texts} in the log", 20)
-    except AssertionError as error:
-        raise AssertionError(f"{error}:\n{log}") from None
+@pytest.fixture
+def logged(capfd: pytest.CaptureFixture[str]) -> Callable[..., None]:
+    """Waits until the log has all texts."""
+    return lambda *texts: wait_until(
+        lambda: all(text in captured_log() for text in texts),
+        lambda: f"{texts} in the log:\n{captured_log()}",
+    )
 
 
 def test_a_topic_that_nobody_publishes_is_named(
-    start: Callable[..., Running], capfd: pytest.CaptureFixture[str]
+    start: Callable[..., Running], logged: Callable[..., None]
 ) -> None:
     running = start(warn_no_image=0.1)
     found = explained(running.peer, "no image for", "nobody publishes /image")
     assert found.level == DiagnosticStatus.WARN
-    logged(capfd, "no image for", "nobody publishes /image")
+    logged("no image for", "nobody publishes /image")
 
 
 def test_a_camera_on_another_topic_is_named(start: Callable[..., Running]) -> None:
@@ -71,13 +64,13 @@ def test_silence_becomes_an_error_and_ends_with_an_image(node: Running) -> None:
 
 
 def test_a_publisher_that_does_not_match_is_named_with_the_remedy(
-    start: Callable[..., Running], capfd: pytest.CaptureFixture[str]
+    start: Callable[..., Running], logged: Callable[..., None]
 ) -> None:
     running = start(image_qos="default", warn_no_image=0.1)
     publisher = running.peer.publisher(Image, "image", qos_profile_sensor_data)
     remedy = ("/peer has an incompatible quality of service", "set image_qos to sensor_data")
     explained(running.peer, "no image for", "/image: ", *remedy)
-    logged(capfd, *remedy)
+    logged(*remedy)
     assert publisher.get_subscription_count() == 0
 
     # The remedy mends it.
@@ -86,12 +79,12 @@ def test_a_publisher_that_does_not_match_is_named_with_the_remedy(
 
 
 def test_the_event_of_a_mismatch_is_said_at_once(
-    start: Callable[..., Running], capfd: pytest.CaptureFixture[str]
+    start: Callable[..., Running], logged: Callable[..., None]
 ) -> None:
     running = start(image_qos="default", warn_no_image=0.0, error_no_image=0.0)
     wait_until(lambda: running.node._state == "active", "the node active")
     running.peer.publisher(Image, "image", qos_profile_sensor_data)
-    logged(capfd, "/image: /peer has an incompatible quality of service", "set image_qos to")
+    logged("/image: /peer has an incompatible quality of service", "set image_qos to")
 
 
 def test_a_publisher_of_another_type_is_named_with_the_remedy(
@@ -107,12 +100,11 @@ def test_a_publisher_of_another_type_is_named_with_the_remedy(
 
 
 def test_a_subscriber_that_asks_for_more_is_told(
-    start: Callable[..., Running], capfd: pytest.CaptureFixture[str]
+    start: Callable[..., Running], logged: Callable[..., None]
 ) -> None:
     running = start(output_qos="sensor_data")
     running.peer.listen(Image, "segmentation/mask", RELIABLE)
     logged(
-        capfd,
         "a subscriber of segmentation/mask asks for a quality of service",
         "RELIABILITY",
         "set output_qos to system_default",
@@ -125,7 +117,7 @@ def test_simulated_time_without_a_clock_is_named(start: Callable[..., Running]) 
 
 
 def test_a_bag_that_starts_again_is_segmented_again(
-    start: Callable[..., Running], capfd: pytest.CaptureFixture[str]
+    start: Callable[..., Running], logged: Callable[..., None]
 ) -> None:
     running = start(use_sim_time=True)
     peer = running.peer
@@ -148,11 +140,11 @@ def test_a_bag_that_starts_again_is_segmented_again(
     segment(1, 90)
     assert status(peer, lambda s: s.segmented == 1).latency == 10.0
     now(50)
-    logged(capfd, "time jumped back")
+    logged("time jumped back")
     assert running.node.cameras[0].latencies.percentile(50) != 10.0  # nan: they start again
     segment(2, 49)
     assert status(peer, lambda s: s.segmented == 2).latency == 1.0
     assert running.node.cameras[0].latencies.percentile(95) == 1.0
     assert running.node._state == "active"
     assert peer.set_parameter("use_sim_time", False).successful
-    logged(capfd, "use_sim_time changed: latencies start again")
+    logged("use_sim_time changed: latencies start again")

@@ -20,7 +20,7 @@ from run_length_decoder import run_length_decoder
 from scripted_node import Running
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
-from std_srvs.srv import SetBool, Trigger
+from std_srvs.srv import SetBool
 
 from camss_ros.images.label_mapping import map_classes
 from camss_ros.images.label_sets import LabelSetError, load_label_set
@@ -218,15 +218,14 @@ def test_a_png_mask_has_the_topic_of_image_transport(start: Callable[..., Runnin
 
 
 def test_a_model_that_fails_to_load_leaves_the_old_one_working(node: Running) -> None:
-    call = node.peer._call_again
     node.error = ValueError("truncated")
-    answer = call(Trigger, "segmenter/reload_model", Trigger.Request())
+    answer = node.peer.reload_model()
     assert not answer.success
     assert "truncated" in answer.message
     node.image.publish(rgb_image(1))
     node.peer.wait_for_stamp("segmentation/mask", rgb_image(1))
     node.error = None
-    assert call(Trigger, "segmenter/reload_model", Trigger.Request()).success
+    assert node.peer.reload_model().success
     wait_until(lambda: node.segmenters[0].closed, "the old model freed")
     node.image.publish(rgb_image(2))
     node.peer.wait_for_stamp("segmentation/mask", rgb_image(2))

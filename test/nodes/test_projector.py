@@ -13,7 +13,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import State
 from nav_msgs.msg import OccupancyGrid, Odometry
 from rclpy.parameter import Parameter
-from ros_peer import wait_until
+from ros_peer import captured_log, wait_until
 from running_projector import (
     FOCAL,
     HEIGHT,
@@ -426,6 +426,7 @@ def test_diagnostics_say_what_is_wrong(project: Callable[..., RunningProjector])
     }  # fmt: skip
 
 
+@pytest.mark.usefixtures("capfd")
 @pytest.mark.parametrize(
     ("parameters", "said"),
     [
@@ -440,11 +441,11 @@ def test_diagnostics_say_what_is_wrong(project: Callable[..., RunningProjector])
     ],
 )
 def test_what_cannot_be_is_said_and_the_node_can_be_configured_again(
-    domain_id: int, parameters: dict, said: str, capfd: pytest.CaptureFixture[str]
+    domain_id: int, parameters: dict, said: str
 ) -> None:
     running = RunningProjector(domain_id, **parameters)
     try:
-        wait_until(lambda: said in capfd.readouterr().err, said, 10)
+        wait_until(lambda: said in captured_log(), said)
         state = running.node._state_machine.current_state[0]
         assert state == State.PRIMARY_STATE_UNCONFIGURED
         assert running.node.jobs == []

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 from ros_peer import TIMEOUT, RosPeer, rgb_image, wait_until
-from segmenter_process import HEIGHT, WIDTH, Camera, Process, at_the_front, end_limit
+from segmenter_process import HEIGHT, WIDTH, Camera, Process, at_the_front
 from sensor_msgs.msg import Image
-from std_srvs.srv import Trigger
 
 from camss_ros.model.camseg import CamSeg
 from camss_ros.nodes.messages import label_info_type
@@ -26,7 +25,7 @@ from camss_ros.run_segmenter import main
 def camera(spawn: Callable[..., Process], model: Path, module_domain_id: int) -> Iterator[Camera]:
     with at_the_front(spawn, module_domain_id, model) as (process, peer):
         yield Camera(peer, process)
-    assert process.end(signal.SIGTERM) < end_limit()
+    assert process.end(signal.SIGTERM) < process.end_limit
     assert process.process.returncode == 0
 
 
@@ -172,7 +171,7 @@ def test_the_mask_is_there_in_its_colours(camera: Camera, tiny_model: CamSeg) ->
 def test_the_size_in_the_network_is_that_of_the_parameter(camera: Camera) -> None:
     def reload(width: int, height: int) -> Any:
         assert camera.peer.set_parameter("network_size", [width, height]).successful
-        return camera.peer._call(Trigger, "segmenter/reload_model", Trigger.Request())
+        return camera.peer.reload_model()
 
     def size_in_use() -> tuple[int, int]:
         image = camera.next_image()
@@ -212,7 +211,7 @@ def test_a_signal_ends_it_in_the_middle_of_an_image(
             )
 
         wait_until(in_work, f"an image in work; log: {process.log}")
-        assert process.end(signal.SIGINT) < end_limit()
+        assert process.end(signal.SIGINT) < process.end_limit
         assert process.process.returncode == 0
         assert "Traceback" not in process.log
     finally:
@@ -222,7 +221,7 @@ def test_a_signal_ends_it_in_the_middle_of_an_image(
 def test_a_signal_ends_it_while_the_model_loads(spawn: Callable[..., Process], model: Path) -> None:
     process = spawn("--log-level", "debug", model=model)
     process.wait_for_log("segmenter")
-    assert process.end(signal.SIGINT) < end_limit()
+    assert process.end(signal.SIGINT) < process.end_limit
     assert process.process.returncode == 0, process.log
 
 
@@ -272,7 +271,7 @@ def test_a_model_that_is_not_there_is_named(spawn: Callable[..., Process], tmp_p
     process = spawn(model=tmp_path / "nowhere")
     process.wait_for_log("nowhere")
     assert "cannot load model" in process.log
-    assert process.end(signal.SIGINT) < end_limit()
+    assert process.end(signal.SIGINT) < process.end_limit
     assert process.process.returncode == 0
 
 
@@ -290,5 +289,5 @@ def test_two_topics_of_one_name_are_told(
     process = spawn(*remaps, model=model)
     process.wait_for_log(said)
     assert "/one" in process.log
-    assert process.end(signal.SIGINT) < end_limit()
+    assert process.end(signal.SIGINT) < process.end_limit
     assert process.process.returncode == 0

@@ -107,6 +107,7 @@ class ChildProcess:
 # With higher domains the ports reach those that Linux hands out by itself.
 _DOMAINS = range(1, 102)
 _SHARED_MEMORY = Path("/dev/shm")
+_reserved: dict[int, int] = {}  # domain: the file that keeps it
 
 
 def isolate() -> dict[str, str]:
@@ -169,16 +170,34 @@ def _ports(domain: int) -> range:
     return range(7400 + 250 * domain, 7400 + 250 * (domain + 1))
 
 
+def reserve_domain(domain: int) -> None:
+    """Keep a ROS domain from other processes of this machine, until this one ends or releases it.
+
+    Raises:
+        OSError: a participant of this machine lives in it, or another process has reserved it.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("", _ports(domain)[10]))  # of the first participant
+    if domain not in _reserved:
+        # Its nodes take seconds until others could see them. An abstract name is of the network
+        # that the ports are of, and ends with the process.
+        with socket.socket(socket.AF_UNIX) as lock:
+            lock.bind(f"\0camss_ros domain {domain}")
+            _reserved[domain] = lock.detach()
+
+
+def release_domain(domain: int) -> None:
+    """Let others have it."""
+    os.close(_reserved.pop(domain))
+
+
 def _free_domain() -> int:
-    """A ROS domain in which no participant of this machine lives, nor left queues if possible."""
+    """A ROS domain that is nobody else's on this machine, without left queues if possible."""
     domains = random.sample(_DOMAINS, len(_DOMAINS))
     for domain in sorted(domains, key=lambda domain: bool(leftover_queues(domain))):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.bind(("", _ports(domain)[10]))  # of the first participant
-            except OSError:
-                continue
-        return domain
+        with suppress(OSError):
+            reserve_domain(domain)
+            return domain
     raise OSError("every ROS domain from 1 to 101 is in use on this machine")
 
 
