@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -145,12 +145,15 @@ def leftover_queues(domain: int) -> list[Path]:
     The next process takes them as they are, short where the killed one had no profile for large
     images.
     """
-    queues = []
+    return [path for path, port in _queues() if port in _ports(domain) and not _locked(path)]
+
+
+def _queues() -> Iterator[tuple[Path, int]]:
+    """Queues in shared memory, of whatever domain, and their ports."""
     for path in _SHARED_MEMORY.glob("fast*_port*"):  # fastrtps before Kilted
         _, _, port = path.name.rpartition("port")
-        if port.isdecimal() and int(port) in _ports(domain) and not _locked(path):
-            queues.append(path)
-    return queues
+        if port.isdecimal():
+            yield path, int(port)
 
 
 def _locked(queue: Path) -> bool:
@@ -171,8 +174,9 @@ def _ports(domain: int) -> range:
 
 def _free_domain() -> int:
     """A ROS domain in which no participant of this machine lives, nor left queues if possible."""
+    left = {port for path, port in _queues() if not _locked(path)}
     domains = random.sample(_DOMAINS, len(_DOMAINS))
-    for domain in sorted(domains, key=lambda domain: bool(leftover_queues(domain))):
+    for domain in sorted(domains, key=lambda domain: not left.isdisjoint(_ports(domain))):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             try:
                 probe.bind(("", _ports(domain)[10]))  # of the first participant
