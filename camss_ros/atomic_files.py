@@ -30,13 +30,14 @@ def replacing(path: Path, partial: Path | None = None, durable: bool = False) ->
         os.replace(partial, path)
         if durable:
             sync(path.parent)
-    except OSError as error:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
-        if error.errno is None or str(error.filename or partial) != str(partial):
-            raise
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    except BaseException:
-        partial.unlink(missing_ok=True)
+        if (
+            isinstance(error, OSError)
+            and error.errno is not None
+            and str(error.filename or partial) == str(partial)
+        ):
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
@@ -23,6 +23,7 @@ from camss_ros.extras import require
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from camss_ros.bags.bag_frames import BagFrame
     from camss_ros.evaluation.compare import Comparison, LabelledFrame
     from camss_ros.images.label_sets import LabelSet
     from camss_ros.inference.segmenter import Segmenter
@@ -170,13 +171,22 @@ def _frames(
         frames = open_bag_frames(
             opened, BagSelection(image, labels), segmenters[0].classes, known, RunProgress()
         )
-        labelled = ((it.image, it.label, it.name) for it in frames)
         of_model = LabelSet("the model's", tuple(segmenters[0].classes))
         try:
-            yield labelled, known or of_model, frames.expected
+            yield _with_gaps(frames), known or of_model, frames.expected
         finally:
             for note in (*opened.warnings, *frames.faults.listed):
                 typer.echo(f"warning: {note}", err=True)
+
+
+def _with_gaps(frames: Iterable[BagFrame]) -> Iterator[LabelledFrame]:
+    """The frames, and one without a label in place of each that was passed over: no clip."""
+    following = 0
+    for it in frames:
+        for _ in range(following, it.number):
+            yield it.image, None, it.name
+        yield it.image, it.label, it.name
+        following = it.number + 1
 
 
 def _table(comparison: Comparison) -> Table:

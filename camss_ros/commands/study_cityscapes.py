@@ -29,10 +29,8 @@ from camss_ros.extras import require
 if TYPE_CHECKING:
     from camss_ros.lab.cityscapes_study import SizedData
 
-_SIZE = (256, 512)
 
-
-@segmenter_options("model", "seed", "device", "precision", "backend", "network_size")
+@segmenter_options("model", "seed", "device", "precision", "backend")
 def cityscapes(
     data: str = DATA,
     root: Path = ROOT,
@@ -41,6 +39,11 @@ def cityscapes(
     every: int = typer.Option(1, min=1, help="Take every n-th frame, of the other data too."),
     *,
     spec: SegmenterSpec,
+    network_size: str = typer.Option(
+        "512x256",
+        metavar="WIDTHxHEIGHT",
+        help="Of the frames in the network, multiples of 16; they are resized to it.",
+    ),
     twin: Optional[Path] = TWIN,
     other: list[str] = typer.Option(
         [],
@@ -48,18 +51,21 @@ def cityscapes(
         help="Data that the model may not know, scored at that size; can be repeated.",
     ),
 ) -> None:
-    """The paper's table: scores, robustness, the twin, other data. Frames are resized to the
-    network's size, 512x256 by default."""
+    """The paper's table: scores, robustness, the twin, other data."""
+    import dataclasses
+
     require("matplotlib")
     from camss_ros.evaluation.evaluate import named_apart
     from camss_ros.evaluation.result_folder import fingerprint
     from camss_ros.lab.cityscapes_study import contenders, study_cityscapes
 
     check_folder(output)
-    named = (f"{data}:{root}:{split}", spec.network_size or _SIZE)
+    size = parse_size("--network-size", network_size)
+    named = (f"{data}:{root}:{split}", size)
     others = [(one.rpartition(":")[0], _size(one)) for one in other]
     opened = [_open(*each, every) for each in (named, *others)]
     sized = named_apart([one for one, _ in opened])
+    spec = dataclasses.replace(spec, network_size=size)
     models = with_twin(spec, twin)
     settings = {
         "data": [

@@ -218,11 +218,13 @@ class Segmenter:
             A result for each frame, in their order.
 
         Raises:
-            ValueError: not such an image, a network size that the model cannot work at, frames
-                that differ in network size or sampling, or two frames of a stream with a warm
-                start or key frames.
+            ValueError: no frame, not such an image, a network size that the model cannot work at,
+                frames that differ in network size or sampling, or two frames of a stream with a
+                warm start or key frames.
             SegmentationCancelled: `cancelled` said true.
         """
+        if not frames:
+            raise ValueError("expected at least one frame to segment, got none")
         requests = [
             frame if isinstance(frame, FrameRequest) else FrameRequest(frame, stream=place)
             for place, frame in enumerate(frames)

@@ -58,9 +58,6 @@ def ground_plan(
         draw_mesh(chunk.ground)
     for chunk in [*chunks, street.street.traffic.at(i / FRAME_RATE, camera.z, _REACH)]:
         for item in chunk.items:
-            if isinstance(item, Solid):
+            if isinstance(item, Solid):  # a panel has no breadth, or is a roof
                 draw_mesh(item.mesh)
-            elif item.origin[1] < _HIGHEST:
-                ends = [item.origin, item.origin + item.u, item.origin + item.u + item.v]
-                draw(np.array([*ends, item.origin + item.v]), item.label)
     return plan[_SCALE // 2 :: _SCALE, _SCALE // 2 :: _SCALE]

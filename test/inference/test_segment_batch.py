@@ -126,6 +126,8 @@ def test_each_stream_has_a_warm_start_of_its_own(segmenter):
 
 def test_what_is_no_frame_is_refused_and_a_batch_given_up(segmenter):
     segmenter.sampling = SamplingOptions()
+    with pytest.raises(ValueError, match="at least one frame"):
+        segmenter.segment_batch([])
     with pytest.raises(ValueError, match="expected an RGB image"):
         segmenter.segment_batch([FRAMES[0], np.zeros((5, 5), np.uint8)])
     with pytest.raises(SegmentationCancelled):

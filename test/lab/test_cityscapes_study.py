@@ -129,6 +129,12 @@ def test_data_of_one_name_and_one_at_two_sizes_are_told_apart(arguments, tmp_pat
     assert "towns val-3: twin" in content["rows"]
 
 
+def test_one_default_size_is_told():
+    told = run("study", "cityscapes", "--help").output
+    assert "[default: 512x256]" in told
+    assert "the model's own" not in told
+
+
 @pytest.mark.parametrize(
     ("other", "message"),
     [

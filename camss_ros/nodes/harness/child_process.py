@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -146,12 +146,15 @@ def leftover_queues(domain: int) -> list[Path]:
     The next process takes them as they are, short where the killed one had no profile for large
     images.
     """
-    queues = []
+    return [path for path, port in _queues() if port in _ports(domain) and not _locked(path)]
+
+
+def _queues() -> Iterator[tuple[Path, int]]:
+    """Queues in shared memory, of whatever domain, and their ports."""
     for path in _SHARED_MEMORY.glob("fast*_port*"):  # fastrtps before Kilted
         _, _, port = path.name.rpartition("port")
-        if port.isdecimal() and int(port) in _ports(domain) and not _locked(path):
-            queues.append(path)
-    return queues
+        if port.isdecimal():
+            yield path, int(port)
 
 
 def _locked(queue: Path) -> bool:
@@ -193,8 +196,9 @@ def release_domain(domain: int) -> None:
 
 def _free_domain() -> int:
     """A ROS domain that is nobody else's on this machine, without left queues if possible."""
+    left = {port for path, port in _queues() if not _locked(path)}
     domains = random.sample(_DOMAINS, len(_DOMAINS))
-    for domain in sorted(domains, key=lambda domain: bool(leftover_queues(domain))):
+    for domain in sorted(domains, key=lambda domain: not left.isdisjoint(_ports(domain))):
         with suppress(OSError):
             reserve_domain(domain)
             return domain
