@@ -72,6 +72,19 @@ def test_image_formats(root, suffix):
     assert labeled_folder(root, "val", CAMVID)[0][0].shape == (4, 6, 3)
 
 
+def test_suffixes_may_be_in_capitals(root):
+    for name in "ab":
+        write(root, name, picture(), np.zeros((4, 6), np.uint8), ".PNG")
+        (root / f"val/labels/{name}.png").rename(root / f"val/labels/{name}.PNG")
+    assert len(labeled_folder(root, "val", CAMVID)) == 2
+    (root / "val/images/b.PNG").unlink()
+    with pytest.raises(DataError) as error:
+        labeled_folder(root, "val", CAMVID)
+    assert str(error.value) == (
+        f"no image for {root}/val/labels/b.PNG: expected {root}/val/images/b.PNG"
+    )
+
+
 def test_missing_places_are_named(root):
     with pytest.raises(DataError, match=r"no data folder .*nowhere"):
         labeled_folder(root / "nowhere", "val", CAMVID)
@@ -93,7 +106,7 @@ def test_a_folder_without_splits_is_not_said_to_lack_what_it_has(tmp_path):
     assert str(error.value) == f"no split 'val': {tmp_path} has the splits all"
 
 
-@pytest.mark.parametrize("label", ["labels/a.jpg", "labels/a.PNG", "masks/a.png"])
+@pytest.mark.parametrize("label", ["labels/a.jpg", "masks/a.png"])
 def test_images_without_a_label_file_of_the_layout_lack_labels(tmp_path, label):
     for file in ("images/a.png", label):
         (tmp_path / file).parent.mkdir(exist_ok=True)
