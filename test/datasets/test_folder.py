@@ -1,5 +1,7 @@
 """Reading labelled images from folders."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
@@ -136,6 +138,8 @@ def test_bad_files_are_named(root):
     write(root, "a", picture(), np.full((4, 6), 77, np.uint8))
     with pytest.raises(DataError, match=r"a\.png has the values 77.*0 to 10, and 11 or 255"):
         labeled_folder(root, "val", CAMVID)[0]
+    with pytest.raises(DataError, match="0 to 10, and nothing for void"):
+        labeled_folder(root, "val", dataclasses.replace(CAMVID, void_values=()))[0]
     write(root, "a", picture(), picture())
     with pytest.raises(DataError, match=r"mode RGB"):
         labeled_folder(root, "val", CAMVID)[0]
