@@ -22,6 +22,7 @@ from accelerate.utils import DistributedDataParallelKwargs, broadcast
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from camss_ros.atomic_files import locked
 from camss_ros.images.image_files import DataError
 from camss_ros.training.config import LoopOptions
 from camss_ros.training.global_batch import synchronize_batch_norm
@@ -128,25 +129,25 @@ def train(
         TrainingError: the loss is no number, the checkpoint is of another model, a file can't be
             written, or memory or a data worker is gone.
         DataError: a sample can't be read.
+        OSError: another process trains in `output`.
     """
     options = samples.config.loop
     run = _Run(training, samples, output, accelerator)
-    if accelerator.is_main_process:
-        output.mkdir(parents=True, exist_ok=True)
-    first = run.resume()
-    loader = DataLoader(
-        samples,
-        # not a list, which for many steps would take gigabytes
-        batch_sampler=(
-            [step * options.batch + place for place in places]
-            for step in range(first, options.steps)
-            for places in _places(options, accelerator)
-        ),
-        num_workers=samples.config.data.workers,
-        collate_fn=collate,
-        pin_memory=accelerator.device.type == "cuda",
-    )
-    with contextlib.closing(run), outside_causes(run.last_good):
+    own = locked(output) if accelerator.is_main_process else contextlib.nullcontext()
+    with own, contextlib.closing(run), outside_causes(run.last_good):
+        first = run.resume()
+        loader = DataLoader(
+            samples,
+            # not a list, which for many steps would take gigabytes
+            batch_sampler=(
+                [step * options.batch + place for place in places]
+                for step in range(first, options.steps)
+                for places in _places(options, accelerator)
+            ),
+            num_workers=samples.config.data.workers,
+            collate_fn=collate,
+            pin_memory=accelerator.device.type == "cuda",
+        )
         run.steps(first, iter(loader))
     accelerator.wait_for_everyone()
     return run.average.module

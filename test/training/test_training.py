@@ -13,6 +13,7 @@ import torch
 from small_model import save_small_model
 from training_run import training_data
 
+from camss_ros.atomic_files import locked
 from camss_ros.datasets.augmentation import AugmentationOptions
 from camss_ros.images.label_class import LabelClass
 from camss_ros.model.autoencoder import MaskAutoencoder, MaskAutoencoderConfig
@@ -227,6 +228,14 @@ def test_frames_of_less_than_a_token_are_enlarged_to_one(tmp_path):
     frames = samples(loop, draw_for_autoencoder, tiny)
     train(training, frames, tmp_path, make_accelerator(loop))
     assert [row["step"] for row in read_metrics(tmp_path / "validation.csv")] == [1]
+
+
+def test_one_process_at_a_time_trains_in_a_folder(tmp_path):
+    loop = options(2)
+    with locked(tmp_path), pytest.raises(OSError, match="another process is writing to"):
+        train(Broken(-1), samples(loop), tmp_path, make_accelerator(loop))
+    assert not list(tmp_path.iterdir())
+    train(Broken(-1), samples(loop), tmp_path, make_accelerator(loop))
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):
