@@ -112,7 +112,8 @@ class LoopOptions:
         ema_decay: of the averaged weights, approached as (1 + n) / (10 + n).
         precision: of the forward passes (autocast); weights and optimizer are float32.
         accumulation: micro-batches of a step.
-        log_every, save_every, evaluate_every: steps between metrics, checkpoints and validations.
+        log_every, save_every, evaluate_every: steps between metrics, checkpoints (which come every
+            five minutes at least) and validations.
         seed: of weights, samples and noise.
     """
 

@@ -45,6 +45,7 @@ from camss_ros.training.samples import TrainingSamples, collate
 
 CHECKPOINT = "checkpoint.pt"
 SCORE = "miou"
+_SAVE_MINUTES = 5  # without a checkpoint, at most; steps may take seconds
 
 
 class Training(nn.Module, ABC, Generic[Model]):
@@ -278,6 +279,7 @@ class _Run(Generic[Model]):
     def steps(self, first: int, batches: Iterator[dict[str, Any] | Exception]) -> None:
         """Do the steps from `first` on."""
         options, earlier, started = self.options, self.minutes, time.monotonic()
+        due = earlier + _SAVE_MINUTES
         if self._out_of_time() or self._out_of_patience():
             return
         with step_progress(self.accelerator.is_main_process) as progress:
@@ -292,7 +294,7 @@ class _Run(Generic[Model]):
                 self.minutes = self._agreed(earlier + (time.monotonic() - started) / 60)
                 ends = done == options.steps or self._out_of_time()
                 evaluates = ends or done % options.evaluate_every == 0
-                saves = ends or done % options.save_every == 0
+                saves = ends or done % options.save_every == 0 or self.minutes > due
                 logs = done % options.log_every == 0
                 if evaluates or saves or logs:
                     values = self._look_at_pending()
@@ -304,6 +306,7 @@ class _Run(Generic[Model]):
                     ends = ends or self._out_of_patience()
                 if saves or ends:
                     self._save(done)
+                    due = self.minutes + _SAVE_MINUTES
                 progress.update(task, advance=1, seconds=self._seconds_left())
                 if ends:
                     break

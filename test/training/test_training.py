@@ -18,6 +18,7 @@ from camss_ros.datasets.augmentation import AugmentationOptions
 from camss_ros.images.label_class import LabelClass
 from camss_ros.model.autoencoder import MaskAutoencoder, MaskAutoencoderConfig
 from camss_ros.model.checkpoint import load_pretrained, save_pretrained
+from camss_ros.training import loop as loop_module
 from camss_ros.training import segmenter_losses
 from camss_ros.training.config import (
     AutoencoderConfig,
@@ -188,6 +189,14 @@ def test_a_loss_that_is_no_number_ends_the_run_and_names_the_step(tmp_path):
     checkpoint = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert checkpoint["step"] == 2
     assert all(value.isfinite().all() for value in checkpoint["module"].values())
+
+
+def test_of_slow_steps_a_checkpoint_comes_before_its_turn(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop_module, "_SAVE_MINUTES", 0)
+    loop = options(6, save_every=20)
+    with pytest.raises(TrainingError, match="nan at step 3"):
+        train(Broken(3), samples(loop), tmp_path, make_accelerator(loop))
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 3
 
 
 def _kill_workers():
