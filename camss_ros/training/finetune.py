@@ -27,7 +27,8 @@ from camss_ros.images.label_mapping import label_set_of
 from camss_ros.images.label_sets import LabelSet, LabelSetError, NoMappingError, load_label_set
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.model.autoencoder import MaskAutoencoder
-from camss_ros.model.checkpoint import find_config, load_pretrained, save_pretrained
+from camss_ros.model.camseg import CamSeg
+from camss_ros.model.checkpoint import load_pretrained, save_pretrained
 from camss_ros.resources import config_file
 from camss_ros.training.config import AutoencoderConfig, Config, SegmenterConfig, SourceConfig
 from camss_ros.training.config_files import load_config, override
@@ -93,7 +94,8 @@ def finetune(options: FinetuneOptions, tell: Callable[[str], None]) -> dict[str,
             "--format png` makes such a folder of it, split by drive"
         )
     held_out = open_data("folder", options.data, "val")
-    model = find_config(options.model)
+    earlier = load_pretrained(options.model)
+    model = earlier.config
     label_set, same = _classes(held_out.label_set, model.label_set, options)
     sources = _sources(options, model.input_size, load_label_set(label_set), tell)
     start, minutes = options.model, options.minutes
@@ -104,7 +106,7 @@ def finetune(options: FinetuneOptions, tell: Callable[[str], None]) -> dict[str,
         "data.validation_every": max(1, len(held_out) // _VALIDATED),
     }
     if not same:
-        begun = _other_classes(options, held_out.label_set, data)
+        begun = _other_classes(options, earlier, held_out.label_set, data)
         start, minutes = str(begun), minutes * (1 - _MASKS_TIME)
     config = _config(
         SegmenterConfig,
@@ -187,10 +189,11 @@ def _classes(
     return str(file.absolute()), True
 
 
-def _other_classes(options: FinetuneOptions, own: LabelSet, data: dict[str, Any]) -> Path:
+def _other_classes(
+    options: FinetuneOptions, earlier: CamSeg, own: LabelSet, data: dict[str, Any]
+) -> Path:
     """Train a mask autoencoder of the own classes; the model to begin with, which has it."""
     masks, begun = options.output / "masks", options.output / "start"
-    earlier = load_pretrained(options.model)
     origins = class_origins(own, label_set_of(earlier.config.label_set, earlier.config.name))
     other = with_other_classes(earlier, own.classes, origins)
     height, width = _window(earlier.config.input_size)

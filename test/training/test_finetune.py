@@ -12,7 +12,9 @@ from camss_ros.cli import app
 from camss_ros.images.label_class import LabelClass
 from camss_ros.images.label_sets import LabelSet, load_label_set
 from camss_ros.inference.segmenter import Segmenter
-from camss_ros.model.checkpoint import load_pretrained
+from camss_ros.model.checkpoint import load_pretrained, save_pretrained
+from camss_ros.model.config import TwinConfig
+from camss_ros.model.twin import Twin
 from camss_ros.training.other_classes import class_origins, with_other_classes
 from camss_ros.training.run_folder import read_metrics
 
@@ -148,6 +150,12 @@ def test_original_data_without_a_mapping_onto_other_classes_are_left_out(small_m
     told = finetune(data, tmp_path / "o", small_model, *MASKS, options=["--original", original])
     assert "idd_lite is left out: label set idd has no mapping onto own" in told.replace("\n", " ")
     assert "camvid, 4 frames" in told
+
+
+def test_a_twin_is_told_to_be_one(data, tmp_path):
+    save_pretrained(Twin(TwinConfig("twin", load_label_set("camvid11").classes)), tmp_path / "twin")
+    message = finetune(data, tmp_path / "o", tmp_path / "twin", code=1)
+    assert "is a discriminative twin" in message.replace("\n", " ")
 
 
 def test_what_is_wrong_is_named(data, small_model, tmp_path):
