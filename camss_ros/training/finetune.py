@@ -36,6 +36,7 @@ from camss_ros.training.loop import CHECKPOINT
 from camss_ros.training.other_classes import class_origins, with_other_classes
 from camss_ros.training.resume import begin_run
 from camss_ros.training.run_folder import TrainingError
+from camss_ros.training.start import AUTOENCODER
 from camss_ros.training.train_autoencoder import AUTOENCODER_FILE, train_autoencoder
 from camss_ros.training.train_segmenter import train_segmenter
 
@@ -212,6 +213,11 @@ def _other_classes(
         },
         [each.removeprefix(_MASKS) for each in options.overrides if each.startswith(_MASKS)],
     )
+    if (masks / CHECKPOINT).exists() and not _is_same(load_pretrained(masks / "start"), other):
+        raise TrainingError(
+            f"{options.output} holds a run that began from another model than {options.model}, or "
+            "with other classes: give another --output, or remove this one to start anew"
+        )
     begin_run(config, masks)
     if (options.output / CHECKPOINT).exists():
         return begun  # with more minutes the masks would move, and the run with them
@@ -222,6 +228,16 @@ def _other_classes(
     other.mask_autoencoder.load_state_dict(state)
     save_pretrained(other, begun)
     return begun
+
+
+def _is_same(start: CamSeg, other: CamSeg) -> bool:
+    """Whether class names and weights are, but for those of the masks, which are computed."""
+    names, expected = ([one.name for one in it.config.label_set] for it in (start, other))
+    state = start.state_dict()
+    return names == expected and all(
+        name.startswith(AUTOENCODER) or (name in state and torch.equal(value, state[name]))
+        for name, value in other.state_dict().items()
+    )
 
 
 def _config(

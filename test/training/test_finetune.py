@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from small_model import save_small_model
 from training_run import write_camvid
 from typer.testing import CliRunner
 
@@ -118,6 +119,26 @@ def test_with_more_minutes_a_run_goes_on_with_the_masks_that_it_has(small_model,
     finetune(data, output, small_model, *overrides, "loop.steps=3", options=("--minutes", 0.5))
     assert (output / "masks" / "checkpoint.pt").read_bytes() == masks
     assert torch.load(output / "checkpoint.pt", weights_only=True)["step"] > 1
+
+
+def test_another_model_or_other_classes_do_not_go_on_with_a_run(small_model, tmp_path):
+    data = write_camvid(tmp_path / "own")
+    classes = [LabelClass(i, name, (9 * i, 90, 9)) for i, name in enumerate(CLASSES)]
+    label_set = data / "label_set.yaml"
+    void = "void: {file_values: [5, 10, 255]}\n"
+    label_set.write_text(label_set_text("small", classes, void))
+    output = tmp_path / "run"
+    finetune(data, output, small_model, *MASKS)
+    checkpoint = (output / "checkpoint.pt").read_bytes()
+    camvid = load_label_set("camvid11").classes
+    another = save_small_model(tmp_path / "another", label_set=camvid, seed=1)
+    told = finetune(data, output, another, *MASKS, code=1).replace("\n", " ")
+    assert f"began from another model than {another}, or with other classes" in told
+    label_set.write_text(
+        label_set_text("small", [*classes[:2], LabelClass(2, "x", (9, 9, 9))], void)
+    )
+    assert "with other classes" in finetune(data, output, small_model, *MASKS, code=1)
+    assert (output / "checkpoint.pt").read_bytes() == checkpoint
 
 
 def test_the_original_data_are_mixed_in(data, small_model, tmp_path):
