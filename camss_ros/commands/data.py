@@ -60,7 +60,8 @@ def check(
             contents[part] = read_all(images, step)
         problems += [*listing.problems, *contents[part].problems]
         console.print(_summary(part, len(images), listing.unlabelled, contents[part]))
-    console.print(_share_table(contents, images.label_set.classes))
+    if any(part.sizes for part in contents.values()):
+        console.print(_share_table(contents, images.label_set.classes))
     for problem in problems:
         typer.echo(problem, err=True)
     if problems:
@@ -217,13 +218,13 @@ def _summary(split: str, count: int, unlabelled: int, contents: Contents) -> str
 
 
 def _share_table(contents: Mapping[str, Contents], classes: tuple[LabelClass, ...]) -> Table:
-    from camss_ros.evaluation.formats import result_table
+    from camss_ros.evaluation.formats import number, result_table
 
     table = result_table("class", *contents, title="share of the labelled pixels, %")
     for label_class in classes:
-        shares = (f"{100 * c.share(label_class.id):.3f}" for c in contents.values())
+        shares = (number(100 * c.share(label_class.id)) for c in contents.values())
         table.add_row(label_class.name, *shares)
     table.add_section()
-    void = (f"{100 * c.void_share():.3f}" for c in contents.values())
+    void = (number(100 * c.void_share()) for c in contents.values())
     table.add_row("without a class (of all)", *void)
     return table

@@ -98,7 +98,13 @@ class AugmentationOptions:
                 low, high = value
                 _check(name, value, 0 < low <= high, "two numbers above 0, in ascending order")
         _check("skew", self.skew, self.skew < 0.25, "less than 0.25")
-        _check("color_jitter", self.color_jitter, self.color_jitter <= 1, "0 to 1")
+        for name in ("aspect", "color_jitter"):
+            _check(name, getattr(self, name), getattr(self, name) <= 1, "0 to 1")
+        for name in ("crop", "zoom"):
+            low, high = getattr(self, name)
+            _check(name, (low, high), low >= 0.01 and high <= 100, "factors from 0.01 to 100")
+        for name in ("gaussian_blur", "motion_blur"):  # which take memory by the square
+            _check(name, getattr(self, name), getattr(self, name)[1] <= 100, "at most 100 pixels")
         specks = self.salt_and_pepper
         _check("salt_and_pepper", specks, specks[1] <= 1, "shares of at most 1")
         cells = self.hide_and_seek_cells

@@ -2,6 +2,7 @@
 
 Paths have fields, such as "gtFine/{split}/{city}/{frame}_gtFine_labelIds.png": one stands for one
 or more characters of a file or folder name, "{suffix}" for the suffix of an image file.
+Suffixes may be in capitals.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def _pattern(part: str) -> re.Pattern[str]:
         re.escape(piece) if index % 2 == 0 else f"(?P<{piece}>{_PATTERNS.get(piece, '.+?')})"
         for index, piece in enumerate(pieces)
     )
-    return re.compile(expression)
+    return re.compile(re.sub(r"(\\\.\w+)$", r"(?i:\1)", expression))
 
 
 Key: TypeAlias = tuple[tuple[str, str], ...]
@@ -155,8 +156,11 @@ class Layout:
         ]
         lonely_images = [key for key in images if key not in labels]
         partly = split in self.partly_labelled
-        problems = [] if partly else [self._lonely(root, images[k], k) for k in lonely_images]
-        problems += [self._lonely(root, labels[k], k) for k in labels if k not in images]
+        to_report = [] if partly else lonely_images
+        problems = [self._lonely(root, "label", key, images[key]) for key in to_report]
+        problems += [
+            self._lonely(root, "image", key, labels[key]) for key in labels if key not in images
+        ]
         samples.sort(key=lambda sample: natural_key(sample.name))
         return Listing(tuple(samples), tuple(problems), len(lonely_images) if partly else 0)
 
@@ -207,12 +211,9 @@ class Layout:
             files[key] = path
         return files
 
-    def _lonely(self, root: Path, path: Path, key: Key) -> str:
-        fields = dict(key)
-        for what, template in (("image", self.images), ("label", self.labels)):
-            counterpart = root / fill(template, {**fields, "suffix": path.suffix})
-            if counterpart != path:
-                missing, expected = what, counterpart
+    def _lonely(self, root: Path, missing: str, key: Key, path: Path) -> str:
+        template = self.images if missing == "image" else self.labels
+        expected = root / fill(template, {**dict(key), "suffix": path.suffix})
         return f"no {missing} for {path}: expected {expected}"
 
     def _nothing(self, root: Path, split: str, what: str) -> str:

@@ -167,7 +167,7 @@ def _ids_of_values(values: np.ndarray, path: Path, label_set: LabelSet) -> np.nd
     label = known[small]
     if (label < 0).any():
         unknown = np.unique(values[label < 0]).tolist()
-        void = " or ".join(map(str, label_set.void_values))
+        void = " or ".join(map(str, label_set.void_values)) or "nothing"
         raise DataError(
             f"label {path} has the values {', '.join(map(str, unknown[:8]))}{_more(unknown)}: "
             f"label set {label_set.name} has the classes 0 to {len(label_set.classes) - 1}, "

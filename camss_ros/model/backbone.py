@@ -16,6 +16,7 @@ _STAGES = (
     (6, 5, 2, 192, 4),
     (6, 3, 1, 320, 1),
 )
+STAGE_COUNT = len(_STAGES)
 _STEM = 32
 _FEATURE_STAGES = (1, 2, 4, 6)  # the last stage at strides 4, 8, 16 and 32
 _BN_EPS = 1e-3

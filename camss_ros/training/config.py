@@ -7,6 +7,7 @@ from typing import Literal, TypeVar
 
 from camss_ros.datasets.augmentation import AugmentationOptions
 from camss_ros.model.autoencoder import MaskAutoencoderConfig
+from camss_ros.model.backbone import STAGE_COUNT
 from camss_ros.model.config import CamSegConfig, ConcatTransformerConfig, TwinConfig
 from camss_ros.model.fast_decoder import FastDecoderConfig
 from camss_ros.model.schedule import SamplingOptions
@@ -111,7 +112,8 @@ class LoopOptions:
         ema_decay: of the averaged weights, approached as (1 + n) / (10 + n).
         precision: of the forward passes (autocast); weights and optimizer are float32.
         accumulation: micro-batches of a step.
-        log_every, save_every, evaluate_every: steps between metrics, checkpoints and validations.
+        log_every, save_every, evaluate_every: steps between metrics, checkpoints (which come every
+            five minutes at least) and validations.
         seed: of weights, samples and noise.
     """
 
@@ -147,7 +149,8 @@ class LoopOptions:
             at_least("patience", self.patience, 1)
         between("ema_decay", self.ema_decay, 0, 1)
         for beta in self.betas:
-            between("betas", beta, 0, 1)
+            if not 0 <= beta < 1:
+                raise ValueError(f"betas must be from 0 to below 1, not {beta}")
 
 
 @dataclass(frozen=True)
@@ -225,8 +228,9 @@ class SegmenterConfig:
     validation: SamplingOptions = SamplingOptions(steps=2)
 
     def __post_init__(self) -> None:
-        for name in ("backbone_rate", "decoder_rate", "frozen_stages"):
+        for name in ("backbone_rate", "decoder_rate"):
             at_least(name, getattr(self, name), 0)
+        between("frozen_stages", self.frozen_stages, 0, STAGE_COUNT)
         masks = self.model.mask_autoencoder
         if isinstance(masks, MaskAutoencoderConfig) and not masks.has_encoder:
             raise ValueError(
@@ -278,8 +282,9 @@ class TwinTrainingConfig:
     frozen_stages: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("class_weight_power", "jaccard_weight", "backbone_rate", "frozen_stages"):
+        for name in ("class_weight_power", "jaccard_weight", "backbone_rate"):
             at_least(name, getattr(self, name), 0)
+        between("frozen_stages", self.frozen_stages, 0, STAGE_COUNT)
 
 
 @dataclass(frozen=True)

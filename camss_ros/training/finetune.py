@@ -27,7 +27,8 @@ from camss_ros.images.label_mapping import label_set_of
 from camss_ros.images.label_sets import LabelSet, LabelSetError, NoMappingError, load_label_set
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.model.autoencoder import MaskAutoencoder
-from camss_ros.model.checkpoint import find_config, load_pretrained, save_pretrained
+from camss_ros.model.camseg import CamSeg
+from camss_ros.model.checkpoint import load_pretrained, save_pretrained
 from camss_ros.resources import config_file
 from camss_ros.training.config import AutoencoderConfig, Config, SegmenterConfig, SourceConfig
 from camss_ros.training.config_files import load_config, override
@@ -35,6 +36,7 @@ from camss_ros.training.loop import CHECKPOINT
 from camss_ros.training.other_classes import class_origins, with_other_classes
 from camss_ros.training.resume import begin_run
 from camss_ros.training.run_folder import TrainingError
+from camss_ros.training.start import AUTOENCODER
 from camss_ros.training.train_autoencoder import AUTOENCODER_FILE, train_autoencoder
 from camss_ros.training.train_segmenter import train_segmenter
 
@@ -93,7 +95,8 @@ def finetune(options: FinetuneOptions, tell: Callable[[str], None]) -> dict[str,
             "--format png` makes such a folder of it, split by drive"
         )
     held_out = open_data("folder", options.data, "val")
-    model = find_config(options.model)
+    earlier = load_pretrained(options.model)
+    model = earlier.config
     label_set, same = _classes(held_out.label_set, model.label_set, options)
     sources = _sources(options, model.input_size, load_label_set(label_set), tell)
     start, minutes = options.model, options.minutes
@@ -104,7 +107,7 @@ def finetune(options: FinetuneOptions, tell: Callable[[str], None]) -> dict[str,
         "data.validation_every": max(1, len(held_out) // _VALIDATED),
     }
     if not same:
-        begun = _other_classes(options, held_out.label_set, data)
+        begun = _other_classes(options, earlier, held_out.label_set, data)
         start, minutes = str(begun), minutes * (1 - _MASKS_TIME)
     config = _config(
         SegmenterConfig,
@@ -187,10 +190,11 @@ def _classes(
     return str(file.absolute()), True
 
 
-def _other_classes(options: FinetuneOptions, own: LabelSet, data: dict[str, Any]) -> Path:
+def _other_classes(
+    options: FinetuneOptions, earlier: CamSeg, own: LabelSet, data: dict[str, Any]
+) -> Path:
     """Train a mask autoencoder of the own classes; the model to begin with, which has it."""
     masks, begun = options.output / "masks", options.output / "start"
-    earlier = load_pretrained(options.model)
     origins = class_origins(own, label_set_of(earlier.config.label_set, earlier.config.name))
     other = with_other_classes(earlier, own.classes, origins)
     height, width = _window(earlier.config.input_size)
@@ -209,6 +213,11 @@ def _other_classes(options: FinetuneOptions, own: LabelSet, data: dict[str, Any]
         },
         [each.removeprefix(_MASKS) for each in options.overrides if each.startswith(_MASKS)],
     )
+    if (masks / CHECKPOINT).exists() and not _is_same(load_pretrained(masks / "start"), other):
+        raise TrainingError(
+            f"{options.output} holds a run that began from another model than {options.model}, or "
+            "with other classes: give another --output, or remove this one to start anew"
+        )
     begin_run(config, masks)
     if (options.output / CHECKPOINT).exists():
         return begun  # with more minutes the masks would move, and the run with them
@@ -219,6 +228,16 @@ def _other_classes(options: FinetuneOptions, own: LabelSet, data: dict[str, Any]
     other.mask_autoencoder.load_state_dict(state)
     save_pretrained(other, begun)
     return begun
+
+
+def _is_same(start: CamSeg, other: CamSeg) -> bool:
+    """Whether class names and weights are, but for those of the masks, which are computed."""
+    names, expected = ([one.name for one in it.config.label_set] for it in (start, other))
+    state = start.state_dict()
+    return names == expected and all(
+        name.startswith(AUTOENCODER) or (name in state and torch.equal(value, state[name]))
+        for name, value in other.state_dict().items()
+    )
 
 
 def _config(

@@ -22,6 +22,7 @@ from accelerate.utils import DistributedDataParallelKwargs, broadcast
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from camss_ros.atomic_files import locked
 from camss_ros.images.image_files import DataError
 from camss_ros.training.config import LoopOptions
 from camss_ros.training.global_batch import synchronize_batch_norm
@@ -44,6 +45,7 @@ from camss_ros.training.samples import TrainingSamples, collate
 
 CHECKPOINT = "checkpoint.pt"
 SCORE = "miou"
+_SAVE_MINUTES = 5  # without a checkpoint, at most; steps may take seconds
 
 
 class Training(nn.Module, ABC, Generic[Model]):
@@ -128,25 +130,25 @@ def train(
         TrainingError: the loss is no number, the checkpoint is of another model, a file can't be
             written, or memory or a data worker is gone.
         DataError: a sample can't be read.
+        OSError: another process trains in `output`.
     """
     options = samples.config.loop
     run = _Run(training, samples, output, accelerator)
-    if accelerator.is_main_process:
-        output.mkdir(parents=True, exist_ok=True)
-    first = run.resume()
-    loader = DataLoader(
-        samples,
-        # not a list, which for many steps would take gigabytes
-        batch_sampler=(
-            [step * options.batch + place for place in places]
-            for step in range(first, options.steps)
-            for places in _places(options, accelerator)
-        ),
-        num_workers=samples.config.data.workers,
-        collate_fn=collate,
-        pin_memory=accelerator.device.type == "cuda",
-    )
-    with contextlib.closing(run), outside_causes(run.last_good):
+    own = locked(output) if accelerator.is_main_process else contextlib.nullcontext()
+    with own, contextlib.closing(run), outside_causes(run.last_good):
+        first = run.resume()
+        loader = DataLoader(
+            samples,
+            # not a list, which for many steps would take gigabytes
+            batch_sampler=(
+                [step * options.batch + place for place in places]
+                for step in range(first, options.steps)
+                for places in _places(options, accelerator)
+            ),
+            num_workers=samples.config.data.workers,
+            collate_fn=collate,
+            pin_memory=accelerator.device.type == "cuda",
+        )
         run.steps(first, iter(loader))
     accelerator.wait_for_everyone()
     return run.average.module
@@ -277,6 +279,7 @@ class _Run(Generic[Model]):
     def steps(self, first: int, batches: Iterator[dict[str, Any] | Exception]) -> None:
         """Do the steps from `first` on."""
         options, earlier, started = self.options, self.minutes, time.monotonic()
+        due = earlier + _SAVE_MINUTES
         if self._out_of_time() or self._out_of_patience():
             return
         with step_progress(self.accelerator.is_main_process) as progress:
@@ -291,7 +294,7 @@ class _Run(Generic[Model]):
                 self.minutes = self._agreed(earlier + (time.monotonic() - started) / 60)
                 ends = done == options.steps or self._out_of_time()
                 evaluates = ends or done % options.evaluate_every == 0
-                saves = ends or done % options.save_every == 0
+                saves = ends or done % options.save_every == 0 or self.minutes > due
                 logs = done % options.log_every == 0
                 if evaluates or saves or logs:
                     values = self._look_at_pending()
@@ -303,6 +306,7 @@ class _Run(Generic[Model]):
                     ends = ends or self._out_of_patience()
                 if saves or ends:
                     self._save(done)
+                    due = self.minutes + _SAVE_MINUTES
                 progress.update(task, advance=1, seconds=self._seconds_left())
                 if ends:
                     break

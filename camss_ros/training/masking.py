@@ -56,7 +56,8 @@ class TruncatedNormalRatio:
 
     def __post_init__(self) -> None:
         above_zero("std", self.std)
-        between("minimum", self.minimum, 0, 1)
+        for name in ("center", "minimum"):
+            between(name, getattr(self, name), 0, 1)
 
     def known(self, samples: int, tokens: int, generator: torch.Generator) -> Tensor:
         """As `RandomlyKnown.known`, with equally many known tokens in all samples."""

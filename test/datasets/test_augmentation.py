@@ -124,6 +124,10 @@ def test_a_crop_of_the_frame_is_fitted_into_the_size():
         ({"hide_and_seek_cells": ()}, "hide_and_seek_cells"),
         ({"rotation": -1.0}, "rotation is -1.0: expected 0 or more"),
         ({"salt_and_pepper": (1.0, 50.0)}, "salt_and_pepper"),
+        ({"aspect": 100.0}, "aspect is 100.0: expected 0 to 1"),
+        ({"zoom": (1e-9, 1.0)}, "zoom .* from 0.01 to 100"),
+        ({"crop": (1.0, 1e9)}, "crop .* from 0.01 to 100"),
+        ({"gaussian_blur": (500.0, 1000.0)}, "gaussian_blur .* at most 100 pixels"),
     ],
 )
 def test_options_out_of_range_are_named(changes, message):

@@ -72,6 +72,19 @@ def test_check_names_everything_that_is_wrong(root):
     assert f"2 problems in {root}" in result.output
 
 
+def test_check_shows_no_shares_where_there_are_none(root):
+    for path in (root / "train/labels").iterdir():
+        save(path, np.full((9, 8), 11, np.uint8))
+    for path in (root / "val/labels").iterdir():
+        save(path, np.full((9, 8), 77, np.uint8))
+    result = run("check", "--data", "camvid", "--root", root)
+    assert row(result.output, "(of all)") == [100]
+    assert "nan" not in result.output
+    result = run("check", "--data", "camvid", "--root", root, "--split", "val")
+    assert "share of" not in result.output
+    assert "has the values 77" in result.output
+
+
 def test_unusable_arguments_are_named(root, tmp_path):
     for command in (["check"], ["show", "--output", tmp_path / "sheet.png"]):
         for arguments, message in (

@@ -231,6 +231,8 @@ def test_images_may_lie_beside_plain_label_images(tmp_path: Path) -> None:
     labels = some_labels()
     source = write_export(tmp_path, "png", labels)
     (tmp_path / "images").rename(source / "images")
+    capitals = source / "labels" / f"{NAMES[0]}.png"
+    capitals.rename(capitals.with_suffix(".PNG"))
     import_labels(source, "png", ODD, None, tmp_path / "data")
     found = read_back(tmp_path / "data")
     assert found.keys() == labels.keys()

@@ -1,5 +1,7 @@
 """Reading labelled images from folders."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
@@ -72,6 +74,19 @@ def test_image_formats(root, suffix):
     assert labeled_folder(root, "val", CAMVID)[0][0].shape == (4, 6, 3)
 
 
+def test_suffixes_may_be_in_capitals(root):
+    for name in "ab":
+        write(root, name, picture(), np.zeros((4, 6), np.uint8), ".PNG")
+        (root / f"val/labels/{name}.png").rename(root / f"val/labels/{name}.PNG")
+    assert len(labeled_folder(root, "val", CAMVID)) == 2
+    (root / "val/images/b.PNG").unlink()
+    with pytest.raises(DataError) as error:
+        labeled_folder(root, "val", CAMVID)
+    assert str(error.value) == (
+        f"no image for {root}/val/labels/b.PNG: expected {root}/val/images/b.PNG"
+    )
+
+
 def test_missing_places_are_named(root):
     with pytest.raises(DataError, match=r"no data folder .*nowhere"):
         labeled_folder(root / "nowhere", "val", CAMVID)
@@ -93,7 +108,7 @@ def test_a_folder_without_splits_is_not_said_to_lack_what_it_has(tmp_path):
     assert str(error.value) == f"no split 'val': {tmp_path} has the splits all"
 
 
-@pytest.mark.parametrize("label", ["labels/a.jpg", "labels/a.PNG", "masks/a.png"])
+@pytest.mark.parametrize("label", ["labels/a.jpg", "masks/a.png"])
 def test_images_without_a_label_file_of_the_layout_lack_labels(tmp_path, label):
     for file in ("images/a.png", label):
         (tmp_path / file).parent.mkdir(exist_ok=True)
@@ -123,6 +138,8 @@ def test_bad_files_are_named(root):
     write(root, "a", picture(), np.full((4, 6), 77, np.uint8))
     with pytest.raises(DataError, match=r"a\.png has the values 77.*0 to 10, and 11 or 255"):
         labeled_folder(root, "val", CAMVID)[0]
+    with pytest.raises(DataError, match="0 to 10, and nothing for void"):
+        labeled_folder(root, "val", dataclasses.replace(CAMVID, void_values=()))[0]
     write(root, "a", picture(), picture())
     with pytest.raises(DataError, match=r"mode RGB"):
         labeled_folder(root, "val", CAMVID)[0]

@@ -1,6 +1,7 @@
 """What the tools write: shapes as their own libraries draw them, their folders, and their names."""
 
 import json
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 from export_files import labelme_file, labelme_mask, write_labelme, write_supervisely
 
-from camss_ros.datasets.exchange.annotations import ClassNames
+from camss_ros.datasets.exchange.annotations import ClassNames, unpacked
 from camss_ros.datasets.exchange.formats import READERS, WRITERS
 from camss_ros.datasets.exchange.prelabels import Prelabel
+from camss_ros.images.image_files import DataError
 from camss_ros.images.label_class import LabelClass
 from camss_ros.images.label_sets import LabelSet
 
@@ -93,6 +95,25 @@ def test_masks_of_labelme_that_were_moved_are_where_it_draws_them(
     np.testing.assert_array_equal(read_labelme(tmp_path, moved), expected)
 
 
+def test_lines_of_labelme_are_named(tmp_path: Path) -> None:
+    line = {"label": "mast", "shape_type": "linestrip", "points": [[2, 1], [9, 1], [9, 8]]}
+    with pytest.raises(DataError) as error:
+        read_labelme(tmp_path, line)
+    assert f"{tmp_path}/one.json: 'mast' is drawn as 'linestrip'" in str(error.value)
+    assert "expected polygon" in str(error.value)
+
+
+def test_coco_instances_are_told_from_panoptic(tmp_path: Path) -> None:
+    content = {
+        "images": [{"id": 1, "file_name": "one.png"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 4, 4]}],
+        "categories": [{"id": 1, "name": "road"}],
+    }
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"instances\.json has .* instances: expected .* panoptic"):
+        read_one("coco-panoptic", tmp_path)
+
+
 def test_polygons_of_supervisely_have_holes(tmp_path: Path) -> None:
     outer, hole = [[1, 1], [10, 1], [10, 9], [1, 9]], [[4, 3], [6, 3], [6, 5], [4, 5]]
     label = read_supervisely(
@@ -164,9 +185,26 @@ def test_what_pascal_voc_ignores_is_void(tmp_path: Path) -> None:
     masks = tmp_path / "SegmentationClass"
     masks.mkdir()
     cv2.imwrite(str(masks / "one.png"), np.full((*SHAPE, 3), (192, 224, 224), np.uint8))
-    text = "background:0,0,0::\nroad:51,221,255::\nignored:224,224,192::\n"
-    (tmp_path / "labelmap.txt").write_text(text)
+    text = "\ufeff# label\r\nbackground:0,0,0::\r\nroad:51,221,255::\r\nignored:224,224,192::\r\n"
+    (tmp_path / "labelmap.txt").write_bytes(text.encode())  # as editors on Windows save it
     assert (read_one("cvat", tmp_path) == 255).all()
+
+
+@pytest.mark.parametrize("format_name", ["cvat", "png"])
+def test_an_archive_of_the_folder_itself_gives_what_is_in_it(
+    tmp_path: Path, format_name: str
+) -> None:
+    label = np.full(SHAPE, 1, np.uint8)
+    task = tmp_path / "packed" / "task"
+    task.mkdir(parents=True)
+    WRITERS[format_name]([Prelabel(tmp_path / "one.png", label)], YARD, task)
+    if format_name == "cvat":
+        zipfile.ZipFile(task / "annotations.zip").extractall(task)
+    (tmp_path / "packed" / "__MACOSX").mkdir()
+    (tmp_path / "packed" / "__MACOSX" / "._task").write_bytes(MACOS)
+    archive = shutil.make_archive(str(tmp_path / "task"), "zip", tmp_path / "packed")
+    with unpacked(Path(archive)) as root:
+        np.testing.assert_array_equal(read_one(format_name, root), label)
 
 
 @pytest.mark.parametrize("format_name", ["labelme", "supervisely", "cvat", "png"])

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from small_model import save_small_model
 from training_run import write_camvid
 from typer.testing import CliRunner
 
@@ -12,7 +13,9 @@ from camss_ros.cli import app
 from camss_ros.images.label_class import LabelClass
 from camss_ros.images.label_sets import LabelSet, load_label_set
 from camss_ros.inference.segmenter import Segmenter
-from camss_ros.model.checkpoint import load_pretrained
+from camss_ros.model.checkpoint import load_pretrained, save_pretrained
+from camss_ros.model.config import TwinConfig
+from camss_ros.model.twin import Twin
 from camss_ros.training.other_classes import class_origins, with_other_classes
 from camss_ros.training.run_folder import read_metrics
 
@@ -118,6 +121,26 @@ def test_with_more_minutes_a_run_goes_on_with_the_masks_that_it_has(small_model,
     assert torch.load(output / "checkpoint.pt", weights_only=True)["step"] > 1
 
 
+def test_another_model_or_other_classes_do_not_go_on_with_a_run(small_model, tmp_path):
+    data = write_camvid(tmp_path / "own")
+    classes = [LabelClass(i, name, (9 * i, 90, 9)) for i, name in enumerate(CLASSES)]
+    label_set = data / "label_set.yaml"
+    void = "void: {file_values: [5, 10, 255]}\n"
+    label_set.write_text(label_set_text("small", classes, void))
+    output = tmp_path / "run"
+    finetune(data, output, small_model, *MASKS)
+    checkpoint = (output / "checkpoint.pt").read_bytes()
+    camvid = load_label_set("camvid11").classes
+    another = save_small_model(tmp_path / "another", label_set=camvid, seed=1)
+    told = finetune(data, output, another, *MASKS, code=1).replace("\n", " ")
+    assert f"began from another model than {another}, or with other classes" in told
+    label_set.write_text(
+        label_set_text("small", [*classes[:2], LabelClass(2, "x", (9, 9, 9))], void)
+    )
+    assert "with other classes" in finetune(data, output, small_model, *MASKS, code=1)
+    assert (output / "checkpoint.pt").read_bytes() == checkpoint
+
+
 def test_the_original_data_are_mixed_in(data, small_model, tmp_path):
     write_camvid(tmp_path / "original" / "camvid")
     output = tmp_path / "run"
@@ -148,6 +171,12 @@ def test_original_data_without_a_mapping_onto_other_classes_are_left_out(small_m
     told = finetune(data, tmp_path / "o", small_model, *MASKS, options=["--original", original])
     assert "idd_lite is left out: label set idd has no mapping onto own" in told.replace("\n", " ")
     assert "camvid, 4 frames" in told
+
+
+def test_a_twin_is_told_to_be_one(data, tmp_path):
+    save_pretrained(Twin(TwinConfig("twin", load_label_set("camvid11").classes)), tmp_path / "twin")
+    message = finetune(data, tmp_path / "o", tmp_path / "twin", code=1)
+    assert "is a discriminative twin" in message.replace("\n", " ")
 
 
 def test_what_is_wrong_is_named(data, small_model, tmp_path):

@@ -13,10 +13,12 @@ import torch
 from small_model import save_small_model
 from training_run import training_data
 
+from camss_ros.atomic_files import locked
 from camss_ros.datasets.augmentation import AugmentationOptions
 from camss_ros.images.label_class import LabelClass
 from camss_ros.model.autoencoder import MaskAutoencoder, MaskAutoencoderConfig
 from camss_ros.model.checkpoint import load_pretrained, save_pretrained
+from camss_ros.training import loop as loop_module
 from camss_ros.training import segmenter_losses
 from camss_ros.training.config import (
     AutoencoderConfig,
@@ -189,6 +191,14 @@ def test_a_loss_that_is_no_number_ends_the_run_and_names_the_step(tmp_path):
     assert all(value.isfinite().all() for value in checkpoint["module"].values())
 
 
+def test_of_slow_steps_a_checkpoint_comes_before_its_turn(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop_module, "_SAVE_MINUTES", 0)
+    loop = options(6, save_every=20)
+    with pytest.raises(TrainingError, match="nan at step 3"):
+        train(Broken(3), samples(loop), tmp_path, make_accelerator(loop))
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 3
+
+
 def _kill_workers():
     for worker in multiprocessing.active_children():
         worker.kill()
@@ -227,6 +237,14 @@ def test_frames_of_less_than_a_token_are_enlarged_to_one(tmp_path):
     frames = samples(loop, draw_for_autoencoder, tiny)
     train(training, frames, tmp_path, make_accelerator(loop))
     assert [row["step"] for row in read_metrics(tmp_path / "validation.csv")] == [1]
+
+
+def test_one_process_at_a_time_trains_in_a_folder(tmp_path):
+    loop = options(2)
+    with locked(tmp_path), pytest.raises(OSError, match="another process is writing to"):
+        train(Broken(-1), samples(loop), tmp_path, make_accelerator(loop))
+    assert not list(tmp_path.iterdir())
+    train(Broken(-1), samples(loop), tmp_path, make_accelerator(loop))
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from camss_ros.images.image_files import DataError
+from camss_ros.images.image_files import DataError, visible
 from camss_ros.images.label_class import VOID
 from camss_ros.images.label_sets import LabelSet
 
@@ -128,8 +128,9 @@ def only_file(root: Path, pattern: str, expected: str) -> Path:
 
 @contextmanager
 def unpacked(source: Path) -> Iterator[Path]:
-    """A folder with what an archive (.zip, .tar, .tar.gz) holds, for the time of the context; what
-    is no archive as it is. Raises DataError where it is damaged or not there."""
+    """A folder with what an archive (.zip, .tar, .tar.gz) holds, or the only folder in it, for the
+    time of the context; what is no archive as it is. Raises DataError where it is damaged or not
+    there."""
     if not source.exists():
         raise DataError(f"there is no export {source}")
     if source.is_dir() or not _is_archive(source):
@@ -148,7 +149,9 @@ def unpacked(source: Path) -> Iterator[Path]:
             zipfile.BadZipFile, tarfile.TarError,
         ) as error:  # fmt: skip
             raise DataError(f"can't unpack {source}: {error}; damaged or cut off?") from error
-        yield folder
+        # a file manager packs the folder itself, not what is in it; that of macOS adds __MACOSX
+        there = [path for path in visible(folder) if path.name != "__MACOSX"]
+        yield there[0] if len(there) == 1 and there[0].is_dir() else folder
 
 
 def _is_archive(path: Path) -> bool:

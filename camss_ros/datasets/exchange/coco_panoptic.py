@@ -87,6 +87,11 @@ def read(root: Path, classes: ClassNames) -> Iterator[Annotation]:
         categories = {it["id"]: classes.id_of(it["name"], file) for it in content["categories"]}
         names = {it["id"]: stem_of(it["file_name"]) for it in content["images"]}
         for annotation in content["annotations"]:
+            if "segments_info" not in annotation:
+                raise DataError(
+                    f"{file} has COCO annotations without segments_info, such as instances: "
+                    "expected COCO panoptic"
+                )
             name = names[annotation["image_id"]]
             path = PureWindowsPath(annotation["file_name"]).as_posix()
             png = (file.with_suffix("") / path).with_suffix(".png")

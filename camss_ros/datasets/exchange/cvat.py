@@ -92,7 +92,7 @@ def _read(mask: Path, tool: LabelSet, table: np.ndarray, shape: tuple[int, int])
 def _read_label_map(path: Path, classes: ClassNames) -> tuple[LabelSet, np.ndarray]:
     """The classes with the colours of the tool, and our id of each of their ids."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise DataError(
             f"can't read {path}: {error.strerror}; expected an export as 'Segmentation mask 1.1'"

@@ -42,7 +42,7 @@ def read(root: Path, classes: ClassNames) -> Iterator[Annotation]:
     """
     folder = root / FOLDER if (root / FOLDER).is_dir() else root
     images = images_by_name(root / "images") if (root / "images").is_dir() else {}
-    files = sorted(folder.glob("[!.]*.png"))  # not the ._NAME.png of macOS
+    files = sorted(folder.glob("[!.]*.[pP][nN][gG]"))  # not the ._NAME.png of macOS
     if not files:
         raise DataError(f"no label images (.png) in {folder}")
     for file in files:

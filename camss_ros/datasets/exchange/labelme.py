@@ -26,6 +26,7 @@ from camss_ros.datasets.exchange.drawn_shapes import bitmap, blank, paste, polyg
 from camss_ros.images.image_files import DataError
 
 _EXPECTED = "LabelMe file with shapes, imagePath, imageHeight and imageWidth"
+_AREAS = ("polygon", "rectangle", "oriented_rectangle", "circle")
 
 
 def read(root: Path, classes: ClassNames) -> Iterator[Annotation]:
@@ -54,6 +55,11 @@ def _read(
             if kind == "mask":
                 (x, y), _ = drawn["points"]
                 paste(label, bitmap(drawn["mask"]), round(x), round(y), value)
-            else:
+            elif kind in _AREAS:
                 label[polygon_of_labelme(shape, kind, drawn["points"])] = value
+            else:
+                raise DataError(
+                    f"{file}: {drawn['label']!r} is drawn as {kind!r}, which covers no area: "
+                    f"expected {', '.join(_AREAS)} or mask"
+                )
     return label
