@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from launch.actions import (
     DeclareLaunchArgument,
     EmitEvent,
@@ -29,7 +30,7 @@ from launch.event_handlers import OnProcessExit, OnShutdown
 from launch.events import Shutdown
 from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
-from launch_ros.event_handlers import OnStateTransition
+from launch_ros.ros_adapters import get_ros_node
 
 from camss_ros.nodes.harness.child_process import large_images
 from camss_ros.nodes.harness.launch_segmenter import (
@@ -40,7 +41,7 @@ from camss_ros.nodes.harness.launch_segmenter import (
     typed_value,
 )
 from camss_ros.nodes.segmenter.interfaces import PUBLISHED
-from launch import Action, LaunchContext, LaunchDescription
+from launch import Action, Event, EventHandler, LaunchContext, LaunchDescription
 
 # s, in which the bag's publishers and their subscribers find each other
 DISCOVERY_TIME = 3.0
@@ -80,7 +81,8 @@ def _evaluation(context: LaunchContext) -> list:
     namespace = full_namespace(context)
     topics = {endpoint.resolved(namespace=namespace): endpoint.qos for endpoint in PUBLISHED}
     # `default` is reliable and keeps ten: nothing is lost on the way to the recorder.
-    parameters = {"output_qos": "default", "warn_no_image": WARN_NO_IMAGE}
+    # One camera, whatever the file says: `image` is that of no other.
+    parameters = {"output_qos": "default", "warn_no_image": WARN_NO_IMAGE, "cameras": [""]}
     node = segmenter(context, parameters=parameters)
     overrides = _recorder_qos([name for name, qos in topics.items() if qos == "output_qos"])
     # Humble knows no such option, Lyrical takes no topics without it.
@@ -102,17 +104,7 @@ def _evaluation(context: LaunchContext) -> list:
         output="screen",
     )
     return [
-        RegisterEventHandler(
-            OnStateTransition(target_lifecycle_node=node, goal_state="active", entities=[player])
-        ),
-        RegisterEventHandler(
-            OnStateTransition(
-                target_lifecycle_node=node,
-                start_state="configuring",
-                goal_state="unconfigured",
-                entities=[OpaqueFunction(function=_fail)],
-            )
-        ),
+        _when_active(context, f"{namespace}/segmenter", player),
         end_with(recorder, "the recorder"),
         end_with(node, "the segmenter"),
         end_with(player, "the player", only_failed=True),
@@ -121,6 +113,46 @@ def _evaluation(context: LaunchContext) -> list:
         recorder,
         node,
     ]
+
+
+class Report(Event):
+    """What a node says of itself: that it is active, or why it cannot be."""
+
+    name = "camss_ros.Report"
+
+    def __init__(self, active: bool, message: str) -> None:
+        self.active, self.message = active, message
+
+
+def _when_active(context: LaunchContext, node: str, action: Action) -> RegisterEventHandler:
+    """Start `action` as soon as the lifecycle node is active; fail where it cannot be.
+
+    By /diagnostics, which come once a second. Its transitions are told once each, also before DDS
+    has matched this process with the node, which may fail within a second of its start.
+    """
+
+    def on_diagnostics(message: DiagnosticArray) -> None:  # in a thread of launch_ros
+        for status in message.status:
+            if status.name.startswith(f"{node}: "):
+                active = any((it.key, it.value) == ("state", "active") for it in status.values)
+                if active or status.level == DiagnosticStatus.ERROR:
+                    report = Report(active, status.message)
+                    context.asyncio_loop.call_soon_threadsafe(context.emit_event_sync, report)
+
+    def react(context: LaunchContext) -> list[Action]:
+        report = context.locals.event
+        if not report.active:
+            raise RuntimeError(f"the segmenter is not active: {report.message}")
+        return [action]
+
+    get_ros_node(context).create_subscription(DiagnosticArray, "/diagnostics", on_diagnostics, 10)
+    return RegisterEventHandler(
+        EventHandler(
+            matcher=lambda event: isinstance(event, Report),
+            entities=[OpaqueFunction(function=react)],
+            handle_once=True,
+        )
+    )
 
 
 def _recorder_qos(topics: list[str]) -> Any:
@@ -140,7 +172,3 @@ def _drain(event: ProcessExited, context: LaunchContext) -> Action | None:
         return None
     end = EmitEvent(event=Shutdown(reason="the bag has ended"))
     return TimerAction(period=DRAIN_TIME, actions=[end])
-
-
-def _fail(context: LaunchContext) -> None:
-    raise RuntimeError("the segmenter could not be configured; its last output says why")

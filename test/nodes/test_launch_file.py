@@ -18,7 +18,9 @@ from typing import Any
 import pytest
 import yaml
 from ament_index_python.packages import PackageNotFoundError
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 
+from camss_ros.nodes.messages import to_diagnostic_status
 from camss_ros.nodes.projection.interfaces import SUBSCRIBED as PROJECTOR_SUBSCRIBED
 from camss_ros.nodes.segmenter.interfaces import PUBLISHED
 from camss_ros.nodes.segmenter.parameters import SPECS
@@ -36,8 +38,8 @@ MODULES = (
     "launch.substitutions",
     "launch_ros",
     "launch_ros.actions",
-    "launch_ros.event_handlers",
     "launch_ros.parameter_descriptions",
+    "launch_ros.ros_adapters",
     "launch_ros.substitutions",
 )
 SHARED = ("camss_ros.nodes.harness.launch_segmenter", "camss_ros.nodes.harness.launch_projector")
@@ -58,6 +60,10 @@ class Recording(ModuleType):
             raise AttributeError(name)
         if name == "LaunchConfiguration":
             return Configuration
+        if name == "Event":  # has subclasses
+            return object
+        if name == "get_ros_node":
+            return lambda context: context.node
         return partial(record, name)
 
 
@@ -84,16 +90,31 @@ def arguments(name: str) -> dict[str, Any]:
 
 
 class Context(dict[str, str]):
-    """The values of the launch arguments, and the namespace that an including file has pushed."""
+    """The values of the launch arguments, and the namespace that an including file has pushed.
+
+    `node`: in the place of that of launch_ros, whose subscriptions are `callbacks` by their topic.
+    `events`: that were emitted.
+    """
+
+    def __init__(self, *values: Any) -> None:
+        super().__init__(*values)
+        self.callbacks: dict[str, Any] = {}
+        self.events: list[Any] = []
+        self.node = SimpleNamespace(
+            create_subscription=lambda _, topic, call, qos: self.callbacks.update({topic: call})
+        )
+        self.asyncio_loop = SimpleNamespace(call_soon_threadsafe=lambda call, *given: call(*given))
+        self.emit_event_sync = self.events.append
 
     @property
     def launch_configurations(self) -> Context:
         return self
 
 
-def run(name: str, **given: str) -> list[Any]:
+def run(name: str, context: Context | None = None, **given: str) -> list[Any]:
     """What the file starts with these arguments."""
-    context = Context({n: getattr(a, "default_value", "") for n, a in arguments(name).items()})
+    context = Context() if context is None else context
+    context.update({n: getattr(a, "default_value", "") for n, a in arguments(name).items()})
     for argument, default in context.items():
         if not isinstance(default, str):  # a path below the share of the package
             context[argument] = str(LAUNCH.parent.joinpath(*default.args[0][1:]))
@@ -260,17 +281,46 @@ def at_exit(entities: list[Any], process: Any, code: int, is_shutdown: bool = Fa
     return follows
 
 
+def reported(entities: list[Any], context: Context, *statuses: DiagnosticStatus) -> list[Any]:
+    """What the launch does when /diagnostics say so."""
+    (handler,) = handlers(entities, "EventHandler")
+    assert handler.handle_once
+    context.callbacks["/diagnostics"](DiagnosticArray(status=statuses))
+    for event in context.events:
+        if handler.matcher(event):
+            (entity,) = handler.entities
+            return list(entity.function(SimpleNamespace(locals=SimpleNamespace(event=event))))
+    return []
+
+
+def player_of(entities: list[Any], context: Context, node: str = "/segmenter") -> Any:
+    """What is started once the node is active."""
+    (player,) = reported(entities, context, status_of(node, "active"))
+    return player
+
+
+def status_of(node: str, state: str, failure: str = "") -> DiagnosticStatus:
+    return to_diagnostic_status(
+        f"{node}: segmentation", 2 if failure else 0, failure or state, {"state": state}
+    )
+
+
 def test_a_bag_is_played_to_the_active_node_and_its_outputs_recorded(
     evaluation: partial[list[Any]],
 ) -> None:
-    entities = evaluation(namespace="front")
+    context = Context()
+    entities = evaluation(context=context, namespace="front")
     (recorder,) = (entity for entity in entities if entity.kind == "ExecuteProcess")
     assert recorder.cmd[:3] == ["ros2", "bag", "record"]
     assert {e.resolved(namespace="/front") for e in PUBLISHED} <= set(recorder.cmd)
-    (activated,) = (h for h in handlers(entities, "OnStateTransition") if h.goal_state == "active")
     (node,) = nodes(entities)
-    assert activated.target_lifecycle_node is node
-    (player,) = activated.entities
+    others = status_of("/left/segmenter", "active"), status_of("/front/segmenter_2", "active")
+    waiting = (
+        status_of("/front/segmenter", "unconfigured"),
+        status_of("/front/segmenter", "inactive"),
+    )
+    assert reported(entities, context, *others, *waiting) == []
+    player = player_of(entities, context, "/front/segmenter")
     assert player.cmd[:3] == ["ros2", "bag", "play"]
     assert "--clock" in player.cmd
     # a second Shutdown would be an error of launch_ros
@@ -314,28 +364,36 @@ def test_all_masks_are_recorded(evaluation: partial[list[Any]]) -> None:
 
 
 def test_no_image_before_and_after_the_bag_is_no_warning(evaluation: partial[list[Any]]) -> None:
-    entities = evaluation()
+    context = Context()
+    entities = evaluation(context=context)
     (node,) = nodes(entities)
-    (activated,) = (h for h in handlers(entities, "OnStateTransition") if h.goal_state == "active")
-    (player,) = activated.entities
+    player = player_of(entities, context)
     delay = float(player.cmd[player.cmd.index("--delay") + 1])
     assert node.parameters[1]["warn_no_image"] >= 2 * delay
     assert node.parameters[1].keys() >= {"use_sim_time", "output_qos"}
 
 
 def test_the_evaluation_ends_when_a_part_of_it_fails(evaluation: partial[list[Any]]) -> None:
-    entities = evaluation()
+    context = Context()
+    entities = evaluation(context=context)
     (recorder,) = (entity for entity in entities if entity.kind == "ExecuteProcess")
     (node,) = nodes(entities)
-    states = {h.goal_state: h for h in handlers(entities, "OnStateTransition")}
-    (player,) = states["active"].entities
+    player = player_of(entities, context)
     for process, code in ((recorder, 1), (recorder, 0), (node, 0), (player, 1)):
         (error,) = at_exit(entities, process, code)
         assert f"exit code {code}" in error
-    assert states["unconfigured"].start_state == "configuring"
-    (failed,) = states["unconfigured"].entities
-    with pytest.raises(RuntimeError, match="could not be configured"):
-        failed.function(None)
+    context = Context()
+    entities = evaluation(context=context)
+    failed = status_of("/segmenter", "unconfigured", "cannot configure: no model 'x'")
+    with pytest.raises(RuntimeError, match="is not active: cannot configure: no model 'x'"):
+        reported(entities, context, failed)
+
+
+def test_the_evaluation_is_of_one_camera_whatever_the_file_says(
+    evaluation: partial[list[Any]],
+) -> None:
+    (node,) = nodes(evaluation())
+    assert node.parameters[1]["cameras"] == [""]
 
 
 def test_what_the_evaluation_cannot_do_is_told_before_it_starts(

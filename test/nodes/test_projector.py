@@ -388,6 +388,24 @@ def test_an_unusable_input_is_counted_and_the_next_one_is_projected(
     received(running, "labeled_cloud", 2)
 
 
+@pytest.mark.parametrize("topic", ["depth/camera_info", "segmentation/camera_info"])
+def test_a_calibration_that_cannot_be_used_is_named_by_its_topic(
+    project: Callable[..., RunningProjector], capfd: pytest.CaptureFixture[str], topic: str
+) -> None:
+    running = project()
+    running.listen(labeled_cloud=PointCloud2)
+    running.calibrate(calibration())
+    bad = CameraInfo(height=HEIGHT, width=WIDTH)
+    if topic.startswith("depth"):
+        running.send(**{topic: bad})
+        wait_until(lambda: running.node.jobs[0]._camera.is_known, "the calibration")
+    else:
+        running.calibrate(bad)
+    running.send(**pair(1, LABELS), depth__image=depth_image(1, DEPTH))
+    said = f"{CLOUD_JOB}: {topic}: K of camera_info has"
+    wait_until(lambda: said in capfd.readouterr().err, said, 10)
+
+
 @pytest.mark.parametrize(
     ("points", "reason"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from camss_ros.nodes.projection.synchroniser import Synchroniser
 
 MS = 10**6
@@ -63,11 +65,21 @@ def test_a_mask_finds_its_depth_image_after_most_of_a_second() -> None:
     assert sets.add("labels", 3 * 33 * MS, "mask") == {"labels": "mask", "depth": 3}
 
 
-def test_a_bag_that_begins_again_makes_sets_again() -> None:
+@pytest.mark.parametrize("seconds", [1, 100])
+def test_a_bag_that_begins_again_makes_sets_again(seconds: int) -> None:
     sets = Synchroniser("mask", ["depth"], 0)
-    for stamp in (100 * 10**9, 3 * 10**9):
+    for stamp in (3 * 10**9 + seconds * 10**9, 3 * 10**9):
         sets.add("mask", stamp, "m")
         assert sets.add("depth", stamp, "d") == {"mask": "m", "depth": "d"}
+
+
+def test_a_mask_that_takes_long_is_no_time_that_begins_again() -> None:
+    sets = Synchroniser("mask", ["cloud"], 0)
+    for stamp in (1, 2, 9):
+        sets.add("cloud", stamp * 10**9, stamp)
+    for stamp in (1, 2, 9):
+        found = sets.add("mask", stamp * 10**9, "m")
+        assert found == {"mask": "m", "cloud": stamp}
 
 
 def test_only_a_few_messages_wait() -> None:

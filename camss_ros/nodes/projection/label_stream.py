@@ -41,7 +41,10 @@ class CameraOfTopic:
         """
         if self._info is None:
             raise ProjectionRejectedError("calibration", f"nothing has come on {self.topic} yet")
-        model = CameraModel.from_message(self._info, rectified=self._rectified)
+        try:
+            model = CameraModel.from_message(self._info, rectified=self._rectified)
+        except ProjectionRejectedError as error:
+            raise ProjectionRejectedError(error.reason, f"{self.topic}: {error}") from error
         if model != self._model or self._resized is None:
             self._model, self._resized = model, None
         if self._resized is None or (self._resized.height, self._resized.width) != (height, width):
@@ -88,29 +91,34 @@ class LabelStream(Listener):
         self._camera.set(message)
         pair, self._waiting = self._waiting, None
         if pair is not None:
-            self._give("camera_info", lambda: self._join(pair))
+            self._give(lambda: self._join(pair))
 
     def _on_image(self, topic: str, message: Image) -> None:
-        self._give(topic, lambda: self._add(topic, message))
+        self._give(lambda: self._add(topic, message))
 
-    def _give(self, topic: str, make: Callable[[], Labels | None]) -> None:
-        """Give jobs what `make` makes of a message of a topic."""
+    def _give(self, make: Callable[[], Labels | None]) -> None:
+        """Give jobs what `make` makes of a message."""
         jobs = [job for job in self._jobs if job.outputs.is_heard()]
         if not jobs:
             return
         try:
             labels = make()
-        except (ImageRejectedError, ProjectionRejectedError) as error:
+        except ProjectionRejectedError as error:
             for job in jobs:
-                self._reject(job, error.reason, f"{self._prefix}{topic}: {error}")
+                self._reject(job, error.reason, str(error))
             return
         if labels is not None:
             for job in jobs:
                 job.take(self._name, labels)
 
     def _add(self, topic: str, message: Image) -> Labels | None:
+        try:
+            pixels = image_to_labels(message)
+        except ImageRejectedError as error:
+            text = f"{self._prefix}{topic}: {error}"
+            raise ProjectionRejectedError(error.reason, text) from error
         stamp = nanoseconds(message.header.stamp)
-        pair = self._pairs.add(topic, stamp, (message.header, image_to_labels(message)))
+        pair = self._pairs.add(topic, stamp, (message.header, pixels))
         if pair is None:
             return None
         if not self._camera.is_known and self._waiting is None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from camss_ros.projection.odometry import JUMP
-
 _KEPT = 30  # messages of a topic that wait for others: a second of a depth camera
+# ns that the stamps of a topic, which come in their order, go back by where the time has begun
+# again: a bag that is played once more, of a second too
+_BACK = 5 * 10**8
 
 
 class Synchroniser:
@@ -36,13 +37,14 @@ class Synchroniser:
         self._queues: dict[str, dict[int, Any]] = {
             name: {} for name in (self._reference, *self._partners)
         }
-        self._last = self._newest = -(2**63)
+        self._newest = dict.fromkeys(self._queues, -(2**63))
+        self._last = -(2**63)
 
     def add(self, topic: str, stamp: int, message: Any) -> dict[str, Any] | None:
         """Add a message, `stamp` in ns. Returns the set of messages by topic that it completes."""
-        if stamp < self._newest - JUMP:
+        if stamp < self._newest[topic] - _BACK:
             self.clear()
-        self._newest = max(self._newest, stamp)
+        self._newest[topic] = max(self._newest[topic], stamp)
         queue = self._queues[topic]
         queue[stamp] = message
         while len(queue) > _KEPT:
