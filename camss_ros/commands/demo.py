@@ -27,15 +27,12 @@ def demo(
     rate: float = typer.Option(4.0, min=0, help="Frames sent a second; 0: its own."),
     frames: int = typer.Option(150, min=1, help="Frames sent at most."),
     *,
-    context: typer.Context,
     spec: SegmenterSpec,
 ) -> None:
     """Play an input through the segmenter node over DDS; leaves a video and a report."""
     import itertools
     import tempfile
 
-    if context.args:
-        fail(f"unexpected {' '.join(context.args)}: an input is given as --input {context.args[0]}")
     require_node()
 
     from camss_ros.atomic_files import locked

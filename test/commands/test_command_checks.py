@@ -92,7 +92,6 @@ CHECKPOINTS = ("--vae", "file", "--transformer", "file")
         (("info", "--size", "64x64"), "--size is of --flops"),
         (("demo", "--output", "file"), "file is no folder"),
         (("demo", "--input", "gone.mp4", "--output", "out"), "no 'gone.mp4'"),
-        (("demo", "drive.mp4"), "given as --input drive.mp4"),
         (("evaluate", "--data", "camvid", "--root", "gone"), "no data folder gone"),
         (("evaluate", *DATA, "--json", "camvid"), "can't write camvid"),
         (("evaluate", *DATA, "--json", "gone/a.json"), "can't write gone/a.json"),
