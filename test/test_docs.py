@@ -150,7 +150,7 @@ def run_shell(block: Block) -> None:
     for line in lines_of(block):
         commands = [arguments_of(command) for command in commands_of(line)]
         if None in commands:
-            subprocess.run(["bash", "-ec", line], check=True, timeout=60)
+            subprocess.run(["bash", "-ec", line], check=True, timeout=300)
             continue
         for arguments in commands:  # in this process: PyTorch is imported once
             result = CliRunner().invoke(app, arguments)

@@ -34,7 +34,10 @@ def test_small_images_arrive(tmp_path: Path) -> None:
 
 
 def publish_4k(environment: Mapping[str, str], count: int) -> None:
-    """Send raw 4K images, reliably; each once the one before was answered, or after 2 s."""
+    """Send raw 4K images, reliably; each once the one before was answered.
+
+    The first may be sent before its receiver knows the camera: its answer may not come.
+    """
     os.environ.update(environment)
     rclpy.init()
     node = rclpy.create_node("camera")
@@ -49,14 +52,14 @@ def publish_4k(environment: Mapping[str, str], count: int) -> None:
         answers.clear()
         image.header.stamp.sec = number
         publisher.publish(image)
-        end = time.monotonic() + 2
+        end = time.monotonic() + (30 if number else 2)
         while not answers and time.monotonic() < end:
             rclpy.spin_once(node, timeout_sec=0.1)
     rclpy.shutdown()
 
 
 def stamps_received(environment: Mapping[str, str], last: int) -> list[int]:
-    """Listen with best effort until image `last` is there, or for 30 s; answer each."""
+    """Listen with best effort until image `last` is there, or for 240 s; answer each."""
     os.environ.update(environment)
     rclpy.init()
     node = rclpy.create_node("segmenter")
@@ -68,7 +71,7 @@ def stamps_received(environment: Mapping[str, str], last: int) -> list[int]:
         answer.publish(Empty())
 
     node.create_subscription(Image, "image", on_image, PROFILES["sensor_data"])
-    end = time.monotonic() + 30
+    end = time.monotonic() + 240
     while last not in stamps and time.monotonic() < end:
         rclpy.spin_once(node, timeout_sec=0.1)
     rclpy.shutdown()
@@ -81,7 +84,6 @@ def test_4k_images_of_a_reliable_camera_arrive() -> None:
     with ProcessPoolExecutor(2, mp_context=context) as processes:
         received = processes.submit(stamps_received, environment, count - 1)
         processes.submit(publish_4k, environment, count).result()
-        # the first may be sent before its receiver knows the camera
         assert set(received.result()) >= {*range(1, count)}
 
 

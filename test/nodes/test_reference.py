@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, get_args
@@ -58,10 +57,10 @@ def test_a_running_node_has_these_topics_and_services(
         ask = getattr(running.peer.node, f"get_{what}_names_and_types_by_node")
         wanted = expected(endpoints, parameters)
         # Discovery takes its time.
-        end = time.monotonic() + 20
-        while (found := known(ask)) != wanted and time.monotonic() < end:
-            time.sleep(0.05)
-        assert found == wanted
+        wait_until(
+            lambda ask=ask, wanted=wanted: known(ask) == wanted,
+            lambda ask=ask, wanted=wanted: f"{wanted}, but {known(ask)}",
+        )
 
 
 def known(ask: Callable[[str, str], list[tuple[str, list[str]]]]) -> dict[str, list[str]]:
