@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import errno
 import math
 import multiprocessing
 import resource
@@ -204,6 +205,10 @@ def _kill_workers():
         worker.kill()
 
 
+def _fill_the_disk():
+    raise OSError(errno.ENOSPC, "No space left on device")  # as TensorBoard does
+
+
 def _run_out_of_memory():
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
 
@@ -212,10 +217,11 @@ def _run_out_of_memory():
     ("happens", "told"),
     [
         (_kill_workers, r"DataLoader worker.*\. If .* fewer data\.workers.*no checkpoint yet"),
+        (_fill_the_disk, r"No space left on device: make room .*no checkpoint yet"),
         (_run_out_of_memory, r"out of memory.*2 GiB\. A smaller loop\.batch.*no checkpoint yet"),
     ],
 )
-def test_a_killed_worker_and_a_lack_of_memory_are_told(tmp_path, happens, told):
+def test_a_killed_worker_and_a_lack_of_memory_or_room_are_told(tmp_path, happens, told):
     class Ended(Broken):
         def forward(self, batch):
             happens()
