@@ -6,6 +6,7 @@ import errno
 import math
 import multiprocessing
 import resource
+import time
 from pathlib import Path
 
 import numpy as np
@@ -251,6 +252,21 @@ def test_one_process_at_a_time_trains_in_a_folder(tmp_path):
         train(Broken(-1), samples(loop), tmp_path, make_accelerator(loop))
     assert not list(tmp_path.iterdir())
     train(Broken(-1), samples(loop), tmp_path, make_accelerator(loop))
+
+
+def test_a_worker_that_outlives_a_killed_run_does_not_lock_the_folder(tmp_path):
+    fork = multiprocessing.get_context("fork")
+    here, there = fork.Pipe()
+    with locked(tmp_path):
+        worker = fork.Process(target=lambda: there.send("begun") or time.sleep(60))
+        worker.start()
+        here.recv()
+    try:
+        with locked(tmp_path):
+            pass
+    finally:
+        worker.kill()
+        worker.join()
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):
