@@ -41,6 +41,18 @@ def replacing(path: Path, partial: Path | None = None, durable: bool = False) ->
         raise
 
 
+_locks: set[int] = set()  # descriptors that hold one
+
+
+def _leave_locks() -> None:
+    """In a forked process, such as a data worker, which may outlive the one that has the lock."""
+    while _locks:
+        os.close(_locks.pop())
+
+
+os.register_at_fork(after_in_child=_leave_locks)
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Keep other processes out of a folder, made if missing, until the end of the block.
@@ -49,6 +61,7 @@ def locked(folder: Path) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY)
+    _locks.add(descriptor)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -61,6 +74,7 @@ def locked(folder: Path) -> Iterator[None]:
             pass
         yield
     finally:
+        _locks.remove(descriptor)
         os.close(descriptor)
 
 

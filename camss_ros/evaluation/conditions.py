@@ -45,7 +45,7 @@ def _frame(name: str) -> str:
 
 
 def _table(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:  # Excel begins it with a BOM
         for row in csv.DictReader(file, strict=True):
             if None in row or None in row.values():
                 raise ValueError(f"{row.get(_NAME)} has more or fewer columns than the first line")

@@ -62,13 +62,22 @@ class LabelFiles:
             DataError: as of `read`, or the two differ in size.
         """
         label = self.read(path)
-        if image.shape[:2] != label.shape:
-            (height, width), (label_height, label_width) = image.shape[:2], label.shape
-            raise DataError(
-                f"sizes differ: {image_path} is {width} x {height}, "
-                f"{path} is {label_width} x {label_height}"
-            )
+        check_size(label, path, image, image_path)
         return label
+
+
+def check_size(label: np.ndarray, path: Path, image: np.ndarray, image_path: Path) -> None:
+    """Raise DataError, which names the files, where a label is not of its image's size."""
+    if label.shape == image.shape[:2]:
+        return
+    (height, width), (label_height, label_width) = image.shape[:2], label.shape
+    turned = (
+        " (does its EXIF part say that it is turned?)" if label.T.shape == (height, width) else ""
+    )
+    raise DataError(
+        f"sizes differ: {image_path} is {width} x {height}{turned}, "
+        f"{path} is {label_width} x {label_height}"
+    )
 
 
 def read_labels(path: Path, label_set: LabelSet) -> np.ndarray:

@@ -135,7 +135,7 @@ def train(
     options = samples.config.loop
     run = _Run(training, samples, output, accelerator)
     own = locked(output) if accelerator.is_main_process else contextlib.nullcontext()
-    with own, contextlib.closing(run), outside_causes(run.last_good):
+    with own, outside_causes(run.last_good), contextlib.closing(run):
         first = run.resume()
         loader = DataLoader(
             samples,

@@ -135,6 +135,9 @@ def test_bad_files_are_named(root):
     write(root, "a", picture(), np.full((4, 5), 3, np.uint8))
     with pytest.raises(DataError, match=r"6 x 4.*5 x 4"):
         labeled_folder(root, "val", CAMVID)[0]
+    write(root, "a", picture(), np.full((6, 4), 3, np.uint8))
+    with pytest.raises(DataError, match=r"6 x 4 \(does its EXIF part say .*4 x 6"):
+        labeled_folder(root, "val", CAMVID)[0]
     write(root, "a", picture(), np.full((4, 6), 77, np.uint8))
     with pytest.raises(DataError, match=r"a\.png has the values 77.*0 to 10, and 11 or 255"):
         labeled_folder(root, "val", CAMVID)[0]

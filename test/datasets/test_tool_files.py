@@ -112,6 +112,9 @@ def test_coco_instances_are_told_from_panoptic(tmp_path: Path) -> None:
     (tmp_path / "instances.json").write_text(json.dumps(content))
     with pytest.raises(DataError, match=r"instances\.json has .* instances: expected .* panoptic"):
         read_one("coco-panoptic", tmp_path)
+    (tmp_path / "instances.json").write_text(json.dumps({**content, "images": [{"id": 1}]}))
+    with pytest.raises(DataError, match=r"is no COCO panoptic file .*: no entry 'file_name'"):
+        read_one("coco-panoptic", tmp_path)
 
 
 def test_polygons_of_supervisely_have_holes(tmp_path: Path) -> None:

@@ -164,6 +164,12 @@ def test_dots_in_the_name_of_a_frame_are_part_of_it(tmp_path):
     assert list(read_conditions(table)) == ["000001_17.25", "000002_17.35", "a.b"]
 
 
+def test_a_table_may_be_one_of_excel(tmp_path):
+    table = tmp_path / "conditions.csv"
+    table.write_bytes("frame,light\r\nä,day\r\n".encode("utf-8-sig"))
+    assert read_conditions(table) == {"ä": {"light": "day"}}
+
+
 def test_requirements():
     limits = parse_requirements("miou>=-0.005, traffic light >= 1e-2,road>=-0.1")
     assert limits == {"miou": -0.005, "traffic light": 0.01, "road": -0.1}

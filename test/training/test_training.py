@@ -2,9 +2,11 @@
 
 import copy
 import dataclasses
+import errno
 import math
 import multiprocessing
 import resource
+import time
 from pathlib import Path
 
 import numpy as np
@@ -204,6 +206,10 @@ def _kill_workers():
         worker.kill()
 
 
+def _fill_the_disk():
+    raise OSError(errno.ENOSPC, "No space left on device")  # as TensorBoard does
+
+
 def _run_out_of_memory():
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
 
@@ -212,10 +218,11 @@ def _run_out_of_memory():
     ("happens", "told"),
     [
         (_kill_workers, r"DataLoader worker.*\. If .* fewer data\.workers.*no checkpoint yet"),
+        (_fill_the_disk, r"No space left on device: make room .*no checkpoint yet"),
         (_run_out_of_memory, r"out of memory.*2 GiB\. A smaller loop\.batch.*no checkpoint yet"),
     ],
 )
-def test_a_killed_worker_and_a_lack_of_memory_are_told(tmp_path, happens, told):
+def test_a_killed_worker_and_a_lack_of_memory_or_room_are_told(tmp_path, happens, told):
     class Ended(Broken):
         def forward(self, batch):
             happens()
@@ -245,6 +252,21 @@ def test_one_process_at_a_time_trains_in_a_folder(tmp_path):
         train(Broken(-1), samples(loop), tmp_path, make_accelerator(loop))
     assert not list(tmp_path.iterdir())
     train(Broken(-1), samples(loop), tmp_path, make_accelerator(loop))
+
+
+def test_a_worker_that_outlives_a_killed_run_does_not_lock_the_folder(tmp_path):
+    fork = multiprocessing.get_context("fork")
+    here, there = fork.Pipe()
+    with locked(tmp_path):
+        worker = fork.Process(target=lambda: there.send("begun") or time.sleep(60))
+        worker.start()
+        here.recv()
+    try:
+        with locked(tmp_path):
+            pass
+    finally:
+        worker.kill()
+        worker.join()
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):

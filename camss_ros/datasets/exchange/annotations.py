@@ -81,8 +81,8 @@ def naming(file: Path, expected: str) -> Iterator[None]:
         ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError,
         zlib.error,
     ) as error:  # fmt: skip
-        reason = f"{type(error).__name__}: {error}"
-        raise DataError(f"{file} is no {expected}: {reason}") from error
+        kind = "no entry" if isinstance(error, KeyError) else f"{type(error).__name__}:"
+        raise DataError(f"{file} is no {expected}: {kind} {error}") from error
 
 
 def read_json(file: Path, expected: str) -> Any:

@@ -31,6 +31,7 @@ from camss_ros.datasets.exchange.prelabels import images_by_name
 from camss_ros.datasets.picking.drives import drive_of
 from camss_ros.datasets.picking.pick_folder import PICK_FILE
 from camss_ros.images.image_files import DataError, encode_image, read_image, why_no_image
+from camss_ros.images.label_files import check_size
 from camss_ros.images.label_sets import LabelSet, save_label_set
 
 _SAID = 10  # problems in a message
@@ -136,12 +137,7 @@ def _write(annotation: Annotation, image: Path, folder: Path) -> None:
     if pixels is None:
         raise DataError(why_no_image(image))
     label = annotation.read(pixels.shape[:2])
-    if label.shape != pixels.shape[:2]:
-        (height, width), (other_height, other_width) = pixels.shape[:2], label.shape
-        raise DataError(
-            f"sizes differ: {image} is {width} x {height}, "
-            f"{annotation.file} is {other_width} x {other_height}"
-        )
+    check_size(label, annotation.file, pixels, image)
     for part in ("images", "labels"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     shutil.copyfile(image, folder / "images" / f"{annotation.name}{image.suffix.lower()}")
