@@ -56,10 +56,6 @@ class GivenParameters(Node):
             hint = f": did you mean '{close[0]}'?" if close else ""
             self.get_logger().warning(f"unknown parameter '{name}' is ignored{hint}")
 
-    def set_parameters(self, parameter_list: Sequence[Parameter]) -> list[SetParametersResult]:
-        """Set each; see `set_parameters_atomically`."""
-        return [self.set_parameters_atomically([parameter]) for parameter in parameter_list]
-
     def set_parameters_atomically(self, parameter_list: Sequence[Parameter]) -> SetParametersResult:
         """Set all or none, as rclpy does. A value that stays as it is, is accepted always, that of
         a read-only parameter too: `ros2 param load` of what `ros2 param dump` wrote."""

@@ -81,7 +81,7 @@ def test_cameras_that_wait_are_segmented_together_each_with_its_own_header(
     infos = rig.peer.publisher(CameraInfo, "left/camera_info")
     rig.running.connect(infos, rig.peer.listen(CameraInfo, "left/segmentation/camera_info"))
     infos.publish(CameraInfo(height=32, width=48))
-    wait_until(lambda: rig.running.node.cameras[1].info is not None, "the calibration received")
+    wait_until(lambda: rig.running.node.cameras[1].infos, "the calibration received")
     rig.hold("front", 1)
     for number in range(2, 6):  # a fast camera takes no turn of a slow one
         rig.send("front", number)

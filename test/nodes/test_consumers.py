@@ -127,7 +127,7 @@ def give_calibration(running: Running) -> None:
     publisher = running.peer.publisher(CameraInfo, "camera_info")
     running.connect(publisher)
     publisher.publish(calibration())
-    wait_until(lambda: running.node.cameras[0].info is not None, "the calibration received")
+    wait_until(lambda: running.node.cameras[0].infos, "the calibration received")
 
 
 def costs(mask: Image, confidence: Image, cloud: PointCloud2, names: dict[str, int]) -> list[str]:

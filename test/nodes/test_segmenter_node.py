@@ -225,7 +225,7 @@ def test_the_calibration_follows_the_size_of_the_mask(start: Callable[..., Runni
     info.p = [40.0, 0.0, 24.0, -8.0, 0.0, 44.0, 16.0, 0.0, 0.0, 0.0, 1.0, 0.0]
     info.roi.width, info.roi.height, info.roi.x_offset = 20, 10, 4
     camera_info.publish(info)
-    wait_until(lambda: running.node.cameras[0].info is not None, "the calibration received")
+    wait_until(lambda: running.node.cameras[0].infos, "the calibration received")
     image.publish(rgb_image(1))
 
     mask = peer.wait_for_stamp("segmentation/mask", rgb_image(1))
@@ -235,6 +235,32 @@ def test_the_calibration_follows_the_size_of_the_mask(start: Callable[..., Runni
     assert list(scaled.p) == [20.0, 0.0, 12.0, -4.0, 0.0, 22.0, 8.0, 0.0, 0.0, 0.0, 1.0, 0.0]
     assert (scaled.roi.width, scaled.roi.height, scaled.roi.x_offset) == (10, 5, 2)
     assert (scaled.distortion_model, list(scaled.d)) == ("plumb_bob", list(info.d))
+
+
+def test_a_mask_has_the_calibration_of_its_own_image(node: Running) -> None:
+    peer = node.peer
+    camera_info = peer.publisher(CameraInfo, "camera_info")
+    node.connect(camera_info, peer.listen(CameraInfo, "segmentation/camera_info"))
+
+    def calibrate(number: int, height: int, width: int) -> None:
+        header = rgb_image(number).header
+        camera_info.publish(CameraInfo(header=header, height=height, width=width))
+        (camera,) = node.node.cameras
+        wait_until(
+            lambda: any(info.header == header for info in camera.infos), "the calibration received"
+        )
+
+    calibrate(1, 32, 48)
+    node.segmenter.go.clear()
+    node.image.publish(rgb_image(1))
+    wait_until(lambda: node.segmenter.started, "the image in work")
+    calibrate(2, 64, 96)  # the camera changes its size meanwhile
+    node.segmenter.go.set()
+    info = peer.wait_for_stamp("segmentation/camera_info", rgb_image(1))
+    assert (info.height, info.width) == (32, 48)
+    node.image.publish(rgb_image(3, 64, 96))  # whose calibration does not come: the newest
+    info = peer.wait_for_stamp("segmentation/camera_info", rgb_image(3))
+    assert (info.height, info.width) == (64, 96)
 
 
 def test_the_overlay_is_drawn_only_for_a_listener(

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 _DRIFT_WINDOW, _LEAST_DRIFT = 10, 5  # images that tell of drift, at most and at least
 _RATE_IMAGES, _RATE_REPORTS = 5, 10  # over how many a rate is taken, and how long at most
 _SILENCE = 1.0  # s without an image after which publishers that do not match are looked for
+_INFOS = 30  # calibrations that are kept for the images in work: a second of a camera
 _COMPRESSED = "sensor_msgs/msg/CompressedImage"
 _LISTED = 5
 
@@ -67,7 +68,7 @@ class CameraChannel:
         self._log = node.get_logger()
         self._prefix = f"{name}/" if name else ""
         self._named = f"{name}: " if name else ""
-        self.info: CameraInfo | None = None
+        self.infos: tuple[CameraInfo, ...] = ()  # the newest last
         self._reported_remedies: set[str] = set()
         self.counter = FrameCounter()
         self.latencies = Window()  # s
@@ -99,7 +100,7 @@ class CameraChannel:
         if self.outputs is not None:
             self.outputs.destroy()
             self.outputs = None
-        self.info = None
+        self.infos = ()
 
     def subscribe(self) -> str:
         """Listen to images and calibration from now on. Returns the topic of the images."""
@@ -139,7 +140,14 @@ class CameraChannel:
         self._submit(self, Arrival(message, time.monotonic()))
 
     def _on_camera_info(self, message: CameraInfo) -> None:
-        self.info = message
+        self.infos = (*self.infos[1 - _INFOS :], message)
+
+    def _info_of(self, header: Header) -> CameraInfo | None:
+        """The calibration with the stamp of an image, else the newest: while an image is in work
+        the camera may have zoomed, or changed its size."""
+        infos = self.infos[::-1]
+        newest = infos[0] if infos else None
+        return next((info for info in infos if info.header.stamp == header.stamp), newest)
 
     def _tell_mismatch(self) -> None:
         """Log once which publisher does not match, as soon as the ROS graph knows its name."""
@@ -196,8 +204,9 @@ class CameraChannel:
         assert self.outputs is not None
         frame = segmented.frame
         height, width = frame.request.image.shape[:2]
+        header = frame.arrival.header
         return self.outputs.publish(
-            mapping, segmented.result, frame.arrival.header, self.info, (height, width)
+            mapping, segmented.result, header, self._info_of(header), (height, width)
         )
 
     def publish_report(
