@@ -11,6 +11,7 @@ import pytest
 from bag_files import SECOND, images, write_bag
 from typer.testing import CliRunner
 
+from camss_ros.atomic_files import locked
 from camss_ros.cli import app
 from camss_ros.datasets.picking.candidates import Candidate, score_candidates
 from camss_ros.datasets.picking.drives import drive_of, open_drives
@@ -224,10 +225,16 @@ def test_the_command_goes_on_after_a_stop_and_ends_the_same(
     (out / "prelabels" / frames[0]["file"]).unlink()
     lines = (out / "candidates.jsonl").read_text().splitlines(keepends=True)
     (out / "candidates.jsonl").write_text("".join(lines[:3]))
+    stopped = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
     arguments = [
         picked / "bag", picked / "folder", "--model", small_model, "--device", "cpu", "--count", 5,
         "--interval", 0.3, "--label-set", "cityscapes19", "--output", out,
     ]  # fmt: skip
+    with locked(out):
+        code, said = run(*arguments)
+    assert code == 1
+    assert "another process is writing" in said
+    assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == stopped
     code, said = run(*arguments)
     assert code == 0, said
     (out / "report.html").write_bytes(before[out / "report.html"])  # names the command line
