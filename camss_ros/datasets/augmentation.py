@@ -104,7 +104,7 @@ class AugmentationOptions:
             low, high = getattr(self, name)
             _check(name, (low, high), low >= 0.01 and high <= 100, "factors from 0.01 to 100")
         for name in ("gaussian_blur", "motion_blur"):  # which take memory by the square
-            _check(name, getattr(self, name), getattr(self, name)[1] <= 100, "at most 100 pixels")
+            _check(name, getattr(self, name), getattr(self, name)[1] <= 200, "at most 200 pixels")
         specks = self.salt_and_pepper
         _check("salt_and_pepper", specks, specks[1] <= 1, "shares of at most 1")
         cells = self.hide_and_seek_cells

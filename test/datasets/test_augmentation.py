@@ -127,7 +127,7 @@ def test_a_crop_of_the_frame_is_fitted_into_the_size():
         ({"aspect": 100.0}, "aspect is 100.0: expected 0 to 1"),
         ({"zoom": (1e-9, 1.0)}, "zoom .* from 0.01 to 100"),
         ({"crop": (1.0, 1e9)}, "crop .* from 0.01 to 100"),
-        ({"gaussian_blur": (500.0, 1000.0)}, "gaussian_blur .* at most 100 pixels"),
+        ({"gaussian_blur": (500.0, 1000.0)}, "gaussian_blur .* at most 200 pixels"),
     ],
 )
 def test_options_out_of_range_are_named(changes, message):
