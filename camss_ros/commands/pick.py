@@ -43,6 +43,7 @@ def pick(
     require("jinja2")
     from collections import Counter
 
+    from camss_ros.atomic_files import locked
     from camss_ros.datasets.picking.candidates import CANDIDATES_FILE, score_candidates
     from camss_ros.datasets.picking.drives import open_drives
     from camss_ros.datasets.picking.frame_scores import FrameScorer
@@ -72,12 +73,12 @@ def pick(
         "label_set_sha256": labels.sha256,
         **spec.describe(),
     }
-    begin_results(output / PICK_FILE, settings, FOLDERS)
-    save_label_set(labels, output / "label_set.yaml")
-    segmenter = spec.open(CalibrationScenes())
     lengths = [drive.length for drive in drives if drive.length is not None]
     total = sum(lengths) if len(lengths) == len(drives) else None
-    with counted_progress() as bar:
+    with locked(output), counted_progress() as bar:
+        begin_results(output / PICK_FILE, settings, FOLDERS)
+        save_label_set(labels, output / "label_set.yaml")
+        segmenter = spec.open(CalibrationScenes())
         reading = bar.add_task("looking", total=total)
         candidates = score_candidates(
             drives, FrameScorer(segmenter), interval, output / CANDIDATES_FILE,
@@ -102,7 +103,7 @@ def pick(
         }
         drawing = bar.add_task("drawing", total=len(picks))
         write_pick_report(output, result, labels, command_line(), lambda: bar.advance(drawing))
-    finish_results(output / PICK_FILE, settings, result)
+        finish_results(output / PICK_FILE, settings, result)
     for drive in drives:
         for problem in drive.problems:
             typer.echo(f"warning: {problem}", err=True)

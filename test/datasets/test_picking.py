@@ -11,6 +11,7 @@ import pytest
 from bag_files import SECOND, images, write_bag
 from typer.testing import CliRunner
 
+from camss_ros.atomic_files import locked
 from camss_ros.cli import app
 from camss_ros.datasets.picking.candidates import Candidate, score_candidates
 from camss_ros.datasets.picking.drives import drive_of, open_drives
@@ -235,6 +236,17 @@ def test_the_command_goes_on_after_a_stop_and_ends_the_same(
     code, said = run(*arguments, "--seed", 1)
     assert code == 1
     assert "other settings" in said
+
+
+def test_one_process_at_a_time_picks_into_a_folder(
+    picked: Path, small_model: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    with locked(out):
+        code, said = run(picked / "folder", "--model", small_model, "--output", out)
+    assert code == 1
+    assert "another process is writing to" in said
+    assert not list(out.iterdir())
 
 
 def test_prelabels_of_a_label_set_that_was_changed_are_not_kept(
