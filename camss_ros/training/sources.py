@@ -217,12 +217,11 @@ def synthetic_scenes(config: DataConfig, data: TrainingData) -> list[Pair]:
     Raises:
         DataError: the classes are not those of the synthetic street.
     """
-    if config.synthetic_scenes == 0:
+    if config.synthetic_share == 0:
         return []
     if data.classes != load_label_set("camvid11").classes:
         raise DataError(
-            "the synthetic street has camvid11 labels only: set data.synthetic_scenes and "
-            "data.synthetic_share to 0"
+            "the synthetic street has camvid11 labels only: set data.synthetic_share to 0"
         )
     height, width = data.sources[0].pairs[0][1].shape
     indices = track(range(config.synthetic_scenes), "drawing synthetic scenes")

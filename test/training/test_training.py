@@ -17,6 +17,7 @@ from training_run import training_data
 
 from camss_ros.atomic_files import locked
 from camss_ros.datasets.augmentation import AugmentationOptions
+from camss_ros.images.image_files import DataError
 from camss_ros.images.label_class import LabelClass
 from camss_ros.model.autoencoder import MaskAutoencoder, MaskAutoencoderConfig
 from camss_ros.model.checkpoint import load_pretrained, save_pretrained
@@ -347,6 +348,13 @@ def test_sources_are_drawn_as_often_as_their_shares_say_each_in_epochs():
         assert all(len(set(epoch)) == frames for epoch in epochs.tolist())
     # any sample by itself is the same
     assert taken._frame(1234, rng)[1][0, 0] == seen[1234]
+
+
+def test_without_a_share_the_synthetic_street_is_not_asked_for():
+    recipe = dataclasses.replace(DATA, synthetic_scenes=60)  # whose classes are others
+    assert samples(options(1), data=recipe)[0]["labels"].shape == (32, 48)
+    with pytest.raises(DataError, match=r"set data\.synthetic_share to 0"):
+        samples(options(1), data=dataclasses.replace(recipe, synthetic_share=0.1))
 
 
 def test_scores_of_several_sources_are_in_their_own_classes():
