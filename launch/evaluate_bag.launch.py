@@ -3,9 +3,9 @@
     ros2 launch camss_ros evaluate_bag.launch.py bag:=drive image:=/camera/image_raw \\
         output:=drive_masks
 
-The bag starts when the segmenter is active and all of it ends with the bag, or with an error as
-soon as one of the three has failed. `camss-ros replay` scores besides, and `camss-ros evaluate-bag`
-segments every image, whatever time it takes.
+The bag starts when the segmenter is active, with the backend that it keeps, and all of it ends with
+the bag, or with an error as soon as one of the three has failed. `camss-ros replay` scores besides,
+and `camss-ros evaluate-bag` segments every image, whatever time it takes.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from camss_ros.nodes.harness.launch_segmenter import (
     segmenter_arguments,
     typed_value,
 )
+from camss_ros.nodes.segmenter.diagnostics import MEASURING
 from camss_ros.nodes.segmenter.interfaces import PUBLISHED
 from launch import Action, Event, EventHandler, LaunchContext, LaunchDescription
 
@@ -104,7 +105,7 @@ def _evaluation(context: LaunchContext) -> list:
         output="screen",
     )
     return [
-        _when_active(context, f"{namespace}/segmenter", player),
+        _when_ready(context, f"{namespace}/segmenter", player),
         end_with(recorder, "the recorder"),
         end_with(node, "the segmenter"),
         end_with(player, "the player", only_failed=True),
@@ -116,16 +117,17 @@ def _evaluation(context: LaunchContext) -> list:
 
 
 class Report(Event):
-    """What a node says of itself: that it is active, or why it cannot be."""
+    """What the segmenter says of itself: that it is ready, or why it cannot be."""
 
     name = "camss_ros.Report"
 
-    def __init__(self, active: bool, message: str) -> None:
-        self.active, self.message = active, message
+    def __init__(self, ready: bool, message: str) -> None:
+        self.ready, self.message = ready, message
 
 
-def _when_active(context: LaunchContext, node: str, action: Action) -> RegisterEventHandler:
-    """Start `action` as soon as the lifecycle node is active; fail where it cannot be.
+def _when_ready(context: LaunchContext, node: str, action: Action) -> RegisterEventHandler:
+    """Start `action` as soon as the segmenter is active, and has measured the backends; fail where
+    it cannot be.
 
     By /diagnostics, which come once a second. Its transitions are told once each, also before DDS
     has matched this process with the node, which may fail within a second of its start.
@@ -134,14 +136,16 @@ def _when_active(context: LaunchContext, node: str, action: Action) -> RegisterE
     def on_diagnostics(message: DiagnosticArray) -> None:  # in a thread of launch_ros
         for status in message.status:
             if status.name.startswith(f"{node}: "):
-                active = any((it.key, it.value) == ("state", "active") for it in status.values)
-                if active or status.level == DiagnosticStatus.ERROR:
-                    report = Report(active, status.message)
+                values = {it.key: it.value for it in status.values}
+                active = values["state"] == "active"
+                ready = active and values[MEASURING] == str(False)
+                if ready or (status.level == DiagnosticStatus.ERROR and not active):
+                    report = Report(ready, status.message)
                     context.asyncio_loop.call_soon_threadsafe(context.emit_event_sync, report)
 
     def react(context: LaunchContext) -> list[Action]:
         report = context.locals.event
-        if not report.active:
+        if not report.ready:
             raise RuntimeError(f"the segmenter is not active: {report.message}")
         return [action]
 

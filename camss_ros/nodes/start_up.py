@@ -24,7 +24,7 @@ _EXPECTED = {
     "remap rule": "NAME:=NAME of letters, digits, _ and /, such as -r image:=/camera/image_raw or "
     "-r __ns:=/front",
     "params file": "a YAML file with the name of the node, or /**, below it ros__parameters, and "
-    "below that the parameters",
+    "below that the parameters, one type in a list: [1.4, 2.0], not [1.4, 2]",
     "parameter override rule": "NAME:=VALUE, such as -p steps:=2, and one type in a list",
     "log level": "debug, info, warn, error or fatal, such as --log-level segmenter:=debug",
 }

@@ -22,6 +22,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 
 from camss_ros.nodes.messages import to_diagnostic_status
 from camss_ros.nodes.projection.interfaces import SUBSCRIBED as PROJECTOR_SUBSCRIBED
+from camss_ros.nodes.segmenter.diagnostics import MEASURING
 from camss_ros.nodes.segmenter.interfaces import PUBLISHED
 from camss_ros.nodes.segmenter.parameters import SPECS
 from camss_ros.street.synthetic import SyntheticStreet
@@ -299,10 +300,12 @@ def player_of(entities: list[Any], context: Context, node: str = "/segmenter") -
     return player
 
 
-def status_of(node: str, state: str, failure: str = "") -> DiagnosticStatus:
-    return to_diagnostic_status(
-        f"{node}: segmentation", 2 if failure else 0, failure or state, {"state": state}
-    )
+def status_of(
+    node: str, state: str, failure: str = "", measuring: bool = False
+) -> DiagnosticStatus:
+    values = {"state": state, MEASURING: measuring}
+    level = 2 if failure else 0
+    return to_diagnostic_status(f"{node}: segmentation", level, failure or state, values)
 
 
 def test_a_bag_is_played_to_the_active_node_and_its_outputs_recorded(
@@ -318,6 +321,8 @@ def test_a_bag_is_played_to_the_active_node_and_its_outputs_recorded(
     waiting = (
         status_of("/front/segmenter", "unconfigured"),
         status_of("/front/segmenter", "inactive"),
+        status_of("/front/segmenter", "active", measuring=True),
+        status_of("/front/segmenter", "active", "no image for 10.0 s", measuring=True),
     )
     assert reported(entities, context, *others, *waiting) == []
     player = player_of(entities, context, "/front/segmenter")

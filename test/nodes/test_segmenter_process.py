@@ -241,6 +241,7 @@ def test_a_bad_parameter_at_start_ends_it_with_the_reason(
         (["-r", "__ns:=bad-namespace"], "such as -r image:="),
         (["--params-file", "nowhere.yaml"], "ros__parameters"),
         (["--params-file", "broken.yaml"], "ros__parameters"),
+        (["--params-file", "mixed.yaml"], "[1.4, 2.0], not [1.4, 2]"),
         (["-p", "steps=2"], "such as -p steps:=2"),
         (["--remapp", "a:=b"], "unknown ROS arguments"),
     ],
@@ -254,6 +255,7 @@ def test_a_bad_ros_argument_ends_it_with_the_reason(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("broken.yaml").write_text("segmenter: [ros__parameters")
+    Path("mixed.yaml").write_text("/**: {ros__parameters: {mount: [1.4, 2]}}")
     told = refused(main, *arguments)
     assert reason in told
     assert arguments[1] in told
