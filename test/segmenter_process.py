@@ -116,9 +116,11 @@ class Camera:
             f"such a status; last: {statuses[-1:]}",
         )
 
-    def settled(self) -> Any:
-        """The status once every image has been dealt with."""
-        return self.status(lambda s: s.received == s.segmented + s.dropped + s.rejected + s.failed)
+    def settled(self, received: int = 0) -> Any:
+        """The status once every image, so many or more, has been dealt with."""
+        return self.status(
+            lambda s: s.segmented + s.dropped + s.rejected + s.failed == s.received >= received
+        )
 
     def segment(self, image: Image) -> Image:
         """Publish an image and wait for its mask."""

@@ -181,8 +181,8 @@ def test_fuzzed_messages_over_dds(camera: Camera) -> None:
     try:
         start = time.monotonic()
         send()
-        after = camera.settled()
-        assert after.received > before.received
+        # Best effort may lose images on the way.
+        after = camera.settled(before.received + 1)
         assert after.failed == before.failed, camera.process.log[log:]
         periods = 1 + (time.monotonic() - start) // 10
         for reason in ("encoding", "is empty", "step is", "data is truncated", "calibration"):
