@@ -244,17 +244,6 @@ def test_the_command_goes_on_after_a_stop_and_ends_the_same(
     assert "other settings" in said
 
 
-def test_one_process_at_a_time_picks_into_a_folder(
-    picked: Path, small_model: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
-    with locked(out):
-        code, said = run(picked / "folder", "--model", small_model, "--output", out)
-    assert code == 1
-    assert "another process is writing to" in said
-    assert not list(out.iterdir())
-
-
 def test_prelabels_of_a_label_set_that_was_changed_are_not_kept(
     tmp_path: Path, small_model: Path, picked: Path
 ) -> None:
