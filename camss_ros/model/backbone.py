@@ -47,7 +47,8 @@ class _ConvNorm(nn.Module):
 def _same_padding(size: Sequence[int], kernel: int, stride: int) -> list[int]:
     padding: list[int] = []
     for length in reversed(size):
-        total = max((-(-length // stride) - 1) * stride + kernel - length, 0)
+        # nothing negative is divided: in a graph a quotient is rounded towards zero
+        total = max((length - 1) // stride * stride + kernel - length, 0)
         padding += [total // 2, total - total // 2]
     return padding
 

@@ -15,7 +15,8 @@ from camss_ros.commands.export import _frames_of
 from camss_ros.inference.backends import verify_graph as verification
 from camss_ros.inference.backends.open_runtime import open_runtime
 from camss_ros.inference.backends.verify_graph import verify_graph
-from camss_ros.inference.graphs.export import GraphSpec, export_onnx
+from camss_ros.inference.graphs.export import OPSET, GraphSpec, export_onnx
+from camss_ros.model.backbone import EfficientNetLite0
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.checkpoint import load_network
 from camss_ros.model.config import ConcatTransformerConfig, DenoiserConfig
@@ -66,6 +67,19 @@ def test_labels_at_any_size_are_those_of_torch(model, tmp_path, output_size):
     result = verified(network, spec, sampling, tmp_path / "graph.onnx")
     assert (result.passed, result.frames) == (True, 2)
     assert result.confidence_error < 0.1
+
+
+def test_an_odd_number_of_tokens_is_padded_as_in_torch(tmp_path):
+    """Every size in the network but a multiple of 32 has one."""
+    backbone, image, path = EfficientNetLite0().eval(), torch.rand(1, 3, 112, 48), tmp_path / "x"
+    torch.onnx.export(
+        backbone, (image,), path, input_names=["image"], opset_version=OPSET, dynamo=False
+    )
+    session = onnxruntime.InferenceSession(path)
+    for found, expected in zip(
+        session.run(None, {"image": image.numpy()}), backbone(image), strict=True
+    ):
+        assert found.shape == expected.shape
 
 
 def test_the_official_architecture_with_its_noise_is_exported(official_network, tmp_path):
