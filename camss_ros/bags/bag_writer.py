@@ -68,7 +68,7 @@ class BagWriter:
         """
         with self._named_errors():
             return self._writer.add_connection(
-                name, kind, typestore=ros2_types(), offered_qos_profiles=[_qos(latched)]
+                name, kind, typestore=ros2_types(), offered_qos_profiles=[make_qos(latched)]
             )
 
     def add_raw_topic(
@@ -138,7 +138,8 @@ def label_info_message(classes: Sequence[LabelClass], stamp: int, frame_id: str)
     return fill_label_info(*kinds, classes, make_header(stamp, frame_id))
 
 
-def _qos(latched: bool) -> Qos:
+def make_qos(latched: bool) -> Qos:
+    """Reliable, as of a publisher; `latched`: transient local, of the last message."""
     from rosbags import interfaces
 
     durability = interfaces.QosDurability

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from camss_ros.bags.bag import Bag, BagError, BagMessage
 from camss_ros.bags.bag_frames import BagSelection
 from camss_ros.bags.bag_types import IMAGE, LABEL_INFO, beside, fits_header, is_ros1, ros2_types
-from camss_ros.bags.bag_writer import BagWriter, image_message, label_info_message
+from camss_ros.bags.bag_writer import BagWriter, image_message, label_info_message, make_qos
 from camss_ros.images.image_files import read_pixels
 from camss_ros.images.label_class import LabelClass
 
 if TYPE_CHECKING:
-    from rosbags.interfaces import Connection
+    from rosbags.interfaces import Connection, Qos
     from rosbags.typesys.store import Typestore
 
 _LINE = "=" * 80 + "\n"
@@ -71,9 +71,9 @@ def write_masks_bag(
                 continue
             else:
                 try:
-                    qos: Sequence[Any] = ()
                     if is_ros1(connection):
                         definition, digest = ros1.definition(connection)
+                        qos: Sequence[Qos] = _latched_qos(bag, key)
                     else:
                         definition, digest = _definition(connection)
                         qos = connection.ext.offered_qos_profiles  # type: ignore[union-attr]
@@ -127,6 +127,12 @@ def _write_mask(
     message.header.stamp.sec = header.stamp.sec
     message.header.stamp.nanosec = header.stamp.nanosec
     writer.write(topic, message, image.log_time)
+
+
+def _latched_qos(bag: Bag, key: tuple[str, str]) -> list[Qos]:
+    """Of a topic and type of ROS 1: a profile for each publisher that latched."""
+    ours = (c for c in bag.connections if (c.topic, c.msgtype) == key)
+    return [make_qos(latched=True) for c in ours if c.ext.latching]  # type: ignore[union-attr]
 
 
 def _definition(connection: Connection) -> tuple[str, str]:

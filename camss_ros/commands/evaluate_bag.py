@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from camss_ros.bags.bag_frames import BagSelection
+    from camss_ros.evaluation.bag_batch import Outcome
     from camss_ros.evaluation.bag_points import PointSelection
     from camss_ros.evaluation.bag_run import BagTask
     from camss_ros.evaluation.evaluate_bag import RunProgress
@@ -237,18 +238,23 @@ def _evaluate_batch(
 
     output.mkdir(parents=True, exist_ok=True)
     reasons: dict[int, str] = {}
+    warnings: list[str] = []
     with counted_progress() as bar:
         row = bar.add_task("bags", total=len(tasks))
 
-        def on_done(number: int, reason: str | None) -> None:
+        def on_done(number: int, outcome: Outcome) -> None:
+            reason, notes = outcome
             if reason is not None:
                 reasons[number] = reason
+            warnings.extend(f"'{tasks[number].bag}': {note}" for note in notes)
             bar.advance(row)
 
         if ray is None:
             run_batch(tasks, workers, on_done)
         else:
             run_batch_on_ray(tasks, ray, on_done)
+    for warning in sorted(warnings):
+        typer.echo(f"warning: {warning}", err=True)
     parts = []
     for number, task in enumerate(tasks):
         if number in reasons:

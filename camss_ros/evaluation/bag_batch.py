@@ -17,26 +17,29 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from camss_ros.evaluation.bag_run import BagTask, open_segmenters, run_bag
 from camss_ros.extras import require
 from camss_ros.termination import exit_on_signals
 
+Outcome: TypeAlias = tuple[str | None, list[str]]
+"""Why a task failed or None, and what could not be copied into its written bag."""
+
 
 def run_batch(
-    tasks: Sequence[BagTask], workers: int, on_done: Callable[[int, str | None], None]
+    tasks: Sequence[BagTask], workers: int, on_done: Callable[[int, Outcome], None]
 ) -> None:
     """Run every task in one of `workers` processes.
 
     A process that dies fails its own bag alone. The workers share the threads of PyTorch.
 
     Args:
-        on_done: called with the number of a task that ended, and why it failed or None.
+        on_done: called with the number of a task that ended, and what came of it.
     """
     threads = max(1, (os.cpu_count() or 1) // workers)
     waiting = list(enumerate(tasks))[::-1]
-    running: dict[Future[str | None], tuple[int, ProcessPoolExecutor]] = {}
+    running: dict[Future[Outcome], tuple[int, ProcessPoolExecutor]] = {}
     idle: list[ProcessPoolExecutor] = []
     pools: list[ProcessPoolExecutor] = []
 
@@ -60,13 +63,13 @@ def run_batch(
             for future in ended:
                 number, pool = running.pop(future)
                 try:
-                    reason = future.result()
+                    outcome = future.result()
                     idle.append(pool)
                 except BrokenProcessPool:
-                    reason = "its worker process died; out of memory, or killed?"
+                    outcome = "its worker process died; out of memory, or killed?", []
                     pool.shutdown()
                     pools.remove(pool)
-                on_done(number, reason)
+                on_done(number, outcome)
     except BaseException:  # Ctrl-C or SIGTERM: the bags in work are not waited for
         for process in multiprocessing.active_children():
             process.terminate()
@@ -77,7 +80,7 @@ def run_batch(
 
 
 def run_batch_on_ray(
-    tasks: Sequence[BagTask], address: str, on_done: Callable[[int, str | None], None]
+    tasks: Sequence[BagTask], address: str, on_done: Callable[[int, Outcome], None]
 ) -> None:
     """Run every task on a Ray cluster whose machines share the file system.
 
@@ -110,10 +113,10 @@ def run_batch_on_ray(
             (reference, *_), _ = ray.wait(list(running))
             number = running.pop(reference)
             try:
-                reason = ray.get(reference)
+                outcome = ray.get(reference)
             except ray.exceptions.RayError as error:
-                reason = f"its worker failed: {str(error).strip().splitlines()[0]}"
-            on_done(number, reason)
+                outcome = f"its worker failed: {str(error).strip().splitlines()[0]}", []
+            on_done(number, outcome)
     finally:
         if started:
             ray.shutdown()
@@ -122,13 +125,12 @@ def run_batch_on_ray(
 _opened = lru_cache(maxsize=1)(open_segmenters)  # a worker keeps its network from bag to bag
 
 
-def attempt(task: BagTask) -> str | None:
-    """Run a task in this process; returns why it failed, or None."""
+def attempt(task: BagTask) -> Outcome:
+    """Run a task in this process."""
     try:
-        run_bag(task, lambda spec: nullcontext(_opened(spec)))
+        return None, run_bag(task, lambda spec: nullcontext(_opened(spec)))
     except Exception as error:  # whatever it is, the other bags go on
-        return str(error) or type(error).__name__
-    return None
+        return str(error) or type(error).__name__, []
 
 
 def _begin_worker(threads: int) -> None:
@@ -149,7 +151,7 @@ def _end_with_parent() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _attempt_in_worker(task: BagTask) -> str | None:
+def _attempt_in_worker(task: BagTask) -> Outcome:
     try:
         return attempt(task)
     except SystemExit:  # of SIGTERM; the executor would catch it and wait for work

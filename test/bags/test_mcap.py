@@ -181,7 +181,9 @@ def test_messages_of_ros1_are_read_and_written_again(tmp_path: Path) -> None:
         writer.start("ros1", "test")
         definition = store.generate_msgdef(IMAGE, ros_version=1)[0].encode()
         schema = writer.register_schema("sensor_msgs/Image", "ros1msg", definition)
-        channel = writer.register_channel("/cam/image", "ros1", schema)
+        channel, other = (
+            writer.register_channel("/cam/image", "ros1", schema, {"latching": "1"}) for _ in "12"
+        )
         for number, frame in enumerate(FRAMES):
             header = kinds["std_msgs/msg/Header"](
                 seq=number,
@@ -193,7 +195,8 @@ def test_messages_of_ros1_are_read_and_written_again(tmp_path: Path) -> None:
                 step=3 * SIZE[1], data=frame.reshape(-1),
             )  # fmt: skip
             log_time = 500 * SECOND + number
-            writer.add_message(channel, log_time, bytes(store.serialize_ros1(image, IMAGE)), 0)
+            data = bytes(store.serialize_ros1(image, IMAGE))
+            writer.add_message(channel if number else other, log_time, data, 0)
         writer.finish()
     with Bag(path) as bag:
         assert read_stamps(bag, [bag.require("/cam/image")])["/cam/image"].tolist() == stamps(6)
@@ -203,5 +206,8 @@ def test_messages_of_ros1_are_read_and_written_again(tmp_path: Path) -> None:
         camera = BagSelection("/cam/image"), lambda number: tmp_path / "no mask"
         assert write_masks_bag(bag, tmp_path / "again", [camera], []) == []
     with Bag(tmp_path / "again") as bag:
+        (topic,) = (c for c in bag.connections if c.topic == "/cam/image")
+        latched = [qos.durability for qos in topic.ext.offered_qos_profiles]
+        assert latched == [QosDurability.TRANSIENT_LOCAL] * 2  # one for each publisher
         for message, frame in zip(bag.messages(["/cam/image"]), FRAMES, strict=True):
             np.testing.assert_array_equal(decode_image(bag, message), frame)

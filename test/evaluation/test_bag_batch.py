@@ -24,7 +24,7 @@ from camss_ros.bags.bag_types import IMAGE
 from camss_ros.bags.bag_writer import BagWriter, image_message
 from camss_ros.cli import app
 from camss_ros.evaluation import bag_batch
-from camss_ros.evaluation.bag_batch import run_batch
+from camss_ros.evaluation.bag_batch import Outcome, run_batch
 from camss_ros.evaluation.bag_run import BagTask, run_bag
 from camss_ros.images.label_sets import load_label_set, save_label_set
 from camss_ros.inference.segmenter_group import SegmenterGroup
@@ -174,10 +174,10 @@ def test_a_worker_that_dies_takes_only_its_own_bag_along(tmp_path: Path, small_m
         BagTask(bag, tmp_path / str(i), (BagSelection("/cam/image"),), None, chosen)
         for i, chosen in enumerate((deadly, network))
     ]
-    reasons: dict[int, str | None] = {}
-    run_batch(tasks, 1, reasons.__setitem__)
-    assert reasons[1] is None
-    assert "died" in str(reasons[0])
+    outcomes: dict[int, Outcome] = {}
+    run_batch(tasks, 1, outcomes.__setitem__)
+    assert outcomes[1] == (None, [])
+    assert "died" in str(outcomes[0])
     assert (tmp_path / "1/report.html").exists()
 
 
@@ -249,7 +249,7 @@ def test_a_worker_elsewhere_finds_model_and_label_set_of_relative_paths(
     sent = bag_batch._with_absolute_paths(task)
     (tmp_path / "worker").mkdir()
     monkeypatch.chdir(tmp_path / "worker")
-    assert bag_batch.attempt(sent) is None
+    assert bag_batch.attempt(sent) == (None, [])
     assert (tmp_path / "out/report.html").exists()
 
 
@@ -260,12 +260,18 @@ def test_one_bag_goes_to_ray_too(
 
     def run_on_ray(tasks: list[BagTask], address: str, on_done: Callable[..., None]) -> None:
         asked.extend((task.bag.name, address) for task in tasks)
-        on_done(0, None if run_bag(tasks[0]) == [] else "failed")
+        on_done(0, bag_batch.attempt(tasks[0]))
 
     monkeypatch.setattr(bag_batch, "run_batch_on_ray", run_on_ray)
-    bag = write_bag(tmp_path / "bag", images(2))
-    result = run([bag], small_model, tmp_path / "out", "--image", "/cam/image", "--ray", "host:1")
+    bag = tmp_path / "bag"
+    with BagWriter(bag) as writer:
+        for name in ("/cam/image", "/cam/segmentation/mask"):
+            image = image_message(images(1)[0], "rgb8", 1, "camera")
+            writer.write(writer.add_topic(name, IMAGE), image, 1)
+    result = run([bag], small_model, tmp_path / "out", "--image", "/cam/image", "--ray", "host:1",
+                 "--write-bag")  # fmt: skip
     assert result.exit_code == 0, result.output
+    assert "bag': /cam/segmentation/mask is replaced" in result.output
     assert asked == [("bag", "host:1")]
     assert (tmp_path / "out/bag/report.html").exists()
     assert (tmp_path / "out/report.html").exists()

@@ -31,6 +31,7 @@ from camss_ros.inference.segmenter import Segmenter
 from camss_ros.model.checkpoint import weights_hash
 from camss_ros.nodes.harness.bag_player import OtherClassesError, Played, play_bag, ros_message
 from camss_ros.nodes.harness.child_process import ChildProcess
+from camss_ros.nodes.harness.segmenter_listener import WrongArgumentsError
 
 CAMVID = load_label_set("camvid11")
 COUNT = 6
@@ -169,6 +170,24 @@ def test_masks_in_other_classes_are_refused(
         assert mask.exists()  # nothing was sent yet
         assert play("scripted", CLASSES[::-1]).counts.received == 1
         assert not mask.exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"namespace": "/front.cam"}, "must not contain characters other than alphanumerics"),
+        ({"remaps": ["image=foo"]}, "Expected NAME:=NAME"),
+    ],
+)
+def test_names_that_ros_does_not_take_are_refused(
+    tmp_path: Path, domain_id: int, monkeypatch: pytest.MonkeyPatch, given: Any, said: str
+) -> None:
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain_id))
+    with Bag(write_bag(tmp_path / "bag", images(1))) as bag:
+        frames = BagFrames(bag, BagSelection("/cam/image"), model_label_values(2))
+        recorder: Any = None  # before anything is recorded
+        with pytest.raises(WrongArgumentsError, match=said):
+            play_bag(frames, IMAGE, recorder, model="scripted", classes=CLASSES, **given)
 
 
 def test_times_that_no_message_can_hold_are_refused(tmp_path: Path) -> None:

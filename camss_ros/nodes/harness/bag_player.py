@@ -125,6 +125,7 @@ def play_bag(
         NoSegmenterError: none is active.
         OtherClassesError: it runs another model, or publishes another label set.
         MissingPackageError: the package's messages have not been built.
+        WrongArgumentsError: a namespace or remapping that ROS does not take.
         BagError: the bag ends before its time, or not one image can be sent.
         KeyboardInterrupt, SystemExit: after SIGINT, SIGTERM and SIGHUP.
     """

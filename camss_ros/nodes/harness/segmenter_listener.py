@@ -17,16 +17,22 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 
 from camss_ros.bags.recording import Counts
+from camss_ros.errors import CamssError
 from camss_ros.extras import require_node
 from camss_ros.nodes.messages import nanoseconds
 from camss_ros.nodes.qos import LATCHED_HISTORY
 from camss_ros.nodes.segmenter.frame_processor import STAGES
+from camss_ros.nodes.start_up import START_ERRORS, start_problem
 from camss_ros.termination import DeferredSignals
 
 # From the last image to the last mask.
 _DRAIN_TIME = 60.0  # s
 
 RELIABLE = QoSProfile(depth=1000)
+
+
+class WrongArgumentsError(CamssError):
+    """A namespace, a remapping or another ROS argument that is none."""
 
 
 class SegmenterListener:
@@ -41,6 +47,7 @@ class SegmenterListener:
 
     Raises:
         MissingPackageError: the package's messages have not been built.
+        WrongArgumentsError: a namespace or arguments that ROS does not take.
     """
 
     def __init__(
@@ -58,10 +65,14 @@ class SegmenterListener:
         self._last_status = 0.0
         self._signals = signals
         self._context = Context()
-        rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
-        self.node: Node = rclpy.create_node(
-            name, context=self._context, namespace=namespace, cli_args=list(arguments)
-        )
+        try:
+            rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+            self.node: Node = rclpy.create_node(
+                name, context=self._context, namespace=namespace, cli_args=list(arguments)
+            )
+        except START_ERRORS as error:
+            self._context.try_shutdown()
+            raise WrongArgumentsError(start_problem(error)) from error
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         subscribe = self.node.create_subscription
