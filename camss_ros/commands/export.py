@@ -78,8 +78,11 @@ def export(
     check_file(output, suffix)
     if calibrate is not None and (file_format, spec.precision) != ("openvino", "int8"):
         raise ValueError("--calibrate is for --format openvino --precision int8")
-    if file_format == "onnx" and spec.precision == "int8":
-        raise ValueError("precision int8 is of --format openvino")
+    if file_format == "onnx" and spec.precision not in ("auto", "fp32"):
+        raise ValueError(
+            f"--format onnx is float32, and has no precision {spec.precision}: leave it out, or "
+            "export --format openvino or tensorrt"
+        )
     directory = find_model(spec.model)
     size = checked_size(find_config(directory), spec.network_size)
     result_size = parse_size("--output-size", output_size) if output_size else size

@@ -13,6 +13,7 @@ from camss_ros.commands.options import (
     ROOT,
     SPLIT,
     check_folder,
+    check_page,
     command_line,
     fail,
     progress_row,
@@ -47,7 +48,7 @@ def robustness(
         40, min=1, help="Frames of the synthetic street for each viewpoint."
     ),
     page: Optional[Path] = typer.Option(
-        None, help="Markdown page, plots beside it. Default: OUTPUT/robustness.md."
+        None, help="The page (.md), plots beside it. Default: OUTPUT/robustness.md."
     ),
 ) -> None:
     """Score a model under corruptions, beside its twin (docs/robustness.md). Resumable."""
@@ -64,7 +65,8 @@ def robustness(
         fail(f"no group {unknown[0]!r} of corruptions: expected some of {', '.join(GROUPS)}")
     specs = with_twin(spec, twin)
     check_folder(output)
-    check_folder(output if page is None else page.parent)
+    target = page or output / "robustness.md"
+    check_page(target)
     labelled = open_labelled(data, root, split, label_set, every)
     conditions = {"data": (labelled.label_set, data_conditions(labelled.frames, chosen, spec.seed))}
     if "viewpoint" in chosen:
@@ -96,7 +98,6 @@ def robustness(
         role: {metric: summarize(of, metric) for metric in METRICS} for role, of in rows.items()
     }
     finish_results(summary, settings, {"summaries": summaries, "conditions": rows})
-    target = page or output / "robustness.md"
     plots = write_robustness_page(target, command_line(), _notes(settings), summaries)
     for path in (summary, target, *plots):
         typer.echo(f"wrote {path}")

@@ -18,6 +18,7 @@ from camss_ros.evaluation.evaluate import (
     EveryNth,
     LabeledFrames,
     LabelledData,
+    class_table,
     evaluate,
 )
 from camss_ros.evaluation.formats import number, percent
@@ -70,6 +71,8 @@ def study_drift(
     Raises ValueError as `learn_reference` and `evaluate`, OutputMismatchError where `output` has
     the rows of other settings beside it, OSError.
     """
+    for row in rows:
+        class_table(segmenter.classes, row.label_set)  # raises now, not after hours
     results = ResultRows(output.with_suffix(".json"), settings)
     learnt = EveryNth(training, max(1, len(training) // _LEARNT))
     missing = [row for row in rows if row.name not in results]

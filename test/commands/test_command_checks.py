@@ -101,6 +101,7 @@ CHECKPOINTS = ("--vae", "file", "--transformer", "file")
         (("replay", "bag", "--image", "/a", "--output", "file"), "file is no folder"),
         (("robustness", *DATA, "--output", "file"), "file is no folder"),
         (("robustness", *DATA, "--output", "out", "--page", "file/a.md"), "file is no folder"),
+        (("robustness", *DATA, "--output", "out", "--page", "camvid"), "name ends in .md"),
         (("study", "steps", *DATA, "--output", "file"), "file is no folder"),
         (("study", "warm-start", *DATA, "--output", "file/a.md"), "file is no folder"),
         (("study", "kl-vs-vq", *DATA, "--output", "file"), "file is no folder"),

@@ -194,6 +194,7 @@ def test_a_file_that_differs_is_not_written(model, tmp_path, monkeypatch):
         (["--output", "nowhere/a.onnx"], "a .onnx file in a folder that exists"),
         (["--output", "a.onnx", "--output-size", "360"], "WIDTHxHEIGHT"),
         (["--output", "a.onnx", "--model", "nowhere"], "no model 'nowhere'"),
+        (["--output", "a.onnx", "--precision", "bf16"], "--format onnx is float32"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, message, tmp_path, monkeypatch):

@@ -112,3 +112,15 @@ def test_drift_of_frames_like_those_of_the_training_and_of_others(small_model, r
     assert all(row["frames"] == 2 for row in rows.values())
     assert "| camvid val, fog: 25 m |" in page.read_text()
     assert run(*arguments, "--other", "camvid").exit_code == 1
+
+
+def test_data_whose_classes_the_model_does_not_know_is_refused_first(small_model, root, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(root, other)
+    save_label_set(load_label_set("idd_lite"), other / "label_set.yaml")
+    page = tmp_path / "drift.md"
+    result = run("drift", "--data", "camvid", "--root", root, "--model", small_model,
+                 "--output", page, "--other", f"folder:{other}")  # fmt: skip
+    assert result.exit_code == 1
+    assert "the model does not know the classes of idd_lite" in result.output
+    assert not page.with_suffix(".json").exists()
