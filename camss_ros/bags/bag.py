@@ -113,6 +113,11 @@ class Bag:
         self._readers = {}
         self._scratch.cleanup()
 
+    def warn(self, warning: str) -> None:
+        """Add it to `warnings`, once."""
+        if warning not in self.warnings:
+            self.warnings.append(warning)
+
     @property
     def connections(self) -> list[Connection]:
         """Of all files, as rosbags describes them."""
@@ -149,9 +154,8 @@ class Bag:
         usable = [topic for topic in found if topic.type in types]
         usable = [topic for topic in usable if topic.messages] or usable[:1]
         if len(usable) == 1:
-            warning = f"'{self.path}': topic {name} has {held}: {usable[0].type} is taken"
-            if any(t.messages for t in found if t != usable[0]) and warning not in self.warnings:
-                self.warnings.append(warning)
+            if any(t.messages for t in found if t != usable[0]):
+                self.warn(f"'{self.path}': topic {name} has {held}: {usable[0].type} is taken")
             return usable[0]
         if usable:
             what = f"has messages of several types, {held}"

@@ -369,8 +369,8 @@ class PartnerMessages:
 class MessageCursor:
     """Gets messages of one topic by number, quickly in ascending order, holding one at a time."""
 
-    def __init__(self, bag: Bag, topic: str | Topic, start: int | None, stop: int | None) -> None:
-        self._name = topic if isinstance(topic, str) else topic.name
+    def __init__(self, bag: Bag, topic: Topic, start: int | None, stop: int | None) -> None:
+        self._name = topic.name
         self._open = lambda: bag.messages([topic], start, stop)
         self._messages: Iterator[BagMessage] = self._open()
         self._next = 0

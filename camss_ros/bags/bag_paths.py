@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -63,7 +64,8 @@ def holds_bag_data(path: Path) -> bool:
 def bag_names(bags: Sequence[Path]) -> list[str]:
     """A folder name for each bag: its own, with a part of the hash of its path where another bag
     has the same."""
-    paths = [bag.resolve() for bag in bags]
+    # links, such as those of git-annex, by their own name
+    paths = [Path(os.path.abspath(bag)) for bag in bags]
     names = [storage_stem(path) if path.is_file() else path.name for path in paths]
     hashes = [hashlib.sha256(str(path).encode()).hexdigest()[:6] for path in paths]
     often = Counter(names)

@@ -36,7 +36,7 @@ class ScannedMcap:
 
     Attributes:
         connections: as rosbags has them, of ROS 1 and 2.
-        start_time, end_time: of the log, ns, the latter after the last message.
+        start_time: of the log, ns.
         faults: what was passed over.
 
     Raises:
@@ -48,7 +48,7 @@ class ScannedMcap:
         self.path = path
         self.faults: list[str] = []
         self.connections: list[Connection] = []
-        self.start_time, self.end_time = 2**63 - 1, 0
+        self.start_time = 2**63 - 1
         with path.open("rb") as file:
             if file.read(len(MCAP_MAGIC)) != MCAP_MAGIC:
                 raise ValueError("it does not begin as an MCAP file does")
@@ -57,7 +57,6 @@ class ScannedMcap:
         for connection, log_time, _ in self._scan(self.faults.append):
             counts[connection.id] += 1
             self.start_time = min(self.start_time, log_time)
-            self.end_time = max(self.end_time, log_time + 1)
         self.connections = [
             connection._replace(msgcount=counts[number])
             for number, connection in self._channels.items()
@@ -67,16 +66,13 @@ class ScannedMcap:
         """Nothing is held open."""
 
     def messages(
-        self,
-        connections: Collection[Connection] = (),
-        start: int | None = None,
-        stop: int | None = None,
+        self, connections: Collection[Connection], start: int | None, stop: int | None
     ) -> Iterator[tuple[Connection, int, bytes]]:
-        """(connection, log time in ns, serialized message); of all connections where none is given.
+        """(connection, log time in ns, serialized message).
 
         `start` <= log time < `stop`, in ns.
         """
-        wanted = {c.id: c for c in connections or self.connections}
+        wanted = {c.id: c for c in connections}
         for connection, log_time, data in self._scan(lambda fault: None):
             late = stop is not None and log_time >= stop
             early = start is not None and log_time < start

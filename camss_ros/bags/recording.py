@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import astuple, dataclass, field
 
 import numpy as np
@@ -15,12 +16,20 @@ class SentFrame:
     name: str
 
 
-@dataclass(frozen=True)
 class ReceivedMask:
-    """A label image that arrived: `labels` uint8 [H, W]; `arrival` in ns, on the stamps' clock."""
+    """A label image that arrived: `labels` uint8 [H, W]; `arrival` in ns, on the stamps' clock.
 
-    labels: np.ndarray
-    arrival: int
+    Kept compressed: the masks of a long video would not fit into memory.
+    """
+
+    def __init__(self, labels: np.ndarray, arrival: int) -> None:
+        self.arrival = arrival
+        self._shape = labels.shape
+        self._content = zlib.compress(labels.tobytes(), 1)
+
+    @property
+    def labels(self) -> np.ndarray:
+        return np.frombuffer(zlib.decompress(self._content), np.uint8).reshape(self._shape)
 
 
 @dataclass(frozen=True)

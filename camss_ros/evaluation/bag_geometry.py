@@ -46,9 +46,9 @@ def read_static_frames(bag: Bag) -> FrameTree:
                 for each in bag.decode(message).transforms:
                     frames.add(each.header.frame_id, each.child_frame_id, _matrix(each.transform))
             except ValueError as error:  # of this message: no TFMessage, or what is no transform
-                bag.warnings.append(f"'{bag.path}': {_TF_STATIC}: {error}")
+                bag.warn(f"'{bag.path}': {_TF_STATIC}: {error}")
     except BagError as error:
-        bag.warnings.append(str(error))
+        bag.warn(str(error))
     return frames
 
 

@@ -118,32 +118,43 @@ def lidar_source(camera: CameraModel, to_camera: Callable[[str], np.ndarray]) ->
     return pixels
 
 
-def open_points(
-    frames: BagFrames, selection: PointSelection, classes: Sequence[LabelClass]
-) -> dict[str, PointScorer]:
-    """A scorer for each of "depth" and "lidar" that is chosen.
-
-    Args:
-        frames: made with the topics of the selection as partners.
-        classes: of labels and predictions.
+def point_sources(bag: Bag, selection: PointSelection) -> dict[str, PointSource]:
+    """What each of "depth" and "lidar" that is chosen shows of the image.
 
     Raises:
         BagError: no calibration, or no way from the lidar to the camera.
         ProjectionRejectedError: the camera is not calibrated.
     """
-    bag = frames.bag
+    topics = selection.topics(bag)
     camera, frame = read_camera(bag, selection.camera_info, rectified=selection.rectified)
-    scorers = {}
-    for kind, topic in selection.topics(bag).items():
+    sources = {}
+    for kind, topic in topics.items():
         if kind == "depth":
             own = _camera_beside(bag, topic, rectified=selection.rectified)
-            source = depth_source(camera, frame, own)
+            sources[kind] = depth_source(camera, frame, own)
         else:
             way = _way_to_camera(bag, topic, frame, selection.given_transform())
-            source = lidar_source(camera, way)
+            sources[kind] = lidar_source(camera, way)
+    return sources
+
+
+def open_points(
+    frames: BagFrames, selection: PointSelection, classes: Sequence[LabelClass]
+) -> dict[str, PointScorer]:
+    """A scorer for each of the `point_sources`, with their errors.
+
+    Args:
+        frames: made with the topics of the selection as partners.
+        classes: of labels and predictions.
+    """
+    bag = frames.bag
+    sources, topics = point_sources(bag, selection), selection.topics(bag)
+    scorers = {}
+    for kind, source in sources.items():
+        topic = topics[kind]
         partner = frames.partner(topic)
         if not partner.matched:
-            bag.warnings.append(f"'{bag.path}': {topic.name}: {partner.why_none()}")
+            bag.warn(f"'{bag.path}': {topic.name}: {partner.why_none()}")
         scorers[kind] = PointScorer(source, frames, partner, classes)
     return scorers
 

@@ -18,7 +18,7 @@ from typing import Any
 from camss_ros.bags.bag import Bag, BagError
 from camss_ros.bags.bag_frames import BagSelection
 from camss_ros.bags.masks_bag import write_masks_bag
-from camss_ros.evaluation.bag_points import PointSelection
+from camss_ros.evaluation.bag_points import PointSelection, point_sources
 from camss_ros.evaluation.evaluate_bag import (
     METRICS_FILE,
     RunProgress,
@@ -109,8 +109,6 @@ def run_bag(
                 bag.require(topic)
             if not bag.require(camera.image).messages:  # said before the others are segmented
                 raise BagError(f"'{bag.path}': topic {camera.image} has no message at all")
-            if camera.image in task.points:
-                task.points[camera.image].topics(bag)
         written = task.output / "bag"
         settings = {
             camera.image: {
@@ -133,6 +131,8 @@ def run_bag(
         reported = (task.output / REPORT_FILE).exists()
         if done and reported and (written.exists() or not task.write_bag):
             return notes
+        for selection in task.points.values():  # said before any camera is segmented
+            point_sources(bag, selection)
         masks = []
         with load(task.spec) as segmenters:
             for camera in task.cameras:

@@ -354,7 +354,7 @@ def test_no_label_is_used_twice(one: list[int], other: list[int], tolerance: int
 
 def test_a_cursor_gets_messages_in_any_order(tmp_path: Path) -> None:
     with Bag(write_bag(tmp_path / "bag", FRAMES, TRUTHS, label_shift=PERIOD // 2)) as bag:
-        cursor = MessageCursor(bag, "/cam/label", None, None)
+        cursor = MessageCursor(bag, bag.require("/cam/label"), None, None)
         times = [time + PERIOD // 2 for time in stamps(6)]
         for number in (0, 3, 3, 5, 1):
             assert cursor.get(number).log_time == times[number]

@@ -27,6 +27,9 @@ def test_bags_are_found_and_named(tmp_path: Path) -> None:
     names = bag_names(found)
     assert len(set(names)) == 5
     assert [name.split("-")[0] for name in names] == ["run", "old", "run", "packed", "recording"]
+    link = tmp_path / "monday.mcap"  # as git-annex has them
+    link.symlink_to(bare)
+    assert bag_names([link]) == ["monday"]
     (tmp_path / "empty").mkdir()
     with pytest.raises(BagError, match="empty' has no bag"):
         find_bags([tmp_path / "empty"])

@@ -151,6 +151,8 @@ def test_two_sources_of_one_name_give_two_drives(tmp_path: Path) -> None:
         write_bag(tmp_path / folder / "bag", images(1))
     drives = open_drives([tmp_path / "a" / "bag", tmp_path / "b" / "bag"])
     assert [drive.name for drive in drives] == ["bag-1", "bag-2"]
+    (tmp_path / "monday").symlink_to(tmp_path / "a" / "bag")  # as git-annex has its files
+    assert [drive.name for drive in open_drives([tmp_path / "monday"])] == ["monday"]
 
 
 def test_a_bag_of_several_cameras_wants_their_names(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -118,3 +119,13 @@ def test_a_single_mask_is_enough(folder: Path, recording: Recording, tmp_path: P
     report = write_report(recording, open_frames(folder), CLASSES, tmp_path, {})
     assert report["rate_hz"]["masks"] is None
     assert report_table(report).row_count > 0
+
+
+def test_the_masks_of_a_long_run_fit_into_memory() -> None:
+    labels = np.repeat(np.arange(1080, dtype=np.uint8)[:, None] // 100, 1920, axis=1)
+    tracemalloc.start()
+    masks = [ReceivedMask(labels, number) for number in range(10)]
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < labels.nbytes
+    np.testing.assert_array_equal(masks[-1].labels, labels)

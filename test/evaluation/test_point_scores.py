@@ -277,6 +277,7 @@ def test_what_cannot_be_done_is_said_before_anything_is_segmented(
     no_tf = write_points_bag(tmp_path / "no_tf", scene, with_tf=False)
     elsewhere = write_points_bag(tmp_path / "elsewhere", scene, cloud_frame="velodyne")
     lidar, depth = ("--lidar", "/points"), ("--depth", "/front/depth")
+    second = ("--image", "/front/label", "--labels", "/front/label")
     cases: list[tuple[Path, Sequence[object], str]] = [
         (bag, (*OPTIONS, "--depth", "/depth"), "topic /depth is not there"),
         (bag, (*OPTIONS, "--lidar", "/cloud"), "topic /cloud is not there"),
@@ -292,10 +293,12 @@ def test_what_cannot_be_done_is_said_before_anything_is_segmented(
         (bag, (*OPTIONS, *lidar, "--lidar-to-camera", "0,0,0,0,0,0,0"), "no rotation"),
         (bag, (*OPTIONS, "--rectified"), "--rectified need"),
         (bag, (*OPTIONS, *depth, "--lidar-to-camera", "0,0,0,0,0,0,1"), "needs --lidar"),
-    ]
+        (no_tf, (*OPTIONS, *second, *lidar, "--lidar-to-camera", "0,0,0,0,0,0,1",
+                 "--lidar-to-camera", "-"), "no way from 'lidar' to 'camera'"),
+    ]  # fmt: skip
     for path, options, message in cases:
         result = run(path, small_model, tmp_path / "out", *options)
         assert result.exit_code == 1, options
         assert message in result.output.replace("\n", " "), (options, result.output)
         assert "Traceback" not in result.output
-    assert not list((tmp_path / "out").glob("masks/*"))
+    assert not list((tmp_path / "out").glob("**/masks/*"))

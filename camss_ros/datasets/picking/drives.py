@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -170,11 +171,11 @@ def _topics(bag: Bag, wanted: Sequence[str]) -> Sequence[Topic]:
 
 
 def _names(sources: Sequence[Path]) -> list[str]:
-    """For files: the name of each source."""
+    """For files: the name of each source, of links their own."""
     return told_apart(
         [
             _file_name(storage_stem(p) if storage_kind(p) else p.stem if p.is_file() else p.name)
-            for p in map(Path.resolve, sources)
+            for p in (Path(os.path.abspath(source)) for source in sources)
         ]
     )
 
