@@ -13,10 +13,10 @@ from camss_ros.bags.bag_storage import storage_files, storage_kind, storage_stem
 from camss_ros.images.image_files import visible
 
 
-def find_bags(paths: Sequence[Path]) -> list[Path]:
+def find_bags(paths: Sequence[Path], results: Path | None = None) -> list[Path]:
     """The bags that are named, and those in folders of bags, in order, each once.
 
-    Folders that are no bags are searched; see `is_single_bag`.
+    Folders that are no bags are searched, but for the folder of `results`; see `is_single_bag`.
 
     Raises:
         FileNotFoundError: one of the paths is not there.
@@ -26,7 +26,7 @@ def find_bags(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         if not path.exists():
             raise FileNotFoundError(f"there is no bag '{path}'")
-        inside = list(_search(path))
+        inside = list(_search(path, results and results.resolve()))
         if not inside:
             raise BagError(
                 f"'{path}' has no bag: expected folders with an .mcap or .db3 file, or .bag files"
@@ -75,10 +75,10 @@ def bag_names(bags: Sequence[Path]) -> list[str]:
     ]
 
 
-def _search(path: Path) -> Iterator[Path]:
+def _search(path: Path, results: Path | None) -> Iterator[Path]:
     if is_single_bag(path):
         yield path
         return
     for inside in sorted(visible(path)):
-        if inside.is_dir() or storage_kind(inside):
-            yield from _search(inside)
+        if (inside.is_dir() and inside.resolve() != results) or storage_kind(inside):
+            yield from _search(inside, results)

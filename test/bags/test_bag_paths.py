@@ -30,6 +30,9 @@ def test_bags_are_found_and_named(tmp_path: Path) -> None:
     link = tmp_path / "monday.mcap"  # as git-annex has them
     link.symlink_to(bare)
     assert bag_names([link]) == ["monday"]
+    results = tmp_path / "b/results"
+    write_bag(results / "run/bag", images(1))  # of --write-bag
+    assert len(find_bags([tmp_path], results)) == 5 + 1  # and the link
     (tmp_path / "empty").mkdir()
     with pytest.raises(BagError, match="empty' has no bag"):
         find_bags([tmp_path / "empty"])
