@@ -121,7 +121,7 @@ def evaluate_bag(
     points = _points(cameras, depth, lidar, camera_info, lidar_to_camera, rectified)
     sampling = dataclasses.replace(spec.sampling, start=start_timestep)
     chosen = dataclasses.replace(spec, sampling=sampling)
-    one = len(bags) == 1 and is_single_bag(bags[0]) and ray is None
+    one = len(bags) == 1 and is_single_bag(bags[0], output) and ray is None
     found = bags if one else find_bags(bags, output)
     with waiting_for_backend():
         described = chosen.describe()  # refuses a model that can't be read, before any bag
