@@ -13,10 +13,10 @@ from camss_ros.bags.bag_storage import storage_files, storage_kind, storage_stem
 from camss_ros.images.image_files import visible
 
 
-def find_bags(paths: Sequence[Path]) -> list[Path]:
+def find_bags(paths: Sequence[Path], results: Path | None = None) -> list[Path]:
     """The bags that are named, and those in folders of bags, in order, each once.
 
-    Folders that are no bags are searched; see `is_single_bag`.
+    Folders that are no bags are searched, but for the folder of `results`; see `is_single_bag`.
 
     Raises:
         FileNotFoundError: one of the paths is not there.
@@ -26,7 +26,7 @@ def find_bags(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         if not path.exists():
             raise FileNotFoundError(f"there is no bag '{path}'")
-        inside = list(_search(path))
+        inside = list(_search(path, results))
         if not inside:
             raise BagError(
                 f"'{path}' has no bag: expected folders with an .mcap or .db3 file, or .bag files"
@@ -35,11 +35,11 @@ def find_bags(paths: Sequence[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def is_single_bag(path: Path) -> bool:
+def is_single_bag(path: Path, results: Path | None = None) -> bool:
     """Whether a path is one bag, not a folder of several. A file is, whatever it holds.
 
     A folder is one where it has a metadata.yaml, or nothing but one storage file or the numbered
-    ones of a split bag.
+    ones of a split bag; a folder of `results` in it does not count.
     """
     if not path.is_dir():
         return True
@@ -47,7 +47,7 @@ def is_single_bag(path: Path) -> bool:
         return True
     stems = [storage_stem(file) for file in storage_files(path)]
     if len(stems) <= 1:
-        return bool(stems) and not any(p.is_dir() for p in visible(path))
+        return bool(stems) and not any(_is_folder(p, results) for p in visible(path))
     parts = [stem.rpartition("_") for stem in stems]
     numbers = {number for _, _, number in parts}
     return len({name for name, _, _ in parts}) == 1 and numbers == set(map(str, range(len(stems))))
@@ -75,10 +75,15 @@ def bag_names(bags: Sequence[Path]) -> list[str]:
     ]
 
 
-def _search(path: Path) -> Iterator[Path]:
-    if is_single_bag(path):
+def _search(path: Path, results: Path | None) -> Iterator[Path]:
+    if is_single_bag(path, results):
         yield path
         return
     for inside in sorted(visible(path)):
-        if inside.is_dir() or storage_kind(inside):
-            yield from _search(inside)
+        if _is_folder(inside, results) or storage_kind(inside):
+            yield from _search(inside, results)
+
+
+def _is_folder(path: Path, results: Path | None) -> bool:
+    """Whether it is a folder, other than that of the results."""
+    return path.is_dir() and not (results and results.exists() and path.samefile(results))

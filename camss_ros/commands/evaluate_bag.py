@@ -121,8 +121,8 @@ def evaluate_bag(
     points = _points(cameras, depth, lidar, camera_info, lidar_to_camera, rectified)
     sampling = dataclasses.replace(spec.sampling, start=start_timestep)
     chosen = dataclasses.replace(spec, sampling=sampling)
-    one = len(bags) == 1 and is_single_bag(bags[0]) and ray is None
-    found = bags if one else find_bags(bags)
+    one = len(bags) == 1 and is_single_bag(bags[0], output) and ray is None
+    found = bags if one else find_bags(bags, output)
     with waiting_for_backend():
         described = chosen.describe()  # refuses a model that can't be read, before any bag
 
@@ -167,9 +167,10 @@ def _points(
     if not depth and lidar is None:
         return {}
     count = len(cameras)
+    depths_of = _for_each("--depth", depth, count)
     chosen = zip(
         cameras,
-        _for_each("--depth", depth, count),
+        depths_of,
         _for_each("--camera-info", camera_info, count),
         _for_each("--lidar-to-camera", lidar_to_camera, count),
         strict=True,
@@ -182,7 +183,8 @@ def _points(
         for camera, depths, info, numbers in chosen
         if camera.labels is not None and (depths is not None or lidar is not None)
     }  # fmt: skip
-    if not points:
+    unscored = any(d and not c.labels for c, d in zip(cameras, depths_of, strict=True))
+    if unscored or not points:
         raise ValueError(
             "--depth and --lidar are scored against label images: give --labels for their camera"
         )

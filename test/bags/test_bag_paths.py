@@ -30,6 +30,9 @@ def test_bags_are_found_and_named(tmp_path: Path) -> None:
     link = tmp_path / "monday.mcap"  # as git-annex has them
     link.symlink_to(bare)
     assert bag_names([link]) == ["monday"]
+    results = tmp_path / "b/results"
+    write_bag(results / "run/bag", images(1))  # of --write-bag
+    assert len(find_bags([tmp_path], results)) == 5 + 1  # and the link
     (tmp_path / "empty").mkdir()
     with pytest.raises(BagError, match="empty' has no bag"):
         find_bags([tmp_path / "empty"])
@@ -46,6 +49,11 @@ def test_one_bag_several_and_none(tmp_path: Path) -> None:
     for name in ("x_0.mcap", "x_1.mcap"):
         (split / name).write_bytes(b"")
     assert is_single_bag(split)
+    lone, results = tmp_path / "lone", tmp_path / "lone/results"
+    results.mkdir(parents=True)
+    shutil.copy(file, lone)
+    assert is_single_bag(lone, results)
+    assert not is_single_bag(lone)
     (split / "x_7.mcap").write_bytes(b"")  # of another recording
     cv2.imwrite(str(pictures / "0.png"), images(1)[0])
     video = tmp_path / "drive.mp4"

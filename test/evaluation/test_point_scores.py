@@ -288,6 +288,7 @@ def test_what_cannot_be_done_is_said_before_anything_is_segmented(
         (no_tf, (*OPTIONS, *lidar), "no way from 'lidar' to 'camera'; frames: none"),
         (elsewhere, (*OPTIONS, *lidar), "frames: base, camera, lidar: give --lidar-to-camera"),
         (bag, ("--image", "/front/image", *lidar), "give --labels"),
+        (bag, (*OPTIONS, *second[:2], "--labels", "-", *depth, *depth), "give --labels"),
         (bag, (*OPTIONS, *depth, *depth), "2 --depth for 1 --image"),
         (bag, (*OPTIONS, *lidar, "--lidar-to-camera", "1,2,3"), "seven numbers"),
         (bag, (*OPTIONS, *lidar, "--lidar-to-camera", "0,0,0,0,0,0,0"), "no rotation"),
