@@ -23,7 +23,7 @@ from camss_ros.evaluation.evaluate import (
 )
 from camss_ros.evaluation.formats import number, percent
 from camss_ros.evaluation.metrics import json_number
-from camss_ros.inference.drift import DriftReference, learn_reference, unsure_share
+from camss_ros.inference.drift import DriftReference, learn_reference
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.lab.conditions import CorruptedFrames
 from camss_ros.lab.corruptions import CORRUPTIONS
@@ -109,15 +109,16 @@ def _held_against(
     row: LabelledData,
     progress: Callable[[int], None],
 ) -> dict[str, Any]:
-    distances, shares = [], []
+    drifts = []
 
     def on_frame(frame: EvaluatedFrame) -> None:
-        found = reference.tokens.distance(segmenter.pooled_tokens(frame.image))
-        distances.append(found / reference.distance_limit)
-        shares.append(unsure_share(frame.result.confidence) / reference.unsure_limit)
+        pooled = segmenter.pooled_tokens(frame.image)
+        drifts.append(reference.drift(pooled, frame.result.confidence))
 
     scored = evaluate(segmenter, row.frames, row.label_set, on_frame=on_frame, progress=progress)
-    far, unsure = np.array(distances) > 1, np.array(shares) > 1
+    distances = np.array([each.token_distance for each in drifts])
+    shares = np.array([each.unsure_share for each in drifts])
+    far, unsure = distances > 1, shares > 1
     return {
         "frames": len(distances),
         "token_distance": float(far.mean()),
