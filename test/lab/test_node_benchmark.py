@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from ros_peer import large_images_arrive
 from small_model import save_small_model
 from typer.testing import CliRunner
 
@@ -69,6 +70,7 @@ def test_a_node_without_an_answer_has_no_times():
     json.dumps(result, allow_nan=False)
 
 
+@large_images_arrive
 def test_the_command_measures_real_nodes(tmp_path, monkeypatch):
     model = save_small_model(tmp_path / "model")
     short = NodeSettings(lowest=4, highest=6, seconds=2, long_seconds=2, latency_rates=(5,))

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import rclpy
 from rclpy.qos import QoSProfile
+from ros_peer import large_images_arrive
 from sensor_msgs.msg import Image
 from std_msgs.msg import Empty
 
@@ -78,6 +79,7 @@ def stamps_received(environment: Mapping[str, str], last: int) -> list[int]:
     return stamps
 
 
+@large_images_arrive
 def test_4k_images_of_a_reliable_camera_arrive() -> None:
     environment, count = isolate(), 8
     context = multiprocessing.get_context("spawn")
