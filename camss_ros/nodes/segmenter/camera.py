@@ -209,6 +209,11 @@ class CameraChannel:
             mapping, segmented.result, header, self._info_of(header), (height, width)
         )
 
+    def latency(self, arrival: Arrival) -> float:
+        """See `CameraInterface`."""
+        now = self._node.get_clock().now().nanoseconds
+        return latency(now, nanoseconds(arrival.header.stamp), arrival.time)
+
     def publish_report(
         self,
         segmented: SegmentedFrame,
@@ -219,13 +224,11 @@ class CameraChannel:
         """See `CameraInterface`: the status and the pictures."""
         assert self.outputs is not None
         frame, header = segmented.frame, segmented.frame.arrival.header
-        now = self._node.get_clock().now().nanoseconds
-        seconds = latency(now, nanoseconds(header.stamp), frame.arrival.time)
-        self.latencies.add(seconds)
+        self.latencies.add(status["latency"])
         for name, window in self.drift.items():
             if name in status:
                 window.add(status[name])
-        self.publish_status(header=header, latency=seconds, **status)
+        self.publish_status(header=header, **status)
         self.outputs.publish_pictures(frame.request.image, labels, mapping, header)
 
     # --- Reports --------------------------------------------------------------------------------
