@@ -31,7 +31,7 @@ _GROUPS = {
     Change.UNCONFIGURED: (
         "While unconfigured",
         "Refused, with the reason, unless the node is unconfigured: `ros2 lifecycle set "
-        "/{node} deactivate`, then `cleanup`.",
+        "/{node} deactivate`, then `cleanup`,\nand afterwards `configure` and `activate`.",
     ),
     Change.NEVER: (
         "Read-only",
