@@ -41,7 +41,8 @@ _DRIFT_WINDOW, _LEAST_DRIFT = 10, 5  # images that tell of drift, at most and at
 _RATE_IMAGES, _RATE_REPORTS = 5, 10  # over how many a rate is taken, and how long at most
 _SILENCE = 1.0  # s without an image after which publishers that do not match are looked for
 _INFOS = 30  # calibrations that are kept for the images in work: a second of a camera
-_COMPRESSED, _SUFFIX = "sensor_msgs/msg/CompressedImage", "/compressed"
+_RAW, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+_SUFFIX = "/compressed"
 _LISTED = 5
 
 
@@ -165,7 +166,8 @@ class CameraChannel:
         publishers = node.get_publishers_info_by_topic(topic)
         if not publishers:
             other = _other_transport(topic)
-            if node.count_publishers(other):
+            there = {info.topic_type for info in node.get_publishers_info_by_topic(other)}
+            if there & ({_RAW, _COMPRESSED} - {kind}):
                 return f"nobody publishes {topic}, but {other} is there: set image_transport"
             same = [name for name, kinds in node.get_topic_names_and_types() if kind in kinds]
             others = [name for name in same if name != topic and _has_other_publisher(node, name)]
