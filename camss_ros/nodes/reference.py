@@ -55,8 +55,9 @@ def parameters_page() -> str:
         "`ros2 param describe /segmenter NAME` tells the same of a running node. A bad value is "
         "refused with the reason,\nand all values stay as they were. `config/segmenter.yaml` has "
         "every parameter at its default: copy it and\ngive it to the launch files as "
-        "`params_file:=PATH`. Besides these there is `use_sim_time` (bool, false) of every\nROS "
-        "node: the time is taken from `/clock`.\n",
+        "`params_file:=PATH`. In a file `segmenter` is the node without a\nnamespace alone, "
+        "`/front/segmenter` the one in `/front`, `/**` any. Besides these there is `use_sim_time` "
+        "(bool,\nfalse) of every ROS node: the time is taken from `/clock`.\n",
     ]
     return "\n".join([*page, *_parameter_tables("segmenter", SPECS)])
 
@@ -74,8 +75,8 @@ def projector_page() -> str:
             "node's namespace and can be remapped.\nSubscriptions exist while the node is active, "
             "publishers while it is configured. With several [cameras](cameras.md) all\nbut "
             "`points`, `odometry` and what is made of `points` exist for each, below its name: "
-            "`front/segmentation/mask`.\n`config/projector.yaml` has every parameter at its "
-            "default.\n",
+            "`front/segmentation/mask`.\nTF comes by `/tf` and `/tf_static`, while the node is "
+            "configured. `config/projector.yaml` has every parameter at its\ndefault.\n",
             "## Subscribed\n",
             _table(columns, map(_row, projector.SUBSCRIBED)),
             "## Published\n",
@@ -130,10 +131,10 @@ def topics_page() -> str:
             "## Quality of service\n",
             "`image_qos` and `output_qos` name a profile ([parameters.md](parameters.md)): "
             "`sensor_data` (best effort,\nvolatile, depth 5: for subscriptions, it receives from "
-            "every publisher), `system_default` (what the DDS\nimplementation has: reliable for "
-            "publishers of Fast DDS and Cyclone DDS, transient local for those of\nFast DDS) and "
-            "`default` (reliable, volatile, depth 10). A subscriber or publisher that does not\n"
-            "match is named in the log, with the parameter that mends it.\n",
+            "every publisher), `system_default` (what the DDS\nimplementation has: of Fast DDS and "
+            "Cyclone DDS depth 1, and reliable for publishers; transient local for\nthose of Fast "
+            "DDS) and `default` (reliable, volatile, depth 10). A subscriber or publisher that "
+            "does not\nmatch is named in the log, with the parameter that mends it.\n",
             "## Of every lifecycle node\n",
             _table(columns, map(_row, (*ROS_SUBSCRIBED, *ROS_PUBLISHED))),
             _table(("service", "type", ""), map(_row, ROS_SERVICES)),

@@ -41,7 +41,7 @@ _DRIFT_WINDOW, _LEAST_DRIFT = 10, 5  # images that tell of drift, at most and at
 _RATE_IMAGES, _RATE_REPORTS = 5, 10  # over how many a rate is taken, and how long at most
 _SILENCE = 1.0  # s without an image after which publishers that do not match are looked for
 _INFOS = 30  # calibrations that are kept for the images in work: a second of a camera
-_COMPRESSED = "sensor_msgs/msg/CompressedImage"
+_COMPRESSED, _SUFFIX = "sensor_msgs/msg/CompressedImage", "/compressed"
 _LISTED = 5
 
 
@@ -164,6 +164,9 @@ class CameraChannel:
         kind = f"{message.__module__.partition('.')[0]}/msg/{message.__name__}"
         publishers = node.get_publishers_info_by_topic(topic)
         if not publishers:
+            other = _other_transport(topic)
+            if node.count_publishers(other):
+                return f"nobody publishes {topic}, but {other} is there: set image_transport"
             same = [name for name, kinds in node.get_topic_names_and_types() if kind in kinds]
             others = [name for name in same if name != topic and _has_other_publisher(node, name)]
             hint = f"; {kind} is on {', '.join(others[:_LISTED])}: remap" if others else ""
@@ -209,6 +212,11 @@ class CameraChannel:
             mapping, segmented.result, header, self._info_of(header), (height, width)
         )
 
+    def latency(self, arrival: Arrival) -> float:
+        """See `CameraInterface`."""
+        now = self._node.get_clock().now().nanoseconds
+        return latency(now, nanoseconds(arrival.header.stamp), arrival.time)
+
     def publish_report(
         self,
         segmented: SegmentedFrame,
@@ -219,13 +227,11 @@ class CameraChannel:
         """See `CameraInterface`: the status and the pictures."""
         assert self.outputs is not None
         frame, header = segmented.frame, segmented.frame.arrival.header
-        now = self._node.get_clock().now().nanoseconds
-        seconds = latency(now, nanoseconds(header.stamp), frame.arrival.time)
-        self.latencies.add(seconds)
+        self.latencies.add(status["latency"])
         for name, window in self.drift.items():
             if name in status:
                 window.add(status[name])
-        self.publish_status(header=header, latency=seconds, **status)
+        self.publish_status(header=header, **status)
         self.outputs.publish_pictures(frame.request.image, labels, mapping, header)
 
     # --- Reports --------------------------------------------------------------------------------
@@ -352,6 +358,12 @@ class CameraChannel:
             topic = self._subscriptions[0].topic_name
             values["image publishers"] = self._node.count_publishers(topic)
         return values
+
+
+def _other_transport(topic: str) -> str:
+    """Where image_transport publishes a camera in the other of raw and compressed."""
+    raw = topic.removesuffix(_SUFFIX)
+    return f"{topic}{_SUFFIX}" if raw == topic else raw
 
 
 def _has_other_publisher(node: Node, topic: str) -> bool:
