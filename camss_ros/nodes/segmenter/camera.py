@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,7 @@ _RATE_IMAGES, _RATE_REPORTS = 5, 10  # over how many a rate is taken, and how lo
 _SILENCE = 1.0  # s without an image after which publishers that do not match are looked for
 _INFOS = 30  # calibrations that are kept for the images in work: a second of a camera
 _COMPRESSED = "sensor_msgs/msg/CompressedImage"
+_STATUS = "camss_ros/msg/SegmenterStatus"
 _LISTED = 5
 
 
@@ -164,8 +165,7 @@ class CameraChannel:
         kind = f"{message.__module__.partition('.')[0]}/msg/{message.__name__}"
         publishers = node.get_publishers_info_by_topic(topic)
         if not publishers:
-            same = [name for name, kinds in node.get_topic_names_and_types() if kind in kinds]
-            others = [name for name in same if name != topic and _has_other_publisher(node, name)]
+            others = list(_cameras_of_others(node, kind))
             hint = f"; {kind} is on {', '.join(others[:_LISTED])}: remap" if others else ""
             return f"nobody publishes {topic}{hint}"
         found = [_publisher(info, kind, subscription.qos_profile) for info in publishers[:_LISTED]]
@@ -354,11 +354,20 @@ class CameraChannel:
         return values
 
 
-def _has_other_publisher(node: Node, topic: str) -> bool:
-    """Whether anybody else than the node publishes a topic: its own label images are no camera."""
-    own = (node.get_name(), node.get_namespace())
-    publishers = node.get_publishers_info_by_topic(topic)
-    return any((info.node_name, info.node_namespace) != own for info in publishers)
+def _cameras_of_others(node: Node, kind: str) -> Iterator[str]:
+    """The topics of a type that may be those of cameras and are not listened to: the label images
+    of this segmenter, or of another, are no cameras."""
+    topics = node.get_topic_names_and_types()
+
+    def publishers(topic: str) -> set[tuple[str, str]]:
+        infos = node.get_publishers_info_by_topic(topic)
+        return {(info.node_name, info.node_namespace) for info in infos}
+
+    segmenters = set().union(*(publishers(name) for name, kinds in topics if _STATUS in kinds))
+    taken = {subscription.topic_name for subscription in node.subscriptions}
+    for name, kinds in topics:
+        if kind in kinds and name not in taken and publishers(name) - segmenters:
+            yield name
 
 
 def _publisher(info: Any, kind: str, qos: QoSProfile) -> str:
