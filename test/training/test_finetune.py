@@ -222,6 +222,16 @@ def test_without_a_mapping_classes_of_one_name_are_one():
     assert class_origins(own, load_label_set("cityscapes19")) == [(), (0,)]
 
 
+def test_candidates_of_one_class_do_without_those_of_the_others():
+    names = ("car", "two-wheeler", "tram")
+    own = LabelSet(
+        "own",
+        tuple(LabelClass(i, n, (0, 0, i)) for i, n in enumerate(names)),
+        candidates={"cityscapes19": {"two-wheeler": ("motorcycle", "bicycle")}},
+    )
+    assert class_origins(own, load_label_set("cityscapes19")) == [(13,), (17, 18), ()]
+
+
 def test_a_mapping_onto_the_own_classes_does_as_well():
     own, earlier = load_label_set("autoware16"), load_label_set("cityscapes19")
     of_name = dict(zip((one.name for one in own.classes), class_origins(own, earlier), strict=True))
