@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from camss_ros.nodes.endpoints import ROS_PUBLISHED, ROS_SERVICES, ROS_SUBSCRIBED, Endpoint
+from camss_ros.nodes.harness.video_publisher import SPECS as PLAYER_SPECS
 from camss_ros.nodes.parameter_table import Change, ParameterSpec
 from camss_ros.nodes.projection import interfaces as projector
 from camss_ros.nodes.projection import parameters as projector_parameters
@@ -31,7 +32,7 @@ _GROUPS = {
     Change.UNCONFIGURED: (
         "While unconfigured",
         "Refused, with the reason, unless the node is unconfigured: `ros2 lifecycle set "
-        "/{node} deactivate`, then `cleanup`.",
+        "/{node} deactivate`, then `cleanup`,\nand afterwards `configure` and `activate`.",
     ),
     Change.NEVER: (
         "Read-only",
@@ -59,7 +60,14 @@ def parameters_page() -> str:
         "`/front/segmenter` the one in `/front`, `/**` any. Besides these there is `use_sim_time` "
         "(bool,\nfalse) of every ROS node: the time is taken from `/clock`.\n",
     ]
-    return "\n".join([*page, *_parameter_tables("segmenter", SPECS)])
+    player = [
+        "## Of `video_publisher`\n",
+        "Which stands in for a camera: `ros2 run camss_ros video_publisher --ros-args -p "
+        "path:=drive.mp4`. It publishes\n`image` or `image/compressed`, `camera_info`, and with "
+        "`depth` `depth/image` and `depth/camera_info`, as `sensor_data`.\nSet at start only.\n",
+        _parameter_table(PLAYER_SPECS),
+    ]
+    return "\n".join([*page, *_parameter_tables("segmenter", SPECS), *player])
 
 
 def projector_page() -> str:
@@ -89,24 +97,29 @@ def projector_page() -> str:
 def _parameter_tables(node: str, specs: Sequence[ParameterSpec]) -> list[str]:
     page: list[str] = []
     for change, (title, explanation) in _GROUPS.items():
-        rows = [
-            (
-                f"`{spec.name}`",
-                spec.type_name(),
-                f"`{_literal(spec.initial())}`",
-                _range(spec),
-                spec.description,
-            )
-            for spec in specs
-            if spec.change is change
-        ]
-        if rows:
+        changed_then = [spec for spec in specs if spec.change is change]
+        if changed_then:
             page += [
                 f"## {title}\n",
                 f"{explanation.format(node=node)}\n",
-                _table(("parameter", "type", "default", "values", "description"), rows),
+                _parameter_table(changed_then),
             ]
     return page
+
+
+def _parameter_table(specs: Sequence[ParameterSpec]) -> str:
+    columns = ("parameter", "type", "default", "values", "description")
+    rows = [
+        (
+            f"`{spec.name}`",
+            spec.type_name(),
+            f"`{_literal(spec.initial())}`",
+            _range(spec),
+            spec.description,
+        )
+        for spec in specs
+    ]
+    return _table(columns, rows)
 
 
 def topics_page() -> str:
@@ -183,7 +196,8 @@ def _literal(value: bool | int | float | str | list[int]) -> str:
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
+    escaped = ([cell.replace("|", "\\|") for cell in row] for row in rows)
+    lines = [columns, ["---"] * len(columns), *escaped]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
