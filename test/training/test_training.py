@@ -247,14 +247,6 @@ def test_frames_of_less_than_a_token_are_enlarged_to_one(tmp_path):
     assert [row["step"] for row in read_metrics(tmp_path / "validation.csv")] == [1]
 
 
-def test_one_process_at_a_time_trains_in_a_folder(tmp_path):
-    loop = options(2)
-    with locked(tmp_path), pytest.raises(OSError, match="another process is writing to"):
-        train(Broken(-1), samples(loop), tmp_path, make_accelerator(loop))
-    assert not list(tmp_path.iterdir())
-    train(Broken(-1), samples(loop), tmp_path, make_accelerator(loop))
-
-
 def test_a_worker_that_outlives_a_killed_run_does_not_lock_the_folder(tmp_path):
     fork = multiprocessing.get_context("fork")
     here, there = fork.Pipe()
