@@ -42,6 +42,7 @@ from camss_ros.training.run_folder import (
     TrainingError,
     read_metrics,
     save_checkpoint,
+    write_atomically,
 )
 from camss_ros.training.samples import TrainingSamples, collate, validation_scores
 from camss_ros.training.sources import (
@@ -269,6 +270,29 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):
     (tmp_path / "checkpoint.pt.partial").symlink_to("/dev/full")
     with pytest.raises(TrainingError, match=r"checkpoint\.pt.*No space left on device"):
         save_checkpoint({"step": 4, "weights": torch.zeros(100_000)}, path)
+    assert torch.load(path, weights_only=True)["step"] == 2
+
+
+@pytest.mark.parametrize(
+    "ended_by",
+    [KeyboardInterrupt("Ctrl-C"), SystemExit(143), RuntimeError("DataLoader worker is gone")],
+)
+def test_what_ends_a_run_while_it_saves_is_not_told_of_the_disk(tmp_path, ended_by):
+    class Ended:
+        def __init__(self, file):
+            self.file, self.calls = file, 0
+
+        def write(self, data):
+            self.calls += 1
+            if self.calls == 5:
+                raise ended_by
+            return self.file.write(data)
+
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint({"step": 2}, path)
+    state = {"step": 4, "weights": torch.zeros(100)}
+    with pytest.raises(type(ended_by), match=str(ended_by)):
+        write_atomically(path, lambda file: torch.save(state, Ended(file)))
     assert torch.load(path, weights_only=True)["step"] == 2
 
 
