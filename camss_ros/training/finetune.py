@@ -34,7 +34,7 @@ from camss_ros.training.config import AutoencoderConfig, Config, SegmenterConfig
 from camss_ros.training.config_files import load_config, override
 from camss_ros.training.loop import CHECKPOINT
 from camss_ros.training.other_classes import class_origins, with_other_classes
-from camss_ros.training.resume import begin_run, check_resumable
+from camss_ros.training.resume import begin_run
 from camss_ros.training.run_folder import TrainingError
 from camss_ros.training.start import AUTOENCODER
 from camss_ros.training.train_autoencoder import AUTOENCODER_FILE, train_autoencoder
@@ -85,7 +85,7 @@ def finetune(options: FinetuneOptions, tell: Callable[[str], None]) -> dict[str,
     Raises:
         DataError, LabelSetError: the data are not what was expected, with the file named.
         ModelError: the model can't be read, or can't be given other classes.
-        TrainingError: see `loop.train`; or several processes.
+        TrainingError, OSError: see `begin_run` and `loop.train`; or several processes.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise TrainingError("finetune runs in one process; `train segmenter` takes several")
@@ -127,11 +127,10 @@ def finetune(options: FinetuneOptions, tell: Callable[[str], None]) -> dict[str,
         },
         [each for each in options.overrides if not each.startswith(_MASKS)],
     )
-    check_resumable(config, options.output)  # before the masks are trained
-    if not same:
-        _other_classes(options, earlier, held_out.label_set, data, begun)
-    begin_run(config, options.output)
-    train_segmenter(config, options.output)
+    with begin_run(config, options.output):
+        if not same:
+            _other_classes(options, earlier, held_out.label_set, data, begun)
+        train_segmenter(config, options.output)
     scores = _scores(options, held_out, sources[1:], tell)
     write_json(options.output / SCORES_FILE, scores)
     return scores
@@ -223,11 +222,11 @@ def _other_classes(
             f"{options.output} holds a run that began from another model than {options.model}, or "
             "with other classes: give another --output, or remove this one to start anew"
         )
-    begin_run(config, masks)
-    if (options.output / CHECKPOINT).exists():
-        return  # with more minutes the masks would move, and the run with them
-    save_pretrained(other, masks / "start")
-    train_autoencoder(config, masks)
+    with begin_run(config, masks):
+        if (options.output / CHECKPOINT).exists():
+            return  # with more minutes the masks would move, and the run with them
+        save_pretrained(other, masks / "start")
+        train_autoencoder(config, masks)
     assert isinstance(other.mask_autoencoder, MaskAutoencoder)
     state = torch.load(masks / "last" / AUTOENCODER_FILE, map_location="cpu", weights_only=True)
     other.mask_autoencoder.load_state_dict(state)
