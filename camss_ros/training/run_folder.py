@@ -31,7 +31,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
             write(file)
     except (OSError, RuntimeError) as error:
         # torch.save fails, by a RuntimeError, at the end of a file that something else has ended
-        cause = error.__context__ or error
+        cause = error if isinstance(error, OSError) else error.__context__ or error
         if cause is not error and not isinstance(cause, OSError):
             raise cause from None  # a signal, or the end of a data worker
         reason = cause.strerror if isinstance(cause, OSError) else str(cause)
