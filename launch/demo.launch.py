@@ -80,7 +80,7 @@ def _demo(context: LaunchContext) -> list:
         *([] if respawns else [end_with(node, "the segmenter")]),
         node,
         camera,
-        *([projector(context), _street_camera()] if is_street else []),
+        *([projector(context, alone=False), _street_camera()] if is_street else []),
         *_rviz(context, topics, "projection" if is_street else "segmentation"),
     ]
 

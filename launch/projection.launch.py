@@ -14,6 +14,6 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription(
         [
             *projector_arguments(alone=True),
-            OpaqueFunction(function=lambda context: [projector(context)]),
+            OpaqueFunction(function=lambda context: [projector(context, alone=True)]),
         ]
     )

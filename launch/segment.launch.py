@@ -29,4 +29,4 @@ def generate_launch_description() -> LaunchDescription:
 
 def _nodes(context: LaunchContext) -> list[LifecycleNode]:
     wanted = typed_value(context, "projector", bool)
-    return [segmenter(context), *([projector(context)] if wanted else [])]
+    return [segmenter(context), *([projector(context, alone=False)] if wanted else [])]

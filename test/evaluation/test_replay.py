@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 from bag_files import images, labels, write_bag
-from ros_peer import wait_until
+from ros_peer import RosPeer, wait_until
 from scripted_node import CLASSES
 from sensor_msgs.msg import Image
 from typer.testing import CliRunner
@@ -29,9 +30,17 @@ from camss_ros.images.label_class import LabelClass
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.model.checkpoint import weights_hash
-from camss_ros.nodes.harness.bag_player import OtherClassesError, Played, play_bag, ros_message
+from camss_ros.nodes.harness.bag_player import (
+    NoSegmenterError,
+    OtherClassesError,
+    Played,
+    play_bag,
+    ros_message,
+)
 from camss_ros.nodes.harness.child_process import ChildProcess
-from camss_ros.nodes.harness.segmenter_listener import WrongArgumentsError
+from camss_ros.nodes.harness.segmenter_listener import SegmenterListener, WrongArgumentsError
+from camss_ros.nodes.qos import LATCHED
+from camss_ros.termination import DeferredSignals
 
 CAMVID = load_label_set("camvid11")
 COUNT = 6
@@ -170,6 +179,57 @@ def test_masks_in_other_classes_are_refused(
         assert mask.exists()  # nothing was sent yet
         assert play("scripted", CLASSES[::-1]).counts.received == 1
         assert not mask.exists()
+
+
+def test_a_second_segmenter_is_told(
+    tmp_path: Path, start: Callable[..., Any], domain_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain_id))
+    node = start()
+    node.connect(node.peer.publisher(Image, "image"), node.peer.listen(Image, "segmentation/mask"))
+    node.peer.publisher(Image, "segmentation/mask")
+    with Bag(write_bag(tmp_path / "bag", images(1))) as bag:
+        frames = BagFrames(bag, BagSelection("/cam/image"), model_label_values(2))
+        recorder: Any = None  # before anything is recorded
+        with pytest.raises(
+            NoSegmenterError, match=r"2 nodes publish /segmentation/mask \(/.*/peer"
+        ):
+            play_bag(frames, IMAGE, recorder, model="scripted", classes=CLASSES)
+
+
+def test_counts_go_on_where_the_segmenter_begins_again(
+    domain_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from camss_ros.msg import SegmenterStatus
+
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain_id))
+    with (
+        DeferredSignals() as signals,
+        closing(RosPeer(domain_id)) as peer,
+        closing(SegmenterListener("listener", signals)) as listener,
+    ):
+        publisher = peer.publisher(SegmenterStatus, "segmentation/status", LATCHED)
+        ended = time.monotonic() - 0.5
+        # one was in work when the process was killed
+        for received, segmented, so_far in (
+            (3, 2, Counts(3, 2)),
+            (0, 0, Counts(3, 2)),
+            (2, 2, Counts(5, 4)),
+        ):
+            publisher.publish(SegmenterStatus(received=received, segmented=segmented))
+            while listener.status is None or listener.status.received != received:
+                listener.spin()
+            assert listener.counts == so_far
+        assert listener.settled(ended, 4, 4)
+
+
+def test_the_command_line_is_none_of_the_node(
+    domain_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain_id))
+    monkeypatch.setattr(sys, "argv", ["camss-ros", "replay", "--remap", "image:=/front"])
+    with DeferredSignals() as signals, closing(SegmenterListener("listener", signals)) as listener:
+        assert listener.node.resolve_topic_name("image") == "/image"
 
 
 @pytest.mark.parametrize(

@@ -197,6 +197,8 @@ def test_the_projector_starts_alone_or_with_the_segmenter() -> None:
     assert [node.executable for node in both] == ["segmenter", "projector"]
     assert both[1].parameters == ["projector_file"]
     assert both[1].ros_arguments[1][0] == "front.projector:="
+    both = nodes(run("segment.launch.py", projector="true", label_set="camvid11"))
+    assert all("label_set" in node.parameters[1] for node in both)
     with pytest.raises(ValueError, match="projector:=perhaps: expected true or false"):
         run("segment.launch.py", projector="perhaps")
 

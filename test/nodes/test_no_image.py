@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -47,6 +48,21 @@ def test_a_camera_on_another_topic_is_named(start: Callable[..., Running]) -> No
     running = start(warn_no_image=0.1)
     running.peer.publisher(Image, "camera/image_raw")
     explained(running.peer, "nobody publishes /image", "is on /camera/image_raw: remap")
+
+
+def test_images_that_are_no_other_camera_are_not_proposed(
+    start: Callable[..., Running], domain_id: int
+) -> None:
+    from camss_ros.msg import SegmenterStatus
+
+    running = start(warn_no_image=0.1, cameras=["front", "left"])
+    running.peer.publisher(Image, "left/image")  # of the node itself
+    running.peer.publisher(Image, "robot/image_raw")
+    with closing(RosPeer(domain_id, "/other")) as other:  # another segmenter
+        other.publisher(SegmenterStatus, "segmentation/status")
+        other.publisher(Image, "segmentation/mask")
+        text = "nobody publishes /front/image; sensor_msgs/msg/Image is on /robot/image_raw: remap"
+        explained(running.peer, text)
 
 
 def test_silence_becomes_an_error_and_ends_with_an_image(node: Running) -> None:

@@ -403,7 +403,7 @@ def test_a_calibration_that_cannot_be_used_is_named_by_its_topic(
         running.calibrate(bad)
     running.send(**pair(1, LABELS), depth__image=depth_image(1, DEPTH))
     said = f"{CLOUD_JOB}: {topic}: K of camera_info has"
-    wait_until(lambda: said in capfd.readouterr().err, said, 10)
+    wait_until(lambda: said in captured_log(), said, 10)
 
 
 @pytest.mark.parametrize(
@@ -431,17 +431,40 @@ def test_a_cloud_may_be_empty_or_not_a_number_and_is_refused_when_cut_off(
     assert found.values("label")[0].tolist() == [VOID] * len(points)
 
 
-def test_diagnostics_say_what_is_wrong(project: Callable[..., RunningProjector]) -> None:
+def test_diagnostics_say_what_is_wrong(
+    project: Callable[..., RunningProjector], capfd: pytest.CaptureFixture[str]
+) -> None:
     running = project(warn_no_input=0.2)
     running.listen(labeled_cloud=PointCloud2)
     running.peer.listen(DiagnosticArray, "/diagnostics")
-    said = running.peer.wait_for(
-        "/diagnostics",
-        lambda m: any("no complete set of inputs" in status.message for status in m.status),
-    )
-    assert {s.name: s.level for s in said.status} == {
+
+    def said(text: str) -> DiagnosticArray:
+        return running.peer.wait_for(
+            "/diagnostics", lambda m: any(text in status.message for status in m.status)
+        )
+
+    nothing = "nothing comes on /depth/image, /segmentation/mask, /segmentation/confidence"
+    assert {status.name: status.level for status in said(f"s: {nothing}").status} == {
         "/projector: labeled_cloud": b"\x01", "/projector: drivable_grid": b"\x00",
     }  # fmt: skip
+    wait_until(lambda: nothing in captured_log(), "the log")
+    running.send(**pair(1, LABELS))
+    said("s: nothing comes on /depth/image")
+    running.send(depth__image=depth_image(2, DEPTH))
+    said("s: their stamps do not fit")
+
+
+def test_time_without_a_listener_is_no_time_without_inputs(
+    project: Callable[..., RunningProjector],
+) -> None:
+    running = project(warn_no_input=2.5)
+    running.peer.listen(DiagnosticArray, "/diagnostics")
+    wait_until(lambda: len(running.peer.received["/diagnostics"]) >= 4, "three seconds")
+    running.listen(labeled_cloud=PointCloud2)
+    heard = running.peer.wait_for(
+        "/diagnostics", lambda m: m.status[0].values[1].value == str(True)
+    )
+    assert heard.status[0].message == "active"
 
 
 @pytest.mark.usefixtures("capfd")

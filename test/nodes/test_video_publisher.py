@@ -256,6 +256,14 @@ def test_preloaded_frames_go_round_with_fresh_stamps(
         assert image.data[0] == 50 * (sent[nanoseconds(image.header)] % 5)
 
 
+def test_no_more_frames_are_preloaded_than_are_sent(folder: Path, domain_id: int) -> None:
+    (folder / "picture1.png").write_bytes(b"")
+    with publisher(domain_id, path=folder, rate=100.0, frames=1, preload=True) as process:
+        output, _ = process.communicate(timeout=TIMEOUT)
+    assert "sent 1 frames" in output
+    assert "skipped" not in output
+
+
 def test_the_street_publishes_its_depth_and_its_own_field_of_view(
     peer: RosPeer, domain_id: int
 ) -> None:

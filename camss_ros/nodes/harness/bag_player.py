@@ -46,7 +46,7 @@ _IMAGE_QOS = QoSProfile(depth=10)
 
 
 class NoSegmenterError(CamssError):
-    """Nobody takes the images, or nobody publishes masks."""
+    """Nobody takes the images, or nobody publishes masks, or more than one does."""
 
 
 class OtherClassesError(CamssError):
@@ -122,7 +122,7 @@ def play_bag(
         on_frame: called after each image that was sent.
 
     Raises:
-        NoSegmenterError: none is active.
+        NoSegmenterError: none is active, or more than one.
         OtherClassesError: it runs another model, or publishes another label set.
         MissingPackageError: the package's messages have not been built.
         WrongArgumentsError: a namespace or remapping that ROS does not take.
@@ -135,6 +135,7 @@ def play_bag(
         closing(_Player(signals, recorder, kind, clock, namespace, arguments)) as player,
     ):
         player.wait_for_segmenter()
+        player.check_alone()
         player.check_classes(model, classes)
         recorder.begin()
         return player.play(frames, rate, on_frame)
@@ -183,6 +184,15 @@ class _Player(SegmenterListener):
                 yield f"nobody publishes {subscription.topic_name}"
         if self.status is None:
             yield "no status came"
+
+    def check_alone(self) -> None:
+        publishers = self.node.get_publishers_info_by_topic(self.masks.topic_name)
+        if len(publishers) > 1:  # every image would have two masks
+            names = [f"{it.node_namespace.rstrip('/')}/{it.node_name}" for it in publishers]
+            raise NoSegmenterError(
+                f"{len(names)} nodes publish {self.masks.topic_name} ({', '.join(names)}): end all "
+                "but one (one that was killed is seen for another 20 s), or give each a namespace"
+            )
 
     def check_classes(self, model: str, classes: Sequence[LabelClass]) -> None:
         if self.status.model != model:

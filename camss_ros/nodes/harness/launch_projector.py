@@ -47,14 +47,16 @@ def projector_arguments(*, alone: bool) -> list[DeclareLaunchArgument]:
     return declare(others)
 
 
-def projector(context: Any) -> LifecycleNode:
+def projector(context: Any, *, alone: bool) -> LifecycleNode:
     """The projector that the arguments of the launch `context` describe.
 
-    It configures and activates itself.
+    It configures and activates itself. `alone`: as of `projector_arguments`.
 
     Raises:
         ValueError: as of `managed_node`.
     """
     types = {"cloud_from": str, "use_sim_time": bool}
+    if not alone:
+        types["label_set"] = str  # in which the segmenter publishes its masks
     topics = [(topic, LaunchConfiguration(name)) for name, (topic, _) in _TOPICS.items()]
     return managed_node(context, "projector", "projector_file", types, topics)

@@ -43,7 +43,8 @@ class SegmenterListener:
         arguments: for the node, such as ["--ros-args", "-r", "image:=/camera/image_raw"].
 
     Attributes:
-        counts: what the segmenter counted by its last status.
+        counts: what the segmenter counted by its last status; they go on where it begins again
+            from zero, activated or started once more.
 
     Raises:
         MissingPackageError: the package's messages have not been built.
@@ -60,13 +61,16 @@ class SegmenterListener:
         require_node()
         from camss_ros.msg import SegmenterStatus
 
-        self.counts = Counts()
+        self.counts = self._latest = Counts()
         self.status: Any = None
         self._last_status = 0.0
         self._signals = signals
         self._context = Context()
         try:
-            rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+            # Not the command line: ROS would take its FROM:=TO for remappings.
+            rclpy.init(
+                args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO
+            )
             self.node: Node = rclpy.create_node(
                 name, context=self._context, namespace=namespace, cli_args=list(arguments)
             )
@@ -115,13 +119,16 @@ class SegmenterListener:
             return False
         # Only a status from after the end counts every image; it comes once a second.
         is_final = self._last_status > ended + 0.5
-        done = is_final and masks >= segmented and self.counts.in_work == 0
+        done = is_final and masks >= segmented and self._latest.in_work == 0
         return done or time.monotonic() > ended + _DRAIN_TIME
 
     def _on_status(self, message: Any) -> None:
         self._last_status = time.monotonic()
         self.status = message
-        self.counts = Counts(**{each.name: getattr(message, each.name) for each in fields(Counts)})
+        latest = Counts(**{each.name: getattr(message, each.name) for each in fields(Counts)})
+        began_again = latest.received < self._latest.received
+        self.counts -= (Counts() if began_again else self._latest) - latest
+        self._latest = latest
         stamp = nanoseconds(message.header.stamp)
         if stamp:  # zero before the first frame
             seconds = {stage: getattr(message, stage) for stage in (*STAGES, "total")}

@@ -99,7 +99,7 @@ class VideoPublisher(GivenParameters):
         self._signals = signals
         given, messages = self._given, self._messages()
         if given["preload"]:
-            made = list(messages)
+            made = list(itertools.islice(messages, given["frames"] or None))
             messages = itertools.cycle(made) if given["loop"] else iter(made)
         if given["wait_for_subscriber"]:
             while self._images.get_subscription_count() == 0:

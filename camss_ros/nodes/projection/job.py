@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -9,6 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from camss_ros.nodes.projection.outputs import Outputs
@@ -59,6 +62,7 @@ class Listener(ABC):
         self._node, self._qos = node, PROFILES[parameters["input_qos"]]
         self._prefix = f"{camera}/" if camera else ""
         self._subscriptions: list[Any] = []
+        self._heard: dict[str, float] = {}  # monotonic s of the last message, by topic
 
     @abstractmethod
     def _inputs(self) -> Iterable[Input]:
@@ -69,9 +73,23 @@ class Listener(ABC):
 
     def subscribe(self) -> None:
         """Listen to the inputs from now on."""
-        self._subscriptions = [
-            self._node.create_subscription(kind, topic, callback, self._qos)
-            for kind, topic, callback in self._inputs()
+        self._subscriptions = [self._subscription(*each) for each in self._inputs()]
+
+    def _subscription(self, kind: type, topic: str, callback: Callable[[Any], None]) -> Any:
+        def heard(message: Any) -> None:
+            self._heard[subscription.topic_name] = time.monotonic()
+            callback(message)
+
+        subscription = self._node.create_subscription(kind, topic, heard, self._qos)
+        return subscription
+
+    def silent_topics(self, since: float) -> list[str]:
+        """On which nothing has come since a monotonic time, s; calibrations may come once."""
+        return [
+            subscription.topic_name
+            for subscription in self._subscriptions
+            if subscription.msg_type is not CameraInfo
+            and self._heard.get(subscription.topic_name, -math.inf) < since
         ]
 
     def unsubscribe(self) -> None:
@@ -87,11 +105,13 @@ class Job(Listener):
 
     Attributes:
         name: that of the first of the `outputs`, and of the camera where it has one.
+        sources: of its inputs, itself among them.
     """
 
     def __init__(self, given: JobContext, outputs: tuple[str, ...], camera: str = "") -> None:
         super().__init__(given.node, given.parameters, camera)
         self._given = given
+        self.sources: list[Listener] = [self]
         self.name = f"{outputs[0]} of {camera}" if camera else outputs[0]
         self.outputs = Outputs(given.node, outputs, given.parameters["output_qos"], self._prefix)
 

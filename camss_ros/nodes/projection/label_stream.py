@@ -73,6 +73,8 @@ class LabelStream(Listener):
     ) -> None:
         super().__init__(node, parameters, camera)
         self._name, self._jobs, self._reject = camera, jobs, reject
+        for job in jobs:
+            job.sources.append(self)
         self._prefix += "segmentation/"
         self._pairs = Synchroniser(_MASK, [_CONFIDENCE], 0)
         self._camera = CameraOfTopic(f"{self._prefix}camera_info", parameters["rectified"])

@@ -72,14 +72,23 @@ class Reports:
         new = counts - self._reported.get(job.name, Counter())
         self._reported[job.name] = counts
         is_heard = job.outputs.is_heard()
-        silence = now - self._last.get(job.name, self._begun)
+        if not is_heard:  # nothing is made of the inputs
+            self._last[job.name] = now
+        last = self._last.get(job.name, self._begun)
         found = [
             f"{count} inputs {what.replace(':', ' for their')}"
             for what, count in sorted(new.items())
             if what == "failed" or what.startswith("rejected")
         ]
-        if state == "active" and is_heard and 0 < limit <= silence:
-            found.append(f"no complete set of inputs for {silence:.1f} s")
+        if state == "active" and is_heard and 0 < limit <= now - last:
+            silent = [topic for source in job.sources for topic in source.silent_topics(last)]
+            reason = (
+                f"nothing comes on {', '.join(silent)}" if silent else "their stamps do not fit"
+            )
+            text = f"no complete set of inputs for {now - last:.1f} s"
+            # what is rejected is in no set
+            found.append(f"{text}: {reason}" if silent or not found else text)
+            self._warn(f"{job.name} inputs", f"{job.name}: {'; '.join(found)}")
         values = {
             "state": state,
             "heard": is_heard,
