@@ -27,7 +27,11 @@ def segment(
         metavar="INPUT",
         help="Video, image, image folder (images/ and labels/ below it: scored), or synthetic.",
     ),
-    output: Path = typer.Option(..., help="Folder for masks, overlays and the summary."),
+    output: Path = typer.Option(
+        ...,
+        help="Folder for masks/ (PNG of class ids), overlays/, summary.json, and overlay.mp4 of a "
+        "video.",
+    ),
     *,
     spec: SegmenterSpec,
     frames: Optional[int] = typer.Option(None, min=1, help="Only the first so many."),

@@ -131,6 +131,14 @@ def test_a_camera_of_the_other_transport_is_named_with_the_remedy(
     explained(running.peer, remedy)
 
 
+def test_a_camera_that_is_remapped_with_its_transport_is_named(
+    start: Callable[..., Running],
+) -> None:
+    running = start(warn_no_image=0.1, image_transport="compressed")
+    running.peer.publisher(CompressedImage, "image")
+    explained(running.peer, "nobody publishes /image/compressed; ", "is on /image: remap")
+
+
 def test_a_subscriber_that_asks_for_more_is_told(
     start: Callable[..., Running], logged: Callable[..., None]
 ) -> None:

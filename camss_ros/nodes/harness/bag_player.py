@@ -171,8 +171,8 @@ class _Player(SegmenterListener):
                 return
         raise NoSegmenterError(
             f"no active segmenter was found within {_WAIT:.0f} s: {', '.join(missing)}. Start it "
-            "in the same ROS_DOMAIN_ID, with image_transport as in the bag, and give its "
-            "--namespace or --remap image:=TOPIC"
+            "in the same ROS_DOMAIN_ID, with image_transport as in the bag and mask_format mono8, "
+            "and give its --namespace or --remap image:=TOPIC"
         )
 
     def _missing(self) -> Iterator[str]:

@@ -8,7 +8,8 @@ from typing import Any
 from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 
-_COMPRESSED, _SUFFIX = "sensor_msgs/msg/CompressedImage", "/compressed"
+_RAW, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+_SUFFIX = "/compressed"
 _STATUS = "camss_ros/msg/SegmenterStatus"
 _LISTED = 5
 
@@ -20,7 +21,8 @@ def explain_silence(node: Node, subscription: Any) -> str:
     publishers = node.get_publishers_info_by_topic(topic)
     if not publishers:
         other = _other_transport(topic)
-        if node.count_publishers(other):
+        there = {info.topic_type for info in node.get_publishers_info_by_topic(other)}
+        if there & ({_RAW, _COMPRESSED} - {kind}):
             return f"nobody publishes {topic}, but {other} is there: set image_transport"
         others = list(_cameras_of_others(node, kind))
         hint = f"; {kind} is on {', '.join(others[:_LISTED])}: remap" if others else ""
