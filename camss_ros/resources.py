@@ -21,11 +21,14 @@ def config_directories(package: Path | None = None) -> tuple[Path, ...]:
 def config_file(name: str, package: Path | None = None) -> Path:
     """Path of the configuration file `name`, such as "label_sets/camvid11.yaml".
 
-    Raises FileNotFoundError that lists where it was looked for.
+    Raises FileNotFoundError that names what is there instead, or lists where it was looked for.
     """
     candidates = [directory / name for directory in config_directories(package)]
     for candidate in candidates:
         if candidate.is_file():
             return candidate
+    for candidate in candidates:
+        if others := sorted(path.stem for path in candidate.parent.glob(f"*{candidate.suffix}")):
+            raise FileNotFoundError(f"{candidate} is not there, but {', '.join(others)}")
     places = "\n  ".join(str(candidate) for candidate in candidates)
     raise FileNotFoundError(f"configuration file {name} not found; looked for\n  {places}")

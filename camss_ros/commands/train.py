@@ -68,8 +68,8 @@ def _add_command(name: str, kind: str, about: str) -> None:
 
         train = getattr(import_module(f"camss_ros.training.train_{name}"), f"train_{name}")
         given = load_config(getattr(configs, kind), config, with_root(overrides, root))
-        begin_run(given, output)
-        train(given, output)
+        with begin_run(given, output):
+            train(given, output)
         typer.echo(f"wrote {output / 'last'} and {output / 'best'}")
 
 

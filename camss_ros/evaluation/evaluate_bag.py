@@ -198,29 +198,34 @@ def label_values(
         classes: the model's.
         label_set: of the labels; None: they are numbered as `classes`.
 
+    Where the LabelInfo beside the topic has other classes than `label_set`, `bag.warnings` says so:
+    it may be the one that is wrong.
+
     Raises:
-        BagError: the LabelInfo beside the topic has other classes.
+        BagError: it has others than the model, and there is no `label_set`.
     """
+    expected = classes if label_set is None else label_set.classes
+    other = _other_classes(bag, labels, expected) if labels is not None else ""
     if label_set is not None:
+        if other:
+            bag.warn(f"{other}, other classes than those of label set {label_set.name}")
         return label_set.from_file_values()
-    if labels is not None:
-        _check_numbering(bag, labels, classes)
+    if other:
+        raise BagError(f"'{bag.path}': {other}, other classes than the model's: give --label-set")
     return model_label_values(len(classes))
 
 
-def _check_numbering(bag: Bag, labels: str, classes: Sequence[LabelClass]) -> None:
-    """Raise BagError where the LabelInfo beside a topic of labels has other classes."""
+def _other_classes(bag: Bag, labels: str, classes: Sequence[LabelClass]) -> str:
+    """Which classes the LabelInfo beside a topic of labels has, if others; else empty."""
     topic = beside(labels, "label_info")
     named = None
     with contextlib.suppress(BagError):  # a topic that can't be read names no classes
         for message in itertools.islice(bag.messages([Topic(topic, LABEL_INFO, 0)]), 1):
             classes_of = bag.decode(message).class_map
             named = {entry.class_id: entry.class_name for entry in classes_of}
-    if named is not None and named != {c.id: c.name for c in classes}:
-        raise BagError(
-            f"'{bag.path}': by {topic} the labels on {labels} are of {', '.join(named.values())}, "
-            "other classes than the model's: give --label-set"
-        )
+    if named is None or named == {c.id: c.name for c in classes}:
+        return ""
+    return f"by {topic} the labels on {labels} are of {', '.join(named.values())}"
 
 
 def score_frames(

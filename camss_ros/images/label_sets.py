@@ -143,8 +143,7 @@ def load_label_set(name_or_path: str | Path) -> LabelSet:
             path = config_file(f"label_sets/{name_or_path}.yaml")
         except FileNotFoundError as error:
             raise LabelSetError(
-                f"no label set named {str(name_or_path)!r}: {error}\n"
-                "Give one of those names or the path of a .yaml file."
+                f"no label set named {str(name_or_path)!r} nor a .yaml file: {error}"
             ) from None
     try:
         return _parse(path.read_text(encoding="utf-8"), path.stem)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from camss_ros.nodes.endpoints import ROS_PUBLISHED, ROS_SERVICES, ROS_SUBSCRIBED, Endpoint
+from camss_ros.nodes.harness.video_publisher import SPECS as PLAYER_SPECS
 from camss_ros.nodes.parameter_table import Change, ParameterSpec
 from camss_ros.nodes.projection import interfaces as projector
 from camss_ros.nodes.projection import parameters as projector_parameters
@@ -31,7 +32,7 @@ _GROUPS = {
     Change.UNCONFIGURED: (
         "While unconfigured",
         "Refused, with the reason, unless the node is unconfigured: `ros2 lifecycle set "
-        "/{node} deactivate`, then `cleanup`.",
+        "/{node} deactivate`, then `cleanup`,\nand afterwards `configure` and `activate`.",
     ),
     Change.NEVER: (
         "Read-only",
@@ -55,10 +56,18 @@ def parameters_page() -> str:
         "`ros2 param describe /segmenter NAME` tells the same of a running node. A bad value is "
         "refused with the reason,\nand all values stay as they were. `config/segmenter.yaml` has "
         "every parameter at its default: copy it and\ngive it to the launch files as "
-        "`params_file:=PATH`. Besides these there is `use_sim_time` (bool, false) of every\nROS "
-        "node: the time is taken from `/clock`.\n",
+        "`params_file:=PATH`. In a file `segmenter` is the node without a\nnamespace alone, "
+        "`/front/segmenter` the one in `/front`, `/**` any. Besides these there is `use_sim_time` "
+        "(bool,\nfalse) of every ROS node: the time is taken from `/clock`.\n",
     ]
-    return "\n".join([*page, *_parameter_tables("segmenter", SPECS)])
+    player = [
+        "## Of `video_publisher`\n",
+        "Which stands in for a camera: `ros2 run camss_ros video_publisher --ros-args -p "
+        "path:=drive.mp4`. It publishes\n`image` or `image/compressed`, `camera_info`, and with "
+        "`depth` `depth/image` and `depth/camera_info`, as `sensor_data`.\nSet at start only.\n",
+        _parameter_table(PLAYER_SPECS),
+    ]
+    return "\n".join([*page, *_parameter_tables("segmenter", SPECS), *player])
 
 
 def projector_page() -> str:
@@ -74,8 +83,8 @@ def projector_page() -> str:
             "node's namespace and can be remapped.\nSubscriptions exist while the node is active, "
             "publishers while it is configured. With several [cameras](cameras.md) all\nbut "
             "`points`, `odometry` and what is made of `points` exist for each, below its name: "
-            "`front/segmentation/mask`.\n`config/projector.yaml` has every parameter at its "
-            "default.\n",
+            "`front/segmentation/mask`.\nTF comes by `/tf` and `/tf_static`, while the node is "
+            "configured. `config/projector.yaml` has every parameter at its\ndefault.\n",
             "## Subscribed\n",
             _table(columns, map(_row, projector.SUBSCRIBED)),
             "## Published\n",
@@ -88,24 +97,29 @@ def projector_page() -> str:
 def _parameter_tables(node: str, specs: Sequence[ParameterSpec]) -> list[str]:
     page: list[str] = []
     for change, (title, explanation) in _GROUPS.items():
-        rows = [
-            (
-                f"`{spec.name}`",
-                spec.type_name(),
-                f"`{_literal(spec.initial())}`",
-                _range(spec),
-                spec.description,
-            )
-            for spec in specs
-            if spec.change is change
-        ]
-        if rows:
+        changed_then = [spec for spec in specs if spec.change is change]
+        if changed_then:
             page += [
                 f"## {title}\n",
                 f"{explanation.format(node=node)}\n",
-                _table(("parameter", "type", "default", "values", "description"), rows),
+                _parameter_table(changed_then),
             ]
     return page
+
+
+def _parameter_table(specs: Sequence[ParameterSpec]) -> str:
+    columns = ("parameter", "type", "default", "values", "description")
+    rows = [
+        (
+            f"`{spec.name}`",
+            spec.type_name(),
+            f"`{_literal(spec.initial())}`",
+            _range(spec),
+            spec.description,
+        )
+        for spec in specs
+    ]
+    return _table(columns, rows)
 
 
 def topics_page() -> str:
@@ -130,10 +144,10 @@ def topics_page() -> str:
             "## Quality of service\n",
             "`image_qos` and `output_qos` name a profile ([parameters.md](parameters.md)): "
             "`sensor_data` (best effort,\nvolatile, depth 5: for subscriptions, it receives from "
-            "every publisher), `system_default` (what the DDS\nimplementation has: reliable for "
-            "publishers of Fast DDS and Cyclone DDS, transient local for those of\nFast DDS) and "
-            "`default` (reliable, volatile, depth 10). A subscriber or publisher that does not\n"
-            "match is named in the log, with the parameter that mends it.\n",
+            "every publisher), `system_default` (what the DDS\nimplementation has: of Fast DDS and "
+            "Cyclone DDS depth 1, and reliable for publishers; transient local for\nthose of Fast "
+            "DDS) and `default` (reliable, volatile, depth 10). A subscriber or publisher that "
+            "does not\nmatch is named in the log, with the parameter that mends it.\n",
             "## Of every lifecycle node\n",
             _table(columns, map(_row, (*ROS_SUBSCRIBED, *ROS_PUBLISHED))),
             _table(("service", "type", ""), map(_row, ROS_SERVICES)),
@@ -182,7 +196,8 @@ def _literal(value: bool | int | float | str | list[int]) -> str:
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
+    escaped = ([cell.replace("|", "\\|") for cell in row] for row in rows)
+    lines = [columns, ["---"] * len(columns), *escaped]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 

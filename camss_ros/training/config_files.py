@@ -36,7 +36,7 @@ def load_config(kind: type[Config], path: Path, overrides: Sequence[str] = ()) -
         try:
             path = config_file(f"train/{path}.yaml")
         except FileNotFoundError as error:
-            raise ConfigError(str(error)) from error
+            raise ConfigError(f"no configuration named {str(path)!r}: {error}") from error
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:

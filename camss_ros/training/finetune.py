@@ -85,7 +85,7 @@ def finetune(options: FinetuneOptions, tell: Callable[[str], None]) -> dict[str,
     Raises:
         DataError, LabelSetError: the data are not what was expected, with the file named.
         ModelError: the model can't be read, or can't be given other classes.
-        TrainingError: see `loop.train`; or several processes.
+        TrainingError, OSError: see `begin_run` and `loop.train`; or several processes.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise TrainingError("finetune runs in one process; `train segmenter` takes several")
@@ -98,17 +98,18 @@ def finetune(options: FinetuneOptions, tell: Callable[[str], None]) -> dict[str,
     earlier = load_pretrained(options.model)
     model = earlier.config
     label_set, same = _classes(held_out.label_set, model.label_set, options)
-    sources = _sources(options, model.input_size, load_label_set(label_set), tell)
+    target = held_out.label_set if label_set is None else load_label_set(label_set)
+    sources = _sources(options, model.input_size, target, tell)
+    begun = options.output / "start"
     start, minutes = options.model, options.minutes
+    if not same:
+        start, minutes = str(begun), minutes * (1 - _MASKS_TIME)
     data = {
         "data.root": str(options.data.absolute()),
         "data.sources": [dataclasses.asdict(source) for source in sources],
         "data.label_set": label_set,
         "data.validation_every": max(1, len(held_out) // _VALIDATED),
     }
-    if not same:
-        begun = _other_classes(options, earlier, held_out.label_set, data)
-        start, minutes = str(begun), minutes * (1 - _MASKS_TIME)
     config = _config(
         SegmenterConfig,
         "finetune",
@@ -126,8 +127,10 @@ def finetune(options: FinetuneOptions, tell: Callable[[str], None]) -> dict[str,
         },
         [each for each in options.overrides if not each.startswith(_MASKS)],
     )
-    begin_run(config, options.output)
-    train_segmenter(config, options.output)
+    with begin_run(config, options.output):
+        if not same:
+            _other_classes(options, earlier, held_out.label_set, data, begun)
+        train_segmenter(config, options.output)
     scores = _scores(options, held_out, sources[1:], tell)
     write_json(options.output / SCORES_FILE, scores)
     return scores
@@ -173,28 +176,29 @@ def _sources(
 
 def _classes(
     own: LabelSet, model: Sequence[LabelClass], options: FinetuneOptions
-) -> tuple[str, bool]:
-    """Label set to train in, by name or file, and whether its classes are those of the model."""
+) -> tuple[str | None, bool]:
+    """Name of the label set to train in, None for the own one, and whether its classes are those of
+    the model."""
     names = [label_class.name for label_class in model]
-    file = options.data / "label_set.yaml"
     if {label_class.name for label_class in own.classes} != set(names):
-        return str(file.absolute()), False
+        return None, False
     known = label_set_of(model, "")
     if known.name:
         return known.name, True
     if [label_class.name for label_class in own.classes] != names:
         raise LabelSetError(
-            f"label set {file} has the classes of {options.model} in another order: expected "
-            f"{', '.join(names)}"
+            f"label set {options.data / 'label_set.yaml'} has the classes of {options.model} in "
+            f"another order: expected {', '.join(names)}"
         )
-    return str(file.absolute()), True
+    return None, True
 
 
 def _other_classes(
-    options: FinetuneOptions, earlier: CamSeg, own: LabelSet, data: dict[str, Any]
-) -> Path:
-    """Train a mask autoencoder of the own classes; the model to begin with, which has it."""
-    masks, begun = options.output / "masks", options.output / "start"
+    options: FinetuneOptions, earlier: CamSeg, own: LabelSet, data: dict[str, Any], begun: Path
+) -> None:
+    """Train a mask autoencoder of the own classes, and write the model to begin with, which has it,
+    to `begun`."""
+    masks = options.output / "masks"
     origins = class_origins(own, label_set_of(earlier.config.label_set, earlier.config.name))
     other = with_other_classes(earlier, own.classes, origins)
     height, width = _window(earlier.config.input_size)
@@ -218,16 +222,15 @@ def _other_classes(
             f"{options.output} holds a run that began from another model than {options.model}, or "
             "with other classes: give another --output, or remove this one to start anew"
         )
-    begin_run(config, masks)
-    if (options.output / CHECKPOINT).exists():
-        return begun  # with more minutes the masks would move, and the run with them
-    save_pretrained(other, masks / "start")
-    train_autoencoder(config, masks)
+    with begin_run(config, masks):
+        if (options.output / CHECKPOINT).exists():
+            return  # with more minutes the masks would move, and the run with them
+        save_pretrained(other, masks / "start")
+        train_autoencoder(config, masks)
     assert isinstance(other.mask_autoencoder, MaskAutoencoder)
     state = torch.load(masks / "last" / AUTOENCODER_FILE, map_location="cpu", weights_only=True)
     other.mask_autoencoder.load_state_dict(state)
     save_pretrained(other, begun)
-    return begun
 
 
 def _is_same(start: CamSeg, other: CamSeg) -> bool:

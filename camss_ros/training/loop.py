@@ -22,7 +22,6 @@ from accelerate.utils import DistributedDataParallelKwargs, broadcast
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from camss_ros.atomic_files import locked
 from camss_ros.images.image_files import DataError
 from camss_ros.training.config import LoopOptions
 from camss_ros.training.global_batch import synchronize_batch_norm
@@ -120,7 +119,8 @@ def train(
     Args:
         training: model and losses.
         samples: with the configuration of the run.
-        output: folder of the checkpoint, the metrics, and the models `last` and `best`.
+        output: folder of the checkpoint, the metrics, and the models `last` and `best`; see
+            `begin_run`.
         accelerator: from `make_accelerator`.
 
     Returns:
@@ -130,12 +130,10 @@ def train(
         TrainingError: the loss is no number, the checkpoint is of another model, a file can't be
             written, or memory or a data worker is gone.
         DataError: a sample can't be read.
-        OSError: another process trains in `output`.
     """
     options = samples.config.loop
     run = _Run(training, samples, output, accelerator)
-    own = locked(output) if accelerator.is_main_process else contextlib.nullcontext()
-    with own, outside_causes(run.last_good), contextlib.closing(run):
+    with outside_causes(run.last_good), contextlib.closing(run):
         first = run.resume()
         loader = DataLoader(
             samples,

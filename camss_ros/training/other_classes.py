@@ -22,7 +22,8 @@ _WRITES = ("mask_autoencoder.decoder.head.0.weight", "mask_autoencoder.decoder.h
 def class_origins(own: LabelSet, earlier: LabelSet) -> list[tuple[int, ...]]:
     """For each class of `own` the ids of the classes of `earlier` that it is made of; () for none.
 
-    By the mapping of either set onto the other; without one, classes of one name are one.
+    By its candidates there, and else by the mapping of either set onto the other; without one,
+    classes of one name are one.
     """
     try:
         return list(own.candidates_in(earlier))
@@ -30,13 +31,15 @@ def class_origins(own: LabelSet, earlier: LabelSet) -> list[tuple[int, ...]]:
         pass
     try:
         table = earlier.to(own)
+        names = {
+            one.name: tuple(it.name for it in earlier.classes if table[it.id] == one.id)
+            for one in own.classes
+        }
     except NoMappingError:
-        ids = {label_class.name: label_class.id for label_class in earlier.classes}
-        return [(ids[one.name],) if one.name in ids else () for one in own.classes]
-    return [
-        tuple(each.id for each in earlier.classes if table[each.id] == one.id)
-        for one in own.classes
-    ]
+        names = {it.name: (it.name,) for it in earlier.classes}
+    names.update(own.candidates.get(earlier.name, {}))
+    ids = {label_class.name: label_class.id for label_class in earlier.classes}
+    return [tuple(ids[name] for name in names.get(one.name, ())) for one in own.classes]
 
 
 def with_other_classes(

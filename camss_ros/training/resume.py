@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from camss_ros.atomic_files import locked
 from camss_ros.training.config import Config
 from camss_ros.training.config_files import ConfigError, config_text, load_config
 from camss_ros.training.loop import CHECKPOINT
@@ -28,17 +31,24 @@ CHANGEABLE = (
 RAISABLE = ("loop.steps", "loop.minutes")  # the schedule follows the new end
 
 
-def begin_run(config: Config, output: Path) -> None:
-    """Make `output`, if it is not there, and note the configuration in it.
+@contextmanager
+def begin_run(config: Config, output: Path) -> Iterator[None]:
+    """Note the configuration in `output`, made if missing, and keep other runs out of it until the
+    end of the block.
 
     Raises:
         TrainingError: it holds a run of another configuration, or can't be written.
+        OSError: another process trains in `output`.
     """
-    check_resumable(config, output)
-    output.mkdir(parents=True, exist_ok=True)
-    if os.environ.get("RANK", "0") == "0":
+    if os.environ.get("RANK", "0") != "0":  # of several processes the first one writes
+        check_resumable(config, output)
+        yield
+        return
+    with locked(output):
+        check_resumable(config, output)
         text = config_text(config).encode()
         write_atomically(output / CONFIG, lambda file: file.write(text))
+        yield
 
 
 def check_resumable(config: Config, output: Path) -> None:

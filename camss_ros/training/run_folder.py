@@ -29,9 +29,11 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
         temporary = path.with_name(path.name + ".partial")
         with replacing(path, temporary, durable=True), temporary.open("wb") as file:
             write(file)
-    # torch.save turns an error of the disk into a RuntimeError
     except (OSError, RuntimeError) as error:
-        cause = error.__context__ if isinstance(error.__context__, OSError) else error
+        # torch.save fails, by a RuntimeError, at the end of a file that something else has ended
+        cause = error if isinstance(error, OSError) else error.__context__ or error
+        if cause is not error and not isinstance(cause, OSError):
+            raise cause from None  # a signal, or the end of a data worker
         reason = cause.strerror if isinstance(cause, OSError) else str(cause)
         raise TrainingError(
             f"can't write {path}: {reason}; the file is as it was before: make room and run the "

@@ -23,7 +23,7 @@ from camss_ros.bags.bag_frames import BagSelection, decode_labels, read_stamps
 from camss_ros.bags.bag_types import IMAGE, LABEL_INFO, header_stamp
 from camss_ros.bags.bag_writer import BagWriter, image_message
 from camss_ros.cli import app
-from camss_ros.evaluation.evaluate_bag import evaluate_bag
+from camss_ros.evaluation.evaluate_bag import evaluate_bag, label_values
 from camss_ros.evaluation.result_folder import OutputMismatchError
 from camss_ros.images.frames import open_frames
 from camss_ros.images.label_sets import load_label_set, save_label_set
@@ -192,6 +192,21 @@ def test_a_cut_bag_keeps_the_results_of_its_readable_part(tmp_path: Path) -> Non
     metrics = evaluated(tmp_path / "bag", tmp_path / "out")
     assert 100 < metrics["frames"] < 600
     assert any("ends" in warning for warning in metrics["warnings"])
+
+
+def test_labels_that_are_numbered_otherwise_are_told(tmp_path: Path) -> None:
+    path, other = tmp_path / "bag", load_label_set("cityscapes19")
+    run("make-bag", "synthetic", "--frames", 1, "--namespace", "/cam", "--output", path)
+    with Bag(path) as bag:
+        label_values(bag, "/cam/label", CAMVID.classes, None)
+        label_values(bag, "/cam/label", other.classes, CAMVID)
+        assert bag.warnings == []
+        with pytest.raises(BagError, match=r"are of sky, building, .*: give --label-set"):
+            label_values(bag, "/cam/label", other.classes, None)
+        label_values(bag, "/cam/label", CAMVID.classes, other)
+        (warning,) = bag.warnings
+        assert "by /cam/label_info the labels on /cam/label are of sky, building" in warning
+        assert "other classes than those of label set cityscapes19" in warning
 
 
 def test_masks_come_back_in_a_bag(tmp_path: Path, small_model: Path) -> None:

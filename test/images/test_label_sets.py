@@ -142,8 +142,9 @@ def test_a_mapping_onto_a_class_that_is_not_there_is_refused(tmp_path):
         load_label_set(path).to(load_label_set("camvid11"))
 
 
-def test_unknown_name_says_where_it_was_looked_for():
-    with pytest.raises(LabelSetError, match=r"(?s)no label set named 'mars'.*label_sets/mars.yaml"):
+def test_an_unknown_name_tells_which_there_are():
+    known = r"no label set named 'mars' .*/mars.yaml is not there, but autoware16, .*idd_lite$"
+    with pytest.raises(LabelSetError, match=known):
         load_label_set("mars")
     with pytest.raises(LabelSetError, match=r"can't read .*none.yaml"):
         load_label_set("/no/where/none.yaml")

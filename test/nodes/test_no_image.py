@@ -115,6 +115,22 @@ def test_a_publisher_of_another_type_is_named_with_the_remedy(
     )
 
 
+@pytest.mark.parametrize(
+    ("transport", "kind", "topic", "other"),
+    [
+        ("raw", CompressedImage, "image", "image/compressed"),
+        ("compressed", Image, "image/compressed", "image"),
+    ],
+)
+def test_a_camera_of_the_other_transport_is_named_with_the_remedy(
+    start: Callable[..., Running], transport: str, kind: type, topic: str, other: str
+) -> None:
+    running = start(warn_no_image=0.1, image_transport=transport)
+    running.peer.publisher(kind, other)
+    remedy = f"nobody publishes /{topic}, but /{other} is there: set image_transport"
+    explained(running.peer, remedy)
+
+
 def test_a_subscriber_that_asks_for_more_is_told(
     start: Callable[..., Running], logged: Callable[..., None]
 ) -> None:

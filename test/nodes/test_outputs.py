@@ -105,6 +105,7 @@ def observation(**changes: Any) -> Observation:
         ({"output_rate": 3.0}, {"error_rate": 5.0}, ERROR, "3.0 label images a second"),
         ({"unusable": 1}, {}, WARN, "1 images"),
         ({"unusable": 9}, {}, ERROR, "9 images"),
+        ({"unusable": 9}, {"warn_unusable": 1.0}, ERROR, "9 images"),
         ({"out_of_memory": True}, {}, ERROR, "~/reload_model"),
         ({"over_budget": True}, {}, WARN, "latency_budget_ms"),
         ({"time_in_work": 31.0}, {}, ERROR, "in work for 31 s: the device hangs"),

@@ -388,3 +388,14 @@ def test_latency_is_the_time_since_the_stamp(node: Running) -> None:
     told = status(node.peer, lambda s: s.segmented == 1)
     assert 4 < told.latency < 30
     assert 0 < told.latency_from_arrival < told.latency - 4
+
+
+def test_latency_ends_with_the_mask_whatever_is_done_after_it(
+    node: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node.segmenter, "drift", lambda *frame: time.sleep(0.5))
+    image, begun = rgb_image(1), time.monotonic()
+    image.header.stamp = node.node.get_clock().now().to_msg()
+    node.image.publish(image)
+    told = status(node.peer, lambda s: s.segmented == 1 and s.latency)
+    assert told.latency < time.monotonic() - begun - 0.5

@@ -37,6 +37,16 @@ def data(tmp_path):
     return root
 
 
+@pytest.fixture
+def other_data(tmp_path):
+    """Of classes that are not all of the model's, without a mapping."""
+    root = write_camvid(tmp_path / "own")
+    classes = [LabelClass(i, name, (9 * i, 90, 9)) for i, name in enumerate(CLASSES)]
+    text = label_set_text("small", classes, "void: {file_values: [5, 10, 255]}\n")
+    (root / "label_set.yaml").write_text(text)
+    return root
+
+
 def label_set_text(name, classes, more=""):
     rows = "".join(
         f"  - {{id: {i}, name: {it.name}, color: {list(it.color)}}}\n"
@@ -106,19 +116,34 @@ def test_with_other_classes_a_mask_autoencoder_comes_first(small_model, tmp_path
     assert scores["own"]["after"]["miou"] is not None
 
 
-def test_with_more_minutes_a_run_goes_on_with_the_masks_that_it_has(small_model, tmp_path):
-    data = write_camvid(tmp_path / "own")
-    classes = [LabelClass(i, name, (9 * i, 90, 9)) for i, name in enumerate(CLASSES)]
-    (data / "label_set.yaml").write_text(
-        label_set_text("small", classes, "void: {file_values: [5, 10, 255]}\n")
-    )
+def test_with_more_minutes_a_run_goes_on_with_the_masks_that_it_has(
+    other_data, small_model, tmp_path
+):
     output = tmp_path / "run"
     overrides = (*MASKS, "masks.loop.steps=1000000", "loop.save_every=1")
-    finetune(data, output, small_model, *overrides, options=("--minutes", 0.01))
+    finetune(other_data, output, small_model, *overrides, options=("--minutes", 0.01))
     masks = (output / "masks" / "checkpoint.pt").read_bytes()
-    finetune(data, output, small_model, *overrides, "loop.steps=3", options=("--minutes", 0.5))
+    finetune(
+        other_data, output, small_model, *overrides, "loop.steps=3", options=("--minutes", 0.5)
+    )
     assert (output / "masks" / "checkpoint.pt").read_bytes() == masks
     assert torch.load(output / "checkpoint.pt", weights_only=True)["step"] > 1
+
+
+def test_with_other_classes_too_a_run_goes_on_where_its_data_have_moved(
+    other_data, small_model, tmp_path
+):
+    output = tmp_path / "run"
+    finetune(other_data, output, small_model, *MASKS)
+    moved = other_data.rename(tmp_path / "moved")
+    finetune(moved, output, small_model, *MASKS, "loop.steps=3")
+    assert torch.load(output / "checkpoint.pt", weights_only=True)["step"] == 3
+
+
+def test_a_wrong_entry_is_told_before_the_masks_are_trained(other_data, small_model, tmp_path):
+    told = finetune(other_data, tmp_path / "run", small_model, *MASKS, "loop.stps=2", code=1)
+    assert "loop has unknown entries ['stps']" in told.replace("\n", " ")
+    assert not (tmp_path / "run" / "masks").exists()
 
 
 def test_another_model_or_other_classes_do_not_go_on_with_a_run(small_model, tmp_path):
@@ -220,6 +245,16 @@ def test_without_a_mapping_classes_of_one_name_are_one():
     names = ("tram", "road")
     own = LabelSet("own", tuple(LabelClass(i, n, (0, 0, i)) for i, n in enumerate(names)))
     assert class_origins(own, load_label_set("cityscapes19")) == [(), (0,)]
+
+
+def test_candidates_of_one_class_do_without_those_of_the_others():
+    names = ("car", "two-wheeler", "tram")
+    own = LabelSet(
+        "own",
+        tuple(LabelClass(i, n, (0, 0, i)) for i, n in enumerate(names)),
+        candidates={"cityscapes19": {"two-wheeler": ("motorcycle", "bicycle")}},
+    )
+    assert class_origins(own, load_label_set("cityscapes19")) == [(13,), (17, 18), ()]
 
 
 def test_a_mapping_onto_the_own_classes_does_as_well():

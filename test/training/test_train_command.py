@@ -16,6 +16,7 @@ import torch
 from training_run import CONFIGS, SHORT, segmenter_arguments, three_sources, write_camvid
 from typer.testing import CliRunner
 
+from camss_ros.atomic_files import locked
 from camss_ros.cli import app
 from camss_ros.commands.train import with_root
 from camss_ros.datasets.augmentation import AugmentationOptions
@@ -303,6 +304,15 @@ def test_another_configuration_does_not_go_on_with_a_run(root, autoencoder, tmp_
     longer = dataclasses.replace(config.loop, steps=5, log_every=7, save_every=7, evaluate_every=7)
     data = dataclasses.replace(config.data, root="elsewhere", workers=7, in_memory=False)
     check_resumable(dataclasses.replace(config, loop=longer, data=data), tmp_path)
+
+
+def test_one_process_at_a_time_trains_in_a_folder(root, autoencoder, tmp_path):
+    """Whose configuration stays there, also before its first checkpoint."""
+    arguments = segmenter_arguments(root, tmp_path, autoencoder, "loop.steps=1", "loop.batch=1")
+    with locked(tmp_path):
+        assert "another process is writing to" in failure(arguments)
+        assert not list(tmp_path.iterdir())
+    run(arguments)
 
 
 def test_a_run_takes_more_steps_but_no_other_weights(root, autoencoder, tmp_path):

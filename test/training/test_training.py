@@ -42,6 +42,7 @@ from camss_ros.training.run_folder import (
     TrainingError,
     read_metrics,
     save_checkpoint,
+    write_atomically,
 )
 from camss_ros.training.samples import TrainingSamples, collate, validation_scores
 from camss_ros.training.sources import (
@@ -247,14 +248,6 @@ def test_frames_of_less_than_a_token_are_enlarged_to_one(tmp_path):
     assert [row["step"] for row in read_metrics(tmp_path / "validation.csv")] == [1]
 
 
-def test_one_process_at_a_time_trains_in_a_folder(tmp_path):
-    loop = options(2)
-    with locked(tmp_path), pytest.raises(OSError, match="another process is writing to"):
-        train(Broken(-1), samples(loop), tmp_path, make_accelerator(loop))
-    assert not list(tmp_path.iterdir())
-    train(Broken(-1), samples(loop), tmp_path, make_accelerator(loop))
-
-
 def test_a_worker_that_outlives_a_killed_run_does_not_lock_the_folder(tmp_path):
     fork = multiprocessing.get_context("fork")
     here, there = fork.Pipe()
@@ -277,6 +270,29 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):
     (tmp_path / "checkpoint.pt.partial").symlink_to("/dev/full")
     with pytest.raises(TrainingError, match=r"checkpoint\.pt.*No space left on device"):
         save_checkpoint({"step": 4, "weights": torch.zeros(100_000)}, path)
+    assert torch.load(path, weights_only=True)["step"] == 2
+
+
+@pytest.mark.parametrize(
+    "ended_by",
+    [KeyboardInterrupt("Ctrl-C"), SystemExit(143), RuntimeError("DataLoader worker is gone")],
+)
+def test_what_ends_a_run_while_it_saves_is_not_told_of_the_disk(tmp_path, ended_by):
+    class Ended:
+        def __init__(self, file):
+            self.file, self.calls = file, 0
+
+        def write(self, data):
+            self.calls += 1
+            if self.calls == 5:
+                raise ended_by
+            return self.file.write(data)
+
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint({"step": 2}, path)
+    state = {"step": 4, "weights": torch.zeros(100)}
+    with pytest.raises(type(ended_by), match=str(ended_by)):
+        write_atomically(path, lambda file: torch.save(state, Ended(file)))
     assert torch.load(path, weights_only=True)["step"] == 2
 
 

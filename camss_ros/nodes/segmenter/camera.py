@@ -6,15 +6,13 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.lifecycle import LifecycleNode
-from rclpy.node import Node
-from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -33,6 +31,7 @@ from camss_ros.nodes.segmenter.frame import Arrival, SegmentedFrame
 from camss_ros.nodes.segmenter.health import ERROR, Observation, Window, assess, latency
 from camss_ros.nodes.segmenter.outputs import Outputs
 from camss_ros.nodes.segmenter.parameters import NodeParameters
+from camss_ros.nodes.segmenter.silence import explain_silence
 
 if TYPE_CHECKING:
     from camss_ros.inference.segmenter import FrameRequest
@@ -41,9 +40,6 @@ _DRIFT_WINDOW, _LEAST_DRIFT = 10, 5  # images that tell of drift, at most and at
 _RATE_IMAGES, _RATE_REPORTS = 5, 10  # over how many a rate is taken, and how long at most
 _SILENCE = 1.0  # s without an image after which publishers that do not match are looked for
 _INFOS = 30  # calibrations that are kept for the images in work: a second of a camera
-_COMPRESSED = "sensor_msgs/msg/CompressedImage"
-_STATUS = "camss_ros/msg/SegmenterStatus"
-_LISTED = 5
 
 
 class CameraChannel:
@@ -153,23 +149,11 @@ class CameraChannel:
     def _tell_mismatch(self) -> None:
         """Log once which publisher does not match, as soon as the ROS graph knows its name."""
         for subscription in () if self._mismatch_reported else self._subscriptions:
-            reason = self._explain(subscription)
+            reason = explain_silence(self._node, subscription)
             if "incompatible" in reason and "_NODE_NAME_UNKNOWN_" not in reason:
                 self._mismatch_reported = True
                 self._log.warning(self._named + reason)
                 return
-
-    def _explain(self, subscription: Any) -> str:
-        """What the ROS graph says about a topic on which nothing comes."""
-        node, topic, message = self._node, subscription.topic_name, subscription.msg_type
-        kind = f"{message.__module__.partition('.')[0]}/msg/{message.__name__}"
-        publishers = node.get_publishers_info_by_topic(topic)
-        if not publishers:
-            others = list(_cameras_of_others(node, kind))
-            hint = f"; {kind} is on {', '.join(others[:_LISTED])}: remap" if others else ""
-            return f"nobody publishes {topic}{hint}"
-        found = [_publisher(info, kind, subscription.qos_profile) for info in publishers[:_LISTED]]
-        return f"{topic}: {'; '.join(found)}"
 
     # --- What becomes of an image ---------------------------------------------------------------
 
@@ -209,6 +193,11 @@ class CameraChannel:
             mapping, segmented.result, header, self._info_of(header), (height, width)
         )
 
+    def latency(self, arrival: Arrival) -> float:
+        """See `CameraInterface`."""
+        now = self._node.get_clock().now().nanoseconds
+        return latency(now, nanoseconds(arrival.header.stamp), arrival.time)
+
     def publish_report(
         self,
         segmented: SegmentedFrame,
@@ -219,13 +208,11 @@ class CameraChannel:
         """See `CameraInterface`: the status and the pictures."""
         assert self.outputs is not None
         frame, header = segmented.frame, segmented.frame.arrival.header
-        now = self._node.get_clock().now().nanoseconds
-        seconds = latency(now, nanoseconds(header.stamp), frame.arrival.time)
-        self.latencies.add(seconds)
+        self.latencies.add(status["latency"])
         for name, window in self.drift.items():
             if name in status:
                 window.add(status[name])
-        self.publish_status(header=header, latency=seconds, **status)
+        self.publish_status(header=header, **status)
         self.outputs.publish_pictures(frame.request.image, labels, mapping, header)
 
     # --- Reports --------------------------------------------------------------------------------
@@ -322,7 +309,7 @@ class CameraChannel:
         reason = ""
         limits = [self._parameters[name] for name in ("warn_no_image", "error_no_image")]
         if silence >= min(filter(None, limits), default=math.inf):
-            reason = self._explain(self._subscriptions[0])
+            reason = explain_silence(self._node, self._subscriptions[0])
             node = self._node
             if node.get_parameter("use_sim_time").value and not node.count_publishers("/clock"):
                 reason += "; use_sim_time is set and nobody publishes /clock"
@@ -352,33 +339,3 @@ class CameraChannel:
             topic = self._subscriptions[0].topic_name
             values["image publishers"] = self._node.count_publishers(topic)
         return values
-
-
-def _cameras_of_others(node: Node, kind: str) -> Iterator[str]:
-    """The topics of a type that may be those of cameras and are not listened to: the label images
-    of this segmenter, or of another, are no cameras."""
-    topics = node.get_topic_names_and_types()
-
-    def publishers(topic: str) -> set[tuple[str, str]]:
-        infos = node.get_publishers_info_by_topic(topic)
-        return {(info.node_name, info.node_namespace) for info in infos}
-
-    segmenters = set().union(*(publishers(name) for name, kinds in topics if _STATUS in kinds))
-    taken = {subscription.topic_name for subscription in node.subscriptions}
-    for name, kinds in topics:
-        if kind in kinds and name not in taken and publishers(name) - segmenters:
-            yield name
-
-
-def _publisher(info: Any, kind: str, qos: QoSProfile) -> str:
-    name = f"{info.node_namespace.rstrip('/')}/{info.node_name}"
-    if info.topic_type != kind:
-        hint = "set image_transport" if _COMPRESSED in (info.topic_type, kind) else "remap"
-        return f"{name} publishes {info.topic_type} instead of {kind}: {hint}"
-    compatible, reason = qos_check_compatible(info.qos_profile, qos)
-    if compatible == QoSCompatibility.ERROR:
-        return (
-            f"{name} has an incompatible quality of service ({reason.strip().rstrip(';')}): "
-            "set image_qos to sensor_data, which receives from every publisher"
-        )
-    return f"{name} publishes it with matching quality of service, but nothing arrives"

@@ -96,6 +96,9 @@ class CameraInterface(Protocol):
             uint8 [H, W], the class ids as they are published.
         """
 
+    def latency(self, arrival: Arrival) -> float:
+        """Seconds since the stamp of an image, or its arrival where that one tells nothing."""
+
     def publish_report(
         self,
         segmented: SegmentedFrame,

@@ -42,12 +42,14 @@ class _Published:
 
     Attributes:
         labels: uint8 [H, W], the class ids as they were published.
+        latency: s from the stamp of the image until then.
         seconds: from the arrival of the image until then.
         publish: seconds of these that publishing took.
     """
 
     segmented: SegmentedFrame
     labels: np.ndarray
+    latency: float
     seconds: float
     publish: float
 
@@ -231,12 +233,12 @@ class FrameProcessor:
         except Exception as error:
             self._fail(arrivals, frame.source, _reason(error))
             return None
-        publish = time.perf_counter() - start
+        publish, latency = time.perf_counter() - start, frame.source.latency(frame.arrival)
         if arrivals.pop(frame.source, None) is not None:
             frame.source.counter.count("segmented")
         self.used = segmented.setting
         seconds = time.monotonic() - frame.arrival.time
-        return _Published(segmented, labels, seconds, publish)
+        return _Published(segmented, labels, latency, seconds, publish)
 
     def _report(self, published: _Published, model: LoadedModel) -> None:
         """Publish what may come after the mask."""
@@ -249,6 +251,7 @@ class FrameProcessor:
             **result.timings,
             "convert": frame.convert,
             "publish": published.publish,
+            "latency": published.latency,
             "latency_from_arrival": published.seconds,
             "warm_start": result.warm,
             "propagated": result.propagated,

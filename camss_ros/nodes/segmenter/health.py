@@ -83,9 +83,8 @@ def assess(
         found.append((WARN, "latency_budget_ms is missed with the least setting too"))
     if observed.unusable:
         share = observed.unusable / max(1, observed.received, observed.unusable)
-        level = ERROR if share >= limits["error_unusable"] else WARN
-        if share >= limits["warn_unusable"]:
-            found.append((level, f"{observed.unusable} images could not be segmented"))
+        text = f"{observed.unusable} images could not be segmented"
+        check("unusable", lambda limit: limit <= share, text)
     for value, what in (
         (observed.token_distance, "distance of image tokens"),
         (observed.unsure_share, "share of unsure pixels"),

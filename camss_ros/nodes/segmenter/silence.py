@@ -1,0 +1,65 @@
+"""Why nothing comes on a topic of images, by what the ROS graph knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
+
+_COMPRESSED, _SUFFIX = "sensor_msgs/msg/CompressedImage", "/compressed"
+_STATUS = "camss_ros/msg/SegmenterStatus"
+_LISTED = 5
+
+
+def explain_silence(node: Node, subscription: Any) -> str:
+    """Who publishes what a subscription of images asks for, or what else there is, and a remedy."""
+    topic, message = subscription.topic_name, subscription.msg_type
+    kind = f"{message.__module__.partition('.')[0]}/msg/{message.__name__}"
+    publishers = node.get_publishers_info_by_topic(topic)
+    if not publishers:
+        other = _other_transport(topic)
+        if node.count_publishers(other):
+            return f"nobody publishes {topic}, but {other} is there: set image_transport"
+        others = list(_cameras_of_others(node, kind))
+        hint = f"; {kind} is on {', '.join(others[:_LISTED])}: remap" if others else ""
+        return f"nobody publishes {topic}{hint}"
+    found = [_publisher(info, kind, subscription.qos_profile) for info in publishers[:_LISTED]]
+    return f"{topic}: {'; '.join(found)}"
+
+
+def _other_transport(topic: str) -> str:
+    """Where image_transport publishes a camera in the other of raw and compressed."""
+    raw = topic.removesuffix(_SUFFIX)
+    return f"{topic}{_SUFFIX}" if raw == topic else raw
+
+
+def _cameras_of_others(node: Node, kind: str) -> Iterator[str]:
+    """The topics of a type that may be those of cameras and are not listened to: the label images
+    of this segmenter, or of another, are no cameras."""
+    topics = node.get_topic_names_and_types()
+
+    def publishers(topic: str) -> set[tuple[str, str]]:
+        infos = node.get_publishers_info_by_topic(topic)
+        return {(info.node_name, info.node_namespace) for info in infos}
+
+    segmenters = set().union(*(publishers(name) for name, kinds in topics if _STATUS in kinds))
+    taken = {subscription.topic_name for subscription in node.subscriptions}
+    for name, kinds in topics:
+        if kind in kinds and name not in taken and publishers(name) - segmenters:
+            yield name
+
+
+def _publisher(info: Any, kind: str, qos: QoSProfile) -> str:
+    name = f"{info.node_namespace.rstrip('/')}/{info.node_name}"
+    if info.topic_type != kind:
+        hint = "set image_transport" if _COMPRESSED in (info.topic_type, kind) else "remap"
+        return f"{name} publishes {info.topic_type} instead of {kind}: {hint}"
+    compatible, reason = qos_check_compatible(info.qos_profile, qos)
+    if compatible == QoSCompatibility.ERROR:
+        return (
+            f"{name} has an incompatible quality of service ({reason.strip().rstrip(';')}): "
+            "set image_qos to sensor_data, which receives from every publisher"
+        )
+    return f"{name} publishes it with matching quality of service, but nothing arrives"
