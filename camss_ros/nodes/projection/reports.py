@@ -83,11 +83,12 @@ class Reports:
         ]
         if state == "active" and is_heard and 0 < limit <= now - last:
             silent = [topic for source in job.sources for topic in source.silent_topics(last)]
-            reason = f"nothing comes on {', '.join(silent)}" if silent else _STAMPS
             text = f"no complete set of inputs for {now - last:.1f} s"
-            # what is rejected is in no set
-            found.append(f"{text}: {reason}" if silent or not found else text)
-            self._warn(f"{job.name} inputs", f"{job.name}: {'; '.join(found)}")
+            # what is rejected is in no set, and has been said
+            if silent or not any(what.startswith("rejected") for what in counts):
+                text += f": nothing comes on {', '.join(silent)}" if silent else f": {_STAMPS}"
+                self._warn(f"{job.name} inputs", f"{job.name}: {text}")
+            found.append(text)
         values = {
             "state": state,
             "heard": is_heard,
