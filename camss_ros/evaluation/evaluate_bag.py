@@ -184,6 +184,10 @@ def open_bag_frames(
     if label_set is not None:
         class_table(classes, label_set)
     frames = BagFrames(bag, selection, values, progress.reading, partners)
+    if not frames.expected:
+        where = "in that span" if selection.start or selection.duration is not None else "at all"
+        text = f"'{bag.path}': topic {selection.image} has no message {where}"
+        raise BagError("\n  ".join([text, *bag.warnings]))
     progress.expecting(frames.expected)
     return frames
 
@@ -333,12 +337,6 @@ def score_frames(
 
 
 def _nothing_read(frames: BagFrames) -> str:
-    bag, selection = frames.bag, frames.selection
-    if not frames.expected:
-        where = "in that span" if selection.start or selection.duration is not None else "at all"
-        reasons = bag.warnings
-        what = f"topic {selection.image} has no message {where}"
-    else:
-        reasons = frames.faults.listed[:3] or bag.warnings
-        what = f"not one of the {frames.expected} images on {selection.image} can be read"
-    return f"'{bag.path}': {what}" + "".join(f"\n  {reason}" for reason in reasons)
+    what = f"not one of the {frames.expected} images on {frames.selection.image} can be read"
+    reasons = frames.faults.listed[:3] or frames.bag.warnings
+    return "\n  ".join([f"'{frames.bag.path}': {what}", *reasons])

@@ -449,12 +449,15 @@ def test_one_run_at_a_time_writes_to_a_folder(tmp_path: Path) -> None:
 
 
 def test_a_run_that_came_to_nothing_does_not_occupy_its_folder(tmp_path: Path) -> None:
-    bag, output = write_bag(tmp_path / "bag", images(2)), tmp_path / "out"
-    with pytest.raises(BagError, match="no message in that span"):
-        evaluated(bag, output, start=100.0)
-    assert evaluated(bag, output)["frames"] == 2
+    damaged = write_bag(
+        tmp_path / "bag", images(3), change=lambda n, data: data[: 30 if n else None]
+    )
+    output = tmp_path / "out"
+    with pytest.raises(BagError, match="not one of the 1 images"):
+        evaluated(damaged, output, start=0.15)
+    assert evaluated(damaged, output)["frames"] == 1
     with pytest.raises(OutputMismatchError):
-        evaluated(bag, output, start=100.0)
+        evaluated(damaged, output, start=0.15)
 
 
 def test_results_of_what_has_changed_meanwhile_are_not_taken_for_done(

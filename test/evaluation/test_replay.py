@@ -250,6 +250,15 @@ def test_names_that_ros_does_not_take_are_refused(
             play_bag(frames, IMAGE, recorder, model="scripted", classes=CLASSES, **given)
 
 
+def test_a_span_without_images_is_told_before_a_segmenter_is_looked_for(tmp_path: Path) -> None:
+    bag, output = write_bag(tmp_path / "bag", images(1)), tmp_path / "out"
+    command = ["replay", bag, "--image", "/cam/image", "--output", output, "--start", 100]
+    result = CliRunner().invoke(app, list(map(str, command)))
+    assert result.exit_code == 1
+    assert "topic /cam/image has no message in that span" in result.output
+    assert not output.exists()
+
+
 def test_times_that_no_message_can_hold_are_refused(tmp_path: Path) -> None:
     with Bag(write_bag(tmp_path / "bag", images(1))) as bag:
         (message,) = bag.messages()

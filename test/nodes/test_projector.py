@@ -388,6 +388,18 @@ def test_an_unusable_input_is_counted_and_the_next_one_is_projected(
     received(running, "labeled_cloud", 2)
 
 
+@pytest.mark.usefixtures("capfd")
+def test_a_calibration_that_does_not_come_is_told_with_the_remedy(
+    project: Callable[..., RunningProjector],
+) -> None:
+    running = project(cloud_from="none", mount=[1.0, 0.0, 0.0])
+    running.listen(drivable_grid=OccupancyGrid)
+    for number in (1, 2):  # the first waits for it
+        running.send(**pair(number, LABELS))
+    said = "nothing has come on segmentation/camera_info yet", "remap its camera_info"
+    wait_until(lambda: all(text in captured_log() for text in said), "the log", 10)
+
+
 @pytest.mark.parametrize("topic", ["depth/camera_info", "segmentation/camera_info"])
 def test_a_calibration_that_cannot_be_used_is_named_by_its_topic(
     project: Callable[..., RunningProjector], capfd: pytest.CaptureFixture[str], topic: str

@@ -40,7 +40,11 @@ class CameraOfTopic:
             ProjectionRejectedError: no calibration has come, or none that can be used.
         """
         if self._info is None:
-            raise ProjectionRejectedError("calibration", f"nothing has come on {self.topic} yet")
+            raise ProjectionRejectedError(
+                "calibration",
+                f"nothing has come on {self.topic} yet, which the segmenter publishes where it has "
+                "that of the camera: remap its camera_info (camera_info:= at launch)",
+            )
         try:
             model = CameraModel.from_message(self._info, rectified=self._rectified)
         except ProjectionRejectedError as error:

@@ -14,6 +14,7 @@ from camss_ros.nodes.messages import diagnostic_array, to_diagnostic_status
 from camss_ros.nodes.projection.job import Job
 
 _COUNTED = ("sets", "projected", "dropped", "failed")
+_STAMPS = "their stamps do not fit each other, or do not grow"
 
 
 class Reports:
@@ -82,13 +83,12 @@ class Reports:
         ]
         if state == "active" and is_heard and 0 < limit <= now - last:
             silent = [topic for source in job.sources for topic in source.silent_topics(last)]
-            reason = (
-                f"nothing comes on {', '.join(silent)}" if silent else "their stamps do not fit"
-            )
             text = f"no complete set of inputs for {now - last:.1f} s"
-            # what is rejected is in no set
-            found.append(f"{text}: {reason}" if silent or not found else text)
-            self._warn(f"{job.name} inputs", f"{job.name}: {'; '.join(found)}")
+            # what is rejected is in no set, and has been said
+            if silent or not any(what.startswith("rejected") for what in counts):
+                text += f": nothing comes on {', '.join(silent)}" if silent else f": {_STAMPS}"
+                self._warn(f"{job.name} inputs", f"{job.name}: {text}")
+            found.append(text)
         values = {
             "state": state,
             "heard": is_heard,
