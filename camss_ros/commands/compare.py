@@ -76,6 +76,7 @@ def compare(
     from camss_ros.evaluation.compare import compare as run
     from camss_ros.evaluation.compare import comparison_report, score_names
     from camss_ros.evaluation.conditions import read_conditions
+    from camss_ros.evaluation.evaluate import class_table
     from camss_ros.evaluation.paired import check_names, parse_requirements, unmet
     from camss_ros.evaluation.report import render_page, versions
     from camss_ros.evaluation.result_folder import write_atomically, write_json
@@ -89,6 +90,11 @@ def compare(
     with _frames(segmenters, data, root, split, bag, image, labels, label_set) as opened:
         frames, known, total = opened
         check_names(limits, score_names(known.classes))
+        for model, segmenter in zip((first, second), segmenters, strict=True):
+            try:
+                class_table(segmenter.classes, known)
+            except ValueError as error:
+                raise ValueError(f"{model}: {error}") from error
         for segmenter in segmenters:
             segmenter.warm_up(*segmenter.input_size)
         with progress_row("comparing", total) as step:

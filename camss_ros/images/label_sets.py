@@ -274,7 +274,10 @@ def _parse_candidates(content: Any, names: list[str]) -> dict[str, dict[str, tup
                 raise LabelSetError(f"{place}: {name!r} is no class here")
             if not isinstance(others, list) or not all(isinstance(it, str) for it in others):
                 raise LabelSetError(f"{place}.{name} is {others!r}, expected a list of class names")
-    return {t: {name: tuple(it) for name, it in m.items()} for t, m in content.items()}
+    # one that is there twice would count twice
+    return {
+        t: {name: tuple(dict.fromkeys(it)) for name, it in m.items()} for t, m in content.items()
+    }
 
 
 def _parse_class(entry: Any, number: int) -> LabelClass:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,7 @@ def matmul_peak(device: torch.device, dtype: torch.dtype, side: int | None = Non
         "torch.mm(left, right, out=product)",
         globals={"torch": torch, "left": left, "right": right, "product": product},
         num_threads=torch.get_num_threads(),
-    )  # which waits for a GPU
-    timer.timeit(_WARM_UP_PRODUCTS)
-    return 2 * side**3 / min(timer.timeit(1).mean for _ in range(_PRODUCTS))
+    )  # which waits for the current GPU
+    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+        timer.timeit(_WARM_UP_PRODUCTS)
+        return 2 * side**3 / min(timer.timeit(1).mean for _ in range(_PRODUCTS))

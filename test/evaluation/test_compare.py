@@ -223,6 +223,9 @@ def test_the_command_writes_a_page_and_its_exit_code_says_whether_it_will_do(own
         result = run(*arguments, *wrong)
         assert result.exit_code == 1
         assert wrong[0] in result.output or "tram" in result.output or "none.csv" in result.output
+    other = save_small_model(tmp_path / "other")
+    result = run(models[0], other, *arguments[2:])
+    assert f"{other}: the model does not know the classes" in result.output.replace("\n", " ")
 
 
 def test_a_bag_with_labels_is_a_clip(tmp_path):

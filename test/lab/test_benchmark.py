@@ -1,7 +1,9 @@
 """`camss-ros benchmark` on a small model, and what it is made of."""
 
 import json
+from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from typer.testing import CliRunner
 from camss_ros.cli import app
 from camss_ros.images.encodings import image_to_rgb
 from camss_ros.inference.segmenter import Segmenter
-from camss_ros.lab import official_section
+from camss_ros.lab import official_section, segmenter_speed
 from camss_ros.lab.frames import camera_images, street_frames
 from camss_ros.lab.official_section import compare_with_official
 from camss_ros.lab.random_weights import random_config, random_weights
@@ -186,6 +188,30 @@ def test_peak_memory_is_that_since_its_reset():
     reset_peak(CPU)
     assert peak_memory(CPU)["resident_mb"] < with_ballast - 150
     assert resident_bytes() <= resident_bytes(peak=True)
+
+
+def test_products_are_timed_while_their_gpu_is_the_one_that_is_waited_for(monkeypatch):
+    gpu, current = torch.device("cuda:1"), []
+
+    @contextmanager
+    def on(device):
+        current.append(device)
+        yield
+        current.pop()
+
+    class Timed:
+        def __init__(self, *_, **__):
+            pass
+
+        def timeit(self, _):
+            assert current == [gpu]
+            return SimpleNamespace(mean=1e-3)
+
+    monkeypatch.setattr(torch.cuda, "device", on)
+    monkeypatch.setattr(torch, "randn", lambda *shape, device: torch.zeros(shape))
+    monkeypatch.setattr(torch, "empty", lambda *shape, device, dtype: torch.zeros(shape))
+    monkeypatch.setattr(segmenter_speed, "Timer", Timed)
+    assert matmul_peak(gpu, torch.float32, 100) == pytest.approx(2e9)
 
 
 def test_matmul_peak_is_plausible():

@@ -58,6 +58,15 @@ def test_unknown_candidates_are_refused(tmp_path):
             load_label_set(path)
 
 
+def test_a_candidate_that_is_named_twice_counts_once(tmp_path):
+    path = tmp_path / "own.yaml"
+    path.write_text(
+        "name: own\nclasses: [{id: 0, name: thing, color: [0, 0, 0]}]\n"
+        "candidates: {cityscapes19: {thing: [car, bus, car]}}"
+    )
+    assert load_label_set(path).candidates_in(load_label_set("cityscapes19")) == ((13, 15),)
+
+
 def test_codes_follow_the_classes_and_void_stays_void():
     labels = ((1,), (2, 1), (), (0, 3), (1, 2))
     codes = LabelCodes.of(4, labels)
