@@ -464,6 +464,16 @@ def test_diagnostics_say_what_is_wrong(
     said("s: nothing comes on /depth/image")
     running.send(depth__image=depth_image(2, DEPTH))
     said("s: their stamps do not fit")
+    running.calibrate(calibration(3))
+    cut_off = other(depth_image(3, DEPTH), height=99)
+    running.send(**pair(3, LABELS), depth__image=cut_off)
+    wait_until(lambda: running.counts(CLOUD_JOB).get("rejected: depth"), "a rejection")
+    running.send(**pair(4, LABELS), depth__image=depth_image(4, DEPTH))
+    received(running, "labeled_cloud", 4)
+    running.peer.received["/diagnostics"].clear()
+    running.send(**pair(5, LABELS))
+    running.send(depth__image=depth_image(6, DEPTH))
+    said("s: their stamps do not fit")  # which no rejection before the last set explains
 
 
 def test_time_without_a_listener_is_no_time_without_inputs(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import Counter
@@ -32,6 +33,7 @@ class Reports:
             self._counts: dict[str, Counter[str]] = {}
             self._reported: dict[str, Counter[str]] = {}
             self._last: dict[str, float] = {}
+            self._rejected: dict[str, float] = {}
             self._begun = time.monotonic()
 
     def count(self, job: Job, what: str) -> None:
@@ -40,6 +42,8 @@ class Reports:
             self._counts.setdefault(job.name, Counter())[what] += 1
             if what == "sets":
                 self._last[job.name] = time.monotonic()
+            elif what.startswith("rejected"):
+                self._rejected[job.name] = time.monotonic()
 
     def reject(self, job: Job, reason: str, text: str) -> None:
         """Count an input that cannot be used, and say so now and then."""
@@ -85,7 +89,7 @@ class Reports:
             silent = [topic for source in job.sources for topic in source.silent_topics(last)]
             text = f"no complete set of inputs for {now - last:.1f} s"
             # what is rejected is in no set, and has been said
-            if silent or not any(what.startswith("rejected") for what in counts):
+            if silent or self._rejected.get(job.name, -math.inf) < last:
                 text += f": nothing comes on {', '.join(silent)}" if silent else f": {_STAMPS}"
                 self._warn(f"{job.name} inputs", f"{job.name}: {text}")
             found.append(text)
