@@ -30,6 +30,7 @@ from camss_ros.images.label_class import LabelClass
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.model.checkpoint import weights_hash
+from camss_ros.nodes.harness import bag_player
 from camss_ros.nodes.harness.bag_player import (
     NoSegmenterError,
     OtherClassesError,
@@ -185,9 +186,14 @@ def test_a_second_segmenter_is_told(
     tmp_path: Path, start: Callable[..., Any], domain_id: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ROS_DOMAIN_ID", str(domain_id))
-    node = start()
-    node.connect(node.peer.publisher(Image, "image"), node.peer.listen(Image, "segmentation/mask"))
-    node.peer.publisher(Image, "segmentation/mask")
+    start().peer.publisher(Image, "segmentation/mask")
+
+    def wait_for_both(player: Any) -> None:
+        find = player.node.get_publishers_info_by_topic
+        names = {"segmenter", "peer"}
+        wait_until(lambda: names == {it.node_name for it in find("segmentation/mask")}, "both")
+
+    monkeypatch.setattr(bag_player._Player, "wait_for_segmenter", wait_for_both)
     with Bag(write_bag(tmp_path / "bag", images(1))) as bag:
         frames = BagFrames(bag, BagSelection("/cam/image"), model_label_values(2))
         recorder: Any = None  # before anything is recorded

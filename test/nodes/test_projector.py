@@ -452,7 +452,7 @@ def test_diagnostics_say_what_is_wrong(
 
     def said(text: str) -> DiagnosticArray:
         return running.peer.wait_for(
-            "/diagnostics", lambda m: any(text in status.message for status in m.status)
+            "/diagnostics", lambda m: any(status.message.endswith(text) for status in m.status)
         )
 
     nothing = "nothing comes on /depth/image, /segmentation/mask, /segmentation/confidence"
@@ -463,7 +463,7 @@ def test_diagnostics_say_what_is_wrong(
     running.send(**pair(1, LABELS))
     said("s: nothing comes on /depth/image")
     running.send(depth__image=depth_image(2, DEPTH))
-    said("s: their stamps do not fit")
+    said("s: their stamps do not fit each other, or do not grow")
     running.calibrate(calibration(3))
     cut_off = other(depth_image(3, DEPTH), height=99)
     running.send(**pair(3, LABELS), depth__image=cut_off)
@@ -473,7 +473,8 @@ def test_diagnostics_say_what_is_wrong(
     running.peer.received["/diagnostics"].clear()
     running.send(**pair(5, LABELS))
     running.send(depth__image=depth_image(6, DEPTH))
-    said("s: their stamps do not fit")  # which no rejection before the last set explains
+    # which no rejection before the last set explains
+    said("s: their stamps do not fit each other, or do not grow")
 
 
 def test_time_without_a_listener_is_no_time_without_inputs(
