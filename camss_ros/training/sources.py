@@ -205,10 +205,11 @@ def _prepared(frames: Any, table: np.ndarray, source: SourceConfig, config: Data
     pairs = PreparedPairs(frames, table, source.size)
     if not config.in_memory:
         return pairs
+    folder = Path(config.root or "", source.root).absolute()  # without a ".", which says little
     # decoding leaves the interpreter to others
     with ThreadPoolExecutor() as readers:
         frames = readers.map(pairs.__getitem__, range(len(pairs)))
-        return list(track(frames, f"reading {source.root}", total=len(pairs)))
+        return list(track(frames, f"reading {folder.name}", total=len(pairs)))
 
 
 def synthetic_scenes(config: DataConfig, data: TrainingData) -> list[Pair]:

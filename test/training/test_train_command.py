@@ -69,7 +69,8 @@ def test_two_commands_make_a_model(root, tmp_path):
     entries = (*SHORT, *sizes, "augmentation.size=[32,48]", "loop.steps=2", "loop.batch=2")
     command = ["train", "autoencoder", "--config", CONFIGS / "camss_tiny_autoencoder.yaml"]
     command += ["--root", root, "--output", tmp_path / "a"]
-    run(command + [part for entry in entries for part in ("--set", entry)])
+    printed = run(command + [part for entry in entries for part in ("--set", entry)])
+    assert f"reading {root.name}" in printed
     weights = tmp_path / "a" / "best" / "autoencoder.pt"
     extras = (
         "loop.steps=2",
