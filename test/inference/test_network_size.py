@@ -1,11 +1,13 @@
 """The size in the network: the model's own, or the one asked for."""
 
+import functools
 import json
 from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -122,3 +124,19 @@ def test_a_size_of_no_tokens_is_refused_in_one_line(
     assert result.exit_code == 1
     assert "network size 50 x 30: expected multiples of 16" in result.output
     assert "Traceback" not in result.output
+
+
+def test_a_second_size_is_compiled_too(small_model, monkeypatch):
+    # what Dynamo makes of the network is run as it is: a compiler would take minutes
+    compiled = functools.partial(torch.compile, backend="eager")
+    monkeypatch.setattr(torch, "compile", compiled)
+    image = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)
+    eager, segmenter = (
+        Segmenter(small_model, device="cpu", precision="fp32", backend=backend)
+        for backend in ("torch", "compile")
+    )
+    for size in ((32, 48), (48, 32)):
+        request = FrameRequest(image, network_size=size)
+        (expected,), (found,) = (each.segment_batch([request]) for each in (eager, segmenter))
+        assert segmenter.backend == "compile"
+        assert (found.labels == expected.labels).mean() > 0.99

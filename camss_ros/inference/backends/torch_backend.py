@@ -273,7 +273,15 @@ class TorchBackend(Backend):
         # The denoiser alone, not its loop: another number of steps compiles nothing
         if self._camseg is not None:
             self._camseg.denoiser = torch.compile(self._camseg.denoiser)  # type: ignore[assignment]
-        self._image_tokens = torch.compile(network.image_tokens)
+        tokens = torch.compile(network.image_tokens)
+
+        def image_tokens(images: Tensor) -> Tensor:
+            # At a second size Dynamo would take sides for variables: the tokenizer's padding makes
+            # terms of them that double with each stride, and it never ends.
+            torch._dynamo.mark_static(images, [2, 3])
+            return tokens(images)
+
+        self._image_tokens = image_tokens
         self._condition = torch.compile(network.condition)
         self._decode = torch.compile(self._decode)
 
