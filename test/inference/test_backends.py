@@ -336,6 +336,15 @@ def test_no_frame_is_captured_while_it_compiles(open_segmenter, monkeypatch):
     assert held[3:] == [False] * 3
 
 
+def test_looking_for_drift_compiles_nothing(open_segmenter, monkeypatch):
+    monkeypatch.setattr(
+        torch, "compile", lambda f, **_: f if isinstance(f, torch.nn.Module) else pytest.fail
+    )
+    segmenter = open_segmenter(backend="compile")
+    expected = open_segmenter().pooled_tokens(frame())
+    assert np.array_equal(segmenter.pooled_tokens(frame()), expected)
+
+
 def fake_tensorrt(version, flags):
     flag = SimpleNamespace(**dict.fromkeys(flags))
     logger = Mock(WARNING=2)

@@ -145,9 +145,10 @@ class TorchBackend(Backend):
 
     @torch.inference_mode()
     def pooled_tokens(self, frame: np.ndarray, size: tuple[int, int]) -> Tensor:
-        """See `Backend`."""
+        """See `Backend`. Eagerly: compiling it for another size than the frames' takes a minute, in
+        which a node would stand still."""
         image = self._network.normalize(self._resized(upload_frame(frame, self.device), size))
-        tokens = self._image_tokens(image.contiguous(memory_format=torch.channels_last))
+        tokens = self._network.image_tokens(image.contiguous(memory_format=torch.channels_last))
         return tokens[0].float().mean(dim=(1, 2))
 
     def _before(
