@@ -126,8 +126,8 @@ class SegmenterListener:
         self._last_status = time.monotonic()
         self.status = message
         latest = Counts(**{each.name: getattr(message, each.name) for each in fields(Counts)})
-        began_again = latest.received < self._latest.received
-        self.counts -= (Counts() if began_again else self._latest) - latest
+        before = Counts() if latest.received < self._latest.received else self._latest
+        self.counts -= before - latest  # there is no sum of counts
         self._latest = latest
         stamp = nanoseconds(message.header.stamp)
         if stamp:  # zero before the first frame

@@ -76,12 +76,13 @@ class Listener(ABC):
         self._subscriptions = [self._subscription(*each) for each in self._inputs()]
 
     def _subscription(self, kind: type, topic: str, callback: Callable[[Any], None]) -> Any:
+        name = self._node.resolve_topic_name(topic)
+
         def heard(message: Any) -> None:
-            self._heard[subscription.topic_name] = time.monotonic()
+            self._heard[name] = time.monotonic()
             callback(message)
 
-        subscription = self._node.create_subscription(kind, topic, heard, self._qos)
-        return subscription
+        return self._node.create_subscription(kind, topic, heard, self._qos)
 
     def silent_topics(self, since: float) -> list[str]:
         """On which nothing has come since a monotonic time, s; calibrations may come once."""
