@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +40,12 @@ def begin_run(config: Config, output: Path) -> Iterator[None]:
         TrainingError: it holds a run of another configuration, or can't be written.
         OSError: another process trains in `output`.
     """
-    if os.environ.get("RANK", "0") != "0":  # of several processes the first one writes
+    writes = os.environ.get("RANK", "0") == "0"  # of several processes the first one
+    with locked(output) if writes else nullcontext():
         check_resumable(config, output)
-        yield
-        return
-    with locked(output):
-        check_resumable(config, output)
-        text = config_text(config).encode()
-        write_atomically(output / CONFIG, lambda file: file.write(text))
+        if writes:
+            text = config_text(config).encode()
+            write_atomically(output / CONFIG, lambda file: file.write(text))
         yield
 
 
