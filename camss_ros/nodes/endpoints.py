@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -37,6 +38,11 @@ class Endpoint:
         if self.name.startswith("~/"):
             return f"{namespace}/{node}/{self.name[2:]}"
         return f"{namespace}/{self.name}"
+
+
+def node_of(info: Any) -> str:
+    """Full name of the node that has an endpoint, of what rclpy tells of a topic's endpoints."""
+    return f"{info.node_namespace.rstrip('/')}/{info.node_name}"
 
 
 def read_endpoints(path: Path) -> Iterator[tuple[Endpoint, ...]]:

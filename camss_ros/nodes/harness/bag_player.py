@@ -27,6 +27,7 @@ from camss_ros.errors import CamssError
 from camss_ros.images.encodings import image_to_labels
 from camss_ros.images.label_class import LabelClass
 from camss_ros.images.label_sets import load_label_set
+from camss_ros.nodes.endpoints import node_of
 from camss_ros.nodes.harness.segmenter_listener import (
     RELIABLE,
     SegmenterListener,
@@ -188,10 +189,10 @@ class _Player(SegmenterListener):
     def check_alone(self) -> None:
         publishers = self.node.get_publishers_info_by_topic(self.masks.topic_name)
         if len(publishers) > 1:  # every image would have two masks
-            names = [f"{it.node_namespace.rstrip('/')}/{it.node_name}" for it in publishers]
+            names = ", ".join(map(node_of, publishers))
             raise NoSegmenterError(
-                f"{len(names)} nodes publish {self.masks.topic_name} ({', '.join(names)}): end all "
-                "but one (one that was killed is seen for another 20 s), or give each a namespace"
+                f"{len(publishers)} nodes publish {self.masks.topic_name} ({names}): end all but "
+                "one (one that was killed is seen for another 20 s), or give each a namespace"
             )
 
     def check_classes(self, model: str, classes: Sequence[LabelClass]) -> None:
@@ -212,8 +213,8 @@ class _Player(SegmenterListener):
         """Name of the label set that the node publishes, empty for the model's own, or where the
         node does not tell."""
         (publisher, *_) = self.node.get_publishers_info_by_topic(self.masks.topic_name)
-        name = f"{publisher.node_namespace.rstrip('/')}/{publisher.node_name}/get_parameters"
-        client: Any = self.node.create_client(GetParameters, name)
+        service = f"{node_of(publisher)}/get_parameters"
+        client: Any = self.node.create_client(GetParameters, service)
         deadline = time.monotonic() + _ANSWER
         while not client.service_is_ready() and time.monotonic() < deadline:
             self.spin()

@@ -8,6 +8,8 @@ from typing import Any
 from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 
+from camss_ros.nodes.endpoints import node_of
+
 _RAW, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 _SUFFIX = "/compressed"
 _STATUS = "camss_ros/msg/SegmenterStatus"
@@ -42,9 +44,8 @@ def _cameras_of_others(node: Node, kind: str) -> Iterator[str]:
     of this segmenter, or of another, are no cameras."""
     topics = node.get_topic_names_and_types()
 
-    def publishers(topic: str) -> set[tuple[str, str]]:
-        infos = node.get_publishers_info_by_topic(topic)
-        return {(info.node_name, info.node_namespace) for info in infos}
+    def publishers(topic: str) -> set[str]:
+        return set(map(node_of, node.get_publishers_info_by_topic(topic)))
 
     segmenters = set().union(*(publishers(name) for name, kinds in topics if _STATUS in kinds))
     taken = {subscription.topic_name for subscription in node.subscriptions}
@@ -54,7 +55,7 @@ def _cameras_of_others(node: Node, kind: str) -> Iterator[str]:
 
 
 def _publisher(info: Any, kind: str, qos: QoSProfile) -> str:
-    name = f"{info.node_namespace.rstrip('/')}/{info.node_name}"
+    name = node_of(info)
     if info.topic_type != kind:
         hint = "set image_transport" if _COMPRESSED in (info.topic_type, kind) else "remap"
         return f"{name} publishes {info.topic_type} instead of {kind}: {hint}"
