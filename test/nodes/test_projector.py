@@ -185,6 +185,21 @@ def test_tf_begins_again_with_a_bag(
         assert tf.cleared == cleared
 
 
+def test_tf_does_not_begin_again_with_a_camera_without_stamps(
+    project: Callable[..., RunningProjector], tf: StandInTf
+) -> None:
+    """Of a stamp of zero TF takes its newest; what it knows is for the others."""
+    still = [(0, 0, 0, 0, 0), (99, 0, 0, 0, 0)]
+    tf.places = {"lidar": still, "camera_optical_frame": still}
+    running = project(cloud_from="lidar")
+    running.listen(labeled_cloud=PointCloud2)
+    running.calibrate(calibration())
+    for number in (60, -1_700_000_000, 61):
+        running.send(**pair(number, LABELS), points=cloud(number, [(5.0, 0.0, 0.0)]))
+        received(running, "labeled_cloud", number)
+    assert tf.cleared == 0
+
+
 def ground_view(running: RunningProjector, number: int, labels: np.ndarray) -> None:
     running.calibrate(calibration(number, *labels.shape))
     running.send(**pair(number, labels, 255))
