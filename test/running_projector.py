@@ -149,7 +149,7 @@ class StandInTf(ModuleType):
 
     Names, arguments and exceptions are those of tf2_ros in Humble and Jazzy. `places[frame]`: of a
     child of "odom", two or more (stamp in s, x, y, z, yaw), interpolated between them as TF does
-    it, and not known outside of them. `cleared`: how often.
+    it, and not known outside of them, but that 0 is the newest. `cleared`: how often.
     """
 
     class TransformException(Exception):  # noqa: N818
@@ -181,13 +181,14 @@ class StandInTf(ModuleType):
     def clear(self) -> None:
         self.cleared += 1
 
-    def _at(self, frame: str, seconds: float) -> np.ndarray:
+    def _at(self, frame: str, time: Any) -> np.ndarray:
         if frame == "odom":
             return np.eye(4)
         known = self.places.get(frame)
         if known is None:
             raise self.LookupException(f'"{frame}" passed to lookupTransform does not exist.')
         stamps = [place[0] for place in known]
+        seconds = time.nanoseconds / 1e9 - 1_700_000_000 if time.nanoseconds else stamps[-1]
         if not stamps[0] <= seconds <= stamps[-1]:
             raise self.ExtrapolationException("Lookup would require extrapolation into the future.")
         x, y, z, yaw = (np.interp(seconds, stamps, [p[i] for p in known]) for i in (1, 2, 3, 4))
@@ -211,8 +212,8 @@ class StandInTf(ModuleType):
     ) -> Any:  # fmt: skip
         assert isinstance(timeout, Duration)
         assert fixed_frame == "odom"
-        target_place = self._at(target_frame, target_time.nanoseconds / 1e9 - 1_700_000_000)
-        source_place = self._at(source_frame, source_time.nanoseconds / 1e9 - 1_700_000_000)
+        target_place = self._at(target_frame, target_time)
+        source_place = self._at(source_frame, source_time)
         matrix = np.linalg.inv(target_place) @ source_place
         # Shepperd's method, for rotations of which the trace is not -1.
         w = math.sqrt(max(0.0, 1 + np.trace(matrix[:3, :3]))) / 2

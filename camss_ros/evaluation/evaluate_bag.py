@@ -40,6 +40,7 @@ from camss_ros.evaluation.timings import TimingsFile
 from camss_ros.images.drawing import overlay
 from camss_ros.images.label_class import LabelClass
 from camss_ros.images.label_sets import LabelSet
+from camss_ros.images.message_fields import class_names
 from camss_ros.images.video_writer import VideoWriter
 from camss_ros.inference.segmenter import Segmentation
 
@@ -225,8 +226,7 @@ def _other_classes(bag: Bag, labels: str, classes: Sequence[LabelClass]) -> str:
     named = None
     with contextlib.suppress(BagError):  # a topic that can't be read names no classes
         for message in itertools.islice(bag.messages([Topic(topic, LABEL_INFO, 0)]), 1):
-            classes_of = bag.decode(message).class_map
-            named = {entry.class_id: entry.class_name for entry in classes_of}
+            named = class_names(bag.decode(message))
     if named is None or named == {c.id: c.name for c in classes}:
         return ""
     return f"by {topic} the labels on {labels} are of {', '.join(named.values())}"

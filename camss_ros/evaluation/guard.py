@@ -118,7 +118,7 @@ def make_guard(
         if name == "root" or (name == "label_set" and value and is_label_set_file(value)):
             content[name] = _place(Path(value), path)
     GuardFile(**content)
-    write_atomically(path, yaml.safe_dump(content, sort_keys=False).encode())
+    write_atomically(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode())
     return limits
 
 

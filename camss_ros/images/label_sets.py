@@ -90,7 +90,8 @@ class LabelSet:
             known = ", ".join(self.mappings) or "none"
             raise NoMappingError(
                 f"label set {self.name} has no mapping onto {other.name}, which has other classes; "
-                f"it has: {known}"
+                f"it has: {known}; expected mappings.{other.name} in its file, or "
+                f"sources.{self.name} in that of {other.name}"
             )
         mapping: Mapping[str, str | None] = declared or {name: name for name in ids}
         table = np.full(256, VOID, np.uint8)

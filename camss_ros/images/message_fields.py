@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from camss_ros.images.label_class import LabelClass
+from camss_ros.images.label_class import VOID, LabelClass
 
 # A byte of class, four of length, little-endian, no padding between them.
 _RUN = np.dtype([("label", "u1"), ("length", "<i4")])
@@ -60,6 +60,11 @@ def fill_label_info(
     """
     names = [vision_class(class_id=each.id, class_name=each.name) for each in classes]
     return label_info(header=header, class_map=names, threshold=threshold)
+
+
+def class_names(label_info: Any) -> dict[int, str]:
+    """Class ids and names of a vision_msgs/LabelInfo; "unlabeled" is none."""
+    return {each.class_id: each.class_name for each in label_info.class_map if each.class_id < VOID}
 
 
 def encode_runs(labels: np.ndarray) -> bytes:

@@ -78,8 +78,12 @@ def test_a_label_set_of_ones_own_says_where_its_classes_come_from(tmp_path: Path
     ids = {c.name: c.id for c in camvid.classes}
     labels = np.array([[ids["road"], ids["pavement"], ids["sky"]]], np.uint8)
     assert mapping.apply(labels).tolist() == [[0, 0, 255]]
-    with pytest.raises(LabelSetError, match="no mapping"):
+    # classes that are in no known set: by the name of the model, as the message says
+    with pytest.raises(LabelSetError, match=r"or sources.other in that of mine"):
         map_classes(camvid.classes[:3], "other", str(path))
+    path.write_text(path.read_text().replace("camvid11: {road", "other: {sky"))
+    mapping = map_classes(camvid.classes[:3], "other", str(path))
+    assert mapping.apply(np.array([[0, 1]], np.uint8)).tolist() == [[0, 255]]
 
 
 def test_uncertainty_is_the_entropy_and_confidence_the_agreement_of_samples() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import math
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,9 @@ from running_projector import (
 )
 from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2
 
+from camss_ros.images.label_sets import load_label_set
 from camss_ros.nodes.endpoints import ROS_PUBLISHED
+from camss_ros.nodes.messages import label_info_type
 from camss_ros.nodes.projection.interfaces import PUBLISHED, SUBSCRIBED
 from camss_ros.nodes.projection.parameters import SPECS
 from camss_ros.projection.point_cloud import Cloud
@@ -185,6 +188,21 @@ def test_tf_begins_again_with_a_bag(
         assert tf.cleared == cleared
 
 
+def test_tf_does_not_begin_again_with_a_camera_without_stamps(
+    project: Callable[..., RunningProjector], tf: StandInTf
+) -> None:
+    """Of a stamp of zero TF takes its newest; what it knows is for the others."""
+    still = [(0, 0, 0, 0, 0), (99, 0, 0, 0, 0)]
+    tf.places = {"lidar": still, "camera_optical_frame": still}
+    running = project(cloud_from="lidar")
+    running.listen(labeled_cloud=PointCloud2)
+    running.calibrate(calibration())
+    for number in (60, -1_700_000_000, 61):
+        running.send(**pair(number, LABELS), points=cloud(number, [(5.0, 0.0, 0.0)]))
+        received(running, "labeled_cloud", number)
+    assert tf.cleared == 0
+
+
 def ground_view(running: RunningProjector, number: int, labels: np.ndarray) -> None:
     running.calibrate(calibration(number, *labels.shape))
     running.send(**pair(number, labels, 255))
@@ -301,6 +319,7 @@ def test_a_running_node_has_the_topics_and_parameters_that_are_described(
         assert dict(found) == {
             each.resolved("projector"): [each.type]
             for each in endpoints
+            if each.needs != "vision_msgs" or label_info_type() is not None
             if each.only_with is None or str(values[each.only_with[0]]).lower() in each.only_with[1]
         }
     own = set(node._parameters) - {"use_sim_time", "start_type_description_service"}
@@ -386,6 +405,37 @@ def test_an_unusable_input_is_counted_and_the_next_one_is_projected(
     running.calibrate(calibration(2))
     running.send(**pair(2, LABELS), depth__image=depth_image(2, DEPTH))
     received(running, "labeled_cloud", 2)
+
+
+@pytest.mark.usefixtures("capfd")
+def test_masks_in_the_classes_of_another_model_are_refused(
+    project: Callable[..., RunningProjector],
+) -> None:
+    """Its obstacles may have the number of a road here."""
+    running = project(
+        cloud_from="none", mount=[1.5, 10.0, 0.0], label_set="camvid11", flat_classes=["pavement"]
+    )
+    running.listen(obstacle_points=PointCloud2)
+    road = np.full((120, 160), 3, np.uint8)
+    road[0] = VOID
+    ground_view(running, 1, road)
+    received(running, "obstacle_points", 1)
+    ground_view(running, 2, np.full_like(road, CAR))
+    wait_until(lambda: running.counts("drivable_grid").get("rejected: classes") == 1, "the ids")
+    said = "segmentation/mask has class 13, not of label set camvid11: set label_set to theirs"
+    wait_until(lambda: said in captured_log(), "the log")
+
+    def name(*names: str) -> None:
+        classes = [SimpleNamespace(class_id=i, class_name=it) for i, it in enumerate(names)]
+        info = SimpleNamespace(class_map=[*classes, SimpleNamespace(class_id=255, class_name="?")])
+        running.in_executor(lambda: running.node._streams[0]._on_label_info(info))
+
+    name("obstacle", "road")
+    ground_view(running, 3, road)
+    wait_until(lambda: running.counts("drivable_grid")["rejected: classes"] == 2, "the names")
+    name(*(each.name for each in load_label_set("camvid11").classes))
+    ground_view(running, 4, road)
+    received(running, "obstacle_points", 4)
 
 
 @pytest.mark.usefixtures("capfd")

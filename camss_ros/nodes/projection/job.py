@@ -14,6 +14,7 @@ from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
+from camss_ros.nodes.messages import label_info_type
 from camss_ros.nodes.projection.outputs import Outputs
 from camss_ros.nodes.projection.parameters import Classes, ProjectorParameters
 from camss_ros.nodes.projection.transforms import Transforms
@@ -85,11 +86,12 @@ class Listener(ABC):
         return self._node.create_subscription(kind, topic, heard, self._qos)
 
     def silent_topics(self, since: float) -> list[str]:
-        """On which nothing has come since a monotonic time, s; calibrations may come once."""
+        """On which nothing has come since a monotonic time, s; calibrations and names of classes
+        may come once."""
         return [
             subscription.topic_name
             for subscription in self._subscriptions
-            if subscription.msg_type is not CameraInfo
+            if subscription.msg_type not in (CameraInfo, label_info_type())
             and self._heard.get(subscription.topic_name, -math.inf) < since
         ]
 

@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from rclpy.lifecycle import LifecycleNode
+import numpy as np
 from sensor_msgs.msg import CameraInfo, Image
 
 from camss_ros.images.encodings import ImageRejectedError, image_to_labels
-from camss_ros.nodes.messages import nanoseconds
-from camss_ros.nodes.projection.job import Input, Job, Labels, Listener
-from camss_ros.nodes.projection.parameters import ProjectorParameters
+from camss_ros.images.message_fields import class_names
+from camss_ros.nodes.messages import label_info_type, nanoseconds
+from camss_ros.nodes.projection.job import Input, Job, JobContext, Labels, Listener
 from camss_ros.nodes.projection.synchroniser import Synchroniser
+from camss_ros.nodes.qos import LATCHED
 from camss_ros.projection.camera_model import CameraModel
 from camss_ros.projection.errors import ProjectionRejectedError
 
@@ -67,31 +68,37 @@ class LabelStream(Listener):
     What no job needs now is not looked at: a job needs nothing while nobody hears its outputs.
     """
 
-    def __init__(
-        self,
-        node: LifecycleNode,
-        camera: str,
-        parameters: ProjectorParameters,
-        jobs: Sequence[Job],
-        reject: Callable[[Job, str, str], None],
-    ) -> None:
-        super().__init__(node, parameters, camera)
-        self._name, self._jobs, self._reject = camera, jobs, reject
+    def __init__(self, given: JobContext, camera: str, jobs: Sequence[Job]) -> None:
+        super().__init__(given.node, given.parameters, camera)
+        self._name, self._jobs, self._reject = camera, jobs, given.reject
+        self._label_set = given.classes.label_set
         for job in jobs:
             job.sources.append(self)
         self._prefix += "segmentation/"
         self._pairs = Synchroniser(_MASK, [_CONFIDENCE], 0)
-        self._camera = CameraOfTopic(f"{self._prefix}camera_info", parameters["rectified"])
+        self._camera = CameraOfTopic(f"{self._prefix}camera_info", given.parameters["rectified"])
         self._waiting: dict[str, Any] | None = None  # for the first calibration
+        self._named: dict[int, str] | None = None  # the classes, as the segmenter names them
 
     def _inputs(self) -> Iterator[Input]:
         yield CameraInfo, self._camera.topic, self._on_camera_info
         for topic in (_MASK, _CONFIDENCE):
             yield Image, self._prefix + topic, partial(self._on_image, topic)
 
+    def subscribe(self) -> None:
+        """See `Listener`."""
+        super().subscribe()
+        if (kind := label_info_type()) is not None:
+            topic = f"{self._prefix}label_info"
+            create = self._node.create_subscription
+            self._subscriptions.append(create(kind, topic, self._on_label_info, LATCHED))
+
     def _forget(self) -> None:
         self._pairs.clear()
-        self._waiting = None
+        self._waiting = self._named = None
+
+    def _on_label_info(self, message: Any) -> None:
+        self._named = class_names(message)
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         self._camera.set(message)
@@ -140,4 +147,25 @@ class LabelStream(Listener):
                 f"the confidence is of {confidence.shape[::-1]} pixels, the mask of "
                 f"{labels.shape[::-1]}",
             )
+        self._check_classes(labels)
         return Labels(header, labels, confidence, self._camera.model(*labels.shape))
+
+    def _check_classes(self, labels: np.ndarray) -> None:
+        """What another model or label set calls an obstacle may be a road here.
+
+        Raises:
+            ProjectionRejectedError: the labels are not of the classes of the label set.
+        """
+        known = {each.id: each.name for each in self._label_set.classes}
+        remedy = (
+            f"not of label set {self._label_set.name}: set label_set to theirs, and "
+            "drivable_classes, flat_classes, drop_classes and keep_classes"
+        )
+        if self._named is not None and self._named != known:
+            names = ", ".join(self._named.values())
+            text = f"by {self._prefix}label_info the masks are of {names}, {remedy}"
+            raise ProjectionRejectedError("classes", text)
+        highest = int((labels + np.uint8(1)).max(initial=0)) - 1  # void, 255, becomes 0
+        if highest >= len(known):
+            text = f"{self._prefix}mask has class {highest}, {remedy}"
+            raise ProjectionRejectedError("classes", text)

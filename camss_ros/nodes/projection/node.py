@@ -66,10 +66,7 @@ class ProjectorNode(ManagedNode):
             if self.parameters["cloud_from"] == "depth":
                 add(DepthJob(given, camera), [camera])
             add(GroundJob(given, camera, len(cameras)), [camera])
-        self._streams = [
-            LabelStream(self, camera, self.parameters, jobs, self.reports.reject)
-            for camera, jobs in of_camera.items()
-        ]
+        self._streams = [LabelStream(given, camera, jobs) for camera, jobs in of_camera.items()]
 
     def _activate(self) -> None:
         """Start to project."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from rclpy.node import Node
 
-from camss_ros.images.label_sets import load_label_set
+from camss_ros.images.label_sets import LabelSet, load_label_set
 from camss_ros.nodes.camera_names import camera_names, camera_names_problem
 from camss_ros.nodes.parameter_table import DeclaredParameters, read_specs
 from camss_ros.projection.depth_cloud import labels_to_publish
@@ -61,11 +61,13 @@ class Classes:
     """The classes of the masks.
 
     Attributes:
+        label_set: that numbers them.
         colors: float32 [256], the bits of `rgb` for each label.
         kept: bool [256], the labels that `filtered_cloud` has.
         ground: what can be driven on.
     """
 
+    label_set: LabelSet
     colors: np.ndarray
     kept: np.ndarray
     ground: GroundClasses
@@ -100,6 +102,7 @@ class ProjectorParameters(DeclaredParameters):
             return class_ids(self[name], label_set, name)
 
         return Classes(
+            label_set,
             packed_rgb(label_set.palette()),
             labels_to_publish(ids("drop_classes"), ids("keep_classes")),
             GroundClasses(

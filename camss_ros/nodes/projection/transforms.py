@@ -60,7 +60,8 @@ class Transforms:
         wait = Duration(nanoseconds=int(timeout * 1e9))
         try:
             source_time = Time.from_msg(source_stamp)
-            self._forget_a_later_time(source_time.nanoseconds)
+            if source_time.nanoseconds:  # of 0 TF takes its newest
+                self._forget_a_later_time(source_time.nanoseconds)
             if fixed_frame:
                 found = self._buffer.lookup_transform_full(
                     target_frame, Time.from_msg(target_stamp), source_frame, source_time,
