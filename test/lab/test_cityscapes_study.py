@@ -103,7 +103,7 @@ def test_the_page_and_going_on(arguments, tmp_path, monkeypatch):
     made.unlink()
     rest = run(*arguments, "--seed", 1)
     assert rest.exit_code == 1
-    assert f"'{made.with_name('cityscapes_scores')}' is of a study without" in rest.output
+    assert f"'{made.with_name('cityscapes_scores')}' is of a run without" in rest.output
 
 
 def test_scaled_lengths_are_those_of_the_papers_frames():

@@ -69,7 +69,7 @@ def test_picked_frames_are_held_against_those_at_random(small_model, root, tmp_p
     page.with_suffix(".json").unlink()
     rest = run(*arguments)
     assert rest.exit_code == 1
-    assert f"'{runs}' is of a study without" in rest.output
+    assert f"'{runs}' is of a run without" in rest.output
     few = run(*arguments[:-4], "--count", 11, "--output", tmp_path / "other.md")
     assert few.exit_code == 1
     assert "11 are no choice" in few.output

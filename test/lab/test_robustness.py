@@ -179,6 +179,10 @@ def test_the_command_writes_table_plots_and_json_and_goes_on(tmp_path):
     other = run(*arguments)
     assert other.exit_code == 1
     assert "files_fingerprint" in other.output.replace("\n", "")
+    (tmp_path / "out" / "robustness.json").unlink()
+    other = run(*arguments, "--seed", 1)
+    assert other.exit_code == 1
+    assert f"'{tmp_path / 'out' / 'scores'}' is of a run without" in other.output
     wrong = run(*arguments, "--groups", "paper,mist")
     assert wrong.exit_code == 1
     assert (
