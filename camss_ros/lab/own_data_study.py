@@ -14,6 +14,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,11 @@ from torch.utils.data import ConcatDataset, Subset
 
 from camss_ros.datasets.datasets import find_data_set, open_data
 from camss_ros.datasets.labeled_images import LabeledImages
-from camss_ros.datasets.picking.candidates import CANDIDATES_FILE, score_candidates
+from camss_ros.datasets.picking.candidates import (
+    CANDIDATES_FILE,
+    Candidate,
+    score_candidates,
+)
 from camss_ros.datasets.picking.drives import open_drives
 from camss_ros.datasets.picking.frame_scores import FrameScorer
 from camss_ros.datasets.picking.selection import select
@@ -101,16 +106,15 @@ def study_own_data(
     settings = {**settings, "files_fingerprint": fingerprint(files)}
     results = ResultRows(output.with_suffix(".json"), settings, runs)
     rows = [(_START, 0), *((arm, seed) for seed in range(seeds) for arm in ARMS)]
-    for arm, seed in rows:
+    missing = [(arm, seed) for arm, seed in rows if f"{arm} {seed}" not in results]
+    chosen = _choose(missing, pool, count, model)
+    for arm, seed in missing:
         key = f"{arm} {seed}"
-        if key in results:
-            continue
         stage(key)
         trained: str | Path = model
         if arm != _START:
-            chosen = _choose(arm, seed, pool, count, model, runs)
             folder, run = runs / f"{arm}_{seed}_data", runs / f"{arm}_{seed}"
-            _write(sorted(chosen), pool, label_set, folder)
+            _write(sorted(chosen[arm, seed]), pool, label_set, folder)
             given = (*options, f"loop.seed={seed}", f"masks.loop.seed={seed}")
             finetune(FinetuneOptions(folder, run, model, minutes, None, given), stage)
             trained = run / "best"
@@ -122,30 +126,43 @@ def study_own_data(
 
 
 def _choose(
-    arm: str,
-    seed: int,
-    pool: LabeledFrames,
-    count: int,
-    model: str,
-    runs: Path,
-) -> list[int]:
-    """Indices into the pool."""
-    if arm == "random":
-        rng = np.random.default_rng(seed)
-        return rng.choice(len(pool), count, replace=False).tolist()
-    images = runs / "pool"
-    images.mkdir(parents=True, exist_ok=True)
-    for index in range(len(pool)):
-        path = images / f"{index:05d}.png"
-        if not path.exists():
-            write_image(path, pool[index][0])
-    segmenter = Segmenter(model)
-    candidates = score_candidates(
-        open_drives([images], ()), FrameScorer(segmenter), 0.0, runs / CANDIDATES_FILE
-    )
-    segmenter.close()
-    picks = select(candidates, count, _RANDOM_SHARE, seed)
-    return [candidates[pick.index].number for pick in picks]
+    rows: Sequence[tuple[str, int]], pool: LabeledFrames, count: int, model: str
+) -> dict[tuple[str, int], list[int]]:
+    """Indices into the pool, of each (arm, seed).
+
+    Raises DataError where fewer are picked, since the others are near-duplicates.
+    """
+    chosen = {
+        (arm, seed): np.random.default_rng(seed).choice(len(pool), count, replace=False).tolist()
+        for arm, seed in rows
+        if arm == "random"
+    }
+    picked = [seed for arm, seed in rows if arm == "picked"]
+    candidates = _candidates(pool, model) if picked else []
+    for seed in picked:
+        picks = select(candidates, count, _RANDOM_SHARE, seed)
+        if len(picks) < count:
+            raise DataError(
+                f"{len(picks)} of the {len(pool)} frames that may be labelled can be picked, the "
+                f"others are near-duplicates of them: {count} are too many"
+            )
+        chosen["picked", seed] = [candidates[pick.index].number for pick in picks]
+    return chosen
+
+
+def _candidates(pool: LabeledFrames, model: str) -> list[Candidate]:
+    """The frames of the pool as `camss-ros pick` looks at them."""
+    with TemporaryDirectory(prefix="camss_ros-") as name:
+        images = Path(name) / "pool"
+        images.mkdir()
+        for index in range(len(pool)):
+            write_image(images / f"{index:05d}.png", pool[index][0])
+        segmenter = Segmenter(model)
+        candidates = score_candidates(
+            open_drives([images], ()), FrameScorer(segmenter), 0.0, Path(name) / CANDIDATES_FILE
+        )
+        segmenter.close()
+    return candidates
 
 
 def _write(

@@ -75,6 +75,21 @@ def test_picked_frames_are_held_against_those_at_random(small_model, root, tmp_p
     assert "11 are no choice" in few.output
 
 
+def test_as_many_frames_are_picked_as_drawn_at_random(small_model, tmp_path):
+    for kind, shape in (("images", (64, 72, 3)), ("labels", (64, 72))):
+        (tmp_path / "train" / kind).mkdir(parents=True)
+        for number in range(20):
+            path = tmp_path / "train" / kind / f"standing_{number:02d}.png"
+            cv2.imwrite(str(path), np.zeros(shape, np.uint8))
+    refused = run(
+        "own-data", "--data", "camvid", "--root", tmp_path, "--drive", "standing", "--count", 5,
+        "--model", small_model, "--output", tmp_path / "own_data.md",
+    )  # fmt: skip
+    assert refused.exit_code == 1
+    assert "1 of the 11 frames that may be labelled can be picked" in refused.output
+    assert not (tmp_path / "own_data_runs").exists()
+
+
 def test_the_drive_may_be_of_any_layout(small_model, tmp_path):
     arguments = ("own-data", "--data", "camvid32", "--root", tmp_path, "--drive", "0001TP")
     arguments += ("--output", tmp_path / "page.md", "--model", small_model, "--count", 100)
