@@ -206,6 +206,7 @@ def test_the_command_writes_a_page_and_its_exit_code_says_whether_it_will_do(own
     text = page.read_text()
     assert "bicyclist" in text
     assert "the intervals are rough" in text
+    assert "blocks of 10 neighbouring frames, a fifth of all at most" in text
     assert "Met: miou" in text
     refused = run(*arguments, "--require", "miou>=0.9, sky>=-1")
     assert refused.exit_code == 2
