@@ -124,6 +124,14 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
     write_atomically(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write text for people; of a file name that is no UTF-8 it has "?" for some bytes.
+
+    Raises OSError.
+    """
+    write_atomically(path, text.encode(errors="replace"))
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write the file as a whole or not at all. Raises OSError."""
     with replacing(path) as partial:

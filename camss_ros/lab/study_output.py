@@ -15,6 +15,7 @@ from camss_ros.evaluation.result_folder import (
     begin_results,
     write_atomically,
     write_json,
+    write_text,
 )
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def write_page(path: Path, title: str, command: str, *parts: str) -> None:
     # a comment for the test of the pages, which runs their commands
     block = f"<!-- not run: it has written this page, which takes long -->\n```sh\n{command}\n```"
     text = "\n\n".join(part.strip("\n") for part in (f"# {title}", block, *parts))
-    write_atomically(path, f"{text}\n".encode())
+    write_text(path, f"{text}\n")
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

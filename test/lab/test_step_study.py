@@ -1,6 +1,7 @@
 """The step study on a small model: rows, resuming after a stop, and the page."""
 
 import json
+import os
 
 import cv2
 import numpy as np
@@ -168,6 +169,20 @@ def test_a_study_that_came_to_nothing_does_not_stand_in_the_way(
     assert "does not know the classes" in run(save_small_model(tmp_path / "m", classes=3)).output
     result = run(small_model)
     assert result.exit_code == 0, result.output
+
+
+def test_the_page_of_a_folder_whose_name_is_no_utf8(small_model, root, tmp_path, monkeypatch):
+    name = os.fsdecode(b"stra\xdfe")
+    monkeypatch.setattr(step_study, "SAMPLINGS", {"ddim, zero start": SamplingOptions()})
+    monkeypatch.setattr(step_study, "STEPS", (1,))
+    monkeypatch.setattr(step_study, "ITERATIONS", (1,))
+    (tmp_path / name).symlink_to(root)
+    arguments = ["study", "steps", "--data", "camvid", "--root", str(tmp_path / name),
+                 "--model", str(small_model), "--output", str(tmp_path / "out")]  # fmt: skip
+    monkeypatch.setattr("sys.argv", ["camss-ros", *arguments])
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "--root 'PATH/stra?e'" in (tmp_path / "out" / "steps.md").read_text()
 
 
 def test_results_of_other_settings_are_not_mixed(small_model, root, tmp_path):
