@@ -34,6 +34,7 @@ from camss_ros.evaluation.evaluate import LabeledFrames, evaluate
 from camss_ros.evaluation.formats import percent
 from camss_ros.evaluation.metrics import by_class, json_number
 from camss_ros.evaluation.result_folder import fingerprint, write_image
+from camss_ros.images.frames import natural_key
 from camss_ros.images.image_files import DataError
 from camss_ros.images.label_sets import LabelSet, save_label_set
 from camss_ros.inference.segmenter import Segmenter
@@ -49,7 +50,8 @@ _HELD_OUT = 0.2  # of the labelled frames: the validation of `finetune`
 
 
 def frames_of_drive(splits: Sequence[LabeledImages], drive: str) -> Subset[Any]:
-    """The frames of all splits whose names begin with `drive`, in the order of the names.
+    """The frames of all splits whose names begin with `drive`, in the order of the names:
+    frame2 before frame10.
 
     Raises DataError where there are too few.
     """
@@ -58,7 +60,7 @@ def frames_of_drive(splits: Sequence[LabeledImages], drive: str) -> Subset[Any]:
     if len(found) < 15:
         raise DataError(f"{len(found)} frames have names that begin with {drive!r}: expected 15")
     frames: ConcatDataset[Any] = ConcatDataset(splits)  # type: ignore[arg-type]
-    return Subset(frames, sorted(found, key=names.__getitem__))
+    return Subset(frames, sorted(found, key=lambda index: natural_key(names[index])))
 
 
 def study_own_data(

@@ -6,11 +6,14 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+from labelled_pictures import write_pictures
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
+from camss_ros.datasets.datasets import open_data
 from camss_ros.images.label_sets import load_label_set, save_label_set
 from camss_ros.inference.drift import LEAST_FRAMES
+from camss_ros.lab.own_data_study import frames_of_drive
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +76,15 @@ def test_picked_frames_are_held_against_those_at_random(small_model, root, tmp_p
     few = run(*arguments[:-4], "--count", 11, "--output", tmp_path / "other.md")
     assert few.exit_code == 1
     assert "11 are no choice" in few.output
+
+
+def test_the_frames_of_a_drive_are_in_its_order(tmp_path):
+    names = [f"drive_{number}" for number in range(16)]
+    write_pictures(tmp_path / "a", (32, 32), [*names[::2], "other_3"])
+    write_pictures(tmp_path / "b", (32, 32), names[1::2])
+    splits = [open_data("camvid", tmp_path / part, "val") for part in "ab"]
+    frames = frames_of_drive(splits, "drive")
+    assert [frames[index][2] for index in range(len(frames))] == names
 
 
 def test_as_many_frames_are_picked_as_drawn_at_random(small_model, tmp_path):
