@@ -195,13 +195,14 @@ def test_a_command_line_shows_no_folders_of_others(
     words = [
         "evaluate", "--root", str(outside), f"--report={outside}.html", "--model", "../tiny",
         "--image", "/camera/image", "--output", "out/scores", "--root", "~/camvid",
-        "--other", f"camvid:{outside}:val:48x32",
+        "--other", f"camvid:{outside}:val:48x32", "--set", f"start_from={outside}",
+        "--root", f"{outside}=2",
     ]  # fmt: skip
     monkeypatch.setattr("sys.argv", ["camss-ros", *words])
     shown = (
         "camss-ros evaluate --root PATH/camvid --report=PATH/camvid.html --model PATH/tiny "
         "--image /camera/image --output out/scores --root PATH/camvid "
-        "--other camvid:PATH/camvid:val:48x32"
+        "--other camvid:PATH/camvid:val:48x32 --set start_from=PATH/camvid --root PATH/camvid=2"
     )
     assert command_line() == shown
 
