@@ -123,7 +123,7 @@ def study_own_data(
         stage(f"scoring {key}")
         results.add(key, _score(trained, scored, label_set))
     results.finish()
-    parts = _parts(results, seeds, len(pool), len(scored), label_set, settings)
+    parts = _parts(results, seeds, len(pool), scored, label_set, settings)
     write_page(output, "Labelled frames of an own drive", command, *parts)
 
 
@@ -199,7 +199,7 @@ def _parts(
     results: ResultRows,
     seeds: int,
     pool: int,
-    scored: int,
+    scored: LabeledFrames,
     label_set: LabelSet,
     settings: dict[str, Any],
 ) -> tuple[str, str, str]:
@@ -215,8 +215,8 @@ def _parts(
         lines.append([arm, spread, *_classes(of_arm, names)])
     table = markdown_table(["labelled frames", "mIoU, %", *names], lines)
     gains = 100 * (means["picked"] - means["random"])
-    ious = [results[key]["per_class_iou"] for key in results]
-    absent = [name for name in names if any(iou[name] is None for iou in ious)]
+    present = {value for index in range(len(scored)) for value in np.unique(scored[index][1])}
+    absent = [it.name for it in label_set.classes if it.id not in present]
     note = (
         f"Not in the scored frames: {', '.join(absent)}. Such a class counts 0 in a mean once a "
         "single pixel is taken for it, and not at all otherwise."
@@ -224,10 +224,11 @@ def _parts(
     data, model = settings["data"], settings["model"]
     method = paragraph(f"""
         Drive {data["drive"]} of {data["name"]}: {settings["count"]} of its first {pool} frames are
-        labelled, and the models are scored on its last {scored}. Each run is `camss-ros finetune`
-        from `{model["name"]}` (weights sha256 `{model["sha256"]}`) for {settings["minutes"]:g}
-        minutes at most, its validation the last fifth of the labelled frames; {seeds} seeds, mean
-        and standard deviation. Picked as by `camss-ros pick`, a fifth of them at random.
+        labelled, and the models are scored on its last {len(scored)}. Each run is
+        `camss-ros finetune` from `{model["name"]}` (weights sha256 `{model["sha256"]}`) for
+        {settings["minutes"]:g} minutes at most, its validation the last fifth of the labelled
+        frames; {seeds} seeds, mean and standard deviation. Picked as by
+        `camss-ros pick`, a fifth of them at random.
         {note if absent else ""}""")
     verdict = paragraph(f"""
         **Picking against random frames: {gains.mean():+.1f} points of mIoU**, by seed
