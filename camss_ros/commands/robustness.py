@@ -69,12 +69,11 @@ def robustness(
     target = page or output / "robustness.md"
     check_page(target)
     labelled = open_labelled(data, root, split, label_set, every)
-    conditions = {"data": (labelled.label_set, data_conditions(labelled.frames, chosen, spec.seed))}
+    conditions = [(labelled.label_set, data_conditions(labelled.frames, chosen, spec.seed))]
     if "viewpoint" in chosen:
-        street = load_label_set("camvid11")
-        conditions["viewpoint"] = (street, viewpoint_conditions(viewpoint_frames))
+        conditions.append((load_label_set("camvid11"), viewpoint_conditions(viewpoint_frames)))
     for each in specs.values():
-        for known, _ in conditions.values():
+        for known, _ in conditions:
             class_table(find_config(each.model).label_set, known)  # raises now, not after hours
     settings = {
         "data": {

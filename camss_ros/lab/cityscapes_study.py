@@ -119,7 +119,7 @@ def study_cityscapes(
         sized = replace(spec, network_size=data[0].size)
         robustness[name] = score_conditions(
             sized.open,
-            {"data": (data[0].label_set, conditions)},
+            [(data[0].label_set, conditions)],
             folder / name.replace(", ", "_").replace(" ", "_"),
             partial(progress, f"{name}, corruptions"),
         )

@@ -31,7 +31,7 @@ Rows = dict[str, dict[str, Any]]
 
 def score_conditions(
     open_segmenter: Callable[[], FrameSegmenter],
-    conditions: Mapping[str, tuple[LabelSet, Sequence[Condition]]],
+    conditions: Sequence[tuple[LabelSet, Sequence[Condition]]],
     folder: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Rows:
@@ -49,7 +49,7 @@ def score_conditions(
     folder.mkdir(parents=True, exist_ok=True)
     segmenter: FrameSegmenter | None = None
     rows: Rows = {}
-    wanted = [(label_set, each) for label_set, some in conditions.values() for each in some]
+    wanted = [(label_set, each) for label_set, some in conditions for each in some]
     for done, (label_set, condition) in enumerate(wanted, 1):
         path = folder / f"{condition.key}.json"
         if not path.exists():

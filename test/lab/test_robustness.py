@@ -48,8 +48,8 @@ class Reader:
 
 
 def test_scores_are_kept_and_resumed(tmp_path):
-    conditions = {"data": (CAMVID, data_conditions(Frames(), ("paper",), 0))}
-    count = len(conditions["data"][1])
+    conditions = [(CAMVID, data_conditions(Frames(), ("paper",), 0))]
+    count = len(conditions[0][1])
     assert count == 1 + sum(len(c.values) for c in CORRUPTIONS.values() if c.group == "paper")
     stopping = Reader()
     segment = stopping.segment
