@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from io import TextIOWrapper
 from types import FrameType
 from typing import Any
 
@@ -106,6 +107,9 @@ def main() -> None:
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, interrupt)
     exit_on_signals()
+    if isinstance(sys.stdout, TextIOWrapper):
+        # names of files that are no UTF-8 are printed as they are, not only in the locale C
+        sys.stdout.reconfigure(errors="surrogateescape")
     try:
         app()
     except Exception:

@@ -79,7 +79,7 @@ def compare(
     from camss_ros.evaluation.evaluate import class_table
     from camss_ros.evaluation.paired import check_names, parse_requirements, unmet
     from camss_ros.evaluation.report import render_page, versions
-    from camss_ros.evaluation.result_folder import write_atomically, write_json
+    from camss_ros.evaluation.result_folder import write_json, write_text
     from camss_ros.street.calibration_scenes import CalibrationScenes
 
     check_file(output, ".html")
@@ -131,7 +131,7 @@ def compare(
         ],
     )
     write_json(output.with_suffix(".json"), report)
-    write_atomically(output, page.encode())
+    write_text(output, page)
     show(_table(comparison))
     if found_conditions and not comparison.by_condition:
         names = f"{next(iter(found_conditions))!r}, ..."

@@ -46,7 +46,9 @@ def command_line() -> str:
 
 
 def _without_folder(word: str) -> str:
-    option, equals, value = word.rpartition("=") if word.startswith("-") else ("", "", word)
+    option, equals, value = word.partition("=")
+    if not equals or "/" in option:  # in a path it is part of a name
+        option, equals, value = "", "", word
     # of DATA:ROOT:SPLIT each for itself
     return f"{option}{equals}{':'.join(map(_without_parents, value.split(':')))}"
 

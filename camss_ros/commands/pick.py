@@ -76,7 +76,7 @@ def pick(
     lengths = [drive.length for drive in drives if drive.length is not None]
     total = sum(lengths) if len(lengths) == len(drives) else None
     with locked(output), counted_progress() as bar:
-        begin_results(output / PICK_FILE, settings, FOLDERS)
+        begin_results(output / PICK_FILE, settings, FOLDERS, [CANDIDATES_FILE])
         save_label_set(labels, output / "label_set.yaml")
         segmenter = spec.open(CalibrationScenes())
         reading = bar.add_task("looking", total=total)

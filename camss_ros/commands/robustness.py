@@ -53,12 +53,13 @@ def robustness(
 ) -> None:
     """Score a model under corruptions, beside its twin (docs/robustness.md). Resumable."""
     require("matplotlib")
-    from camss_ros.evaluation.evaluate import open_labelled
+    from camss_ros.evaluation.evaluate import class_table, open_labelled
     from camss_ros.evaluation.result_folder import begin_results, fingerprint, finish_results
     from camss_ros.images.label_sets import load_label_set
     from camss_ros.lab.conditions import GROUPS, data_conditions, viewpoint_conditions
     from camss_ros.lab.robustness import METRICS, SUMMARY_FILE, score_conditions, summarize
     from camss_ros.lab.robustness_page import write_robustness_page
+    from camss_ros.model.checkpoint import find_config
 
     chosen = tuple(name.strip() for name in groups.split(","))
     if unknown := [name for name in chosen if name not in GROUPS]:
@@ -68,10 +69,12 @@ def robustness(
     target = page or output / "robustness.md"
     check_page(target)
     labelled = open_labelled(data, root, split, label_set, every)
-    conditions = {"data": (labelled.label_set, data_conditions(labelled.frames, chosen, spec.seed))}
+    conditions = [(labelled.label_set, data_conditions(labelled.frames, chosen, spec.seed))]
     if "viewpoint" in chosen:
-        street = load_label_set("camvid11")
-        conditions["viewpoint"] = (street, viewpoint_conditions(viewpoint_frames))
+        conditions.append((load_label_set("camvid11"), viewpoint_conditions(viewpoint_frames)))
+    for each in specs.values():
+        for known, _ in conditions:
+            class_table(find_config(each.model).label_set, known)  # raises now, not after hours
     settings = {
         "data": {
             "name": data,

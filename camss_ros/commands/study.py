@@ -203,7 +203,7 @@ def speed(
     section: Optional[list[str]] = typer.Option(
         None,
         help="Measure these sections only, by their keys in speed.json (sizes, offline, ...); "
-        "others are shown where they were measured before.",
+        "others are shown where they were measured before, of the same --data.",
     ),
     *,
     spec: SegmenterSpec,
@@ -223,7 +223,7 @@ def speed(
         fail("--clip says what the frames of --data are")
     if clip and every > 1:
         fail("--clip takes every frame: leave --every out, or measure the rest by itself")
-    known = [each.key for each in SECTIONS]
+    known = {each.key: each for each in SECTIONS}
     for key in section or []:
         if key not in known:
             fail(f"no section {key!r}: expected one of {', '.join(known)}")
@@ -237,12 +237,16 @@ def speed(
         replace(each, name=f"{each.name}{shown}", clip=clip and index == 0)
         for index, each in enumerate(named_apart(opened))
     ]
+    first = labelled[0] if labelled else None
+    for key in section or []:
+        if missing := known[key].lacks(first):
+            fail(f"--section {key!r} needs --{missing}")
     settings = SpeedSettings(spec)
     model = {"name": find_config(spec.model).name, "sha256": weights_hash(spec.model)}
     with shown_part() as show_part:
         left_out = study_speed(
             settings, output, model, command_line(),
-            labelled[0] if labelled else None,
+            first,
             others=tuple(labelled[1:]),
             only=section,
             progress=show_part,

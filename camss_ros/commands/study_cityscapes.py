@@ -62,7 +62,10 @@ def cityscapes(
     check_folder(output)
     size = parse_size("--network-size", network_size)
     named = (f"{data}:{root}:{split}", size)
-    others = [(one.rpartition(":")[0], _size(one)) for one in other]
+    others = [
+        (place, parse_size(f"--other {place}{colon}{given}:", given))
+        for place, colon, given in (one.rpartition(":") for one in other)
+    ]
     opened = [_open(*each, every) for each in (named, *others)]
     sized = named_apart([one for one, _ in opened])
     spec = dataclasses.replace(spec, network_size=size)
@@ -91,13 +94,6 @@ def cityscapes(
         written = study_cityscapes(specs, sized, output, settings, command_line(), show)
     for path in written:
         typer.echo(f"wrote {path}")
-
-
-def _size(text: str) -> tuple[int, int]:
-    try:
-        return parse_size("--other", text.rpartition(":")[2])
-    except ValueError as error:
-        raise ValueError(f"--other {text}: {error}") from error
 
 
 def _open(text: str, size: tuple[int, int], every: int) -> tuple[SizedData, Sequence[Path]]:

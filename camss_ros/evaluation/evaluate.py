@@ -73,7 +73,7 @@ def open_labelled(
         DataError, LabelSetError: as of `open_data`.
     """
     images = open_data(data, root, split, label_set)
-    name = Path(root).name if data == "folder" else data
+    name = Path(root).resolve().name if data == "folder" else data
     frames = EveryNth(images, every)
     return LabelledData(f"{name} {split}", frames, images.label_set, files=images.files)
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from camss_ros.evaluation.report import render_page
-from camss_ros.evaluation.result_folder import write_atomically
+from camss_ros.evaluation.result_folder import write_text
 from camss_ros.images.drawing import overlay
 from camss_ros.images.image_files import DataError, encode_image, read_image, why_no_image
 from camss_ros.images.label_files import read_ids
@@ -52,7 +52,7 @@ def write_pick_report(
             for why, title in (("worth", "In order of worth"), ("random", "At random"))
         ],
     )
-    write_atomically(folder / "report.html", page.encode())
+    write_text(folder / "report.html", page)
 
 
 def reason(entry: dict[str, Any]) -> str:

@@ -26,7 +26,7 @@ from camss_ros.evaluation.report_plots import (
     svg,
     temporal_plot,
 )
-from camss_ros.evaluation.result_folder import write_atomically, write_json
+from camss_ros.evaluation.result_folder import write_json, write_text
 from camss_ros.evaluation.statistics import milliseconds
 from camss_ros.extras import versions as package_versions
 
@@ -70,7 +70,7 @@ def write_report(path: Path, parts: Sequence[PartResults], metadata: RunMetadata
     """
     numbers = report_numbers(parts, metadata)
     write_json(path.with_suffix(".json"), numbers)
-    write_atomically(path, _render(numbers, parts).encode())
+    write_text(path, _render(numbers, parts))
     return numbers
 
 

@@ -22,26 +22,33 @@ class OutputMismatchError(ValueError):
     """The output folder holds the results of other settings."""
 
 
-def begin_results(summary: Path, settings: dict[str, Any], folders: Sequence[str]) -> bool:
+def begin_results(
+    summary: Path, settings: dict[str, Any], folders: Sequence[str], others: Sequence[str] = ()
+) -> None:
     """Make `folders` beside `summary` and note the settings in it.
 
     Args:
         settings: what the results depend on, JSON-able.
         folders: of the command alone, which may all be deleted.
-
-    Returns:
-        Whether an earlier run with these settings is there.
+        others: files and folders beside `summary` that may hold results, too.
 
     Raises:
-        OutputMismatchError: there is one with other settings.
+        OutputMismatchError: there are results of other settings, or some without `summary`, of
+            settings that nobody knows.
         OSError: the folders or the summary can't be written.
     """
     output = summary.parent
     for folder in folders:
         (output / folder).mkdir(parents=True, exist_ok=True)
+    parts = (output / name for name in (*folders, *others))
+    part = next((it for it in parts if _has_content(it)), None)
     if not summary.exists():
+        if part is not None:
+            raise OutputMismatchError(
+                f"'{part}' is of a run without '{summary}': choose another output or delete it"
+            )
         write_json(summary, {"complete": False, "settings": settings})
-        return False
+        return
     try:
         content = json.loads(summary.read_text())
         found = content["settings"]
@@ -51,20 +58,19 @@ def begin_results(summary: Path, settings: dict[str, Any], folders: Sequence[str
         ) from error
     wanted = json.loads(json.dumps(settings))
     if found != wanted:
-        begun = (
-            content.get("complete")
-            or not folders
-            or any(any((output / it).iterdir()) for it in folders)
-        )
-        if not begun:  # that run ended with an error before its first result
+        if part is None and content == {"complete": False, "settings": found}:
+            # that run ended with an error before its first result
             write_json(summary, {"complete": False, "settings": settings})
-            return False
+            return
         # without folders of its own it may stand beside the results of others
         raise OutputMismatchError(
             f"'{output if folders else summary}' holds the results of other settings "
             f"({'; '.join(_changes(found, wanted))}): choose another output or delete this one"
         )
-    return True
+
+
+def _has_content(path: Path) -> bool:
+    return any(path.iterdir()) if path.is_dir() else path.exists() and path.stat().st_size > 0
 
 
 def fingerprint(files: Sequence[Path]) -> str:
@@ -116,6 +122,14 @@ def write_image(path: Path, image: np.ndarray) -> None:
 def write_json(path: Path, value: dict[str, Any]) -> None:
     """Write JSON for people to read too; without NaN, which is none."""
     write_atomically(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text for people; of a file name that is no UTF-8 it has "?" for some bytes.
+
+    Raises OSError.
+    """
+    write_atomically(path, text.encode(errors="replace"))
 
 
 def write_atomically(path: Path, data: bytes) -> None:

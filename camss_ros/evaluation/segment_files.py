@@ -76,13 +76,13 @@ def segment_files(
     is_clip = source.is_video or source.endless
     with contextlib.ExitStack() as stack:
         stack.enter_context(locked(output))
-        resumed = begin_results(output / SUMMARY_FILE, settings, ("masks", "overlays"))
+        begin_results(output / SUMMARY_FILE, settings, ("masks", "overlays"))
         writer = VideoWriter(output / "overlay.mp4", source.fps) if is_clip else None
         video = stack.enter_context(writer or contextlib.nullcontext())
 
         def segment(frame: Frame) -> _SegmentedFrame:
             mask = output / "masks" / f"{frame.name}.png"
-            labels = read_mask(mask, frame.image.shape[:2]) if resumed else None
+            labels = read_mask(mask, frame.image.shape[:2])
             if labels is not None:
                 return _SegmentedFrame(frame, labels, None)
             result = segmenter.segment(frame.image)

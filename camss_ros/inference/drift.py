@@ -143,7 +143,9 @@ def learn_reference(
         seen = len(tokens) - before
         folds += [i * _FOLDS * _BLOCKS // seen % _FOLDS for i in range(seen)]
     if len(tokens) < LEAST_FRAMES:
-        raise ValueError(f"{len(tokens)} frames are too few: expected {LEAST_FRAMES} or more")
+        raise ValueError(
+            f"{len(tokens)} training frames are too few: expected {LEAST_FRAMES} or more"
+        )
     all_tokens, fold = np.stack(tokens).astype(np.float64), np.array(folds)
     distances = []
     for index in np.unique(fold):

@@ -97,7 +97,8 @@ def write_cityscapes_page(
         f"![Share of the clean mIoU that is kept]({picture.name})",
         corrupted,
         _kept(summaries, robustness),
-        "The confidence under the same corruptions, the mean over all levels of each:",
+        "The confidence on clean frames, under these corruptions and in weather, the mean over all "
+        "levels:",
         _confidence(robustness),
         "## On other data",
         other,

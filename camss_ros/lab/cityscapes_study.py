@@ -95,15 +95,16 @@ def study_cityscapes(
         The files of the page.
 
     Raises:
-        ValueError: model and data have different classes.
+        ValueError: model and data have different classes, or the model can't have a size.
         OutputMismatchError: `output` holds the results of other settings.
         ModelError: a model can't be read.
         OSError: `output` can't be written.
     """
     for one in data:
         for spec in specs.values():
-            classes = find_config(spec.model).label_set
-            class_table(classes, one.label_set)  # raises now, not after hours
+            # what is wrong with a model, its size or the classes is told now, not after hours
+            replace(spec, network_size=one.size).check()
+            class_table(find_config(spec.model).label_set, one.label_set)
     folder = output / "cityscapes_scores"
     results = ResultRows(output / "cityscapes.json", settings, folder)
     in_full = {name: spec for name, spec in specs.items() if name in _IN_FULL}
@@ -118,7 +119,7 @@ def study_cityscapes(
         sized = replace(spec, network_size=data[0].size)
         robustness[name] = score_conditions(
             sized.open,
-            {"data": (data[0].label_set, conditions)},
+            [(data[0].label_set, conditions)],
             folder / name.replace(", ", "_").replace(" ", "_"),
             partial(progress, f"{name}, corruptions"),
         )

@@ -166,6 +166,7 @@ def plot_times(times: Mapping[str, float], path: Path) -> None:
     drawn = axes.barh(list(times), list(times.values()))
     axes.bar_label(drawn, fmt="%.2f", padding=3)
     axes.set_xscale("log")
+    axes.margins(x=0.15)  # room for the label of the longest
     axes.set_xlabel("ms a frame, median")
     axes.invert_yaxis()
     save_figure(figure, path)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,11 @@ from torch.utils.data import ConcatDataset, Subset
 
 from camss_ros.datasets.datasets import find_data_set, open_data
 from camss_ros.datasets.labeled_images import LabeledImages
-from camss_ros.datasets.picking.candidates import CANDIDATES_FILE, score_candidates
+from camss_ros.datasets.picking.candidates import (
+    CANDIDATES_FILE,
+    Candidate,
+    score_candidates,
+)
 from camss_ros.datasets.picking.drives import open_drives
 from camss_ros.datasets.picking.frame_scores import FrameScorer
 from camss_ros.datasets.picking.selection import select
@@ -29,6 +34,7 @@ from camss_ros.evaluation.evaluate import LabeledFrames, evaluate
 from camss_ros.evaluation.formats import percent
 from camss_ros.evaluation.metrics import by_class, json_number
 from camss_ros.evaluation.result_folder import fingerprint, write_image
+from camss_ros.images.frames import natural_key
 from camss_ros.images.image_files import DataError
 from camss_ros.images.label_sets import LabelSet, save_label_set
 from camss_ros.inference.segmenter import Segmenter
@@ -44,7 +50,8 @@ _HELD_OUT = 0.2  # of the labelled frames: the validation of `finetune`
 
 
 def frames_of_drive(splits: Sequence[LabeledImages], drive: str) -> Subset[Any]:
-    """The frames of all splits whose names begin with `drive`, in the order of the names.
+    """The frames of all splits whose names begin with `drive`, in the order of the names:
+    frame2 before frame10.
 
     Raises DataError where there are too few.
     """
@@ -53,7 +60,7 @@ def frames_of_drive(splits: Sequence[LabeledImages], drive: str) -> Subset[Any]:
     if len(found) < 15:
         raise DataError(f"{len(found)} frames have names that begin with {drive!r}: expected 15")
     frames: ConcatDataset[Any] = ConcatDataset(splits)  # type: ignore[arg-type]
-    return Subset(frames, sorted(found, key=names.__getitem__))
+    return Subset(frames, sorted(found, key=lambda index: natural_key(names[index])))
 
 
 def study_own_data(
@@ -101,51 +108,63 @@ def study_own_data(
     settings = {**settings, "files_fingerprint": fingerprint(files)}
     results = ResultRows(output.with_suffix(".json"), settings, runs)
     rows = [(_START, 0), *((arm, seed) for seed in range(seeds) for arm in ARMS)]
-    for arm, seed in rows:
+    missing = [(arm, seed) for arm, seed in rows if f"{arm} {seed}" not in results]
+    chosen = _choose(missing, pool, count, model)
+    for arm, seed in missing:
         key = f"{arm} {seed}"
-        if key in results:
-            continue
         stage(key)
         trained: str | Path = model
         if arm != _START:
-            chosen = _choose(arm, seed, pool, count, model, runs)
             folder, run = runs / f"{arm}_{seed}_data", runs / f"{arm}_{seed}"
-            _write(sorted(chosen), pool, label_set, folder)
+            _write(sorted(chosen[arm, seed]), pool, label_set, folder)
             given = (*options, f"loop.seed={seed}", f"masks.loop.seed={seed}")
             finetune(FinetuneOptions(folder, run, model, minutes, None, given), stage)
             trained = run / "best"
         stage(f"scoring {key}")
         results.add(key, _score(trained, scored, label_set))
     results.finish()
-    parts = _parts(results, seeds, len(pool), len(scored), label_set, settings)
+    parts = _parts(results, seeds, len(pool), scored, label_set, settings)
     write_page(output, "Labelled frames of an own drive", command, *parts)
 
 
 def _choose(
-    arm: str,
-    seed: int,
-    pool: LabeledFrames,
-    count: int,
-    model: str,
-    runs: Path,
-) -> list[int]:
-    """Indices into the pool."""
-    if arm == "random":
-        rng = np.random.default_rng(seed)
-        return rng.choice(len(pool), count, replace=False).tolist()
-    images = runs / "pool"
-    images.mkdir(parents=True, exist_ok=True)
-    for index in range(len(pool)):
-        path = images / f"{index:05d}.png"
-        if not path.exists():
-            write_image(path, pool[index][0])
-    segmenter = Segmenter(model)
-    candidates = score_candidates(
-        open_drives([images], ()), FrameScorer(segmenter), 0.0, runs / CANDIDATES_FILE
-    )
-    segmenter.close()
-    picks = select(candidates, count, _RANDOM_SHARE, seed)
-    return [candidates[pick.index].number for pick in picks]
+    rows: Sequence[tuple[str, int]], pool: LabeledFrames, count: int, model: str
+) -> dict[tuple[str, int], list[int]]:
+    """Indices into the pool, of each (arm, seed).
+
+    Raises DataError where fewer are picked, since the others are near-duplicates.
+    """
+    chosen = {
+        (arm, seed): np.random.default_rng(seed).choice(len(pool), count, replace=False).tolist()
+        for arm, seed in rows
+        if arm == "random"
+    }
+    picked = [seed for arm, seed in rows if arm == "picked"]
+    candidates = _candidates(pool, model) if picked else []
+    for seed in picked:
+        picks = select(candidates, count, _RANDOM_SHARE, seed)
+        if len(picks) < count:
+            raise DataError(
+                f"{len(picks)} of the {len(pool)} frames that may be labelled can be picked, the "
+                f"others are near-duplicates of them: {count} are too many"
+            )
+        chosen["picked", seed] = [candidates[pick.index].number for pick in picks]
+    return chosen
+
+
+def _candidates(pool: LabeledFrames, model: str) -> list[Candidate]:
+    """The frames of the pool as `camss-ros pick` looks at them."""
+    with TemporaryDirectory(prefix="camss_ros-") as name:
+        images = Path(name) / "pool"
+        images.mkdir()
+        for index in range(len(pool)):
+            write_image(images / f"{index:05d}.png", pool[index][0])
+        segmenter = Segmenter(model)
+        candidates = score_candidates(
+            open_drives([images], ()), FrameScorer(segmenter), 0.0, Path(name) / CANDIDATES_FILE
+        )
+        segmenter.close()
+    return candidates
 
 
 def _write(
@@ -180,7 +199,7 @@ def _parts(
     results: ResultRows,
     seeds: int,
     pool: int,
-    scored: int,
+    scored: LabeledFrames,
     label_set: LabelSet,
     settings: dict[str, Any],
 ) -> tuple[str, str, str]:
@@ -196,8 +215,8 @@ def _parts(
         lines.append([arm, spread, *_classes(of_arm, names)])
     table = markdown_table(["labelled frames", "mIoU, %", *names], lines)
     gains = 100 * (means["picked"] - means["random"])
-    ious = [results[key]["per_class_iou"] for key in results]
-    absent = [name for name in names if any(iou[name] is None for iou in ious)]
+    present = {value for index in range(len(scored)) for value in np.unique(scored[index][1])}
+    absent = [it.name for it in label_set.classes if it.id not in present]
     note = (
         f"Not in the scored frames: {', '.join(absent)}. Such a class counts 0 in a mean once a "
         "single pixel is taken for it, and not at all otherwise."
@@ -205,10 +224,11 @@ def _parts(
     data, model = settings["data"], settings["model"]
     method = paragraph(f"""
         Drive {data["drive"]} of {data["name"]}: {settings["count"]} of its first {pool} frames are
-        labelled, and the models are scored on its last {scored}. Each run is `camss-ros finetune`
-        from `{model["name"]}` (weights sha256 `{model["sha256"]}`) for {settings["minutes"]:g}
-        minutes at most, its validation the last fifth of the labelled frames; {seeds} seeds, mean
-        and standard deviation. Picked as by `camss-ros pick`, a fifth of them at random.
+        labelled, and the models are scored on its last {len(scored)}. Each run is
+        `camss-ros finetune` from `{model["name"]}` (weights sha256 `{model["sha256"]}`) for
+        {settings["minutes"]:g} minutes at most, its validation the last fifth of the labelled
+        frames; {seeds} seeds, mean and standard deviation. Picked as by
+        `camss-ros pick`, a fifth of them at random.
         {note if absent else ""}""")
     verdict = paragraph(f"""
         **Picking against random frames: {gains.mean():+.1f} points of mIoU**, by seed

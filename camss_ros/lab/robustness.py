@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from camss_ros.evaluation.evaluate import FrameSegmenter, class_table, evaluate
+from camss_ros.evaluation.evaluate import FrameSegmenter, evaluate
 from camss_ros.evaluation.metrics import json_number
 from camss_ros.evaluation.result_folder import write_json
 from camss_ros.images.label_sets import LabelSet
@@ -31,7 +31,7 @@ Rows = dict[str, dict[str, Any]]
 
 def score_conditions(
     open_segmenter: Callable[[], FrameSegmenter],
-    conditions: Mapping[str, tuple[LabelSet, Sequence[Condition]]],
+    conditions: Sequence[tuple[LabelSet, Sequence[Condition]]],
     folder: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Rows:
@@ -49,14 +49,12 @@ def score_conditions(
     folder.mkdir(parents=True, exist_ok=True)
     segmenter: FrameSegmenter | None = None
     rows: Rows = {}
-    wanted = [(label_set, each) for label_set, some in conditions.values() for each in some]
+    wanted = [(label_set, each) for label_set, some in conditions for each in some]
     for done, (label_set, condition) in enumerate(wanted, 1):
         path = folder / f"{condition.key}.json"
         if not path.exists():
             if segmenter is None:
                 segmenter = open_segmenter()
-                for other, _ in conditions.values():
-                    class_table(segmenter.classes, other)  # raises now, not after hours
             write_json(path, _score(segmenter, condition, label_set))
         rows[condition.key] = json.loads(path.read_text())
         progress(done, len(wanted))

@@ -76,8 +76,10 @@ def study_speed(
     parts = []
     left_out: dict[str, str] = {}
     for section in SECTIONS if sections is None else sections:
+        wanted = only is None or section.key in only
         if missing := section.lacks(data):
-            left_out[section.title] = missing
+            if wanted:
+                left_out[section.title] = missing
             continue
         key = section.key
         if section.needs and data:
@@ -85,16 +87,16 @@ def study_speed(
             of = (f"{each.name} {fingerprint(each.files)[:12]}" for each in named)
             key = ", ".join([key, *of])
         if key not in results:
-            if only is not None and section.key not in only:
+            if not wanted:
                 continue
             progress(section.title)
             parts_of = _Parts(results, key)
             measured = section.measure(SpeedRun(settings, data, progress, others, parts_of.part))
             results.add(key, {"load_average": parts_of.load, **measured}, instead_of=parts_of.keys)
         row = results[key]
-        wanted = paragraph(f"Wanted: {section.wanted}")
+        promise = paragraph(f"Wanted: {section.wanted}")
         parts.append(
-            f"## {section.title}\n\n{wanted}\n\n{section.show(row)}\n"
+            f"## {section.title}\n\n{promise}\n\n{section.show(row)}\n"
             f"Load average: {row['load_average']}."
         )
     results.finish()

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from camss_ros.evaluation.report_plots import new_figure
 from camss_ros.evaluation.result_folder import (
-    OutputMismatchError,
     begin_results,
     write_atomically,
     write_json,
+    write_text,
 )
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class ResultRows:
     Args:
         path: JSON file, made with its folder if missing.
         settings: what the rows depend on, JSON-able.
-        parts: folder of what the rows are made of, which may not be there yet.
+        parts: folder beside it of what the rows are made of, which may not be there yet.
 
     Raises:
         OutputMismatchError: `path` holds the rows of other settings, or there are parts without it,
@@ -38,12 +38,8 @@ class ResultRows:
     """
 
     def __init__(self, path: Path, settings: dict[str, Any], parts: Path | None = None) -> None:
-        if parts is not None and parts.exists() and not path.exists():
-            raise OutputMismatchError(
-                f"'{parts}' is of a study without '{path}': choose another output or delete it"
-            )
         path.parent.mkdir(parents=True, exist_ok=True)
-        begin_results(path, settings, ())
+        begin_results(path, settings, (), () if parts is None else (parts.name,))
         self._path = path
         self._settings = settings
         self._rows: dict[str, dict[str, Any]] = json.loads(path.read_text()).get("rows", {})
@@ -79,7 +75,7 @@ def write_page(path: Path, title: str, command: str, *parts: str) -> None:
     # a comment for the test of the pages, which runs their commands
     block = f"<!-- not run: it has written this page, which takes long -->\n```sh\n{command}\n```"
     text = "\n\n".join(part.strip("\n") for part in (f"# {title}", block, *parts))
-    write_atomically(path, f"{text}\n".encode())
+    write_text(path, f"{text}\n")
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

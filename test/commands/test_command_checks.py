@@ -2,6 +2,9 @@
 
 import inspect
 import math
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Optional
@@ -195,15 +198,26 @@ def test_a_command_line_shows_no_folders_of_others(
     words = [
         "evaluate", "--root", str(outside), f"--report={outside}.html", "--model", "../tiny",
         "--image", "/camera/image", "--output", "out/scores", "--root", "~/camvid",
-        "--other", f"camvid:{outside}:val:48x32",
+        "--other", f"camvid:{outside}:val:48x32", "--set", f"start_from={outside}",
+        "--root", f"{outside}=2",
     ]  # fmt: skip
     monkeypatch.setattr("sys.argv", ["camss-ros", *words])
     shown = (
         "camss-ros evaluate --root PATH/camvid --report=PATH/camvid.html --model PATH/tiny "
         "--image /camera/image --output out/scores --root PATH/camvid "
-        "--other camvid:PATH/camvid:val:48x32"
+        "--other camvid:PATH/camvid:val:48x32 --set start_from=PATH/camvid --root PATH/camvid=2"
     )
     assert command_line() == shown
+
+
+def test_a_file_whose_name_is_no_utf8_is_told(places: Path) -> None:
+    bag = os.fsdecode(b"stra\xdfe")
+    told = subprocess.run(
+        [sys.executable, "-m", "camss_ros.cli", "make-bag", "image.png", "--output", bag],
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"}, capture_output=True,
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr
+    assert b"stra\xdfe" in told.stdout
 
 
 def test_the_options_of_a_segmenter_become_its_spec() -> None:

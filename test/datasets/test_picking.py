@@ -292,3 +292,28 @@ def test_pixels_that_cannot_be_decoded_are_passed_over_and_told(
     assert "f_1.png" in said
     assert len(list((out / "images").iterdir())) == 2
     shutil.rmtree(out)
+
+
+def test_what_was_looked_at_with_other_settings_is_not_gone_on_with(
+    tmp_path: Path, small_model: Path, picked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    arguments = ["--model", small_model, "--device", "cpu", "--count", 2, "--output", out]
+    score, looked_at = FrameScorer.__call__, iter([False, False, True])
+
+    def stop(*images: object) -> FrameScore:
+        if next(looked_at):
+            raise KeyboardInterrupt
+        return score(*images)
+
+    monkeypatch.setattr(FrameScorer, "__call__", stop)
+    assert run(picked / "folder", *arguments)[0] != 0
+    monkeypatch.setattr(FrameScorer, "__call__", score)
+    assert len((out / "candidates.jsonl").read_text().splitlines()) == 2
+    code, said = run(picked / "bag", *arguments)
+    assert code == 1
+    assert "other settings" in said
+    (out / "pick.json").unlink()
+    code, said = run(picked / "bag", *arguments)
+    assert code == 1
+    assert "candidates.jsonl' is of a run without" in said.replace("\n", "")

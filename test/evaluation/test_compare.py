@@ -1,6 +1,7 @@
 """`camss-ros compare`: what one model gains and loses against another."""
 
 import json
+import os
 import tempfile
 from pathlib import Path
 
@@ -206,6 +207,7 @@ def test_the_command_writes_a_page_and_its_exit_code_says_whether_it_will_do(own
     text = page.read_text()
     assert "bicyclist" in text
     assert "the intervals are rough" in text
+    assert "blocks of 10 neighbouring frames, a fifth of all at most" in text
     assert "Met: miou" in text
     refused = run(*arguments, "--require", "miou>=0.9, sky>=-1")
     assert refused.exit_code == 2
@@ -226,6 +228,18 @@ def test_the_command_writes_a_page_and_its_exit_code_says_whether_it_will_do(own
     other = save_small_model(tmp_path / "other")
     result = run(models[0], other, *arguments[2:])
     assert f"{other}: the model does not know the classes" in result.output.replace("\n", " ")
+
+
+def test_frames_whose_names_are_no_utf8_are_shown(tmp_path):
+    model = save_small_model(tmp_path / "m", label_set=CAMVID.classes)
+    data = write_pictures(tmp_path / "own", (64, 96))
+    for picture in data.glob("val/*/a.png"):  # OpenCV could not write it
+        picture.rename(picture.with_stem(os.fsdecode(b"stra\xdfe")))
+    other = save_small_model(tmp_path / "n", seed=1, label_set=CAMVID.classes)
+    page = tmp_path / "page.html"
+    result = run(model, other, "--data", "camvid", "--root", data, "--output", page)
+    assert result.exit_code == 0, result.output
+    assert "stra?e: mIoU" in page.read_text()
 
 
 def test_a_bag_with_labels_is_a_clip(tmp_path):

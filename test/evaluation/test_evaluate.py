@@ -5,13 +5,19 @@ import json
 import cv2
 import numpy as np
 import pytest
+from labelled_pictures import write_pictures
 from small_model import save_small_model
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
-from camss_ros.evaluation.evaluate import class_table, evaluate, evaluation_report
+from camss_ros.evaluation.evaluate import (
+    class_table,
+    evaluate,
+    evaluation_report,
+    open_labelled,
+)
 from camss_ros.images.label_class import LabelClass
-from camss_ros.images.label_sets import load_label_set
+from camss_ros.images.label_sets import load_label_set, save_label_set
 from camss_ros.inference.segmenter import Segmentation, Segmenter
 from camss_ros.model.schedule import SamplingOptions
 
@@ -94,6 +100,14 @@ def test_a_finer_model_is_scored_in_the_classes_of_the_data():
 
 def run(*arguments):
     return CliRunner().invoke(app, ["evaluate", *map(str, arguments)])
+
+
+def test_data_in_the_working_folder_have_its_name(tmp_path, monkeypatch):
+    write_pictures(tmp_path / "yard", (32, 32))
+    save_label_set(CAMVID, tmp_path / "yard" / "label_set.yaml")
+    monkeypatch.chdir(tmp_path / "yard")
+    for root in (".", "val/.."):
+        assert open_labelled("folder", root, "val").name == "yard val"
 
 
 def test_unknown_data_root_split_and_model_are_named(tmp_path):

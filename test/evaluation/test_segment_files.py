@@ -102,6 +102,19 @@ def test_the_fastest_backend_is_taken_and_named(
     assert summary["settings"]["model"]["dtype"] == "float32"
 
 
+def test_masks_of_settings_that_nobody_knows_are_not_touched(
+    folder: Path, model: Path, tmp_path: Path
+) -> None:
+    mask = tmp_path / "out" / "masks" / "0.png"
+    mask.parent.mkdir(parents=True)
+    cv2.imwrite(str(mask), np.zeros(SIZE, np.uint8))
+    before = mask.read_bytes()
+    result = run(folder, "--output", tmp_path / "out", "--model", model)
+    assert result.exit_code == 1
+    assert f"'{mask.parent}' is of a run without" in result.output.replace("\n", "")
+    assert mask.read_bytes() == before
+
+
 def test_images_whose_names_are_no_utf8_are_gone_on_with(
     folder: Path, model: Path, tmp_path: Path
 ) -> None:

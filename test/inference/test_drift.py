@@ -63,7 +63,7 @@ def test_unsure_pixels_are_held_against_those_of_the_training():
 
 
 def test_too_few_or_equal_frames():
-    with pytest.raises(ValueError, match="too few"):
+    with pytest.raises(ValueError, match="training frames are too few"):
         learnt(tokens(LEAST_FRAMES - 1))
     reference, confidence = learnt(np.ones((30, CHANNELS)))
     assert np.isfinite(reference.drift(np.zeros(CHANNELS), confidence).token_distance)

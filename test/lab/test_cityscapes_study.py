@@ -103,7 +103,7 @@ def test_the_page_and_going_on(arguments, tmp_path, monkeypatch):
     made.unlink()
     rest = run(*arguments, "--seed", 1)
     assert rest.exit_code == 1
-    assert f"'{made.with_name('cityscapes_scores')}' is of a study without" in rest.output
+    assert f"'{made.with_name('cityscapes_scores')}' is of a run without" in rest.output
 
 
 def test_scaled_lengths_are_those_of_the_papers_frames():
@@ -141,9 +141,11 @@ def test_one_default_size_is_told():
         ("camvid", "WIDTHxHEIGHT"),
         ("camvid:/nowhere:val:48x32", "nowhere"),
         ("camvid:48x32", "expected DATA:ROOT:SPLIT:WIDTHxHEIGHT"),
+        ("camvid:{root}:val:50x32", "network size 50 x 32: expected multiples of 16"),
     ],
 )
-def test_bad_data_are_named(arguments, other, message):
-    result = run(*arguments, "--other", other)
+def test_bad_data_are_named_before_the_work(arguments, tmp_path, other, message):
+    result = run(*arguments, "--other", other.format(root=tmp_path / "camvid"))
     assert result.exit_code == 1
     assert message in result.output
+    assert not (tmp_path / "out").exists()

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from camss_ros.cli import app
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference.segmenter import Segmenter
-from camss_ros.lab import gpu_study
+from camss_ros.lab import gpu_page, gpu_study
 from camss_ros.lab.frame_launches import (
     KINDS,
     count_calls,
@@ -29,6 +29,7 @@ from camss_ros.lab.frames import street_frames
 from camss_ros.lab.gpu_page import median_times, plot_times, write_gpu_page
 from camss_ros.lab.gpu_parts import PARTS, GpuSettings, Part
 from camss_ros.lab.gpu_study import run_part, study_gpu
+from camss_ros.lab.study_output import save_figure
 
 CAMVID = load_label_set("camvid11")
 
@@ -174,6 +175,17 @@ def test_page_and_picture_compare_with_the_official_procedure(tmp_path):
     for text in ("gpu.png", "1431 ms", "47.7 times", "700.0 TFLOP/s", "25 %", "100 MB"):
         assert text in " ".join(page.split())
     assert f"| `void cudnn::{68 * 'x'}` | 7 | 1.50 |" in page
+
+
+def test_the_time_beside_each_bar_is_within_the_picture(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(gpu_page, "save_figure", lambda figure, path: drawn.append(figure))
+    plot_times({"one graph": 1.74, "official procedure": 1409.74}, tmp_path / "gpu.png")
+    (figure,) = drawn
+    save_figure(figure, tmp_path / "gpu.png")  # which places everything
+    (axes,) = figure.axes
+    for text in axes.texts:
+        assert text.get_window_extent().x1 <= axes.get_window_extent().x1
 
 
 def test_without_a_gpu_it_says_what_it_needs(tmp_path):

@@ -6,11 +6,14 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+from labelled_pictures import write_pictures
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
+from camss_ros.datasets.datasets import open_data
 from camss_ros.images.label_sets import load_label_set, save_label_set
 from camss_ros.inference.drift import LEAST_FRAMES
+from camss_ros.lab.own_data_study import frames_of_drive
 
 
 @pytest.fixture(scope="module")
@@ -59,20 +62,44 @@ def test_picked_frames_are_held_against_those_at_random(small_model, root, tmp_p
     content = json.loads(page.with_suffix(".json").read_text())
     for row in content["rows"].values():
         row["per_class_iou"] = dict.fromkeys(row["per_class_iou"], 0.5)
-    content["rows"]["picked 0"]["per_class_iou"]["fence"] = None
     page.with_suffix(".json").write_text(json.dumps(content))
     again = run(*arguments)
     assert again.exit_code == 0
     assert "picked 0" not in again.output
     assert page.stat().st_mtime_ns > done
-    assert "Not in the scored frames: fence. Such" in " ".join(page.read_text().split())
+    absent = "building, pole, road, pavement, sign, fence, car, pedestrian"
+    assert f"Not in the scored frames: {absent}. Such" in " ".join(page.read_text().split())
     page.with_suffix(".json").unlink()
     rest = run(*arguments)
     assert rest.exit_code == 1
-    assert f"'{runs}' is of a study without" in rest.output
+    assert f"'{runs}' is of a run without" in rest.output
     few = run(*arguments[:-4], "--count", 11, "--output", tmp_path / "other.md")
     assert few.exit_code == 1
     assert "11 are no choice" in few.output
+
+
+def test_the_frames_of_a_drive_are_in_its_order(tmp_path):
+    names = [f"drive_{number}" for number in range(16)]
+    write_pictures(tmp_path / "a", (32, 32), [*names[::2], "other_3"])
+    write_pictures(tmp_path / "b", (32, 32), names[1::2])
+    splits = [open_data("camvid", tmp_path / part, "val") for part in "ab"]
+    frames = frames_of_drive(splits, "drive")
+    assert [frames[index][2] for index in range(len(frames))] == names
+
+
+def test_as_many_frames_are_picked_as_drawn_at_random(small_model, tmp_path):
+    for kind, shape in (("images", (64, 72, 3)), ("labels", (64, 72))):
+        (tmp_path / "train" / kind).mkdir(parents=True)
+        for number in range(20):
+            path = tmp_path / "train" / kind / f"standing_{number:02d}.png"
+            cv2.imwrite(str(path), np.zeros(shape, np.uint8))
+    refused = run(
+        "own-data", "--data", "camvid", "--root", tmp_path, "--drive", "standing", "--count", 5,
+        "--model", small_model, "--output", tmp_path / "own_data.md",
+    )  # fmt: skip
+    assert refused.exit_code == 1
+    assert "1 of the 11 frames that may be labelled can be picked" in refused.output
+    assert not (tmp_path / "own_data_runs").exists()
 
 
 def test_the_drive_may_be_of_any_layout(small_model, tmp_path):

@@ -315,6 +315,8 @@ def test_sections_about_a_clip_are_left_out_where_the_frames_are_none(settings, 
         "One": "data",
         "Two": "data",
     }
+    asked = study_speed(settings, tmp_path, MODEL, "command", sections=only, only=["two"])
+    assert asked == {"Two": "data"}
     assert study_speed(settings, tmp_path, MODEL, "command", labelled(root), sections=only) == {}
 
 
@@ -468,6 +470,11 @@ def test_command_writes_the_page_without_data_and_with_some(
     result = CliRunner().invoke(app, [*arguments, "--data", "camvid"])
     assert result.exit_code == 1
     assert "go together" in result.output
+
+    result = CliRunner().invoke(app, [*arguments, "--section", "scores"])
+    assert result.exit_code == 1
+    assert "--section 'scores' needs --data" in result.output
+    assert (output / "speed.md").read_text() == page
 
     monkeypatch.setattr(speed_study, "SECTIONS", [SECTIONS[3]])
     scored = [*arguments, "--output", f"{output}2", "--data", "camvid", "--root", str(root)]

@@ -1,11 +1,13 @@
 """The step study on a small model: rows, resuming after a stop, and the page."""
 
 import json
+import os
 
 import cv2
 import numpy as np
 import pytest
 from labelled_pictures import write_pictures
+from small_model import save_small_model
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
@@ -148,6 +150,39 @@ def test_rows_of_frames_that_were_others_are_not_taken_again(small_model, tmp_pa
         ))  # fmt: skip
     assert [each.exit_code for each in results] == [0, 0, 1]
     assert "files_fingerprint" in results[-1].output.replace("\n", "")
+
+
+def test_a_study_that_came_to_nothing_does_not_stand_in_the_way(
+    small_model, root, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(step_study, "SAMPLINGS", {"ddim, zero start": SamplingOptions()})
+    monkeypatch.setattr(step_study, "STEPS", (1,))
+    monkeypatch.setattr(step_study, "ITERATIONS", (1,))
+
+    def run(model):
+        return CliRunner().invoke(
+            app,
+            ["study", "steps", "--data", "camvid", "--root", str(root), "--model", str(model),
+             "--output", str(tmp_path / "out")],
+        )  # fmt: skip
+
+    assert "does not know the classes" in run(save_small_model(tmp_path / "m", classes=3)).output
+    result = run(small_model)
+    assert result.exit_code == 0, result.output
+
+
+def test_the_page_of_a_folder_whose_name_is_no_utf8(small_model, root, tmp_path, monkeypatch):
+    name = os.fsdecode(b"stra\xdfe")
+    monkeypatch.setattr(step_study, "SAMPLINGS", {"ddim, zero start": SamplingOptions()})
+    monkeypatch.setattr(step_study, "STEPS", (1,))
+    monkeypatch.setattr(step_study, "ITERATIONS", (1,))
+    (tmp_path / name).symlink_to(root)
+    arguments = ["study", "steps", "--data", "camvid", "--root", str(tmp_path / name),
+                 "--model", str(small_model), "--output", str(tmp_path / "out")]  # fmt: skip
+    monkeypatch.setattr("sys.argv", ["camss-ros", *arguments])
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "--root 'PATH/stra?e'" in (tmp_path / "out" / "steps.md").read_text()
 
 
 def test_results_of_other_settings_are_not_mixed(small_model, root, tmp_path):
