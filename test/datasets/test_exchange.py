@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import unicodedata
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -245,6 +246,18 @@ def test_missing_images_are_named(tmp_path: Path, format_name: str) -> None:
     (tmp_path / "images" / f"{NAMES[2]}.png").unlink()
     with pytest.raises(DataError, match=f"no image {NAMES[2]}"):
         bring_in(tmp_path, format_name, source)
+
+
+@pytest.mark.parametrize("format_name", READERS)
+def test_images_may_have_names_as_macos_writes_them(tmp_path: Path, format_name: str) -> None:
+    names = ("Köln_1", "Köln_2", "Lübeck_1")
+    source = write_export(
+        tmp_path, format_name, dict(zip(names, some_labels().values(), strict=False))
+    )
+    for image in (tmp_path / "images").iterdir():
+        image.rename(image.with_name(unicodedata.normalize("NFD", image.name)))
+    bring_in(tmp_path, format_name, source)
+    assert read_back(tmp_path / "data").keys() == set(names)
 
 
 @pytest.mark.parametrize("packed", [False, True])

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from camss_ros.images.image_files import DataError, visible
+from camss_ros.images.image_files import DataError, stem, visible
 from camss_ros.images.label_class import VOID
 from camss_ros.images.label_sets import LabelSet
 
@@ -102,7 +102,7 @@ def stem_of(path: object) -> str:
     """
     if not isinstance(path, str):
         raise TypeError(f"expected the path of an image, got {path!r}")
-    return PurePosixPath(PureWindowsPath(path).as_posix()).stem
+    return stem(PurePosixPath(PureWindowsPath(path).as_posix()))
 
 
 def only_file(root: Path, pattern: str, expected: str) -> Path:
