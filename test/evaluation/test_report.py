@@ -120,13 +120,17 @@ def test_the_worst_and_the_best_frames_are_kept(tmp_path: Path) -> None:
     assert cv2.imdecode(tile, cv2.IMREAD_COLOR).shape[:2] == (2000, 1)
 
 
-def test_no_curve_of_retention_is_cut_off() -> None:
-    levels = [{"value": 1.0, "retention": 0.5}, {"value": 2.0, "retention": 1.4}]
+def test_no_curve_of_retention_is_cut_off_and_its_ends_have_units() -> None:
+    levels = [
+        {"value": 1.0, "setting": "1 px, twice", "retention": 0.5},
+        {"value": 2.0, "setting": "2 px", "retention": 1.4},
+    ]
     group = {"low": {"levels": levels[:1]}, "high": {"levels": levels}}
     for axis in retention_figure({"model": group}).axes:
         low, high = axis.get_ylim()
         assert low == 0
         assert high >= 140
+    assert [each.get_text() for each in axis.get_xticklabels()] == ["1 px\ntwice", "2 px"]
 
 
 def test_curves_are_reduced_and_keep_their_mean() -> None:
