@@ -4,6 +4,7 @@ import io
 import json
 import re
 from contextlib import closing
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from small_model import save_small_model
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
+from camss_ros.evaluation.accumulator import ScoreAccumulator
 from camss_ros.evaluation.evaluate import evaluate
 from camss_ros.evaluation.formats import CLASS_SCORES, WHOLE_SCORES, result_table
 from camss_ros.evaluation.frame_thumbnails import FrameThumbnails, load_thumbnails
@@ -96,6 +98,18 @@ def test_numbers_of_parts_add_up(tmp_path: Path) -> None:
     assert numbers["best"][0]["name"] == "frame4"
     with pytest.raises(ValueError, match="nothing to report"):
         write_report(tmp_path / "none.html", [], METADATA)
+
+
+def test_frames_by_confidence_are_not_among_those_by_their_scores(tmp_path: Path) -> None:
+    # such as a camera without labels beside one that has them
+    none = ScoreAccumulator(len(CAMVID.classes)).counts()
+    parts = [part_results(3, "front"), replace(part_results(9, "rear"), counts=none)]
+    numbers = write_report(tmp_path / "r.html", parts, METADATA)
+    assert {frame["part"] for frame in numbers["worst"] + numbers["best"]} == {"front"}
+    assert "by mIoU" in (tmp_path / "r.html").read_text()
+    numbers = write_report(tmp_path / "r.html", parts[1:], METADATA)
+    assert len(numbers["worst"]) == 4
+    assert "by mean confidence" in (tmp_path / "r.html").read_text()
 
 
 def test_the_worst_and_the_best_frames_are_kept(tmp_path: Path) -> None:
