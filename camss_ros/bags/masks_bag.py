@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -103,31 +103,29 @@ def write_masks_bag(
         if start is not None:
             others = {key: topic for key, topic in topics.items() if key not in images}
             held = _latched_messages(bag, others, start, notes)
-        try:
-            for message in itertools.chain(held, bag.messages(None, start, stop)):
-                if first:
-                    stamp = message.log_time if fits_header(message.log_time) else 0
-                    names = label_info_message(classes, stamp, "")
-                    for info in infos:
-                        writer.write(info, names, message.log_time)
-                    first = False
-                topic = topics.get((message.topic, message.type))
-                if topic is not None:
-                    try:
-                        data = ros1.to_cdr(message) if is_ros1(message.connection) else message.data
-                        writer.write_raw(topic, data, message.log_time)
-                    except BagError as error:
-                        notes.append(f"a message of {message.topic} is left out: {error}")
-                if (message.topic, message.type) in images:
-                    selection, mask_of = by_image[message.topic]
-                    number = numbers[message.topic]
-                    mask = mask_of(number)
-                    if number % selection.every == 0 and mask.exists():
-                        _write_mask(writer, masks[message.topic], bag, message, mask)
-                    numbers[message.topic] += 1
-                on_message()
-        except BagError as error:
-            notes.append(str(error))
+        messages = _readable_messages(bag, None, start, stop, notes)
+        for message in itertools.chain(held, messages):
+            if first:
+                stamp = message.log_time if fits_header(message.log_time) else 0
+                names = label_info_message(classes, stamp, "")
+                for info in infos:
+                    writer.write(info, names, message.log_time)
+                first = False
+            topic = topics.get((message.topic, message.type))
+            if topic is not None:
+                try:
+                    data = ros1.to_cdr(message) if is_ros1(message.connection) else message.data
+                    writer.write_raw(topic, data, message.log_time)
+                except BagError as error:
+                    notes.append(f"a message of {message.topic} is left out: {error}")
+            if (message.topic, message.type) in images:
+                selection, mask_of = by_image[message.topic]
+                number = numbers[message.topic]
+                mask = mask_of(number)
+                if number % selection.every == 0 and mask.exists():
+                    _write_mask(writer, masks[message.topic], bag, message, mask)
+                numbers[message.topic] += 1
+            on_message()
     return notes
 
 
@@ -143,6 +141,31 @@ def _write_mask(
     message.header.stamp.sec = header.stamp.sec
     message.header.stamp.nanosec = header.stamp.nanosec
     writer.write(topic, message, image.log_time)
+
+
+def _readable_messages(
+    bag: Bag,
+    topics: Sequence[Topic] | None,
+    start: int | None,
+    stop: int | None,
+    notes: list[str],
+) -> Iterator[BagMessage]:
+    """As `Bag.messages`, past damage where that can be; it is noted."""
+    given: Counter[tuple[str, str]] = Counter()
+    while True:
+        seen: Counter[tuple[str, str]] = Counter()
+        try:
+            for message in bag.messages(topics, start, stop):
+                key = message.topic, message.type
+                seen[key] += 1
+                if seen[key] > given[key]:
+                    given[key] += 1
+                    yield message
+            return
+        except BagError as error:
+            notes.append(str(error))
+            if not bag.recover():
+                return
 
 
 def _latched_messages(
@@ -161,11 +184,9 @@ def _latched_messages(
         publishers = [it.durability for it in profiles].count(QosDurability.TRANSIENT_LOCAL)
         if publishers:
             held[key] = deque(maxlen=None if topic.msgtype == TF_MESSAGE else publishers)
-    try:
-        for message in bag.messages([Topic(*key, 0) for key in held], None, start):
-            held[message.topic, message.type].append(message)
-    except BagError as error:  # what follows may be whole
-        notes.append(str(error))
+    wanted = [Topic(*key, 0) for key in held]
+    for message in _readable_messages(bag, wanted, None, start, notes):
+        held[message.topic, message.type].append(message)
     for message in itertools.chain(*held.values()):
         yield dataclasses.replace(message, log_time=start)
 
