@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+import itertools
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from camss_ros.bags.bag import Bag, BagError, BagMessage
+from camss_ros.bags.bag import Bag, BagError, BagMessage, Topic
 from camss_ros.bags.bag_frames import BagSelection
-from camss_ros.bags.bag_types import IMAGE, LABEL_INFO, beside, fits_header, is_ros1, ros2_types
+from camss_ros.bags.bag_types import (
+    IMAGE,
+    LABEL_INFO,
+    TF_MESSAGE,
+    beside,
+    fits_header,
+    is_ros1,
+    ros2_types,
+)
 from camss_ros.bags.bag_writer import BagWriter, image_message, label_info_message, make_qos
 from camss_ros.images.image_files import read_pixels
 from camss_ros.images.label_class import LabelClass
@@ -33,6 +44,7 @@ def write_masks_bag(
     Every image with a mask is followed by it on `segmentation/mask` beside the image's topic
     (sensor_msgs/Image, mono8), with the image's header and log time; `segmentation/label_info`
     (vision_msgs/LabelInfo, latched) comes first. Topics of these names in the bag are replaced.
+    What latched topics held when the span begins stands at its beginning.
 
     Args:
         path: of the folder, which must not exist.
@@ -87,31 +99,33 @@ def write_masks_bag(
         infos = [writer.add_topic(name, LABEL_INFO, latched=True) for name in info_names]
         numbers = dict.fromkeys(by_image, 0)
         first = True
-        try:
-            for message in bag.messages(None, start, stop):
-                if first:
-                    stamp = message.log_time if fits_header(message.log_time) else 0
-                    names = label_info_message(classes, stamp, "")
-                    for info in infos:
-                        writer.write(info, names, message.log_time)
-                    first = False
-                topic = topics.get((message.topic, message.type))
-                if topic is not None:
-                    try:
-                        data = ros1.to_cdr(message) if is_ros1(message.connection) else message.data
-                        writer.write_raw(topic, data, message.log_time)
-                    except BagError as error:
-                        notes.append(f"a message of {message.topic} is left out: {error}")
-                if (message.topic, message.type) in images:
-                    selection, mask_of = by_image[message.topic]
-                    number = numbers[message.topic]
-                    mask = mask_of(number)
-                    if number % selection.every == 0 and mask.exists():
-                        _write_mask(writer, masks[message.topic], bag, message, mask)
-                    numbers[message.topic] += 1
-                on_message()
-        except BagError as error:
-            notes.append(str(error))
+        held: Iterator[BagMessage] = iter(())
+        if start is not None:
+            others = {key: topic for key, topic in topics.items() if key not in images}
+            held = _latched_messages(bag, others, start, notes)
+        messages = _readable_messages(bag, None, start, stop, notes)
+        for message in itertools.chain(held, messages):
+            if first:
+                stamp = message.log_time if fits_header(message.log_time) else 0
+                names = label_info_message(classes, stamp, "")
+                for info in infos:
+                    writer.write(info, names, message.log_time)
+                first = False
+            topic = topics.get((message.topic, message.type))
+            if topic is not None:
+                try:
+                    data = ros1.to_cdr(message) if is_ros1(message.connection) else message.data
+                    writer.write_raw(topic, data, message.log_time)
+                except BagError as error:
+                    notes.append(f"a message of {message.topic} is left out: {error}")
+            if (message.topic, message.type) in images:
+                selection, mask_of = by_image[message.topic]
+                number = numbers[message.topic]
+                mask = mask_of(number)
+                if number % selection.every == 0 and mask.exists():
+                    _write_mask(writer, masks[message.topic], bag, message, mask)
+                numbers[message.topic] += 1
+            on_message()
     return notes
 
 
@@ -127,6 +141,54 @@ def _write_mask(
     message.header.stamp.sec = header.stamp.sec
     message.header.stamp.nanosec = header.stamp.nanosec
     writer.write(topic, message, image.log_time)
+
+
+def _readable_messages(
+    bag: Bag,
+    topics: Sequence[Topic] | None,
+    start: int | None,
+    stop: int | None,
+    notes: list[str],
+) -> Iterator[BagMessage]:
+    """As `Bag.messages`, past damage where that can be; it is noted."""
+    given: Counter[tuple[str, str]] = Counter()
+    while True:
+        seen: Counter[tuple[str, str]] = Counter()
+        try:
+            for message in bag.messages(topics, start, stop):
+                key = message.topic, message.type
+                seen[key] += 1
+                if seen[key] > given[key]:
+                    given[key] += 1
+                    yield message
+            return
+        except BagError as error:
+            notes.append(str(error))
+            if not bag.recover():
+                return
+
+
+def _latched_messages(
+    bag: Bag, topics: Mapping[tuple[str, str], Connection], start: int, notes: list[str]
+) -> Iterator[BagMessage]:
+    """What a subscriber that comes at `start`, ns, still gets of latched topics, at that time.
+
+    Of a topic with several publishers, which a bag does not tell apart, as many messages as there
+    are of them; of transforms all, since they add up.
+    """
+    from rosbags.interfaces import QosDurability
+
+    held: dict[tuple[str, str], deque[BagMessage]] = {}
+    for key, topic in topics.items():
+        profiles = topic.ext.offered_qos_profiles  # type: ignore[union-attr]
+        publishers = [it.durability for it in profiles].count(QosDurability.TRANSIENT_LOCAL)
+        if publishers:
+            held[key] = deque(maxlen=None if topic.msgtype == TF_MESSAGE else publishers)
+    wanted = [Topic(*key, 0) for key in held]
+    for message in _readable_messages(bag, wanted, None, start, notes):
+        held[message.topic, message.type].append(message)
+    for message in itertools.chain(*held.values()):
+        yield dataclasses.replace(message, log_time=start)
 
 
 def _latched_qos(bag: Bag, key: tuple[str, str]) -> list[Qos]:

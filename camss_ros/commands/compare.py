@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from camss_ros.bags.bag_frames import BagFrame
     from camss_ros.evaluation.compare import Comparison, LabelledFrame
+    from camss_ros.images.label_class import LabelClass
     from camss_ros.images.label_sets import LabelSet
-    from camss_ros.inference.segmenter import Segmenter
 
 _ROUGH = 10  # blocks below which an interval is told to be rough
 
@@ -80,21 +80,26 @@ def compare(
     from camss_ros.evaluation.paired import check_names, parse_requirements, unmet
     from camss_ros.evaluation.report import render_page, versions
     from camss_ros.evaluation.result_folder import write_json, write_text
+    from camss_ros.model.checkpoint import find_config
     from camss_ros.street.calibration_scenes import CalibrationScenes
 
     check_file(output, ".html")
     limits = parse_requirements(required) if required else {}
     found_conditions = None if conditions is None else read_conditions(conditions)
     specs = [dataclasses.replace(spec, model=model) for model in (first, second)]
-    segmenters = specs[0].open(CalibrationScenes()), specs[1].open(CalibrationScenes())
-    with _frames(segmenters, data, root, split, bag, image, labels, label_set) as opened:
+    for each in specs:
+        each.check()
+    classes = [find_config(model).label_set for model in (first, second)]
+    with _frames(classes[0], data, root, split, bag, image, labels, label_set) as opened:
         frames, known, total = opened
         check_names(limits, score_names(known.classes))
-        for model, segmenter in zip((first, second), segmenters, strict=True):
+        for model, own in zip((first, second), classes, strict=True):
             try:
-                class_table(segmenter.classes, known)
+                class_table(own, known)
             except ValueError as error:
                 raise ValueError(f"{model}: {error}") from error
+        # it takes seconds, so that all that can be wrong is said before
+        segmenters = specs[0].open(CalibrationScenes()), specs[1].open(CalibrationScenes())
         for segmenter in segmenters:
             segmenter.warm_up(*segmenter.input_size)
         with progress_row("comparing", total) as step:
@@ -146,7 +151,7 @@ def compare(
 
 @contextmanager
 def _frames(
-    segmenters: tuple[Segmenter, Segmenter],
+    classes: tuple[LabelClass, ...],
     data: str | None,
     root: Path | None,
     split: str,
@@ -155,7 +160,11 @@ def _frames(
     labels: str | None,
     label_set: str | None,
 ) -> Iterator[tuple[Iterator[LabelledFrame], LabelSet, int]]:
-    """The frames, the classes of their labels, and how many there are at most."""
+    """The frames, the classes of their labels, and how many there are at most.
+
+    Args:
+        classes: the first model's, of a bag's labels where there is no `label_set`.
+    """
     if bag is None:
         from camss_ros.datasets.datasets import open_data
 
@@ -174,10 +183,8 @@ def _frames(
         raise ValueError("--bag goes with --image and --labels, and not with --data")
     known = load_label_set(label_set) if label_set else None
     with Bag(bag) as opened:
-        frames = open_bag_frames(
-            opened, BagSelection(image, labels), segmenters[0].classes, known, RunProgress()
-        )
-        of_model = LabelSet("the model's", tuple(segmenters[0].classes))
+        frames = open_bag_frames(opened, BagSelection(image, labels), classes, known, RunProgress())
+        of_model = LabelSet("the model's", classes)
         try:
             yield _with_gaps(frames), known or of_model, frames.expected
         finally:

@@ -34,9 +34,9 @@ def guard(
         "data": data, "root": str(root), "split": split, "label_set": label_set, "every": every
     }  # fmt: skip
     check_file(output, ".yaml")
-    segmenter = spec.open(CalibrationScenes())
+    spec.check()
     with progress_row(f"{data} {split}") as step:
-        limits = make_guard(output, segmenter, entries, margin, step)
+        limits = make_guard(output, lambda: spec.open(CalibrationScenes()), entries, margin, step)
     for name, limit in limits.items():
         typer.echo(f"{limit:.4f}  {name}")
     typer.echo(f"wrote {output}")

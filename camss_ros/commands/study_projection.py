@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from camss_ros.commands.options import check_folder, command_line, progress_row
-from camss_ros.commands.segmenter_options import SegmenterSpec, segmenter_options
+from camss_ros.commands.segmenter_options import SegmenterSpec, scored_model, segmenter_options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +29,7 @@ def projection(
     check_folder(output)
     numbers = [(seed, 15 * (seed % 8)) for seed in range(frames)]
     times = measure()
-    segmenter = spec.open()
+    segmenter, model = spec.open(), scored_model(spec)
     mapping = map_classes(segmenter.classes, segmenter.model_name, "camvid11")
     with progress_row("generated masks", frames) as step:
 
@@ -39,6 +39,6 @@ def projection(
             return mapping.apply(result.labels), result.confidence
 
         scores = {"true masks": score(true_labels, numbers)}
-        scores[f"masks of {segmenter.model_name}"] = score(generated, numbers)
-    for path in write_projection_page(output, command_line(), frames, scores, times):
+        scores[f"masks of {model['name']}"] = score(generated, numbers)
+    for path in write_projection_page(output, command_line(), model, frames, scores, times):
         typer.echo(f"wrote {path}")

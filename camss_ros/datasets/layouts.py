@@ -8,6 +8,7 @@ Suffixes may be in capitals.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,7 +146,7 @@ class Layout:
         if not self.splits and "{split}" not in self.images:
             # The images of all splits lie together: leave out the sequences of other splits.
             folders = find(root, self.labels.rpartition("/")[0], {"split": split})
-            sequences = {tuple(sorted(fields.items())) for fields, _ in folders}
+            sequences = {_key(fields) for fields, _ in folders}
             images = {key: images[key] for key in images if _without_frame(key) in sequences}
         if not images or not labels:
             raise DataError(self._nothing(root, split, "labels" if images else "images"))
@@ -205,7 +206,7 @@ class Layout:
         for fields, path in find(root, template, known):
             if self.splits and split not in ("all", self.split_of(fields)):
                 continue
-            key = tuple(sorted(item for item in fields.items() if item[0] != "suffix"))
+            key = _key(fields)
             if key in files:
                 raise DataError(f"{path} and {files[key].name} have the same name")
             files[key] = path
@@ -231,6 +232,12 @@ def _fixed_part(template: str) -> str:
     components = template.split("/")[:-1]
     fields = [index for index, component in enumerate(components) if "{" in component]
     return "/".join(components[: fields[0]] if fields else components)
+
+
+def _key(fields: Mapping[str, str]) -> Key:
+    """Of a file or folder; macOS decomposes letters with accents, which are one elsewhere."""
+    named = ((name, unicodedata.normalize("NFC", value)) for name, value in fields.items())
+    return tuple(sorted(item for item in named if item[0] != "suffix"))
 
 
 def _without_frame(key: Key) -> Key:

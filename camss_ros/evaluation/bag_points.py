@@ -6,10 +6,10 @@ As in the node `projector`, whose geometry this is.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -118,8 +118,12 @@ def lidar_source(camera: CameraModel, to_camera: Callable[[str], np.ndarray]) ->
     return pixels
 
 
-def point_sources(bag: Bag, selection: PointSelection) -> dict[str, PointSource]:
-    """What each of "depth" and "lidar" that is chosen shows of the image.
+PointSources: TypeAlias = Mapping[str, tuple[Topic, PointSource]]
+"""By kind, "depth" or "lidar": the topic, and what its messages show of the image."""
+
+
+def point_sources(bag: Bag, selection: PointSelection) -> PointSources:
+    """Those of a selection.
 
     Raises:
         BagError: no calibration, or no way from the lidar to the camera.
@@ -131,30 +135,27 @@ def point_sources(bag: Bag, selection: PointSelection) -> dict[str, PointSource]
     for kind, topic in topics.items():
         if kind == "depth":
             own = _camera_beside(bag, topic, rectified=selection.rectified)
-            sources[kind] = depth_source(camera, frame, own)
+            sources[kind] = topic, depth_source(camera, frame, own)
         else:
             way = _way_to_camera(bag, topic, frame, selection.given_transform())
-            sources[kind] = lidar_source(camera, way)
+            sources[kind] = topic, lidar_source(camera, way)
     return sources
 
 
 def open_points(
-    frames: BagFrames, selection: PointSelection, classes: Sequence[LabelClass]
+    frames: BagFrames, sources: PointSources, classes: Sequence[LabelClass]
 ) -> dict[str, PointScorer]:
-    """A scorer for each of the `point_sources`, with their errors.
+    """A scorer for each of the sources.
 
     Args:
-        frames: made with the topics of the selection as partners.
+        frames: made with their topics as partners.
         classes: of labels and predictions.
     """
-    bag = frames.bag
-    sources, topics = point_sources(bag, selection), selection.topics(bag)
     scorers = {}
-    for kind, source in sources.items():
-        topic = topics[kind]
+    for kind, (topic, source) in sources.items():
         partner = frames.partner(topic)
         if not partner.matched:
-            bag.warn(f"'{bag.path}': {topic.name}: {partner.why_none()}")
+            frames.bag.warn(f"'{frames.bag.path}': {topic.name}: {partner.why_none()}")
         scorers[kind] = PointScorer(source, frames, partner, classes)
     return scorers
 

@@ -131,15 +131,15 @@ def run_bag(
         reported = (task.output / REPORT_FILE).exists()
         if done and reported and (written.exists() or not task.write_bag):
             return notes
-        for selection in task.points.values():  # said before any camera is segmented
-            point_sources(bag, selection)
+        # what is wrong with them is said before any camera is segmented
+        points = {image: point_sources(bag, chosen) for image, chosen in task.points.items()}
         masks = []
         with load(task.spec) as segmenters:
             for camera in task.cameras:
                 progress.camera(camera.image)
                 mask_of = evaluate_bag(
                     segmenters, bag, folders[camera.image], camera, settings[camera.image],
-                    progress, label_set, only, task.points.get(camera.image), segmenters.at_a_time,
+                    progress, label_set, only, points.get(camera.image), segmenters.at_a_time,
                 )  # fmt: skip
                 masks.append((camera, mask_of))
             if task.write_bag:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime
 import json
+import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -41,7 +42,8 @@ def read_conditions(path: Path) -> Conditions:
 def _frame(name: str) -> str:
     """Without folder and suffix; any other dot, as in a stamp, is part of the name."""
     path = Path(name)
-    return path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name
+    name = path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name
+    return unicodedata.normalize("NFC", name)  # as `open_data` names frames
 
 
 def _table(path: Path) -> Iterator[tuple[str, dict[str, str]]]:

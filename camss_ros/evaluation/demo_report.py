@@ -11,6 +11,7 @@ import numpy as np
 from rich.table import Table
 
 from camss_ros.bags.recording import ReceivedMask, Recording
+from camss_ros.evaluation.formats import number
 from camss_ros.evaluation.result_folder import write_image, write_json
 from camss_ros.evaluation.statistics import FrameStatistics, mean_rate, milliseconds
 from camss_ros.evaluation.street_camera import camera_of, mount_of
@@ -96,12 +97,12 @@ def write_world(
     from the mask of `classes` that came back, at least one. Raises OSError."""
     frames = [frame for frame in recording.sent if frame.stamp in recording.masks]
     frame = frames[len(frames) // 2]
-    number = int(frame.name.rpartition("_")[2])
+    place = int(frame.name.rpartition("_")[2])
     known = next(each for each in VARIANTS if each == (variant or VARIANTS[0]))
     street = SyntheticStreet(variant=known)
-    image, _, depth = street.frame_with_depth(number)
+    image, _, depth = street.frame_with_depth(place)
     labels = recording.masks[frame.stamp].labels
-    camera = street.camera(number)
+    camera = street.camera(place)
     picture = world_picture(
         image, labels, np.full_like(labels, 255), depth, camera_of(camera), mount_of(camera),
         LabelSet("model", tuple(classes)),
@@ -138,8 +139,8 @@ def report_table(report: dict[str, Any]) -> Table:
     if scores:
         table.add_section()
         table.add_row("label set", report["label_set"])
-        table.add_row("mIoU", f"{scores['miou']:.3f}")
-        table.add_row("pixel accuracy", f"{scores['pixel_accuracy']:.3f}")
+        table.add_row("mIoU", number(scores["miou"]))
+        table.add_row("pixel accuracy", number(scores["pixel_accuracy"]))
     return table
 
 

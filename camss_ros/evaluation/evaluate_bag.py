@@ -28,7 +28,7 @@ from camss_ros.bags.bag import Bag, BagError, Topic
 from camss_ros.bags.bag_frames import BagFrame, BagFrames, BagSelection, model_label_values
 from camss_ros.bags.bag_types import LABEL_INFO, beside
 from camss_ros.evaluation.accumulator import ScoreAccumulator
-from camss_ros.evaluation.bag_points import PointSelection, open_points
+from camss_ros.evaluation.bag_points import PointSources, open_points
 from camss_ros.evaluation.evaluate import FrameSegmenter, class_table
 from camss_ros.evaluation.frame_thumbnails import FrameThumbnails
 from camss_ros.evaluation.mask_folder import FOLDERS, MaskFolder, Prediction
@@ -80,7 +80,7 @@ def evaluate_bag(
     progress: RunProgress,
     label_set: LabelSet | None = None,
     only: Container[int] | None = None,
-    points: PointSelection | None = None,
+    points: PointSources | None = None,
     at_a_time: int = 1,
 ) -> Callable[[int], Path]:
     """Segment the selected frames of `bag` into `output`, made if missing, and score them.
@@ -93,24 +93,23 @@ def evaluate_bag(
         label_set: of the label images; None: they are numbered as the model's classes, with 255
             for void.
         only: stamps, in ns; frames with others are left out.
-        points: what of the bag has points, to be scored too.
+        points: of the bag, to be scored too.
         at_a_time: frames that the segmenter works on at the same time; see `SegmenterGroup`.
 
     Returns:
         The mask file of an image message, by its number within the span; it need not exist.
 
     Raises:
-        BagError: a topic is missing, or not one frame can be read; and as `open_points`.
+        BagError: a topic is missing, or not one frame can be read.
         OutputMismatchError: `output` holds results of other settings.
         ValueError: model and label set have different classes.
         OSError: `output` can't be written, or another process does.
     """
-    partners = points.topics(bag).values() if points else ()
-    frames = open_bag_frames(
-        bag, selection, segmenter.classes, label_set, progress, tuple(partners)
-    )  # fmt: skip
+    points = points or {}
+    partners = [topic for topic, _ in points.values()]
+    frames = open_bag_frames(bag, selection, segmenter.classes, label_set, progress, partners)
     scored = label_set.classes if label_set else segmenter.classes
-    scorers = open_points(frames, points, scored) if points else {}
+    scorers = open_points(frames, points, scored)
     kept = MaskFolder(output)
     with contextlib.ExitStack() as stack:
         stack.enter_context(locked(output))

@@ -88,16 +88,17 @@ def check_guard(path: str | Path, segmenter: FrameSegmenter) -> None:
 
 def make_guard(
     path: Path,
-    segmenter: FrameSegmenter,
+    open_segmenter: Callable[[], FrameSegmenter],
     guard: dict[str, Any],
     margin: float,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, float]:
-    """Write a guard whose limits are what `segmenter` reaches, less a margin.
+    """Write a guard whose limits are what a segmenter reaches, less a margin.
 
     Args:
         path: of the file.
-        segmenter: scores as whatever takes over is wanted to.
+        open_segmenter: called when the data are found; what it opens scores as whatever takes over
+            is wanted to.
         guard: entries of `GuardFile` but for the limits.
         margin: that an IoU may fall, 0 to 1.
         progress: told the frames done and how many there are.
@@ -108,7 +109,7 @@ def make_guard(
     Raises ValueError as `evaluate`, and where not even the mean would be protected; OSError.
     """
     data = open_labelled(**guard)
-    found = _iou(segmenter, data, lambda done: progress(done, len(data.frames)))
+    found = _iou(open_segmenter(), data, lambda done: progress(done, len(data.frames)))
     # rounded down: what the guard is of has to pass it
     limits = {
         name: math.floor(1e4 * (iou - margin)) / 1e4 for name, iou in found.items() if iou > margin

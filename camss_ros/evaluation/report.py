@@ -183,7 +183,8 @@ def _curves(part: PartResults) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def _chosen(parts: Sequence[PartResults]) -> tuple[list[tuple[PartResults, Thumbnails]], ...]:
-    """The worst and the best frames of all parts."""
+    """The worst and the best frames of all parts; where some have labels, of those."""
+    parts = [part for part in parts if part.counts["frames"]] or parts
     worst = sorted(((p, s) for p in parts for s in p.worst), key=lambda pair: pair[1].score)
     best = sorted(((p, s) for p in parts for s in p.best), key=lambda pair: -pair[1].score)
     return worst[:SHOWN], best[:SHOWN]

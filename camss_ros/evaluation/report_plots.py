@@ -98,6 +98,13 @@ def retention_figure(corruptions: Mapping[str, Mapping[str, Any]]) -> Figure:
                 marker=".", label=model,
             )  # fmt: skip
         axis.set_title(name, fontsize=9)
+        # the outermost say the unit; of ImageNet-C the values only number the levels
+        ticks = sorted((level["value"], level["setting"]) for level in levels)
+        texts = [re.sub(r", | (?=\()", "\n", setting) for _, setting in ticks]
+        texts[1:-1] = [""] * len(texts[1:-1])
+        axis.set_xticks([value for value, _ in ticks], texts, fontsize=7)
+        axis.get_xticklabels()[0].set_horizontalalignment("left")
+        axis.get_xticklabels()[-1].set_horizontalalignment("right")
         axis.grid(alpha=0.3)
     for axis in axes[len(names) :]:
         axis.set_visible(False)

@@ -28,6 +28,7 @@ from camss_ros.images.image_files import (
     IMAGE_SUFFIXES,
     encode_image,
     read_image,
+    stem,
     visible,
     why_no_image,
 )
@@ -260,11 +261,11 @@ def _pair_labels(images: list[Path], folder: Path) -> dict[Path, Path]:
     Raises UnreadableInputError where none has, or two label files have the name of one image.
     """
     files = _image_files(folder)
-    by_stem = {path.stem: path for path in reversed(files)}
+    by_stem = {stem(path): path for path in reversed(files)}
     for path in files:
-        if by_stem[path.stem] != path:
-            raise UnreadableInputError(f"two labels of one name: '{by_stem[path.stem]}', '{path}'")
-    pairs = {image: by_stem[image.stem] for image in images if image.stem in by_stem}
+        if by_stem[stem(path)] != path:
+            raise UnreadableInputError(f"two labels of one name: '{by_stem[stem(path)]}', '{path}'")
+    pairs = {image: by_stem[stem(image)] for image in images if stem(image) in by_stem}
     if not pairs:
         there = f"'{files[0]}'" if files else "nothing"
         raise UnreadableInputError(

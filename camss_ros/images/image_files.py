@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import re
+import unicodedata
 import warnings
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import cv2
 import numpy as np
@@ -33,6 +34,12 @@ def visible(folder: Path) -> Iterator[Path]:
         OSError: it can't be read.
     """
     return (path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def stem(path: PurePath) -> str:
+    """The file's name without suffix, to compare with others: macOS decomposes letters with
+    accents (NFD), which are one character elsewhere (NFC)."""
+    return unicodedata.normalize("NFC", path.stem)
 
 
 def read_image(path: Path) -> np.ndarray | None:

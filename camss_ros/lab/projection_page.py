@@ -18,11 +18,16 @@ _SHARES = ("points", "cells", "known", "free_wrong")
 def write_projection_page(
     output: Path,
     command: str,
+    model: Mapping[str, str],
     frames: int,
     scores: Mapping[str, Mapping[str, float]],
     times: Mapping[str, Mapping[str, float]],
 ) -> list[Path]:
-    """Write `projection.md` and `projection.json` of `score` and `measure`. Raises OSError."""
+    """Write `projection.md` and `projection.json` of `score` and `measure`. Raises OSError.
+
+    Args:
+        model: `name` and `sha256` of what generated the masks.
+    """
     machine = describe_machine(torch.device("cpu"))
     output.mkdir(parents=True, exist_ok=True)
     page, content = output / "projection.md", output / "projection.json"
@@ -35,7 +40,8 @@ def write_projection_page(
             "share of the points of the depth cloud with the label of the scene. Cells: share of "
             "the known cells of 0.2 m within 15 m that are free where the ground plan, drawn from "
             "above, has road, and not free elsewhere. Known: share of the cells in view that are "
-            "not hidden. Free by mistake: share of the free cells that are not road."
+            "not hidden. Free by mistake: share of the free cells that are not road. Generated "
+            f"masks: of `{model['name']}` (weights sha256 `{model['sha256']}`)."
         ),
         markdown_table(
             ("", "points", "cells", "known", "free by mistake"),
@@ -59,6 +65,12 @@ def write_projection_page(
     )
     write_json(
         content,
-        {"frames": frames, "scores": dict(scores), "times_ms": dict(times), "machine": machine},
+        {
+            "model": dict(model),
+            "frames": frames,
+            "scores": dict(scores),
+            "times_ms": dict(times),
+            "machine": machine,
+        },
     )
     return [page, content]

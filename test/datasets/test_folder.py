@@ -1,6 +1,7 @@
 """Reading labelled images from folders."""
 
 import dataclasses
+import unicodedata
 
 import cv2
 import numpy as np
@@ -49,6 +50,16 @@ def test_pairs_come_in_order_as_rgb_with_void_mapped(root):
     assert read.dtype == np.uint8
     assert read.tolist() == [[0, 10, 255, 255]]
     assert folder[0][2] == "a"
+
+
+def test_letters_that_macos_decomposes_are_the_same_name(root):
+    write(root, "Brücke", picture(), np.zeros((4, 6), np.uint8))
+    (image,) = (root / "val" / "images").iterdir()
+    image.rename(image.with_name(unicodedata.normalize("NFD", image.name)))
+    ((_, _, name),) = labeled_folder(root, "val", CAMVID)
+    assert name == "Brücke"
+    (frame,) = open_frames(str(root / "val"), CAMVID, with_labels=True)
+    assert frame.label is not None
 
 
 def test_frames_come_in_the_order_of_their_numbers_as_of_a_folder_of_images(root):

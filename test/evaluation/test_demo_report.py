@@ -100,6 +100,17 @@ def test_a_model_of_finer_classes_is_scored_in_those_of_the_labels(
     assert report["scores"]["per_class_iou"]["car"] == pytest.approx(1)
 
 
+def test_labels_that_are_all_void_give_no_scores(
+    folder: Path, recording: Recording, tmp_path: Path
+) -> None:
+    for label in (folder / "labels").iterdir():
+        cv2.imwrite(str(label), np.full_like(cv2.imread(str(label), cv2.IMREAD_GRAYSCALE), 255))
+    source = open_frames(folder, CAMVID, with_labels=True)
+    report = write_report(recording, source, CLASSES, tmp_path, {})
+    assert report["scores"]["miou"] is None
+    assert report_table(report).row_count > 0
+
+
 def test_masks_of_unknown_stamps_are_told_apart(
     folder: Path, recording: Recording, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ from camss_ros.evaluation.guard import GuardError, check_guard
 from camss_ros.images.label_sets import load_label_set, save_label_set
 from camss_ros.inference.graphs import export
 from camss_ros.inference.segmenter import Segmenter
+from camss_ros.inference.spec import SegmenterSpec
 from camss_ros.model.checkpoint import load_pretrained, save_pretrained
 from camss_ros.street.synthetic import random_scene
 
@@ -95,6 +96,14 @@ def test_a_model_passes_its_own_guard(rare):
     result = run("guard", *arguments, "--margin", 0, "--precision", "fp32", "--device", "cpu")
     assert result.exit_code == 0, result.output
     check_guard(file, Segmenter(model, device="cpu", precision="fp32"))
+
+
+def test_wrong_data_are_told_before_the_model_is_loaded(rare, tmp_path, monkeypatch):
+    monkeypatch.setattr(SegmenterSpec, "open", None)
+    model, root = rare
+    arguments = ("--model", model, "--data", "camvid", "--root", root, "--split", "none")
+    result = run("guard", *arguments, "--output", tmp_path / "guard.yaml")
+    assert "no split 'none'" in result.output
 
 
 @pytest.mark.parametrize("beside", [True, False])

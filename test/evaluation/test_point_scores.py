@@ -26,7 +26,7 @@ from typer.testing import CliRunner, Result
 from camss_ros.bags.bag import Bag
 from camss_ros.bags.bag_frames import BagSelection
 from camss_ros.cli import app
-from camss_ros.evaluation.bag_points import PointSelection
+from camss_ros.evaluation.bag_points import PointSelection, point_sources
 from camss_ros.evaluation.bag_run import BagTask, read_parts, run_bag
 from camss_ros.evaluation.evaluate_bag import RunProgress, evaluate_bag
 from camss_ros.evaluation.report import RunMetadata, report_numbers
@@ -75,7 +75,8 @@ def metrics_of(
 ) -> dict[str, Any]:  # fmt: skip
     selection = BagSelection("/front/image", "/front/label", tolerance)
     with Bag(bag) as opened:
-        evaluate_bag(segmenter, opened, output, selection, {}, progress, CAMVID, points=points)
+        sources = point_sources(opened, points)
+        evaluate_bag(segmenter, opened, output, selection, {}, progress, CAMVID, points=sources)
     return json.loads((output / "metrics.json").read_text())
 
 

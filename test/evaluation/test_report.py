@@ -4,6 +4,7 @@ import io
 import json
 import re
 from contextlib import closing
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from small_model import save_small_model
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
+from camss_ros.evaluation.accumulator import ScoreAccumulator
 from camss_ros.evaluation.evaluate import evaluate
 from camss_ros.evaluation.formats import CLASS_SCORES, WHOLE_SCORES, result_table
 from camss_ros.evaluation.frame_thumbnails import FrameThumbnails, load_thumbnails
@@ -98,6 +100,18 @@ def test_numbers_of_parts_add_up(tmp_path: Path) -> None:
         write_report(tmp_path / "none.html", [], METADATA)
 
 
+def test_frames_by_confidence_are_not_among_those_by_their_scores(tmp_path: Path) -> None:
+    # such as a camera without labels beside one that has them
+    none = ScoreAccumulator(len(CAMVID.classes)).counts()
+    parts = [part_results(3, "front"), replace(part_results(9, "rear"), counts=none)]
+    numbers = write_report(tmp_path / "r.html", parts, METADATA)
+    assert {frame["part"] for frame in numbers["worst"] + numbers["best"]} == {"front"}
+    assert "by mIoU" in (tmp_path / "r.html").read_text()
+    numbers = write_report(tmp_path / "r.html", parts[1:], METADATA)
+    assert len(numbers["worst"]) == 4
+    assert "by mean confidence" in (tmp_path / "r.html").read_text()
+
+
 def test_the_worst_and_the_best_frames_are_kept(tmp_path: Path) -> None:
     thumbnails = FrameThumbnails(CAMVID.classes, 2)
     picture = np.zeros((20, 700), np.uint8)
@@ -120,13 +134,17 @@ def test_the_worst_and_the_best_frames_are_kept(tmp_path: Path) -> None:
     assert cv2.imdecode(tile, cv2.IMREAD_COLOR).shape[:2] == (2000, 1)
 
 
-def test_no_curve_of_retention_is_cut_off() -> None:
-    levels = [{"value": 1.0, "retention": 0.5}, {"value": 2.0, "retention": 1.4}]
+def test_no_curve_of_retention_is_cut_off_and_its_ends_have_units() -> None:
+    levels = [
+        {"value": 1.0, "setting": "1 px, twice", "retention": 0.5},
+        {"value": 2.0, "setting": "2 px", "retention": 1.4},
+    ]
     group = {"low": {"levels": levels[:1]}, "high": {"levels": levels}}
     for axis in retention_figure({"model": group}).axes:
         low, high = axis.get_ylim()
         assert low == 0
         assert high >= 140
+    assert [each.get_text() for each in axis.get_xticklabels()] == ["1 px\ntwice", "2 px"]
 
 
 def test_curves_are_reduced_and_keep_their_mean() -> None:

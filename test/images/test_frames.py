@@ -73,6 +73,7 @@ def write_clip(path: Path, times: list[float], codec: str = "libx264", seconds: 
         stream.width, stream.height = 128, 96
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         stream.codec_context.gop_size = 12
+        stream.codec_context.thread_count = 2  # of which the bytes depend
         if codec == "libx264":
             stream.codec_context.time_base = Fraction(1, 1000)
         audio = container.add_stream("aac", rate=8000) if seconds else None

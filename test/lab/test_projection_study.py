@@ -38,8 +38,11 @@ def test_the_page_has_scores_and_times(tmp_path: Path) -> None:
     times = measure()
     assert all(0 <= found["p50"] <= found["p95"] for found in times.values())
     scores = {"true masks": dict.fromkeys(("points", "cells", "known", "free_wrong"), 0.5)}
+    model = {"name": "camss-tiny", "sha256": "0" * 64}
     page, content = write_projection_page(
-        tmp_path / "out", "camss-ros study projection", 1, scores, times
+        tmp_path / "out", "camss-ros study projection", model, 1, scores, times
     )
     assert "| true masks | 50.00 % | 50.00 % | 50.00 % | 50.00 % |" in page.read_text()
-    assert json.loads(content.read_text())["times_ms"] == times
+    assert f"`camss-tiny` (weights sha256\n`{'0' * 64}`)" in page.read_text()
+    numbers = json.loads(content.read_text())
+    assert (numbers["model"], numbers["times_ms"]) == (model, times)

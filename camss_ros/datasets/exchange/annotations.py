@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from camss_ros.images.image_files import DataError, visible
+from camss_ros.images.image_files import DataError, stem, visible
 from camss_ros.images.label_class import VOID
 from camss_ros.images.label_sets import LabelSet
 
@@ -102,7 +102,7 @@ def stem_of(path: object) -> str:
     """
     if not isinstance(path, str):
         raise TypeError(f"expected the path of an image, got {path!r}")
-    return PurePosixPath(PureWindowsPath(path).as_posix()).stem
+    return stem(PurePosixPath(PureWindowsPath(path).as_posix()))
 
 
 def only_file(root: Path, pattern: str, expected: str) -> Path:
@@ -129,8 +129,13 @@ def only_file(root: Path, pattern: str, expected: str) -> Path:
 @contextmanager
 def unpacked(source: Path) -> Iterator[Path]:
     """A folder with what an archive (.zip, .tar, .tar.gz) holds, or the only folder in it, for the
-    time of the context; what is no archive as it is. Raises DataError where it is damaged or not
-    there."""
+    time of the context; what is no archive as it is.
+
+    A DataError in the context names the archive in place of that folder.
+
+    Raises:
+        DataError: it is damaged or not there.
+    """
     if not source.exists():
         raise DataError(f"there is no export {source}")
     if source.is_dir() or not _is_archive(source):
@@ -151,7 +156,10 @@ def unpacked(source: Path) -> Iterator[Path]:
             raise DataError(f"can't unpack {source}: {error}; damaged or cut off?") from error
         # a file manager packs the folder itself, not what is in it; that of macOS adds __MACOSX
         there = [path for path in visible(folder) if path.name != "__MACOSX"]
-        yield there[0] if len(there) == 1 and there[0].is_dir() else folder
+        try:
+            yield there[0] if len(there) == 1 and there[0].is_dir() else folder
+        except DataError as error:
+            raise DataError(str(error).replace(str(folder), str(source))) from error
 
 
 def _is_archive(path: Path) -> bool:

@@ -23,7 +23,7 @@ import numpy as np
 from camss_ros.atomic_files import replacing
 from camss_ros.datasets.exchange.annotations import Annotation, ClassNames, naming
 from camss_ros.datasets.exchange.prelabels import Prelabel, distinct_colors, hex_color, voc_colors
-from camss_ros.images.image_files import IMAGE_SUFFIXES, DataError, encode_image
+from camss_ros.images.image_files import IMAGE_SUFFIXES, DataError, encode_image, stem
 from camss_ros.images.label_class import VOID, LabelClass
 from camss_ros.images.label_files import read_colors
 from camss_ros.images.label_sets import LabelSet
@@ -82,7 +82,7 @@ def read(root: Path, classes: ClassNames) -> Iterator[Annotation]:
     }
     for mask in masks:
         name = mask.relative_to(folder).with_suffix("")
-        yield Annotation(name.name, mask, partial(_read, mask, tool, table), images.get(name))
+        yield Annotation(stem(mask), mask, partial(_read, mask, tool, table), images.get(name))
 
 
 def _read(mask: Path, tool: LabelSet, table: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

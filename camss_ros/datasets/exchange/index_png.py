@@ -16,7 +16,7 @@ from PIL import Image
 from camss_ros.atomic_files import replacing
 from camss_ros.datasets.exchange.annotations import Annotation, ClassNames
 from camss_ros.datasets.exchange.prelabels import Prelabel, images_by_name
-from camss_ros.images.image_files import DataError
+from camss_ros.images.image_files import DataError, stem
 from camss_ros.images.label_files import read_labels
 from camss_ros.images.label_sets import LabelSet
 
@@ -46,7 +46,8 @@ def read(root: Path, classes: ClassNames) -> Iterator[Annotation]:
     if not files:
         raise DataError(f"no label images (.png) in {folder}")
     for file in files:
-        yield Annotation(file.stem, file, partial(_read, file, classes), images.get(file.stem))
+        name = stem(file)
+        yield Annotation(name, file, partial(_read, file, classes), images.get(name))
 
 
 def _read(file: Path, classes: ClassNames, shape: tuple[int, int]) -> np.ndarray:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from camss_ros.images.image_files import IMAGE_SUFFIXES, DataError, visible
+from camss_ros.images.image_files import IMAGE_SUFFIXES, DataError, stem, visible
 from camss_ros.images.label_files import read_labels
 from camss_ros.images.label_sets import LabelSet
 
@@ -93,7 +93,7 @@ def images_by_name(folder: Path) -> dict[str, Path]:
         raise DataError(f"can't read {folder}: {error.strerror}") from error
     found: dict[str, Path] = {}
     for path in sorted(files):
-        if path.stem in found:
-            raise DataError(f"{path} and {found[path.stem].name} have the same name")
-        found[path.stem] = path
+        if stem(path) in found:
+            raise DataError(f"{path} and {found[stem(path)].name} have the same name")
+        found[stem(path)] = path
     return found

@@ -16,7 +16,7 @@ import numpy as np
 
 from camss_ros.datasets.exchange.annotations import Annotation, ClassNames, naming
 from camss_ros.datasets.exchange.prelabels import images_by_name
-from camss_ros.images.image_files import DataError
+from camss_ros.images.image_files import DataError, stem
 from camss_ros.images.label_class import LabelClass
 from camss_ros.images.label_files import read_ids
 from camss_ros.images.label_sets import LabelSet
@@ -38,7 +38,7 @@ def read(root: Path, classes: ClassNames) -> Iterator[Annotation]:
         tool, table = _read_classes(listed, classes)
         images = images_by_name(listed.parent)
         for mask in sorted(listed.parent.glob(f"[!.]*{_MASK}.png")):  # not those of macOS
-            name = mask.stem.removesuffix(_MASK)
+            name = stem(mask).removesuffix(_MASK)
             renamed = _RENAMED.fullmatch(name)
             yield Annotation(
                 name, mask, partial(_read, mask, tool, table), images.get(name),
