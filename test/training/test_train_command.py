@@ -21,7 +21,7 @@ from camss_ros.cli import app
 from camss_ros.commands.train import with_root
 from camss_ros.datasets.augmentation import AugmentationOptions
 from camss_ros.datasets.datasets import open_data
-from camss_ros.images.label_sets import load_label_set
+from camss_ros.images.label_sets import load_label_set, save_label_set
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.model.autoencoder import MaskAutoencoder, MaskAutoencoderConfig
 from camss_ros.model.camseg import CamSeg
@@ -330,6 +330,22 @@ def test_a_run_takes_more_steps_but_no_other_weights(root, autoencoder, tmp_path
     run(longer)
     assert [row["step"] for row in read_metrics(output / "metrics.csv")] == [1, 2]
     assert "steps: 2" in (output / "config.yaml").read_text()
+
+
+def test_a_run_does_not_go_on_with_other_names_of_its_classes(autoencoder, tmp_path):
+    root, output = write_camvid(tmp_path / "own"), tmp_path / "o"
+    save_label_set(load_label_set("camvid11"), root / "label_set.yaml")
+    entries = ("data.sources=[{name: folder}]", "data.focus_classes=[pole]", "loop.batch=1")
+    run(segmenter_arguments(root, output, autoencoder, *entries, "loop.steps=1"))
+    longer = segmenter_arguments(root, output, autoencoder, *entries, "loop.steps=2")
+    path = root / "label_set.yaml"
+    path.write_text(path.read_text().replace("bicyclist", "rider"))
+    told = failure(longer)
+    assert "the classes were" in told
+    assert "bicyclist" in told
+    assert "rider" in told
+    path.write_text(path.read_text().replace("rider", "bicyclist"))
+    run(longer)
 
 
 def test_two_processes_compute_what_one_does(autoencoder, tmp_path):
