@@ -186,7 +186,7 @@ def test_a_file_that_is_no_configuration_is_told(tmp_path, text):
     ("entry", "told"),
     [
         ("masking={1: 2, centre: 3}", r"masking must have the entries .* not \[1, 'centre'\]"),
-        ("losses={1: 2, x: 3}", r"losses has unknown entries \[1, 'x'\]"),
+        ("losses={1: 2, x: 3}", r"losses has unknown entries \[1, 'x'\]$"),
     ],
 )
 def test_keys_of_several_types_are_told(entry, told):
