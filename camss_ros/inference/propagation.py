@@ -122,7 +122,7 @@ def _moved(result: Segmentation, flow: np.ndarray) -> Segmentation:
     height, width = result.labels.shape
     scale = np.array([width / flow.shape[1], height / flow.shape[0]], np.float32)
     # the flow and not the places, which would stay half a pixel of it away from the border
-    places = cv2.resize(flow * scale, (width, height))
+    places: np.ndarray = cv2.resize(flow * scale, (width, height))
     places[..., 0] += np.arange(width, dtype=np.float32)
     places[..., 1] += np.arange(height, dtype=np.float32)[:, None]
 
