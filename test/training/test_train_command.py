@@ -227,6 +227,13 @@ def test_windows_of_masks_and_twins_are_whole_tokens(root, tmp_path):
         assert "must be multiples of 16" in told
 
 
+@pytest.mark.parametrize("kind", ["autoencoder", "twin"])
+def test_a_missing_model_is_told_before_the_frames_are_read(tmp_path, kind):
+    command = ["train", kind, "--config", CONFIGS / f"camss_tiny_{kind}.yaml", "--root", tmp_path]
+    command += ["--output", tmp_path / "o", "--set", "start_from=nowhere"]
+    assert "no model 'nowhere'" in failure(command)
+
+
 def test_an_unreadable_sample_is_named(autoencoder, tmp_path):
     root = write_camvid(tmp_path / "data")
     broken = root / "train" / "images" / "2.png"
