@@ -40,7 +40,7 @@ from camss_ros.nodes.harness.launch_segmenter import (
     segmenter_arguments,
     typed_value,
 )
-from camss_ros.nodes.segmenter.diagnostics import MEASURING
+from camss_ros.nodes.segmenter.diagnostics import MEASURING, PROCESS
 from camss_ros.nodes.segmenter.interfaces import PUBLISHED
 from launch import Action, Event, EventHandler, LaunchContext, LaunchDescription
 
@@ -105,7 +105,7 @@ def _evaluation(context: LaunchContext) -> list:
         output="screen",
     )
     return [
-        _when_ready(context, f"{namespace}/segmenter", player),
+        _when_ready(context, f"{namespace}/segmenter", node, player),
         end_with(recorder, "the recorder"),
         end_with(node, "the segmenter"),
         end_with(player, "the player", only_failed=True),
@@ -117,17 +117,19 @@ def _evaluation(context: LaunchContext) -> list:
 
 
 class Report(Event):
-    """What the segmenter says of itself: that it is ready, or why it cannot be."""
+    """Why the segmenter cannot be used; empty as soon as it can."""
 
     name = "camss_ros.Report"
 
-    def __init__(self, ready: bool, message: str) -> None:
-        self.ready, self.message = ready, message
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
 
 
-def _when_ready(context: LaunchContext, node: str, action: Action) -> RegisterEventHandler:
+def _when_ready(
+    context: LaunchContext, name: str, node: Any, action: Action
+) -> RegisterEventHandler:
     """Start `action` as soon as the segmenter is active, and has measured the backends; fail where
-    it cannot be.
+    it cannot be, and where there is another one of its name, whose masks would be recorded too.
 
     By /diagnostics, which come once a second. Its transitions are told once each, also before DDS
     has matched this process with the node, which may fail within a second of its start.
@@ -135,18 +137,23 @@ def _when_ready(context: LaunchContext, node: str, action: Action) -> RegisterEv
 
     def on_diagnostics(message: DiagnosticArray) -> None:  # in a thread of launch_ros
         for status in message.status:
-            if status.name.startswith(f"{node}: "):
+            if status.name.startswith(f"{name}: "):
                 values = {it.key: it.value for it in status.values}
                 active = values["state"] == "active"
                 ready = active and values[MEASURING] == str(False)
-                if ready or (status.level == DiagnosticStatus.ERROR and not active):
-                    report = Report(ready, status.message)
+                problem = ""
+                if values.get(PROCESS) != str((node.process_details or {}).get("pid")):
+                    problem = f"there is another {name}: end it, or give namespace:=NAME"
+                elif status.level == DiagnosticStatus.ERROR and not active:
+                    problem = f"the segmenter is not active: {status.message}"
+                if ready or problem:
+                    report = Report(problem)
                     context.asyncio_loop.call_soon_threadsafe(context.emit_event_sync, report)
 
     def react(context: LaunchContext) -> list[Action]:
         report = context.locals.event
-        if not report.ready:
-            raise RuntimeError(f"the segmenter is not active: {report.message}")
+        if report.problem:
+            raise RuntimeError(report.problem)
         return [action]
 
     get_ros_node(context).create_subscription(DiagnosticArray, "/diagnostics", on_diagnostics, 10)

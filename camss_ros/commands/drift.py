@@ -27,8 +27,8 @@ def learn(
 ) -> None:
     """Look at the training frames of a model, and write what they are like beside its weights.
 
-    `train segmenter` and `finetune` do so at their end. The configuration is that of the training:
-    its data.sources are looked at, each as often as its share says.
+    `train segmenter` and `finetune` do so at their end. The configuration is that of the training,
+    the config.yaml of its run: its data.sources are looked at, each as often as its share says.
     """
     require(*PACKAGES)
     from camss_ros.inference.drift import save_reference

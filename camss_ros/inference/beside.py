@@ -113,15 +113,25 @@ def main(module: str, *arguments: str) -> None:
     """Run a module until it, or the process that started this one, ends."""
     with tempfile.TemporaryDirectory(prefix="camss_ros-") as scratch:
         tempfile.tempdir = scratch
-        threading.Thread(target=_end_with_parent, args=[scratch], daemon=True).start()
-        sys.argv = [module, *arguments]
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        run_with_parent(lambda: _end(scratch), module, *arguments)
 
 
-def _end_with_parent(scratch: str) -> None:
+def run_with_parent(end: Callable[[], object], module: str, *arguments: str) -> None:
+    """As `python -m MODULE ARGUMENT...`; `end` is called, in a thread, when standard input ends: a
+    pipe from the process that started this one, which ends with it."""
+    threading.Thread(target=_await_end, args=[end], daemon=True).start()
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def _await_end(end: Callable[[], object]) -> None:
     # unbuffered: a lock on the stream would be in the way of Python's end
     while os.read(0, 1):
         _turns.release()
+    end()
+
+
+def _end(scratch: str) -> None:
     discard_unfinished()
     shutil.rmtree(scratch, ignore_errors=True)
     os._exit(1)

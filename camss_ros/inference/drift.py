@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from camss_ros.atomic_files import replacing
 from camss_ros.model.checkpoint import DRIFT_FILE, weights_hash
@@ -179,7 +179,7 @@ def save_reference(reference: DriftReference, model: Path) -> None:
         "unsure_limit": reference.unsure_limit,
     }
     with replacing(model / DRIFT_FILE) as path:
-        save_file(arrays, path, {"drift": json.dumps(numbers)})
+        path.write_bytes(save(arrays, {"drift": json.dumps(numbers)}))
 
 
 def load_reference(model: Path) -> DriftReference | None:

@@ -119,12 +119,12 @@ def _moved(result: Segmentation, flow: np.ndarray) -> Segmentation:
     Args:
         flow: float32 [h, w, 2], (x, y) from a pixel to where it was in the frame before.
     """
-    height, width = flow.shape[:2]
-    size = result.labels.shape[::-1]
-    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    scale = np.array([size[0] / width, size[1] / height], np.float32)
-    places = (np.dstack([x, y]) + flow + np.float32(0.5)) * scale - np.float32(0.5)
-    places = cv2.resize(places, size)
+    height, width = result.labels.shape
+    scale = np.array([width / flow.shape[1], height / flow.shape[0]], np.float32)
+    # the flow and not the places, which would stay half a pixel of it away from the border
+    places: np.ndarray = cv2.resize(flow * scale, (width, height))
+    places[..., 0] += np.arange(width, dtype=np.float32)
+    places[..., 1] += np.arange(height, dtype=np.float32)[:, None]
 
     def moved(pixels: np.ndarray, border: int, outside: int = 0) -> np.ndarray:
         nearest = cv2.INTER_NEAREST

@@ -39,7 +39,7 @@ from camss_ros.images.image_files import DataError
 from camss_ros.images.label_sets import LabelSet, save_label_set
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.lab.study_output import ResultRows, markdown_table, paragraph, write_page
-from camss_ros.training.finetune import FinetuneOptions, finetune
+from camss_ros.training.finetune import FinetuneOptions, check_overrides, finetune
 
 ARMS = ("random", "picked")
 _START = "none"
@@ -93,6 +93,7 @@ def study_own_data(
     Raises as `finetune`, and OutputMismatchError where `output` has the rows of other settings
     beside it.
     """
+    check_overrides(model, options)
     runs = output.with_name(f"{output.stem}_runs")
     splits = [open_data(data, root, split) for split in find_data_set(data).splits(root)]
     if not splits:

@@ -48,10 +48,9 @@ def decode(kind: typing.Any, value: typing.Any, where: str = "") -> typing.Any:
             if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         }
         missing = sorted(required - set(value))
-        if unknown or missing:
-            raise ValueError(
-                f"{where or 'the top level'} has unknown entries {unknown}, lacks {missing}"
-            )
+        found = {"has unknown entries": unknown, "lacks": missing}
+        if problems := [f"{what} {names}" for what, names in found.items() if names]:
+            raise ValueError(f"{where or 'the top level'} {', '.join(problems)}")
         entries = {k: decode(hints[k], v, f"{where}.{k}".lstrip(".")) for k, v in value.items()}
         try:
             return kind(**entries)

@@ -122,7 +122,7 @@ class CameraModel:
         """Radius (pinhole, at depth 1) or angle (equidistant, rad) up to which the distortion is
         one to one; beyond, a polynomial folds points back into the image."""
         if self.kind == PINHOLE:
-            places = np.linspace(0.0, _WIDEST, 8001)
+            places = np.linspace(0.0, _WIDEST, 80001)
             image = places * self._radial(places**2)
         else:
             places = np.linspace(0.0, np.pi, 8001)
@@ -228,7 +228,8 @@ class CameraModel:
         if self.kind == EQUIDISTANT:
             found = cv2.fisheye.undistortPoints(pixels, matrix, np.array(self.distortion))
         else:
-            rule = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 50, 1e-9)
+            # many, for the borders of wide lenses; most pixels need a few
+            rule = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 200, 1e-9)
             found = cv2.undistortPointsIter(
                 pixels, matrix, np.array(self.distortion), np.eye(3), np.eye(3), rule
             )

@@ -29,6 +29,7 @@ from camss_ros.inference.segmenter import Segmenter
 from camss_ros.model.autoencoder import MaskAutoencoder
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.checkpoint import load_pretrained, save_pretrained
+from camss_ros.model.config import CamSegConfig
 from camss_ros.resources import config_file
 from camss_ros.training.config import AutoencoderConfig, Config, SegmenterConfig, SourceConfig
 from camss_ros.training.config_files import load_config, override
@@ -110,23 +111,9 @@ def finetune(options: FinetuneOptions, tell: Callable[[str], None]) -> dict[str,
         "data.label_set": label_set,
         "data.validation_every": max(1, len(held_out) // _VALIDATED),
     }
-    config = _config(
-        SegmenterConfig,
-        "finetune",
-        {
-            **data,
-            # with the data's classes
-            "model": {
-                **dataclasses.asdict(model),
-                "name": options.output.absolute().name,
-                "label_set": [],
-            },
-            "augmentation.size": _window(model.input_size),
-            "loop.minutes": minutes,
-            "start_from": start,
-        },
-        [each for each in options.overrides if not each.startswith(_MASKS)],
-    )
+    name = options.output.absolute().name
+    entries = {**data, "model.name": name, "loop.minutes": minutes, "start_from": start}
+    config = _segmenter_config(model, entries, options.overrides)
     with begin_run(config, options.output):
         if not same:
             _other_classes(options, earlier, held_out.label_set, data, begun)
@@ -134,6 +121,19 @@ def finetune(options: FinetuneOptions, tell: Callable[[str], None]) -> dict[str,
     scores = _scores(options, held_out, sources[1:], tell)
     write_json(options.output / SCORES_FILE, scores)
     return scores
+
+
+def check_overrides(model: str, overrides: Sequence[str]) -> None:
+    """Tell what is wrong with `FinetuneOptions.overrides` before there are data.
+
+    Raises:
+        ModelError: the model can't be read.
+        ConfigError: the override or the entry is named.
+    """
+    config = load_pretrained(model).config
+    source = dataclasses.asdict(SourceConfig("folder", size=config.input_size))
+    _segmenter_config(config, {"data.sources": [source]}, overrides)
+    _masks_config({}, overrides)
 
 
 def _sources(
@@ -202,21 +202,17 @@ def _other_classes(
     origins = class_origins(own, label_set_of(earlier.config.label_set, earlier.config.name))
     other = with_other_classes(earlier, own.classes, origins)
     height, width = _window(earlier.config.input_size)
-    config = _config(
-        AutoencoderConfig,
-        "camss_tiny_autoencoder",
-        {
-            **data,
-            "model": dataclasses.asdict(other.config.mask_autoencoder),
-            "augmentation.size": [min(176, height), min(176, width)],
-            "loop.steps": 600,
-            "loop.minutes": options.minutes * _MASKS_TIME,
-            "loop.learning_rate": 1e-3,
-            "loop.evaluate_every": 150,
-            "start_from": str(masks / "start"),
-        },
-        [each.removeprefix(_MASKS) for each in options.overrides if each.startswith(_MASKS)],
-    )
+    entries = {
+        **data,
+        "model": dataclasses.asdict(other.config.mask_autoencoder),
+        "augmentation.size": [min(176, height), min(176, width)],
+        "loop.steps": 600,
+        "loop.minutes": options.minutes * _MASKS_TIME,
+        "loop.learning_rate": 1e-3,
+        "loop.evaluate_every": 150,
+        "start_from": str(masks / "start"),
+    }
+    config = _masks_config(entries, options.overrides)
     if (masks / CHECKPOINT).exists() and not _is_same(load_pretrained(masks / "start"), other):
         raise TrainingError(
             f"{options.output} holds a run that began from another model than {options.model}, or "
@@ -241,6 +237,24 @@ def _is_same(start: CamSeg, other: CamSeg) -> bool:
         name.startswith(AUTOENCODER) or (name in state and torch.equal(value, state[name]))
         for name, value in other.state_dict().items()
     )
+
+
+def _segmenter_config(
+    model: CamSegConfig, entries: dict[str, Any], overrides: Sequence[str]
+) -> SegmenterConfig:
+    """For a model of that size, with the data's classes."""
+    given = {
+        "model": {**dataclasses.asdict(model), "label_set": []},
+        "augmentation.size": _window(model.input_size),
+        **entries,
+    }
+    own = [each for each in overrides if not each.startswith(_MASKS)]
+    return _config(SegmenterConfig, "finetune", given, own)
+
+
+def _masks_config(entries: dict[str, Any], overrides: Sequence[str]) -> AutoencoderConfig:
+    own = [each.removeprefix(_MASKS) for each in overrides if each.startswith(_MASKS)]
+    return _config(AutoencoderConfig, "camss_tiny_autoencoder", entries, own)
 
 
 def _config(

@@ -221,6 +221,8 @@ class _Run(Generic[Model]):
                 missing = sorted(self.saved & set(missing))
                 if missing or unexpected:
                     raise ValueError(f"lacks {missing[:3]}, has {unexpected[:3]}")
+            if state.get("classes", now := self.samples.classes) != now:
+                raise ValueError(f"the classes were {state['classes']}, and are {now}")
             if state.get("external", self.external) != self.external:
                 raise ValueError("it was trained with other weights in `autoencoder`/`start_from`")
             self.average.updates = state["updates"]
@@ -232,8 +234,7 @@ class _Run(Generic[Model]):
                 f"{self.checkpoint} does not fit this configuration: {error}; give another "
                 "--output, or remove it to start anew"
             ) from error
-        self.best, self.minutes = state["best"], state["minutes"]
-        self.stale = state.get("stale", 0)
+        self.best, self.minutes, self.stale = state["best"], state["minutes"], state.get("stale", 0)
         return state["step"]
 
     def _save(self, done: int) -> None:
@@ -244,6 +245,7 @@ class _Run(Generic[Model]):
             "module": saved_state(self.training.model, self.saved),
             "average": saved_state(self.average.module, self.saved),
             "external": self.external,
+            "classes": self.samples.classes,
             "updates": self.average.updates,
             "optimizer": self.optimizer.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),

@@ -40,6 +40,9 @@ class TrainingSamples(Dataset[Any]):
     source are taken in another order each epoch. What is done to pixels is done to whole batches,
     on the device that trains (`complete`).
 
+    Attributes:
+        classes: names of the model's classes.
+
     Args:
         config: of the training.
         data: frames, which synthetic scenes come on top of.
@@ -56,6 +59,7 @@ class TrainingSamples(Dataset[Any]):
     ) -> None:
         focus_classes = config.data.focus_classes
         ids = {one.name: one.id for one in data.classes}
+        self.classes = list(ids)
         unknown = [name for name in focus_classes if name not in ids]
         if unknown:
             raise DataError(f"data.focus_classes has {unknown}: the classes are {list(ids)}")

@@ -49,6 +49,8 @@ def train_autoencoder(config: AutoencoderConfig, output: Path) -> MaskAutoencode
         ModelError: the model to start from can't be read, or its autoencoder is another one.
     """
     accelerator = make_accelerator(config.loop)
+    if config.start_from is not None:
+        find_model(config.start_from)  # before the frames are read
     data = open_training_data(config.data)
     torch.manual_seed(config.loop.seed)
     model = MaskAutoencoder(len(data.classes), config.model)

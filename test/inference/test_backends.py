@@ -170,10 +170,32 @@ def test_a_damaged_file_in_the_cache_is_made_again(open_segmenter, caplog):
 
     sampling = SamplingOptions(steps=2)
     expected = open_segmenter(backend="openvino", sampling=sampling).segment(frame())
-    for blob in cache_directory().glob("openvino-*.blob"):
-        blob.write_bytes(b"damaged")
-    again = open_segmenter(backend="openvino", sampling=sampling).segment(frame())
+    blobs = list(cache_directory().glob("openvino-*.blob"))
+    for damaged in (blobs, [*blobs, *cache_directory().glob("graph-*.onnx")]):
+        for path in damaged:
+            path.write_bytes(path.read_bytes()[:100])
+        caplog.clear()
+        again = open_segmenter(backend="openvino", sampling=sampling).segment(frame())
+        assert np.array_equal(again.labels, expected.labels)
+        told = [record.message for record in caplog.records if record.levelname == "WARNING"]
+        assert ["is made again" in each for each in told] == [True] * (1 + (damaged != blobs))
+
+
+@pytest.mark.parametrize("content", [b"", b"damaged", None])
+def test_a_damaged_graph_in_the_cache_is_exported_again(
+    open_segmenter, caplog, monkeypatch, tmp_path, content
+):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    expected = open_segmenter(backend="onnxruntime").segment(frame())
+    [path] = (tmp_path / "camss_ros").glob("graph-*.onnx")
+    path.write_bytes(path.read_bytes()[:-1000] if content is None else content)
+    again = open_segmenter(backend="onnxruntime").segment(frame())
     assert np.array_equal(again.labels, expected.labels)
+    [told] = caplog.messages
+    assert f"{path} cannot be used (" in told
+    assert told.endswith("is made again")
 
 
 def test_prepared_options_and_sizes_are_graphs_at_once(open_segmenter, backend):

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from running_process import runs
 
 import camss_ros
 from camss_ros.inference.beside import Beside, BesideError
@@ -192,14 +193,6 @@ def wait_for(condition) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)
-
-
-def runs(process: Path) -> bool:
-    """One that has ended stays in /proc where nothing waits for it, as in some containers."""
-    try:
-        return (process / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def partials() -> list[str]:

@@ -1,7 +1,10 @@
 """Drift: frames are told apart from those that a model was trained on."""
 
+import shutil
+
 import numpy as np
 import pytest
+from file_limit import file_limit
 from safetensors.numpy import save_file
 
 from camss_ros.inference.drift import (
@@ -104,3 +107,11 @@ def test_it_is_kept_beside_the_weights_and_of_no_use_to_others(tiny_model, tmp_p
 def test_the_bundled_model_has_that_of_its_weights():
     """Made by `camss-ros drift learn --model camss-tiny --config camss_tiny_street --root DATA`."""
     assert load_reference(BUNDLED / "camss-tiny") is not None
+
+
+def test_a_full_disk_is_told_as_one(tmp_path, small_model):
+    model = shutil.copytree(small_model, tmp_path / "model")
+    reference, _ = learnt(tokens(LEAST_FRAMES))
+    with file_limit(100), pytest.raises(OSError, match="File too large"):
+        save_reference(reference, model)
+    assert load_reference(model) is None

@@ -48,6 +48,18 @@ def test_labels_move_with_the_image():
     assert propagation.carry(request(12), "kind") is None  # a key frame again
 
 
+@pytest.mark.parametrize(("height", "width"), [(480, 640), (1080, 1920), (20, 900)])
+def test_labels_of_a_still_image_stay_up_to_its_border(height, width):
+    propagation = LabelPropagation(2)
+    still = FrameRequest(scene(height=height, width=width))
+    propagation.carry(still, "kind")
+    labels = np.random.default_rng(0).integers(0, 9, (height, width), np.uint8)
+    propagation.keep(still, Segmentation(labels, labels, {}, 1))
+    found = propagation.carry(still, "kind")
+    assert (found.labels == labels).all()
+    assert (found.confidence == labels).all()
+
+
 def test_what_comes_into_view_is_unsure():
     propagation = LabelPropagation(2)
     propagation.carry(request(0, uncertainty=True), "kind")

@@ -78,6 +78,26 @@ def test_picked_frames_are_held_against_those_at_random(small_model, root, tmp_p
     assert "11 are no choice" in few.output
 
 
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ("loop.stps=1", "loop has unknown entries ['stps']"),
+        ("loop.batch=two", "loop.batch must be of type int"),
+        ("masks.loop.stps=1", "loop has unknown entries ['stps']"),
+        ("loop", "--set loop: expected dotted.path=value"),
+    ],
+)
+def test_a_wrong_entry_is_told_before_anything(small_model, root, tmp_path, entry, told):
+    page = tmp_path / "own_data.md"
+    refused = run(
+        "own-data", "--data", "camvid", "--root", root, "--drive", "dusk", "--output", page,
+        "--model", small_model, "--count", 5, "--seeds", 1, "--set", entry,
+    )  # fmt: skip
+    assert refused.exit_code == 1
+    assert told in " ".join(refused.output.split())
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_frames_of_a_drive_are_in_its_order(tmp_path):
     names = [f"drive_{number}" for number in range(16)]
     write_pictures(tmp_path / "a", (32, 32), [*names[::2], "other_3"])

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from ros_peer import wait_until
+from running_process import runs
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
@@ -69,7 +70,7 @@ def test_a_segmenter_that_does_not_get_ready_is_quoted(small_model: Path, tmp_pa
     assert "Traceback" not in output
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_ends_the_nodes_too(
     small_model: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -87,6 +88,9 @@ def test_a_signal_ends_the_nodes_too(
     process = wait_until(segmenter, "the segmenter started", TIMEOUT)
     demo.send_signal(number)
     demo.communicate(timeout=TIMEOUT)
+    if number == signal.SIGKILL:
+        wait_until(lambda: not runs(process), "the end of the segmenter", 30)
+        return
     assert demo.returncode not in (0, -number)
     assert not process.exists()
 
@@ -131,9 +135,34 @@ def test_a_child_that_is_killed_is_told(tmp_path: Path) -> None:
             process.check()
 
 
+def test_a_child_of_a_killed_process_ends_even_if_it_ignores_sigint(tmp_path: Path) -> None:
+    (tmp_path / "a_child.py").write_text(STUBBORN)
+    code = f"""
+from pathlib import Path
+from camss_ros.nodes.harness.child_process import ChildProcess
+child = ChildProcess("a_child", {{}}, {{}}, Path({str(tmp_path / "log")!r}))
+child._process.wait()"""
+    path = os.pathsep.join((str(tmp_path), os.environ.get("PYTHONPATH", "")))
+    parent = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path})
+    wait_until((tmp_path / "log").exists, "the child started")
+    wait_until((tmp_path / "log").read_text, "the child ready")
+    process = Path("/proc", (tmp_path / "log").read_text().strip())
+    assert runs(process)
+    parent.kill()
+    parent.wait()
+    wait_until(lambda: not runs(process), "the end of the child")
+
+
+STUBBORN = """
+import os, signal, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+print(os.getpid())
+time.sleep(600)
+"""
+
+
 def test_a_child_that_ignores_sigint_is_stopped_all_the_same(tmp_path: Path) -> None:
-    program = "import signal, time; signal.signal(2, signal.SIG_IGN); print(1); time.sleep(600)"
-    process = child(tmp_path, program)
+    process = child(tmp_path, STUBBORN)
     wait_until(lambda: (tmp_path / "log").read_bytes(), "the child ready")
     process.check()
     began = time.monotonic()

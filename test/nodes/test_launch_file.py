@@ -22,7 +22,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 
 from camss_ros.nodes.messages import to_diagnostic_status
 from camss_ros.nodes.projection.interfaces import SUBSCRIBED as PROJECTOR_SUBSCRIBED
-from camss_ros.nodes.segmenter.diagnostics import MEASURING
+from camss_ros.nodes.segmenter.diagnostics import MEASURING, PROCESS
 from camss_ros.nodes.segmenter.interfaces import PUBLISHED
 from camss_ros.nodes.segmenter.parameters import SPECS
 from camss_ros.street.synthetic import SyntheticStreet
@@ -69,7 +69,7 @@ class Recording(ModuleType):
 
 
 def record(kind: str, *args: Any, **kwargs: Any) -> SimpleNamespace:
-    return SimpleNamespace(kind=kind, args=args, **kwargs)
+    return SimpleNamespace(kind=kind, args=args, process_details={"pid": 7}, **kwargs)
 
 
 @pytest.fixture
@@ -303,9 +303,9 @@ def player_of(entities: list[Any], context: Context, node: str = "/segmenter") -
 
 
 def status_of(
-    node: str, state: str, failure: str = "", measuring: bool = False
+    node: str, state: str, failure: str = "", measuring: bool = False, process: int = 7
 ) -> DiagnosticStatus:
-    values = {"state": state, MEASURING: measuring}
+    values = {"state": state, MEASURING: measuring, PROCESS: process}
     level = 2 if failure else 0
     return to_diagnostic_status(f"{node}: segmentation", level, failure or state, values)
 
@@ -394,6 +394,13 @@ def test_the_evaluation_ends_when_a_part_of_it_fails(evaluation: partial[list[An
     failed = status_of("/segmenter", "unconfigured", "cannot configure: no model 'x'")
     with pytest.raises(RuntimeError, match="is not active: cannot configure: no model 'x'"):
         reported(entities, context, failed)
+
+
+def test_another_node_of_the_same_name_is_told(evaluation: partial[list[Any]]) -> None:
+    context = Context()
+    entities = evaluation(context=context)
+    with pytest.raises(RuntimeError, match="there is another /segmenter: end it, or"):
+        reported(entities, context, status_of("/segmenter", "active", process=8))
 
 
 def test_the_evaluation_is_of_one_camera_whatever_the_file_says(

@@ -549,6 +549,11 @@ def test_time_without_a_listener_is_no_time_without_inputs(
         ({"ego_mask": "/nowhere.png"}, "ego_mask: '/nowhere.png' is not there"),
         ({"cameras": ["a", "b"], "mount": [1.0, 0.0, 0.0]}, "mount is that of one camera"),
         (
+            {"grid_area": [-99.0, 99.0, -1000.0, 1000.0], "grid_resolution": 0.02},
+            "grid_area [-99.0, 99.0, -1000.0, 1000.0] in cells of grid_resolution 0.02 m has "
+            "100000 x 9900 of them: expected at most 10,000,000 cells",
+        ),
+        (
             {"cloud_from": "lidar", "cameras": ["a", "b"], "lidar_to_camera": [1.0] * 7},
             "1 transforms for 2 cameras",
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import math
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -339,6 +340,7 @@ def test_diagnostics_have_rates_latencies_steps_device_and_memory(
     assert int(told["steps"]) == node.node.parameters.sampling().steps
     assert (told["device"], told["dropped"], told["image publishers"]) == ("cpu", "0", "1")
     assert int(told["memory (MB)"]) > 50
+    assert told["process"] == str(os.getpid())
 
 
 def test_diagnostics_warn_of_images_unlike_those_of_the_training(

@@ -98,6 +98,20 @@ def test_a_polynomial_does_not_fold_points_back_into_the_image() -> None:
     assert len(camera.pixels(point)[0]) == 0
 
 
+def test_a_wide_lens_is_followed_up_to_where_it_folds() -> None:
+    """Its image is r (1 + k1 r2), which is largest at 1 / sqrt(-3 k1)."""
+    camera = CameraModel.from_message(calibration("plumb_bob", d=(-0.32, 0.0, 0.0, 0.0, 0.0)))
+    fold = 1 / np.sqrt(3 * 0.32)
+    u, _ = camera.project(np.array([[fold - 2e-4, fold + 2e-4], [0.0, 0.0], [1.0, 1.0]]))
+    assert np.isnan(u).tolist() == [False, True]
+
+
+def test_every_pixel_of_a_wide_lens_has_a_ray() -> None:
+    distortion = (-0.3434, 0.0544, 3e-4, 1e-4, 0.0068, 0.0, 0.0, 0.0)
+    wide = replace(CAMERA, fx=197.0, fy=197.0, distortion=distortion)
+    assert not np.isnan(wide.rays).any()
+
+
 def test_a_fisheye_sees_behind_ninety_degrees() -> None:
     camera = CameraModel.from_message(calibration("equidistant", d=(0.0,) * 4))
     u, v = camera.project(np.array([[1.0, 0.0], [0.0, 0.0], [-0.1, -1.0]]))

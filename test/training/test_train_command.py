@@ -21,7 +21,7 @@ from camss_ros.cli import app
 from camss_ros.commands.train import with_root
 from camss_ros.datasets.augmentation import AugmentationOptions
 from camss_ros.datasets.datasets import open_data
-from camss_ros.images.label_sets import load_label_set
+from camss_ros.images.label_sets import load_label_set, save_label_set
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.model.autoencoder import MaskAutoencoder, MaskAutoencoderConfig
 from camss_ros.model.camseg import CamSeg
@@ -186,7 +186,7 @@ def test_a_file_that_is_no_configuration_is_told(tmp_path, text):
     ("entry", "told"),
     [
         ("masking={1: 2, centre: 3}", r"masking must have the entries .* not \[1, 'centre'\]"),
-        ("losses={1: 2, x: 3}", r"losses has unknown entries \[1, 'x'\]"),
+        ("losses={1: 2, x: 3}", r"losses has unknown entries \[1, 'x'\]$"),
     ],
 )
 def test_keys_of_several_types_are_told(entry, told):
@@ -225,6 +225,13 @@ def test_windows_of_masks_and_twins_are_whole_tokens(root, tmp_path):
         entries = ("augmentation.size=[40,50]", "data.synthetic_scenes=0", "data.synthetic_share=0")
         told = failure(command + [part for each in entries for part in ("--set", each)])
         assert "must be multiples of 16" in told
+
+
+@pytest.mark.parametrize("kind", ["autoencoder", "twin"])
+def test_a_missing_model_is_told_before_the_frames_are_read(tmp_path, kind):
+    command = ["train", kind, "--config", CONFIGS / f"camss_tiny_{kind}.yaml", "--root", tmp_path]
+    command += ["--output", tmp_path / "o", "--set", "start_from=nowhere"]
+    assert "no model 'nowhere'" in failure(command)
 
 
 def test_an_unreadable_sample_is_named(autoencoder, tmp_path):
@@ -330,6 +337,22 @@ def test_a_run_takes_more_steps_but_no_other_weights(root, autoencoder, tmp_path
     run(longer)
     assert [row["step"] for row in read_metrics(output / "metrics.csv")] == [1, 2]
     assert "steps: 2" in (output / "config.yaml").read_text()
+
+
+def test_a_run_does_not_go_on_with_other_names_of_its_classes(autoencoder, tmp_path):
+    root, output = write_camvid(tmp_path / "own"), tmp_path / "o"
+    save_label_set(load_label_set("camvid11"), root / "label_set.yaml")
+    entries = ("data.sources=[{name: folder}]", "data.focus_classes=[pole]", "loop.batch=1")
+    run(segmenter_arguments(root, output, autoencoder, *entries, "loop.steps=1"))
+    longer = segmenter_arguments(root, output, autoencoder, *entries, "loop.steps=2")
+    path = root / "label_set.yaml"
+    path.write_text(path.read_text().replace("bicyclist", "rider"))
+    told = failure(longer)
+    assert "the classes were" in told
+    assert "bicyclist" in told
+    assert "rider" in told
+    path.write_text(path.read_text().replace("rider", "bicyclist"))
+    run(longer)
 
 
 def test_two_processes_compute_what_one_does(autoencoder, tmp_path):

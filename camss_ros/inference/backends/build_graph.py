@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
 from camss_ros.extras import versions
+from camss_ros.inference.backends.base import BackendUnavailableError
 from camss_ros.inference.backends.open_runtime import open_runtime
 from camss_ros.inference.backends.verify_graph import verify_graph
 from camss_ros.inference.graphs.cache import cache_key, cached_file
@@ -19,6 +23,10 @@ from camss_ros.inference.graphs.export import ExportError, GraphSpec, export_onn
 from camss_ros.inference.graphs.quantize import quantize, write_archive
 from camss_ros.model.checkpoint import CONFIG_FILE, ModelError, load_camseg, weights_hash
 from camss_ros.model.schedule import SamplingOptions
+
+_log = logging.getLogger(__name__)
+
+Used = TypeVar("Used")
 
 
 def model_hash(model: Path) -> str:
@@ -52,6 +60,24 @@ def cached_graph(model: Path, digest: str, spec: GraphSpec) -> Path:
     return cached_file(f"graph-{cache_key(metadata)}.onnx", export)
 
 
+def from_cache(file: Callable[[], Path], use: Callable[[Path], Used]) -> Used:
+    """What `use` makes of a file of the cache, which is made again, once, where that fails.
+
+    Args:
+        file: makes it if need be.
+        use: raises whatever a damaged file, or one of another version or driver, leads it to.
+    """
+    path = file()
+    try:
+        return use(path)
+    except BackendUnavailableError:
+        raise
+    except Exception as error:
+        _log.warning("%s cannot be used (%s) and is made again", path, error)
+        path.unlink(missing_ok=True)
+        return use(file())
+
+
 def cached_int8_graph(model: Path, digest: str, spec: GraphSpec, calibration: Path) -> Path:
     """The archive (`quantize.write_archive`) of `spec` in int8, made if the cache has none.
 
@@ -69,7 +95,10 @@ def cached_int8_graph(model: Path, digest: str, spec: GraphSpec, calibration: Pa
     def quantize_to(path: Path) -> None:
         runtime = open_runtime("openvino", torch.device("cpu"), "int8")
         frames, held_out = read_calibration(calibration)
-        write_archive(quantize(cached_graph(model, digest, spec), frames), path)
+        quantized = from_cache(
+            lambda: cached_graph(model, digest, spec), lambda graph: quantize(graph, frames)
+        )
+        write_archive(quantized, path)
         result = verify_graph(
             load_camseg(model), spec, spec.sampling, runtime.open(path), runtime.dtype, held_out
         )

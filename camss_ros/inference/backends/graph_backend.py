@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from camss_ros.inference.backends.base import Backend, BatchRequest, FramePrediction
-from camss_ros.inference.backends.build_graph import cached_graph, model_hash
+from camss_ros.inference.backends.build_graph import cached_graph, from_cache, model_hash
 from camss_ros.inference.backends.runtime import Graph, Runtime, graph_inputs
 from camss_ros.inference.backends.torch_backend import TorchBackend
 from camss_ros.inference.beside import Beside, BesideError
@@ -170,8 +170,12 @@ class GraphBackend(Backend):
 
     def _load(self, spec: GraphSpec, export: Callable[[GraphSpec], Path]) -> Graph:
         runtime = self._runtime
+
+        def exported() -> Path:
+            return export(spec)
+
         if runtime.suffix is None:
-            return runtime.load(export(spec))
+            return from_cache(exported, runtime.load)
         metadata = {
             "model": self._hash,
             "spec": spec.metadata(),
@@ -182,15 +186,9 @@ class GraphBackend(Backend):
         name = f"{runtime.name}-{cache_key(metadata)}{runtime.suffix}"
 
         def compile_to(path: Path) -> None:
-            runtime.compile(export(spec), path)
+            from_cache(exported, lambda graph: runtime.compile(graph, path))
 
-        compiled = cached_file(name, compile_to)
-        try:
-            return runtime.load(compiled)
-        except Exception as error:  # of another version or driver, or damaged
-            _log.info("%s cannot be used (%s) and is made again", compiled, error)
-            compiled.unlink(missing_ok=True)
-            return runtime.load(cached_file(name, compile_to))
+        return from_cache(lambda: cached_file(name, compile_to), runtime.load)
 
     def _export_here(self, spec: GraphSpec) -> Path:
         if self._calibration is None:

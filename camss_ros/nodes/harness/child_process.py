@@ -13,12 +13,14 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from camss_ros.errors import CamssError
+from camss_ros.inference.beside import run_with_parent
 from camss_ros.resources import config_file
 
 _STOP_TIME = 5.0  # s from SIGINT to SIGKILL
@@ -33,7 +35,8 @@ class ChildFailedError(CamssError):
 
 
 class ChildProcess:
-    """`python -m MODULE` with ROS parameters, its output in a log file; stopped by SIGINT.
+    """`python -m MODULE` with ROS parameters, its output in a log file; stopped by SIGINT, also
+    where this process is killed.
 
     with ChildProcess("camss_ros.run_segmenter", {"steps": 4}, env, log) as child:
         child.check()
@@ -53,9 +56,9 @@ class ChildProcess:
         arguments = [part for assignment in assignments for part in ("-p", assignment)]
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", module, "--ros-args", *arguments],
+                [sys.executable, "-m", __name__, module, "--ros-args", *arguments],
                 env={**os.environ, **environment, "PYTHONUNBUFFERED": "1"},
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # which ends with this process
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 # Ctrl-C in the terminal reaches the parent alone, which stops its children in turn.
@@ -96,6 +99,8 @@ class ChildProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
 
     def __enter__(self) -> ChildProcess:
         return self
@@ -220,3 +225,14 @@ def start_still_camera(
         "wait_for_subscriber": True,
     }  # fmt: skip
     return ChildProcess(VIDEO_PUBLISHER, parameters, environment, log)
+
+
+def _stop_here() -> None:
+    """As `ChildProcess.stop` does."""
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(_STOP_TIME)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    run_with_parent(_stop_here, *sys.argv[1:])

@@ -30,21 +30,22 @@ _OUTPUTS = ("drivable_grid", "obstacle_points", "obstacle_scan")
 _HEIGHT_OF_OBSTACLES = 0.3
 _RAYS = 720
 _INCREMENT = 2 * math.pi / _RAYS
+_MOST_CELLS = 10_000_000  # of a grid: each takes 160 bytes while it is laid into the camera's view
 
 
 class GroundJob(Job):
     """`drivable_grid`, `obstacle_points` and `obstacle_scan` of one camera.
 
     Raises:
-        ValueError: an image of the own vehicle that cannot be read, or `mount` for several cameras.
+        ValueError: an image of the own vehicle that cannot be read, a grid of too many cells, or
+            `mount` for several cameras.
     """
 
     def __init__(self, given: JobContext, camera: str, cameras: int) -> None:
         parameters = given.parameters
         self._cameras = cameras
         self._mount(parameters)
-        x_min, x_max, y_min, y_max = parameters["grid_area"]
-        self._layout = GridLayout(x_min, x_max, y_min, y_max, parameters["grid_resolution"])
+        self._layout = _layout(parameters)
         self._ego = _ego_mask(parameters["ego_mask"])
         self._projector: GroundProjector | None = None
         self._key: Any = None
@@ -145,6 +146,20 @@ class GroundJob(Job):
         )  # fmt: skip
         scan.ranges = to_array(ranges(view, _RAYS, _INCREMENT).view(np.uint8).data, "f")
         return scan
+
+
+def _layout(parameters: ProjectorParameters) -> GridLayout:
+    """Of the grid. Raises ValueError where it has too many cells."""
+    x_min, x_max, y_min, y_max = area = list(parameters["grid_area"])
+    resolution = parameters["grid_resolution"]
+    layout = GridLayout(x_min, x_max, y_min, y_max, resolution)
+    rows, columns = layout.shape
+    if rows * columns > _MOST_CELLS:
+        raise ValueError(
+            f"grid_area {area} in cells of grid_resolution {resolution:g} m has {rows} x {columns} "
+            f"of them: expected at most {_MOST_CELLS:,} cells: take a smaller area or larger ones"
+        )
+    return layout
 
 
 def _ego_mask(path: str) -> np.ndarray | None:

@@ -15,6 +15,8 @@ from camss_ros.nodes.messages import to_diagnostic_status
 
 # Key of the fact whether backend `auto` is still being measured: frames are slower meanwhile.
 MEASURING = "measuring backends"
+# Key of the number of the node's process, which tells it from others of its name.
+PROCESS = "process"
 
 Counted = Literal["received", "segmented", "dropped", "failed"]
 COUNTED: tuple[Counted, ...] = get_args(Counted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -11,7 +12,7 @@ from camss_ros.nodes.messages import diagnostic_array
 from camss_ros.nodes.segmenter.backend_measurement import BackendMeasurement
 from camss_ros.nodes.segmenter.camera import CameraChannel
 from camss_ros.nodes.segmenter.deadline import Deadline
-from camss_ros.nodes.segmenter.diagnostics import MEASURING
+from camss_ros.nodes.segmenter.diagnostics import MEASURING, PROCESS
 from camss_ros.nodes.segmenter.frame_processor import FrameProcessor
 from camss_ros.nodes.segmenter.memory_guard import MemoryGuard
 from camss_ros.nodes.segmenter.model_reloader import LoadedModel, ModelReloader
@@ -103,6 +104,7 @@ class Reports:
         values: dict[str, object] = {
             "steps": status["steps"],
             "samples": status["samples"],
+            PROCESS: os.getpid(),
             "memory (MB)": resident_bytes() // 10**6,
             "image conversion": self._processor.converter.name,
         }
