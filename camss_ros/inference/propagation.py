@@ -53,7 +53,8 @@ class LabelPropagation:
         self.interval = check_interval(interval)
         self._streams: defaultdict[Hashable, TemporalState[_Last]]
         self._streams = defaultdict(TemporalState)
-        self._begun: set[Hashable] = set()  # streams that have had a key frame
+        self._turns: dict[Hashable, int] = {}  # place of each stream among them
+        self._ages: dict[Hashable, int] = {}  # of the key frame that each stream has next
         preset = cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST
         self._flow = cv2.DISOpticalFlow_create(preset)  # type: ignore[attr-defined]
 
@@ -73,7 +74,12 @@ class LabelPropagation:
         stream = self._streams[request.stream]
         wanted = kind, request.size, request.uncertainty
         last = stream.begin(request.image, request.stamp, wanted)
-        if last is None or last.age + 1 >= self.interval:
+        if last is None:  # it begins anew, in its turn
+            turn = self._turns.setdefault(request.stream, len(self._turns))
+            self._ages[request.stream] = turn % self.interval
+            return None
+        if last.age + 1 >= self.interval:
+            self._ages[request.stream] = 0
             return None
         grey = _grey(request.image)
         moved = _moved(last.result, self._flow.calc(grey, last.grey, None))
@@ -86,16 +92,13 @@ class LabelPropagation:
     def keep(self, request: FrameRequest, result: Segmentation) -> None:
         """Keep the result of a key frame, the last for which `carry` of its stream had none."""
         if self.interval > 1:
-            age = 0
-            if request.stream not in self._begun:
-                age = len(self._begun) % self.interval
-                self._begun.add(request.stream)
+            age = self._ages[request.stream]
             self._streams[request.stream].keep(_Last(_grey(request.image), result, age))
 
     def forget(self) -> None:
         """The next frame of each stream is a key frame."""
         self._streams.clear()
-        self._begun.clear()
+        self._turns.clear()
 
 
 def check_interval(interval: int) -> int:

@@ -167,14 +167,17 @@ def test_streams_of_a_batch_have_key_frames_of_their_own(model):
 
 
 def test_streams_take_turns(model):
+    """Also after all of them have paused."""
     segmenter = Segmenter(model, device="cpu", precision="fp32", keyframe_interval=3)
-    keys = []
-    for number in range(7):
-        found = segmenter.segment_batch(
-            [request(number, stream=name, stamp=0.1 * number) for name in ("a", "b", "c", "d")]
-        )
-        keys.append("".join("-" if each.propagated else "K" for each in found))
-    assert keys == ["KKKK", "--K-", "-K--", "K--K", "--K-", "-K--", "K--K"]
+    for begin in (0.0, 9.0):
+        keys = []
+        for number in range(7):
+            stamp = begin + 0.1 * number
+            found = segmenter.segment_batch(
+                [request(number, stream=name, stamp=stamp) for name in ("a", "b", "c", "d")]
+            )
+            keys.append("".join("-" if each.propagated else "K" for each in found))
+        assert keys == ["KKKK", "--K-", "-K--", "K--K", "--K-", "-K--", "K--K"]
 
 
 def test_key_frames_may_start_warm(model):
