@@ -20,6 +20,7 @@ import torch
 from camss_ros import extras
 from camss_ros.inference.backends import graph_backend
 from camss_ros.inference.backends.base import BackendUnavailableError
+from camss_ros.inference.backends.build_graph import from_cache
 from camss_ros.inference.backends.frame_graphs import capturing
 from camss_ros.inference.backends.open_runtime import open_runtime
 from camss_ros.inference.graphs.export import ExportError
@@ -196,6 +197,15 @@ def test_a_damaged_graph_in_the_cache_is_exported_again(
     [told] = caplog.messages
     assert f"{path} cannot be used (" in told
     assert told.endswith("is made again")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), BackendUnavailableError("no driver")])
+def test_a_graph_that_is_no_cause_of_an_error_stays_in_the_cache(tmp_path, error):
+    path = tmp_path / "graph.onnx"
+    path.touch()
+    with pytest.raises(type(error)):
+        from_cache(lambda: path, Mock(side_effect=error))
+    assert path.exists()
 
 
 def test_prepared_options_and_sizes_are_graphs_at_once(open_segmenter, backend):

@@ -21,6 +21,7 @@ from camss_ros.inference.graphs.cache import cache_key, cached_file
 from camss_ros.inference.graphs.calibration import read_calibration
 from camss_ros.inference.graphs.export import ExportError, GraphSpec, export_onnx
 from camss_ros.inference.graphs.quantize import quantize, write_archive
+from camss_ros.inference.memory import is_out_of_memory
 from camss_ros.model.checkpoint import CONFIG_FILE, ModelError, load_camseg, weights_hash
 from camss_ros.model.schedule import SamplingOptions
 
@@ -70,9 +71,9 @@ def from_cache(file: Callable[[], Path], use: Callable[[Path], Used]) -> Used:
     path = file()
     try:
         return use(path)
-    except BackendUnavailableError:
-        raise
     except Exception as error:
+        if isinstance(error, BackendUnavailableError) or is_out_of_memory(error):
+            raise  # the file is no cause of that
         _log.warning("%s cannot be used (%s) and is made again", path, error)
         path.unlink(missing_ok=True)
         return use(file())
