@@ -8,14 +8,13 @@ Suffixes may be in capitals.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 from camss_ros.images.frames import natural_key
-from camss_ros.images.image_files import IMAGE_SUFFIXES, DataError, visible
+from camss_ros.images.image_files import IMAGE_SUFFIXES, DataError, composed, visible
 
 _FIELD = re.compile(r"\{(\w+)\}")
 _PATTERNS = {"suffix": f"(?i:{'|'.join(map(re.escape, IMAGE_SUFFIXES))})"}  # other than ".+?"
@@ -235,9 +234,10 @@ def _fixed_part(template: str) -> str:
 
 
 def _key(fields: Mapping[str, str]) -> Key:
-    """Of a file or folder; macOS decomposes letters with accents, which are one elsewhere."""
-    named = ((name, unicodedata.normalize("NFC", value)) for name, value in fields.items())
-    return tuple(sorted(item for item in named if item[0] != "suffix"))
+    """Of a file or folder."""
+    return tuple(
+        sorted((name, composed(value)) for name, value in fields.items() if name != "suffix")
+    )
 
 
 def _without_frame(key: Key) -> Key:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import csv
 import datetime
 import json
-import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from camss_ros.images.image_files import IMAGE_SUFFIXES
+from camss_ros.images.image_files import IMAGE_SUFFIXES, composed
 
 Conditions = Mapping[str, Mapping[str, str]]
 """By frame name: the value of each condition, such as {"camera": "/front/image"}."""
@@ -43,7 +42,7 @@ def _frame(name: str) -> str:
     """Without folder and suffix; any other dot, as in a stamp, is part of the name."""
     path = Path(name)
     name = path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name
-    return unicodedata.normalize("NFC", name)  # as `open_data` names frames
+    return composed(name)  # as `open_data` names frames
 
 
 def _table(path: Path) -> Iterator[tuple[str, dict[str, str]]]:

@@ -36,10 +36,15 @@ def visible(folder: Path) -> Iterator[Path]:
     return (path for path in folder.iterdir() if not path.name.startswith("."))
 
 
+def composed(name: str) -> str:
+    """A file's name, to compare with others: macOS decomposes letters with accents (NFD), which are
+    one character elsewhere (NFC)."""
+    return unicodedata.normalize("NFC", name)
+
+
 def stem(path: PurePath) -> str:
-    """The file's name without suffix, to compare with others: macOS decomposes letters with
-    accents (NFD), which are one character elsewhere (NFC)."""
-    return unicodedata.normalize("NFC", path.stem)
+    """The file's name without suffix, `composed`."""
+    return composed(path.stem)
 
 
 def read_image(path: Path) -> np.ndarray | None:

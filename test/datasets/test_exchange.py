@@ -256,8 +256,15 @@ def test_images_may_have_names_as_macos_writes_them(tmp_path: Path, format_name:
     )
     for image in (tmp_path / "images").iterdir():
         image.rename(image.with_name(unicodedata.normalize("NFD", image.name)))
+    entries = [
+        {"file": unicodedata.normalize("NFD", f"{name}.png"), "drive": "a bag", "stamp": 1}
+        for name in names
+    ]
+    (tmp_path / "pick.json").write_text(json.dumps({"frames": entries}))
     bring_in(tmp_path, format_name, source)
     assert read_back(tmp_path / "data").keys() == set(names)
+    said = json.loads((tmp_path / "data" / "import.json").read_text())["frames"]
+    assert [frame["drive"] for frame in said.values()] == ["a bag"] * 3
 
 
 @pytest.mark.parametrize("packed", [False, True])

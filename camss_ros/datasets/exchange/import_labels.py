@@ -23,6 +23,7 @@ from camss_ros.datasets.exchange.annotations import (
     ClassNames,
     naming,
     read_json,
+    stem_of,
     unpacked,
 )
 from camss_ros.datasets.exchange.drive_split import FrameOfDrive, Split, split_by_drive
@@ -159,7 +160,7 @@ def _picked(images: Path | None) -> dict[str, dict[str, Any]]:
         if file.is_file():
             with naming(file, f"{PICK_FILE} of picked frames"):
                 return {
-                    Path(it["file"]).stem: {**it, "drive": it["drive"], "stamp": it["stamp"]}
+                    stem_of(it["file"]): {**it, "drive": it["drive"], "stamp": it["stamp"]}
                     for it in read_json(file, PICK_FILE)["frames"]
                 }
     return {}
