@@ -72,6 +72,7 @@ class LabelStream(Listener):
         super().__init__(given.node, given.parameters, camera)
         self._name, self._jobs, self._reject = camera, jobs, given.reject
         self._label_set = given.classes.label_set
+        self._classes = {each.id: each.name for each in self._label_set.classes}
         for job in jobs:
             job.sources.append(self)
         self._prefix += "segmentation/"
@@ -156,16 +157,16 @@ class LabelStream(Listener):
         Raises:
             ProjectionRejectedError: the labels are not of the classes of the label set.
         """
-        known = {each.id: each.name for each in self._label_set.classes}
-        remedy = (
-            f"not of label set {self._label_set.name}: set label_set to theirs, and "
-            "drivable_classes, flat_classes, drop_classes and keep_classes"
-        )
-        if self._named is not None and self._named != known:
-            names = ", ".join(self._named.values())
-            text = f"by {self._prefix}label_info the masks are of {names}, {remedy}"
-            raise ProjectionRejectedError("classes", text)
         highest = int((labels + np.uint8(1)).max(initial=0)) - 1  # void, 255, becomes 0
-        if highest >= len(known):
-            text = f"{self._prefix}mask has class {highest}, {remedy}"
-            raise ProjectionRejectedError("classes", text)
+        if self._named is not None and self._named != self._classes:
+            names = ", ".join(self._named.values())
+            what = f"by {self._prefix}label_info the masks are of {names}"
+        elif highest >= len(self._classes):
+            what = f"{self._prefix}mask has class {highest}"
+        else:
+            return
+        raise ProjectionRejectedError(
+            "classes",
+            f"{what}, not of label set {self._label_set.name}: set label_set to theirs, and "
+            "drivable_classes, flat_classes, drop_classes and keep_classes",
+        )
