@@ -173,34 +173,23 @@ def test_tf_is_asked_at_the_stamps_of_cloud_and_mask(
     received(running, "labeled_cloud", 4)
 
 
-def test_tf_begins_again_with_a_bag(
-    project: Callable[..., RunningProjector], tf: StandInTf
+@pytest.mark.parametrize(
+    "sent", [[(60, 0), (61, 0), (3, 1), (4, 1)], [(60, 0), (-1_700_000_000, 0), (61, 0)]]
+)
+def test_tf_begins_again_with_a_bag_but_not_with_a_camera_without_stamps(
+    project: Callable[..., RunningProjector], tf: StandInTf, sent: list[tuple[int, int]]
 ) -> None:
-    """TF itself would refuse all that is older than what it knows of the first time."""
+    """TF itself would refuse all that is older than what it knows of the first time. Of a stamp of
+    zero it takes its newest; what it knows is for the others."""
     still = [(0, 0, 0, 0, 0), (99, 0, 0, 0, 0)]
     tf.places = {"lidar": still, "camera_optical_frame": still}
     running = project(cloud_from="lidar")
     running.listen(labeled_cloud=PointCloud2)
     running.calibrate(calibration())
-    for number, cleared in ((60, 0), (61, 0), (3, 1), (4, 1)):
+    for number, cleared in sent:
         running.send(**pair(number, LABELS), points=cloud(number, [(5.0, 0.0, 0.0)]))
         received(running, "labeled_cloud", number)
         assert tf.cleared == cleared
-
-
-def test_tf_does_not_begin_again_with_a_camera_without_stamps(
-    project: Callable[..., RunningProjector], tf: StandInTf
-) -> None:
-    """Of a stamp of zero TF takes its newest; what it knows is for the others."""
-    still = [(0, 0, 0, 0, 0), (99, 0, 0, 0, 0)]
-    tf.places = {"lidar": still, "camera_optical_frame": still}
-    running = project(cloud_from="lidar")
-    running.listen(labeled_cloud=PointCloud2)
-    running.calibrate(calibration())
-    for number in (60, -1_700_000_000, 61):
-        running.send(**pair(number, LABELS), points=cloud(number, [(5.0, 0.0, 0.0)]))
-        received(running, "labeled_cloud", number)
-    assert tf.cleared == 0
 
 
 def ground_view(running: RunningProjector, number: int, labels: np.ndarray) -> None:
