@@ -78,13 +78,13 @@ def own_domain() -> Iterator[int]:
 
 
 @pytest.fixture(scope="session")
-def early_announcements() -> None:
-    """Participants of this process announce themselves in the first tenth of a second, not half.
+def discovery_profile() -> None:
+    """Participants of this process learn of one another as those of several processes do.
 
-    Fast DDS 3.2 locks up for ever where one does so while an endpoint of another ends: each thread
-    waits for the other (Fast-DDS issue 6502), here once in some twenty runs of all tests, whose
-    nodes often live for less than a second. It reads the file once; processes that tests start
-    have the defaults.
+    Fast DDS 3.2 locks up for ever where one announces itself while an endpoint of another ends,
+    each in a call of the other's discovery (Fast-DDS issue 6502): once in some twenty runs of all
+    tests. Nodes of tests often live for less than a second, so they announce themselves early, too.
+    It reads the file once; processes that tests start have the defaults.
     """
     import rclpy  # only for the tests that need it
 
@@ -99,14 +99,14 @@ def early_announcements() -> None:
 
 
 @pytest.fixture
-def domain_id(early_announcements: None) -> Iterator[int]:
+def domain_id(discovery_profile: None) -> Iterator[int]:
     """A ROS domain for the test."""
     with own_domain() as domain:
         yield domain
 
 
 @pytest.fixture(scope="module")
-def module_domain_id(early_announcements: None) -> Iterator[int]:
+def module_domain_id(discovery_profile: None) -> Iterator[int]:
     """A ROS domain for the tests of a module that talk to one node."""
     with own_domain() as domain:
         yield domain
