@@ -63,6 +63,7 @@ class _Capture(TorchDispatchMode):
     def __enter__(self) -> _Capture:
         StandIn.current.synchronize(CPU)
         StandIn.current.allocating.append(self._pool)
+        StandIn.current.generator.capturing = True
         if StandIn.current.capture_error is not None:
             raise StandIn.current.capture_error
         StandIn.current.spoilt = False
@@ -71,11 +72,12 @@ class _Capture(TorchDispatchMode):
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)
         if StandIn.current.spoilt or error[0] is not None:
-            # as PyTorch before 2.12, which goes on allocating for the graph
+            # as PyTorch before 2.12, which goes on allocating and drawing for the graph
             raise RuntimeError(
                 "CUDA error: operation failed due to a previous error during capture"
             )
         StandIn.current.end_allocation(0, self._pool)
+        StandIn.current.generator.capturing = False
 
     def __torch_dispatch__(self, operation, types, arguments=(), keywords=None):
         keywords = keywords or {}
@@ -104,7 +106,22 @@ class _Event:
         StandIn.current.log.append("wait")
 
 
+class _Generator:
+    """Stands for the default generator of a GPU, which takes part in every capture."""
+
+    capturing = False
+
+    def clone_state(self) -> _Generator:
+        return _Generator()
+
+    def graphsafe_set_state(self, other: _Generator) -> None:
+        self.capturing = other.capturing
+
+
 class _Stream:
+    def __init__(self, device: torch.device = CPU) -> None:
+        """Of a device."""
+
     def wait_stream(self, other: _Stream) -> None:
         """All runs in order here."""
 
@@ -120,6 +137,7 @@ class StandIn:
             host waits.
         capture_error: raised where a capture begins.
         allocating: the pools of captures that are under way, or failed.
+        generator: the default one.
         spoilt: what the last capture was in the middle of, another thread has made fail.
     """
 
@@ -130,6 +148,7 @@ class StandIn:
         self.log: list[str] = []
         self.capture_error: Exception | None = None
         self.allocating: list[Any] = []
+        self.generator = _Generator()
         self.spoilt = False
 
     @contextmanager
@@ -165,6 +184,7 @@ def replace_cuda(monkeypatch: pytest.MonkeyPatch) -> StandIn:
         "device": lambda _: nullcontext(),
         "current_stream": lambda _: stream,
         "current_device": lambda: 0,
+        "default_generators": [stand_in.generator],
         "graph_pool_handle": lambda: (0, 1),
         "synchronize": stand_in.synchronize,
     }.items():

@@ -258,7 +258,7 @@ def test_the_matmul_peak_is_measured():
     assert matmul_peak(torch.device("cuda"), torch.bfloat16, 1024) > 1e11
 
 
-def test_after_a_capture_that_failed_memory_is_given_back(open_segmenter, frames, monkeypatch):
+def test_a_capture_that_failed_leaves_the_gpu_usable(open_segmenter, frames, monkeypatch):
     segmenter = open_segmenter(precision="fp32")
     decode = segmenter._backend._decode
     monkeypatch.setattr(
@@ -270,6 +270,7 @@ def test_after_a_capture_that_failed_memory_is_given_back(open_segmenter, frames
         result = segmenter.segment(frames[0])
     assert not is_captured(result)
     torch.cuda.empty_cache()
+    assert torch.rand(1, device="cuda") < 1
     other = open_segmenter(precision="fp32")
     for _ in range(3):
         result = other.segment(frames[0])

@@ -206,6 +206,13 @@ def test_where_a_capture_fails_frames_run_without_and_one_warning_says_so(
     assert "operation not permitted" in record.message
     assert "kernel errors" not in record.message
     assert cuda.allocating == []  # or PyTorch could give nothing back to the GPU any more
+    assert not cuda.generator.capturing  # or nothing could be drawn from it any more
+
+
+def test_all_graphs_of_a_gpu_are_captured_in_one_stream(open_captured):
+    """For each that it has computed in, cuBLAS keeps memory for ever."""
+    first, second = (open_captured()._backend._graphs._stream for _ in range(2))
+    assert first is second
 
 
 def test_a_model_is_closed_while_another_one_is_captured(open_captured, model, cuda):

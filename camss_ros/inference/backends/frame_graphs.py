@@ -10,6 +10,7 @@ result is out, and what came before it is dropped.
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -45,6 +46,15 @@ Compute = Callable[
 ]
 # (samples, (height, width) of the network) -> a state of no frame, on the device
 BlankState = Callable[[int, "tuple[int, int]"], FrameState]
+
+
+@functools.cache
+def _capture_stream(device: torch.device) -> torch.cuda.Stream:
+    """The one that all graphs of a GPU are captured in, as those of `torch.cuda.graph` by default.
+
+    cuBLAS keeps memory for each stream that it has computed in, 32 MiB on a Hopper GPU, for ever.
+    """
+    return torch.cuda.Stream(device)
 
 
 class FrameKind(NamedTuple):
@@ -94,9 +104,8 @@ class FrameGraphs:
         self._device = device
         self._known: dict[FrameKind, FrameGraph | None] = {}  # the last one is the newest
         self._failed = False
-        with torch.cuda.device(device):
-            self._stream = torch.cuda.Stream()
-            self._pool = torch.cuda.graph_pool_handle()
+        self._stream = _capture_stream(device)
+        self._pool = torch.cuda.graph_pool_handle()
         # of their own: a generator that a graph has drawn from belongs to it
         self._generator = torch.Generator(device)
 
@@ -149,7 +158,7 @@ class FrameGraphs:
         except Exception as error:  # an operation that cannot be captured, or no memory
             self._failed = True
             self.clear()
-            self._end_allocation()
+            self._end_capture()
             cause: BaseException = error
             if "previous error during capture" in str(error):  # of the end, which says less
                 cause = error.__context__ or error
@@ -157,12 +166,18 @@ class FrameGraphs:
             _log.warning("no CUDA graph of a frame, its operations run one by one: %s", reason)
             return None
 
-    def _end_allocation(self) -> None:
-        """Tell the allocator that a failed capture is over, which PyTorch before 2.12 does not (its
-        pull request 180395): nothing could be given back to the GPU any more."""
-        # not there, or not needed
-        with suppress(AttributeError, RuntimeError), torch.cuda.device(self._device):
-            torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), self._pool)
+    def _end_capture(self) -> None:
+        """Tell that a failed capture is over, which PyTorch before 2.12 does not.
+
+        Otherwise its allocator gives nothing back to the GPU any more (its pull request 180395),
+        and nothing can be drawn any more from the GPU's default generator, which is of every graph.
+        """
+        with torch.cuda.device(self._device):
+            number = torch.cuda.current_device()
+            with suppress(AttributeError, RuntimeError):  # not there, or not needed
+                torch._C._cuda_endAllocateToPool(number, self._pool)
+            default = torch.cuda.default_generators[number]
+            default.graphsafe_set_state(default.clone_state())  # which is in no capture
 
 
 class FrameGraph:
