@@ -31,7 +31,9 @@ def write_gpu_page(
     sections = [paragraph(f"Machine: {described}.")]
     if median_times(rows):
         sections.append("![milliseconds of a frame](gpu.png)")
-    sections += [f"## {parts[key].title}\n\n{_show(row)}" for key, row in rows.items()]
+    for key, row in rows.items():
+        warnings = "".join(f"\nWarning: {each}.\n" for each in row.get("warnings", []))
+        sections.append(f"## {parts[key].title}\n\n{_show(row)}{warnings}")
     if missing:
         lines = "".join(f"- {title}: {reason}\n" for title, reason in missing.items())
         sections.append(f"## Not measured\n\n{lines}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging.handlers
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ import numpy as np
 from camss_ros.evaluation.statistics import milliseconds
 from camss_ros.images.frames import open_frames
 from camss_ros.inference.device import select_device
+from camss_ros.inference.network_size import can_resize
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.lab.frame_launches import longest_operations, measure_calls
 from camss_ros.lab.frames import street_frames
@@ -40,6 +42,7 @@ class GpuSettings:
 
     Attributes:
         model: the small one, with its weights.
+        size: working (height, width) of the small one, if it is not bound to its own.
         base: the large one, with random weights.
         device: as of `select_device`.
         input: frames to compare labels on, as of `open_frames`; None for the synthetic street.
@@ -50,6 +53,7 @@ class GpuSettings:
     """
 
     model: str = "camss-tiny"
+    size: tuple[int, int] = (352, 480)
     base: str = "cam-seg-base"
     device: str = "cuda"
     input: str | None = None
@@ -58,10 +62,14 @@ class GpuSettings:
     largest_batch: int = 8
     official_turns: int = 2
 
-    def open(self, model: str | Path | None = None, steps: int = 1, **options: Any) -> Segmenter:
-        """The small model, if no other is named; `options` as of `Segmenter`."""
-        sampling = SamplingOptions(steps=steps)
-        return Segmenter(model or self.model, device=self.device, sampling=sampling, **options)
+    def open(self, large: Path | None = None, **options: Any) -> Segmenter:
+        """The small model, if no large one is given; `options` as of `Segmenter`."""
+        if large is not None:
+            steps = SamplingOptions(steps=_BASE_STEPS)
+            return Segmenter(large, device=self.device, sampling=steps, **options)
+        resizes = can_resize(find_config(self.model))
+        size = (self.size[0], self.size[1]) if resizes else None
+        return Segmenter(self.model, **{"device": self.device, "network_size": size, **options})
 
 
 @dataclass(frozen=True)
@@ -84,7 +92,7 @@ def _labels(
     settings: GpuSettings, backend: str, precisions: Sequence[str] = PRECISIONS
 ) -> dict[str, Any]:
     """Share of pixels with the labels of the CPU in float32, in each precision."""
-    reference = Segmenter(settings.model, device="cpu", precision="fp32")
+    reference = settings.open(device="cpu", precision="fp32")
     frames = _frames(settings, reference.input_size)
     expected = [reference.segment(frame).labels for frame in frames]
     rows = {}
@@ -109,17 +117,22 @@ def _frames(settings: GpuSettings, size: tuple[int, int]) -> list[np.ndarray]:
     return [frame.image for frame in itertools.islice(source, settings.label_frames)]
 
 
-def _times(settings: GpuSettings, model: str | Path, backend: str, steps: int) -> dict[str, Any]:
+def _times(
+    settings: GpuSettings, backend: str, large: Path | None = None, official: bool = False
+) -> dict[str, Any]:
     """Stage by stage, what takes longest in them, then a whole frame as one graph."""
     rows: dict[str, Any] = {}
+    config = find_config(large or settings.model)
     for name, captured in (("stages", False), ("whole", True)):
-        segmenter = settings.open(model, steps, backend=backend, captured=captured)
+        segmenter = settings.open(large, backend=backend, captured=captured)
         rows[name] = measure_segmenter(
-            segmenter, find_config(model), segmenter.input_size, settings.timed_frames
+            segmenter, config, segmenter.input_size, settings.timed_frames
         )
         if not captured:
             (frame,) = street_frames(segmenter.input_size, 1)
             rows["longest"] = longest_operations(segmenter, frame)
+        elif large is not None and official:
+            rows["official"] = compare_with_official(segmenter, large, settings.official_turns)
         segmenter.close()
     return rows
 
@@ -128,11 +141,7 @@ def _base_times(
     settings: GpuSettings, backend: str, fast_decoder: bool = False, official: bool = False
 ) -> dict[str, Any]:
     with random_weights(settings.base, None, fast_decoder) as directory:
-        rows = _times(settings, directory, backend, _BASE_STEPS)
-        if official:
-            segmenter = settings.open(directory, _BASE_STEPS, backend=backend)
-            rows["official"] = compare_with_official(segmenter, directory, settings.official_turns)
-        return rows
+        return _times(settings, backend, directory, official)
 
 
 def _calls(settings: GpuSettings) -> dict[str, Any]:
@@ -176,9 +185,9 @@ def _node(settings: GpuSettings) -> dict[str, Any]:
 # In the order of their importance: a short time leaves out the last ones.
 PARTS: dict[str, Part] = {
     "labels": Part("Labels, against the CPU", 15, lambda s: _labels(s, "torch")),
-    "small": Part("A frame of the small model", 15, lambda s: _times(s, s.model, "torch", 1)),
+    "small": Part("A frame of the small model", 15, lambda s: _times(s, "torch")),
     "small_compiled": Part(
-        "A frame of the small model, compiled", 40, lambda s: _times(s, s.model, "compile", 1)
+        "A frame of the small model, compiled", 40, lambda s: _times(s, "compile")
     ),
     "base_compiled": Part(
         "A frame of the large model, compiled, against the official procedure",
@@ -209,9 +218,16 @@ PARTS: dict[str, Part] = {
 def main(key: str, settings: str) -> None:
     """Measure one part and print it, the last line."""
     exit_on_signals()  # ends the node too
+    logging.basicConfig()  # warnings on stderr
+    heard = logging.handlers.BufferingHandler(capacity=1000)
+    heard.setLevel(logging.WARNING)
+    logging.getLogger("camss_ros").addHandler(heard)
     given = GpuSettings(**json.loads(settings))
     select_device(given.device)
-    print(json.dumps(PARTS[key].measure(given)))
+    row = PARTS[key].measure(given)
+    # such as that there was no graph, or nothing compiled
+    warnings = list(dict.fromkeys(record.getMessage() for record in heard.buffer))
+    print(json.dumps({**row, "warnings": warnings}))
 
 
 def command(key: str, settings: GpuSettings) -> list[str]:

@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -85,7 +86,8 @@ def study_gpu(
 def run_part(arguments: list[str], seconds: float) -> dict[str, Any] | str:
     """Run a command that prints JSON in its last line; what it printed, or why there is nothing.
 
-    It is ended after so many seconds, and where this process is interrupted.
+    It is ended after so many seconds, and where this process is interrupted. What it has to say
+    where it fails goes to stderr as a whole.
     """
     # Ctrl-C in the terminal reaches this process alone, which ends the part.
     process = subprocess.Popen(
@@ -98,9 +100,17 @@ def run_part(arguments: list[str], seconds: float) -> dict[str, Any] | str:
     finally:
         _end(process)
     if process.returncode != 0:
-        lines = errors.strip().splitlines()
-        return f"failed: {lines[-1] if lines else process.returncode}"
+        print(errors, end="", file=sys.stderr)
+        return f"failed: {_reason(errors) or process.returncode}"
     return json.loads(printed.strip().splitlines()[-1])
+
+
+def _reason(errors: str) -> str | None:
+    """The first line of the last exception, whose others say what to set to learn more, or else
+    the last one on stderr."""
+    _, traced, rest = errors.rpartition("Traceback (most recent call last):\n")
+    lines = [line for line in rest.splitlines() if line.strip() and not line.startswith(" ")]
+    return lines[0 if traced else -1] if lines else None
 
 
 def _end(process: subprocess.Popen[str]) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,7 +19,7 @@ from typer.testing import CliRunner
 from camss_ros.cli import app
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference.segmenter import Segmenter
-from camss_ros.lab import gpu_page, gpu_study
+from camss_ros.lab import gpu_page, gpu_parts, gpu_study
 from camss_ros.lab.frame_launches import (
     KINDS,
     count_calls,
@@ -38,8 +39,9 @@ CAMVID = load_label_set("camvid11")
 def settings(small_model) -> GpuSettings:
     model = str(small_model)
     return GpuSettings(
-        model=model, base=model, device="cpu", label_frames=2, timed_frames=2, largest_batch=2
-    )
+        model=model, size=(48, 80), base=model, device="cpu",
+        label_frames=2, timed_frames=2, largest_batch=2,
+    )  # fmt: skip
 
 
 def script(code: str) -> list[str]:
@@ -64,12 +66,19 @@ LABELS = {"backend": "torch", "frames": 2, "agreement": {"bf16": {"mean": 0.999,
 PRINT_LABELS = f"print('noise'); print({json.dumps(json.dumps(LABELS))})"
 
 
-def test_a_part_that_fails_or_hangs_costs_no_other_one(study, tmp_path):
-    missing = study(first="raise RuntimeError('no such kernel')", second=PRINT_LABELS)
-    assert missing == {"Part first": "failed: RuntimeError: no such kernel"}
+def test_a_part_that_fails_or_hangs_costs_no_other_one(study, tmp_path, capfd):
+    error = """
+try:
+    raise ValueError("no such kernel")
+except ValueError:
+    raise RuntimeError("CUDA error\\n\\nCompile with `TORCH_USE_CUDA_DSA` to know more.\\n")
+"""
+    missing = study(first=error, second=PRINT_LABELS)
+    assert missing == {"Part first": "failed: RuntimeError: CUDA error"}
+    assert "no such kernel" in capfd.readouterr().err
     page = (tmp_path / "gpu.md").read_text()
     assert "99.900 %" in page
-    assert "no such kernel" in page
+    assert "RuntimeError: CUDA error" in page
     start = time.monotonic()
     missing = study(seconds=11.0, second=PRINT_LABELS, third="import time; time.sleep(600)")
     assert time.monotonic() - start < 11.0
@@ -132,12 +141,31 @@ def test_parts_are_measured_in_a_process_of_their_own(settings):
     row = run_part(gpu_study.command("labels", settings), 120)
     assert isinstance(row, dict), row
     assert row["agreement"]["fp32"] == {"mean": 1.0, "min": 1.0}
+    assert row["warnings"] == []
+
+
+def test_what_a_part_warns_of_is_shown(settings, monkeypatch, capsys, tmp_path):
+    """Such as that there is no graph, whose time it then is not."""
+
+    def measure(_):
+        for _ in range(2):
+            logging.getLogger("camss_ros.inference").warning("no CUDA graph of a frame")
+        return dict(LABELS)
+
+    monkeypatch.setattr(logging.getLogger("camss_ros"), "handlers", [])
+    monkeypatch.setattr(gpu_parts, "exit_on_signals", lambda: None)
+    monkeypatch.setitem(PARTS, "labels", replace(PARTS["labels"], measure=measure))
+    gpu_parts.main("labels", json.dumps(asdict(settings)))
+    row = json.loads(capsys.readouterr().out)
+    write_gpu_page(tmp_path / "gpu.md", {"labels": row}, {}, PARTS, {}, "camss-ros study gpu")
+    assert (tmp_path / "gpu.md").read_text().count("Warning: no CUDA graph of a frame.") == 1
 
 
 def test_parts_are_measured_and_shown(settings, monkeypatch, tmp_path):
     monkeypatch.setattr("camss_ros.lab.segmenter_speed.matmul_peak", lambda *_: 1e12)
     rows = {key: PARTS[key].measure(settings) for key in ("small", "calls", "batches")}
     assert rows["small"]["whole"]["frames"] == 2
+    assert rows["small"]["whole"]["working_size"] == [48, 80]
     assert 0 < len(rows["small"]["longest"]) <= 12
     assert list(rows["batches"]["batches"]) == ["1", "2"]
     path = tmp_path / "gpu.md"
