@@ -6,8 +6,16 @@ import torch
 
 _log = logging.getLogger(__name__)
 
-# "ALLOC": of cuBLAS and cuDNN, which allocate for themselves
-_MESSAGES = ("out of memory", "can't allocate memory", "_ALLOC_FAILED", "_ALLOCATION_FAILED")
+_MESSAGES = (
+    "out of memory",
+    "can't allocate memory",
+    # of cuBLAS and cuDNN, which allocate for themselves
+    "_ALLOC_FAILED",
+    "_ALLOCATION_FAILED",
+    # PyTorch, where there is no room for what any algorithm of a convolution needs beside its
+    # result: pytorch/pytorch issue 108645
+    "unable to find an engine to execute this computation",
+)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

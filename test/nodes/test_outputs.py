@@ -191,6 +191,8 @@ def test_what_is_no_lack_of_memory_is_not_taken_for_it() -> None:
         assert is_out_of_memory(RuntimeError(f"CUDA error: {library}_ALLOC_FAILED when calling"))
     cudnn_9 = "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"
     assert is_out_of_memory(RuntimeError(cudnn_9))
+    pytorch = "GET was unable to find an engine to execute this computation after trying 3 plans."
+    assert is_out_of_memory(RuntimeError(pytorch))
     assert not is_out_of_memory(RuntimeError("shapes differ"))
 
 
