@@ -156,6 +156,10 @@ class PaletteAutoencoder(nn.Module):
         # -|x - c|^2 / 2 without the |x|^2 that all classes share
         bias = -0.5 * colors.square().sum(dim=1)
         pixels = image.float() * 0.5 + 0.5
+        if torch.compiler.is_dynamo_compiling():
+            # one with the softmax, where the result of a convolution would go through memory
+            products = (pixels[:, None] * colors[:, :, None, None]).sum(dim=2)
+            return (products + bias[:, None, None]) / _COLOR_STD**2
         return functional.conv2d(pixels, colors[:, :, None, None], bias) / _COLOR_STD**2
 
     def _unit_colors(self) -> Tensor:

@@ -42,7 +42,9 @@ def test_painted_labels_are_read_back(autoencoder, dtype):
     assert torch.equal(classes, expected)
 
 
-def test_the_nearest_colour_wins(autoencoder):
+@pytest.mark.parametrize("compiled", [False, True])
+def test_the_nearest_colour_wins(autoencoder, compiled, monkeypatch):
+    monkeypatch.setattr(torch.compiler, "is_dynamo_compiling", lambda: compiled)
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2.4 - 1.2
     palette = torch.tensor([*COLORS, PALETTE.void_color], dtype=torch.float64) / 255
     pixels = (image.double() * 0.5 + 0.5).permute(0, 2, 3, 1)
