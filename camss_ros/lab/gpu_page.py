@@ -77,12 +77,12 @@ def _times(row: Mapping[str, Any]) -> str:
         CUDA graph. Share: of the fastest matrix product of this device
         ({peak}).""")
     lines = [
-        [stage, p50_p95(times), _share(stages, stage)]
+        [stage, p50_p95(times, 2), _share(stages, stage)]
         for stage, times in stages["stages_ms"].items()
         if stage != "total"
     ]
-    lines.append(["whole frame", p50_p95(stages["whole_ms"]), _share(stages, "total")])
-    lines.append(["one graph", p50_p95(whole["whole_ms"]), _share(whole, "total")])
+    lines.append(["whole frame", p50_p95(stages["whole_ms"], 2), _share(stages, "total")])
+    lines.append(["one graph", p50_p95(whole["whole_ms"], 2), _share(whole, "total")])
     memory = whole["peak_memory"].get("cuda_mb")
     told = "" if memory is None else f"\nGPU memory at the most: {memory:.0f} MB.\n"
     table = markdown_table(["stage", "ms, p50 / p95", "share"], lines)
@@ -125,7 +125,7 @@ def _calls(row: Rows) -> str:
 def _batches(row: Rows) -> str:
     alone = row["1"]["p50"]
     lines = [
-        [count, p50_p95(times), f"{times['p50'] / alone:.2f}", f"{times.get('cuda_mb', 0):.0f}"]
+        [count, p50_p95(times, 2), f"{times['p50'] / alone:.2f}", f"{times.get('cuda_mb', 0):.0f}"]
         for count, times in row.items()
     ]
     header = ["frames", "ms, p50 / p95", "times one frame", "GPU memory, MB"]

@@ -90,9 +90,11 @@ def paragraph(text: str) -> str:
     return textwrap.fill(" ".join(text.split()), 100, break_on_hyphens=False)
 
 
-def p50_p95(times: Mapping[str, float] | None) -> str:
+def p50_p95(times: Mapping[str, float] | None, decimals: int = 1) -> str:
     """Median and 95th percentile, in ms, of `milliseconds`; a dash where there is none."""
-    return "-" if times is None else f"{times['p50']:.1f} / {times['p95']:.1f}"
+    if times is None:
+        return "-"
+    return f"{times['p50']:.{decimals}f} / {times['p95']:.{decimals}f}"
 
 
 def verdict(holds: bool) -> str:
