@@ -4,8 +4,9 @@
         output:=drive_masks
 
 The bag starts when the segmenter is active, with the backend that it keeps, and all of it ends with
-the bag, or with an error as soon as one of the three has failed. `camss-ros replay` scores besides,
-and `camss-ros evaluate-bag` segments every image, whatever time it takes.
+the bag, or with an error as soon as one of the three has failed. Of the bag, images and calibration
+are played. `camss-ros replay` scores besides, and `camss-ros evaluate-bag` segments every image,
+whatever time it takes.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.ros_adapters import get_ros_node
 
+from camss_ros.nodes.endpoints import Endpoint
 from camss_ros.nodes.harness.child_process import large_images
 from camss_ros.nodes.harness.launch_segmenter import (
     end_with,
@@ -100,7 +102,8 @@ def _evaluation(context: LaunchContext) -> list:
         cmd=[
             *("ros2", "bag", "play", bag, "--clock"),
             *("--rate", LaunchConfiguration("rate"), "--delay", str(DISCOVERY_TIME)),
-            "--disable-keyboard-controls",
+            # Not masks or /diagnostics that the bag may have as well: they would be recorded too.
+            *("--disable-keyboard-controls", "--topics", *_inputs(context, namespace)),
         ],
         output="screen",
     )
@@ -114,6 +117,15 @@ def _evaluation(context: LaunchContext) -> list:
         recorder,
         node,
     ]
+
+
+def _inputs(context: LaunchContext, namespace: str) -> list[str]:
+    """Full names of the topics that the segmenter reads."""
+    image, camera_info = (
+        LaunchConfiguration(name).perform(context) for name in ("image", "camera_info")
+    )
+    names = (image, f"{image}/compressed", camera_info)
+    return [Endpoint(name, "", "").resolved(namespace=namespace) for name in names]
 
 
 class Report(Event):

@@ -348,6 +348,17 @@ def test_the_recorder_of_every_distribution_takes_the_topics(
     assert set(recorder.cmd[first:]) == {endpoint.resolved() for endpoint in PUBLISHED}
 
 
+def test_of_the_bag_only_what_the_segmenter_reads_is_played(
+    evaluation: partial[list[Any]],
+) -> None:
+    """Masks and /diagnostics of an earlier node, in the bag as well, would be recorded too."""
+    context = Context()
+    entities = evaluation(context=context, namespace="front", image="/cam/image")
+    played = player_of(entities, context, "/front/segmenter").cmd
+    expected = ["/cam/image", "/cam/image/compressed", "/front/camera_info"]
+    assert played[played.index("--topics") + 1 :] == expected
+
+
 def test_all_masks_are_recorded(evaluation: partial[list[Any]]) -> None:
     entities = evaluation(namespace="front")
     assert any(
