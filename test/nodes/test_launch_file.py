@@ -222,6 +222,12 @@ def test_the_log_level_is_that_of_the_node_alone(namespaces: dict[str, str], log
 
 
 @pytest.mark.usefixtures("recorded")
+@pytest.mark.parametrize("name", FILES)
+def test_a_log_level_that_rcl_does_not_know_is_refused_by_launch(name: str) -> None:
+    assert arguments(name)["log_level"].choices == ["debug", "info", "warn", "error", "fatal"]
+
+
+@pytest.mark.usefixtures("recorded")
 def test_one_segmenter_has_all_cameras() -> None:
     (node,) = nodes(run("multi_camera.launch.py", cameras="[front, rig/left]", steps="2"))
     _, given = node.parameters

@@ -12,7 +12,7 @@ from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import LifecycleNode
 from launch_ros.substitutions import FindPackageShare
 
-from camss_ros.nodes.harness.launch_segmenter import RESPAWN, declare, managed_node
+from camss_ros.nodes.harness.launch_segmenter import RESPAWN, declare, log_level, managed_node
 
 # Launch arguments that are topics of the node.
 _TOPICS = {
@@ -37,14 +37,14 @@ def projector_arguments(*, alone: bool) -> list[DeclareLaunchArgument]:
         ),
         **_TOPICS,
     }
-    if alone:
-        others |= {
-            "namespace": ("", "Namespace of the node and its topics."),
-            "use_sim_time": ("", "true: take the time from /clock. Empty: as in projector_file."),
-            **RESPAWN,
-            "log_level": ("info", "Log level of the node."),
-        }
-    return declare(others)
+    if not alone:
+        return declare(others)
+    others |= {
+        "namespace": ("", "Namespace of the node and its topics."),
+        "use_sim_time": ("", "true: take the time from /clock. Empty: as in projector_file."),
+        **RESPAWN,
+    }
+    return [*declare(others), log_level()]
 
 
 def projector(context: Any, *, alone: bool) -> LifecycleNode:

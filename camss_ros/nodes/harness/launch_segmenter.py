@@ -58,15 +58,7 @@ def segmenter_arguments(
         "true: take the time from /clock, as with a replayed bag. Empty: as in params_file, "
         "else false.",
     )
-    return [
-        *declare(others | parameters | RESPAWN, defaults),
-        DeclareLaunchArgument(
-            "log_level",
-            default_value="info",
-            description="Log level of the node.",
-            choices=["debug", "info", "warn", "error", "fatal"],
-        ),
-    ]
+    return [*declare(others | parameters | RESPAWN, defaults), log_level()]
 
 
 def declare(
@@ -79,6 +71,16 @@ def declare(
         )
         for name, (default, description) in arguments.items()
     ]
+
+
+def log_level() -> DeclareLaunchArgument:
+    """A launch argument of every node."""
+    return DeclareLaunchArgument(
+        "log_level",
+        default_value="info",
+        description="Log level of the node.",
+        choices=["debug", "info", "warn", "error", "fatal"],
+    )
 
 
 def segmenter(
