@@ -177,6 +177,22 @@ def test_configurations_name_all_classes_with_their_colours(tmp_path: Path) -> N
     assert [(it["name"], it["color"]) for it in content] == list(zip(names, colors, strict=True))
 
 
+def test_cvat_is_told_every_colour_of_the_masks_that_of_void_too(tmp_path: Path) -> None:
+    """datumaro, which reads them there, refuses a colour that labelmap.txt has not."""
+    for number, name in enumerate(("yard", "background")):
+        label_set = LabelSet("one", (LabelClass(0, name, (9, 9, 9)),))
+        root = tmp_path / str(number)
+        archive = write_export(root, "cvat", {"a_1": np.array([[0, 255]], np.uint8)}, label_set)
+        with zipfile.ZipFile(archive) as opened:
+            lines = opened.read("labelmap.txt").decode().splitlines()
+            mask = cv2.imdecode(
+                np.frombuffer(opened.read("SegmentationClass/a_1.png"), np.uint8), 1
+            )
+        names, colors = zip(*(line.split(":")[:2] for line in lines), strict=True)
+        assert len({*names}) == 2
+        assert {",".join(map(str, pixel)) for pixel in mask[0, :, ::-1]} == {*colors}
+
+
 def test_label_studio_finds_the_images_below_its_document_root(tmp_path: Path) -> None:
     write_export(tmp_path, "label-studio", {"a 1 & 2": np.zeros(SHAPE, np.uint8)})
     (task,) = json.loads((tmp_path / "export" / "tasks.json").read_text())

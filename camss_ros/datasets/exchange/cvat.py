@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from camss_ros.atomic_files import replacing
-from camss_ros.datasets.exchange.annotations import Annotation, ClassNames, naming
+from camss_ros.datasets.exchange.annotations import VOID_NAMES, Annotation, ClassNames, naming
 from camss_ros.datasets.exchange.prelabels import Prelabel, distinct_colors, hex_color, voc_colors
 from camss_ros.images.image_files import IMAGE_SUFFIXES, DataError, encode_image, stem
 from camss_ros.images.label_class import VOID, LabelClass
@@ -43,8 +43,9 @@ def write(prelabels: Iterable[Prelabel], label_set: LabelSet, output: Path) -> N
     for one in label_set.classes:
         if ":" in one.name or one.name.startswith("#") or one.name != one.name.strip():
             raise ValueError(f"CVAT's labelmap.txt has no room for a class named {one.name!r}")
-    lines = [("background", _BACKGROUND)] if "background" not in _names(label_set) else []
-    lines += zip(_names(label_set), colors, strict=True)
+    # CVAT refuses masks with a colour that no line has, as void would be
+    void = next(name for name in VOID_NAMES if name not in _names(label_set))
+    lines = [(void, _BACKGROUND), *zip(_names(label_set), colors, strict=True)]
     names = []
     path = output / ARCHIVE
     with replacing(path) as partial_path, zipfile.ZipFile(partial_path, "w") as archive:
