@@ -20,10 +20,11 @@ from ros_peer import rgb_image, wait_until
 from scripted_node import CLASSES, Running, status
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Float32
+from std_srvs.srv import SetBool
 
 from camss_ros.inference.drift import Drift
 from camss_ros.nodes.qos import LATCHED
-from camss_ros.nodes.segmenter import frame_processor
+from camss_ros.nodes.segmenter import camera, frame_processor
 
 
 def test_mask_and_confidence_have_the_header_of_their_image(node: Running) -> None:
@@ -341,6 +342,34 @@ def test_diagnostics_have_rates_latencies_steps_device_and_memory(
     assert (told["device"], told["dropped"], told["image publishers"]) == ("cpu", "0", "1")
     assert int(told["memory (MB)"]) > 50
     assert told["process"] == str(os.getpid())
+
+
+def test_rates_begin_with_the_counts_where_listening_is_disabled(
+    start: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(camera, "_RATE_REPORTS", 1)  # those before are forgotten, as in time
+    node = start()
+    image = node.peer.publisher(Image, "image")
+    node.connect(image)
+    node.peer.listen(DiagnosticArray, "/diagnostics")
+    image.publish(rgb_image(1))
+
+    def told(state: str, received: int) -> dict[str, str]:
+        message = node.peer.wait_for(
+            "/diagnostics",
+            lambda m: {("state", state), ("received", str(received))} <= set(values(m).items()),
+        )
+        return values(message)
+
+    def values(message: DiagnosticArray) -> dict[str, str]:
+        return {v.key: v.value for v in message.status[0].values}
+
+    told("active", 1)
+    request, answer = SetBool.Request(data=False), SetBool.Response()
+    node.in_executor(lambda: node.node._on_set_enabled(request, answer))
+    assert node.peer.transition(Transition.TRANSITION_DEACTIVATE)
+    assert node.peer.transition(Transition.TRANSITION_ACTIVATE)
+    assert told("disabled", 0)["input rate (Hz)"] == "0.00"
 
 
 def test_diagnostics_warn_of_images_unlike_those_of_the_training(

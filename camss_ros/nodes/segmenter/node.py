@@ -128,6 +128,7 @@ class SegmenterNode(ManagedNode):
         self._processor.reset()
         for camera in self.cameras:
             camera.counter.reset()
+            camera.reset_reports()  # disabled, it does not subscribe
         with self._models.lock:  # a reload tells its classes before or after, not in between
             assert self._models.current is not None
             self._reports.publish_label_info(self._models.current)
