@@ -21,6 +21,7 @@ from camss_ros.images.encodings import ImageRejectedError
 from camss_ros.images.label_mapping import LabelMapping
 from camss_ros.inference.drift import Drift
 from camss_ros.inference.segmenter import FrameRequest, Segmentation
+from camss_ros.nodes.node_log import SeldomWarnings
 from camss_ros.nodes.segmenter.deadline import Deadline
 from camss_ros.nodes.segmenter.diagnostics import FrameCounter
 from camss_ros.nodes.segmenter.frame import Arrival, SegmentedFrame
@@ -103,9 +104,8 @@ class Bench:
         self.memory = MemoryGuard()
         self.log: list[str] = []
         self.deadline = Deadline(ParameterValues(self.values), self.log.append, self.log.append)
-        self.processor = FrameProcessor(
-            self.models, self.deadline, self.memory, lambda kind, text: self.log.append(text)
-        )
+        warn = SeldomWarnings(SimpleNamespace(warning=self.log.append))
+        self.processor = FrameProcessor(self.models, self.deadline, self.memory, warn)
         model = LoadedModel(self.segmenter, SimpleNamespace(), ParameterValues({}))  # type: ignore[arg-type]
         self.models.replace(self.models.begin(), lambda: model, lambda _: None)
         self.front, self.left = Source("front"), Source("left")

@@ -197,7 +197,8 @@ class FrameProcessor:
             self._warn_of_memory()
 
     def _warn_of_memory(self) -> None:
-        self._warn("memory", f"out of memory, from now on: {self._memory.measure}")
+        measure = self._memory.measure  # each is said, though they may follow at once
+        self._warn(f"memory: {measure}", f"out of memory, from now on: {measure}")
 
     def _attempt(
         self, segmenter: Segmenter, frames: Sequence[CameraFrame], cancelled: Callable[[], bool]
