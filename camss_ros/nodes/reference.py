@@ -146,8 +146,9 @@ def topics_page() -> str:
             "`sensor_data` (best effort,\nvolatile, depth 5: for subscriptions, it receives from "
             "every publisher), `system_default` (what the DDS\nimplementation has: of Fast DDS and "
             "Cyclone DDS depth 1, and reliable for publishers; transient local for\nthose of Fast "
-            "DDS) and `default` (reliable, volatile, depth 10). A subscriber or publisher that "
-            "does not\nmatch is named in the log, with the parameter that mends it.\n",
+            "DDS) and `default` (reliable, volatile, depth 10). A publisher that does not "
+            "match is\nnamed in the log, of a subscriber the topic, with the parameter that mends "
+            "it.\n",
             "## Of every lifecycle node\n",
             _table(columns, map(_row, (*ROS_SUBSCRIBED, *ROS_PUBLISHED))),
             _table(("service", "type", ""), map(_row, ROS_SERVICES)),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from ros_peer import RosPeer, captured_log, rgb_image, wait_until
 from rosgraph_msgs.msg import Clock
@@ -101,6 +102,35 @@ def test_the_event_of_a_mismatch_is_said_at_once(
     wait_until(lambda: running.node._state == "active", "the node active")
     running.peer.publisher(Image, "image", qos_profile_sensor_data)
     logged("/image: /peer has an incompatible quality of service", "set image_qos to")
+
+
+def test_a_mismatch_is_told_beside_images_that_arrive(
+    start: Callable[..., Running],
+    logged: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    domain_id: int,
+) -> None:
+    real, asked = Node.get_publishers_info_by_topic, []
+
+    def publishers_info(node: Node, topic: str) -> list[Any]:
+        asked.append(topic)
+        found: list[Any] = real(node, topic)
+        for info in found if len(asked) == 1 else ():  # the event comes before the node's name
+            info.node_name = "_NODE_NAME_UNKNOWN_"
+        return found
+
+    monkeypatch.setattr(Node, "get_publishers_info_by_topic", publishers_info)
+    running = start(image_qos="default")
+    good = running.peer.publisher(Image, "image", RELIABLE)
+    running.connect(good)
+    with closing(RosPeer(domain_id, "/other")) as other:
+        other.publisher(Image, "/image", qos_profile_sensor_data)
+        wait_until(
+            lambda: (good.publish(rgb_image(1)), "set image_qos to" in captured_log())[1],
+            "the mismatch in the log",
+        )
+    logged("/image: /other/peer has an incompatible quality of service")
+    assert "nothing arrives" not in captured_log()
 
 
 def test_a_publisher_of_another_type_is_named_with_the_remedy(

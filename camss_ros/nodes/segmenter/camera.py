@@ -31,14 +31,13 @@ from camss_ros.nodes.segmenter.frame import Arrival, SegmentedFrame
 from camss_ros.nodes.segmenter.health import ERROR, Observation, Window, assess, latency
 from camss_ros.nodes.segmenter.outputs import Outputs
 from camss_ros.nodes.segmenter.parameters import NodeParameters
-from camss_ros.nodes.segmenter.silence import explain_silence
+from camss_ros.nodes.segmenter.silence import explain_mismatch, explain_silence
 
 if TYPE_CHECKING:
     from camss_ros.inference.segmenter import FrameRequest
 
 _DRIFT_WINDOW, _LEAST_DRIFT = 10, 5  # images that tell of drift, at most and at least
 _RATE_IMAGES, _RATE_REPORTS = 5, 10  # over how many a rate is taken, and how long at most
-_SILENCE = 1.0  # s without an image after which publishers that do not match are looked for
 _INFOS = 30  # calibrations that are kept for the images in work: a second of a camera
 
 
@@ -76,7 +75,7 @@ class CameraChannel:
         self._status = status_type()
         self._status_lock = threading.Lock()
         self._reported: deque[tuple[float, FrameCounts]] = deque(maxlen=_RATE_REPORTS)
-        self._silent = self._mismatch_reported = False
+        self._silent = self._mismatched = self._mismatch_reported = False
         self.reset_reports()
 
     def warn(self, kind: str, text: str) -> None:
@@ -102,7 +101,7 @@ class CameraChannel:
     def subscribe(self) -> str:
         """Listen to images and calibration from now on. Returns the topic of the images."""
         qos = PROFILES[self._parameters["image_qos"]]
-        events = SubscriptionEventCallbacks(incompatible_qos=lambda _: self._tell_mismatch())
+        events = SubscriptionEventCallbacks(incompatible_qos=self._on_mismatch)
         subscribe = self._node.create_subscription
         compressed = self._parameters["image_transport"] == "compressed"
         kind, topic = (CompressedImage, "image/compressed") if compressed else (Image, "image")
@@ -146,13 +145,19 @@ class CameraChannel:
         newest = infos[0] if infos else None
         return next((info for info in infos if info.header.stamp == header.stamp), newest)
 
+    def _on_mismatch(self, _: Any) -> None:
+        self._mismatched = True
+        self._tell_mismatch()
+
     def _tell_mismatch(self) -> None:
-        """Log once which publisher does not match, as soon as the ROS graph knows its name."""
-        for subscription in () if self._mismatch_reported else self._subscriptions:
-            reason = explain_silence(self._node, subscription)
-            if "incompatible" in reason and "_NODE_NAME_UNKNOWN_" not in reason:
+        """Log once which publisher does not match, as soon as the ROS graph knows its name: the
+        event may come before."""
+        if not self._mismatched or self._mismatch_reported:
+            return
+        for subscription in self._subscriptions:
+            if text := explain_mismatch(self._node, subscription):
                 self._mismatch_reported = True
-                self._log.warning(self._named + reason)
+                self._log.warning(self._named + text)
                 return
 
     # --- What becomes of an image ---------------------------------------------------------------
@@ -240,7 +245,7 @@ class CameraChannel:
         self._last_image = time.monotonic()
         self._reported.clear()
         self._reported.append((self._last_image, self.counter.snapshot()))
-        self._silent = self._mismatch_reported = False
+        self._silent = self._mismatched = self._mismatch_reported = False
         self.latencies.clear()
         self.forget_drift()
 
@@ -261,9 +266,7 @@ class CameraChannel:
             failure: as of `Reports.publish`.
         """
         counts, now = self.counter.snapshot(), time.monotonic()
-        if now - self._last_image > _SILENCE:
-            # the event may come before the ROS graph knows the publisher
-            self._tell_mismatch()
+        self._tell_mismatch()
         observed = self._observe(counts, now)
         found: list[tuple[int, str]] = [(ERROR, failure)] if failure else []
         if shared is not None:

@@ -14,6 +14,7 @@ _RAW, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 _SUFFIX = "/compressed"
 _STATUS = "camss_ros/msg/SegmenterStatus"
 _LISTED = 5
+_UNKNOWN = "_NODE_NAME_UNKNOWN_"  # of rmw, for a node that the graph does not know yet
 
 
 def explain_silence(node: Node, subscription: Any) -> str:
@@ -31,6 +32,18 @@ def explain_silence(node: Node, subscription: Any) -> str:
         return f"nobody publishes {topic}{hint}"
     found = [_publisher(info, kind, subscription.qos_profile) for info in publishers[:_LISTED]]
     return f"{topic}: {'; '.join(found)}"
+
+
+def explain_mismatch(node: Node, subscription: Any) -> str:
+    """Whose quality of service does not match that of a subscription, and a remedy; empty where
+    that is nobody's, or of nodes that are not known yet."""
+    found = [
+        _mismatch(info, subscription.qos_profile)
+        for info in node.get_publishers_info_by_topic(subscription.topic_name)
+        if info.node_name != _UNKNOWN
+    ]
+    text = "; ".join(filter(None, found))
+    return f"{subscription.topic_name}: {text}" if text else ""
 
 
 def _other_transport(topic: str) -> str:
@@ -59,10 +72,15 @@ def _publisher(info: Any, kind: str, qos: QoSProfile) -> str:
     if info.topic_type != kind:
         hint = "set image_transport" if _COMPRESSED in (info.topic_type, kind) else "remap"
         return f"{name} publishes {info.topic_type} instead of {kind}: {hint}"
+    matching = f"{name} publishes it with matching quality of service, but nothing arrives"
+    return _mismatch(info, qos) or matching
+
+
+def _mismatch(info: Any, qos: QoSProfile) -> str:
     compatible, reason = qos_check_compatible(info.qos_profile, qos)
-    if compatible == QoSCompatibility.ERROR:
-        return (
-            f"{name} has an incompatible quality of service ({reason.strip().rstrip(';')}): "
-            "set image_qos to sensor_data, which receives from every publisher"
-        )
-    return f"{name} publishes it with matching quality of service, but nothing arrives"
+    if compatible != QoSCompatibility.ERROR:
+        return ""
+    return (
+        f"{node_of(info)} has an incompatible quality of service ({reason.strip().rstrip(';')}): "
+        "set image_qos to sensor_data, which receives from every publisher"
+    )
