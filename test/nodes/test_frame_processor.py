@@ -160,6 +160,23 @@ def test_slow_looks_are_seldom(bench: Bench, monkeypatch: pytest.MonkeyPatch) ->
     assert seen == [True, False, True, False, True]
 
 
+def test_the_looks_of_all_cameras_take_a_hundredth_of_the_time(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, looks = [100.0], []
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    def look(image: np.ndarray, confidence: np.ndarray) -> None:
+        now[0] += 0.03
+        looks.append(now[0])
+
+    monkeypatch.setattr(bench.segmenter, "drift", look)
+    while now[0] < 160:
+        bench.process(1, 2)
+        now[0] += 0.5
+    assert 0.5 < 0.03 * len(looks) < 0.7
+
+
 def test_a_look_that_fails_costs_nothing_but_itself(bench: Bench) -> None:
     bench.segmenter.drifted = OUT_OF_MEMORY
     bench.process(1)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 # A look costs the image tokens of a frame once more, and images that come meanwhile may be lost.
 _LOOK_PERIODS = (1.0, 10.0)  # s, the least and the longest
-_LOOK_SHARE = 0.01  # of the time, at most, between these
+_LOOK_SHARE = 0.01  # of the time, of all cameras together, at most between these
 STAGES = (
     "preprocess", "tokens", "transformer", "sampling", "decode", "network", "postprocess",
     "propagation",
@@ -277,8 +277,9 @@ class FrameProcessor:
             return {}
         finally:
             least, longest = _LOOK_PERIODS
-            pause = (time.monotonic() - start) / _LOOK_SHARE
-            self._next_look[frame.source] = start + min(max(least, pause), longest)
+            self._next_look[frame.source] = start
+            pause = (time.monotonic() - start) * len(self._next_look) / _LOOK_SHARE
+            self._next_look[frame.source] += min(max(least, pause), longest)
         return {} if found is None else asdict(found)
 
     def status(self) -> dict[str, Any]:
