@@ -22,7 +22,6 @@ from camss_ros.model.camseg import CamSeg
 from camss_ros.model.checkpoint import save_pretrained
 from camss_ros.nodes.camera_names import camera_names
 from camss_ros.nodes.qos import LATCHED
-from camss_ros.nodes.segmenter.memory_guard import MemoryGuard
 from camss_ros.nodes.segmenter.parameters import SPECS
 
 
@@ -223,16 +222,6 @@ def test_a_network_gives_every_camera_the_labels_of_its_own_image(
             assert labels.shape == cameras[camera]
             assert (labels == expected.labels).mean() > 0.999
             assert expected.warm == (number == 2)
-
-
-def test_one_frame_that_does_not_fit_is_not_split() -> None:
-    guard = MemoryGuard()
-    assert guard.reduce()
-    assert (guard.one_frame, guard.one_sample, guard.at_network_size) == (True, True, False)
-    assert guard.reduce()
-    assert guard.at_network_size
-    assert not guard.reduce()
-    assert guard.exhausted
 
 
 @pytest.mark.parametrize("value", [[""], None])
