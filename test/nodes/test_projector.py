@@ -34,6 +34,7 @@ from camss_ros.images.label_sets import load_label_set
 from camss_ros.nodes.endpoints import ROS_PUBLISHED
 from camss_ros.nodes.messages import label_info_type
 from camss_ros.nodes.projection.interfaces import PUBLISHED, SUBSCRIBED
+from camss_ros.nodes.projection.node import ProjectorNode
 from camss_ros.nodes.projection.parameters import SPECS
 from camss_ros.projection.point_cloud import Cloud
 
@@ -562,3 +563,33 @@ def test_what_cannot_be_is_said_and_the_node_can_be_configured_again(
         assert (status.level, said in status.message) == (b"\x02", True)
     finally:
         running.close()
+
+
+@pytest.mark.usefixtures("capfd")
+@pytest.mark.parametrize(
+    ("method", "topic", "said"),
+    [
+        ("create_lifecycle_publisher", "obstacle_scan", "cannot configure: no such topic"),
+        ("create_subscription", "segmentation/confidence", "cannot activate: no such topic"),
+    ],
+)
+def test_a_topic_that_cannot_be_made_leaves_none_of_those_before(
+    project: Callable[..., RunningProjector],
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    topic: str,
+    said: str,
+) -> None:
+    make = getattr(ProjectorNode, method)
+
+    def refuse(node: Any, kind: type, name: str, *arguments: Any, **options: Any) -> Any:
+        if name == topic:  # as where it has another type already
+            raise RuntimeError("no such topic")
+        return make(node, kind, name, *arguments, **options)
+
+    monkeypatch.setattr(ProjectorNode, method, refuse)
+    node = project().node
+    wait_until(lambda: said in captured_log(), said)
+    wait_until(lambda: node._state_machine.current_state[1] == "unconfigured", "the end of it")
+    left = {end.topic_name for end in (*node.publishers, *node.subscriptions)}
+    assert left == {"/diagnostics", "/parameter_events"}

@@ -6,6 +6,7 @@ import array
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -285,11 +286,20 @@ def test_a_model_that_is_not_there_is_named(spawn: Callable[..., Process], tmp_p
     ],
 )
 def test_two_topics_of_one_name_are_told(
-    spawn: Callable[..., Process], model: Path, topics: tuple[str, ...], said: str
+    spawn: Callable[..., Process],
+    model: Path,
+    module_domain_id: int,
+    topics: tuple[str, ...],
+    said: str,
 ) -> None:
     remaps = [part for topic in topics for part in ("-r", f"{topic}:=/one")]
     process = spawn(*remaps, model=model)
     process.wait_for_log(said)
     assert "/one" in process.log
+    with closing(RosPeer(module_domain_id)) as peer:
+        assert peer.state() == "unconfigured"
+        # of those that could be made none is left: an image would end the process
+        assert peer.node.count_subscribers("/one") == 0
+        assert peer.node.count_publishers("/segmentation/confidence") == 0
     assert process.end(signal.SIGINT) < process.end_limit
     assert process.process.returncode == 0

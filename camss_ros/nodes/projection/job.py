@@ -74,7 +74,8 @@ class Listener(ABC):
 
     def subscribe(self) -> None:
         """Listen to the inputs from now on."""
-        self._subscriptions = [self._subscription(*each) for each in self._inputs()]
+        for each in self._inputs():  # where one cannot be made, `unsubscribe` finds those before
+            self._subscriptions.append(self._subscription(*each))
 
     def _subscription(self, kind: type, topic: str, callback: Callable[[Any], None]) -> Any:
         name = self._node.resolve_topic_name(topic)

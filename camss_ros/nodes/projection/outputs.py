@@ -31,10 +31,14 @@ class Outputs:
         self, node: LifecycleNode, names: tuple[str, ...], qos: str, prefix: str = ""
     ) -> None:
         self._node = node
-        self._publishers: dict[str, Any] = {
-            name: node.create_lifecycle_publisher(TYPES[name], prefix + name, PROFILES[qos])
-            for name in names
-        }
+        self._publishers: dict[str, Any] = {}
+        create = node.create_lifecycle_publisher
+        try:
+            for name in names:
+                self._publishers[name] = create(TYPES[name], prefix + name, PROFILES[qos])
+        except Exception:
+            self.destroy()
+            raise
 
     def is_heard(self, name: str = "") -> bool:
         """Whether anybody listens to an output; to any, without a name."""

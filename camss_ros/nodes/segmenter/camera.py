@@ -105,17 +105,13 @@ class CameraChannel:
         subscribe = self._node.create_subscription
         compressed = self._parameters["image_transport"] == "compressed"
         kind, topic = (CompressedImage, "image/compressed") if compressed else (Image, "image")
-        image = subscribe(kind, self._prefix + topic, self._on_image, qos, event_callbacks=events)
-        info = subscribe(
-            CameraInfo,
-            f"{self._prefix}camera_info",
-            self._on_camera_info,
-            qos,
-            event_callbacks=events,
-        )
-        self._subscriptions = [image, info]
+        for inputs in (
+            (kind, self._prefix + topic, self._on_image),
+            (CameraInfo, f"{self._prefix}camera_info", self._on_camera_info),
+        ):  # one by one: where the second cannot be made, `unsubscribe` finds the first
+            self._subscriptions.append(subscribe(*inputs, qos, event_callbacks=events))
         self.reset_reports()
-        return image.topic_name
+        return str(self._subscriptions[0].topic_name)
 
     def unsubscribe(self) -> None:
         """Stop listening."""

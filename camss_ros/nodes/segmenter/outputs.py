@@ -52,7 +52,14 @@ class Outputs:
         self._prefix = prefix
         self._publishers: dict[str, Any] = {}
         self._to_message = _TO_MESSAGE[parameters["mask_format"]]
-        if parameters["mask_format"] == "png":
+        try:
+            self._create_all(status_type)
+        except Exception:
+            self.destroy()
+            raise
+
+    def _create_all(self, status_type: type) -> None:
+        if self._parameters["mask_format"] == "png":
             self._create("mask", CompressedImage, "mask/compressed")
         else:
             self._create("mask", Image)
@@ -63,7 +70,7 @@ class Outputs:
         label_info = label_info_type()
         if label_info is None:
             text = "vision_msgs is not installed: no segmentation/label_info"
-            node.get_logger().warning(text, once=True)
+            self._node.get_logger().warning(text, once=True)
         else:
             self._create("label_info", label_info, qos=LATCHED)
 
