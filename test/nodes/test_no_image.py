@@ -16,6 +16,8 @@ from rosgraph_msgs.msg import Clock
 from scripted_node import Running, status
 from sensor_msgs.msg import CompressedImage, Image
 
+from camss_ros.nodes.segmenter.silence import explain_silence
+
 RELIABLE = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
 
 
@@ -167,6 +169,12 @@ def test_a_camera_that_is_remapped_with_its_transport_is_named(
     running = start(warn_no_image=0.1, image_transport="compressed")
     running.peer.publisher(CompressedImage, "image")
     explained(running.peer, "nobody publishes /image/compressed; ", "is on /image: remap")
+
+
+def test_a_topic_that_is_nothing_but_the_transport_is_named(domain_id: int) -> None:
+    with closing(RosPeer(domain_id)) as peer:
+        subscription = peer.listen(CompressedImage, "/compressed")
+        assert explain_silence(peer.node, subscription) == "nobody publishes /compressed"
 
 
 def test_a_subscriber_that_asks_for_more_is_told(

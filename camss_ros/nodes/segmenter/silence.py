@@ -49,7 +49,7 @@ def explain_mismatch(node: Node, subscription: Any) -> str:
 def _other_transport(topic: str) -> str:
     """Where image_transport publishes a camera in the other of raw and compressed."""
     raw = topic.removesuffix(_SUFFIX)
-    return f"{topic}{_SUFFIX}" if raw == topic else raw
+    return f"{topic}{_SUFFIX}" if raw in ("", topic) else raw
 
 
 def _cameras_of_others(node: Node, kind: str) -> Iterator[str]:
