@@ -10,6 +10,7 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from camss_ros.images.image_files import silence_decoders
+from camss_ros.nodes.node_log import readable
 from camss_ros.nodes.parameter_table import DeclaredParameters
 from camss_ros.nodes.start_up import GivenParameters
 from camss_ros.nodes.worker import Worker
@@ -110,8 +111,8 @@ class ManagedNode(GivenParameters, LifecycleNode):
         return result
 
     def _tell_failure(self, failure: str) -> None:
-        self._failure = failure
-        self.get_logger().error(failure)
+        self._failure = readable(failure)
+        self.get_logger().error(self._failure)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop working; what was made when the node was configured stays."""

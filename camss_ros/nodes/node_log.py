@@ -9,6 +9,11 @@ from typing import Any
 WARNING_PERIOD = 10.0  # s, for each kind of warning
 
 
+def readable(text: str) -> str:
+    """Text as ROS takes it: names of files may be no UTF-8."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 class SeldomWarnings:
     """Gives warnings to a node's logger, those of one kind now and then only.
 

@@ -126,6 +126,21 @@ def test_a_model_that_cannot_be_loaded_leaves_the_node_unconfigured(
     assert found.status[0].level == DiagnosticStatus.OK
 
 
+def test_a_name_that_is_no_utf8_is_told(node: Running, capfd: pytest.CaptureFixture[str]) -> None:
+    """ROS takes no such text: the node ended where it told of one."""
+    node.error = ValueError("cannot read /data/stra\udcdfe.png")
+    told = "cannot read /data/stra\\udcdfe.png"
+    answer = node.peer.reload_model()
+    assert not answer.success
+    assert told in answer.message
+    for transition in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP):
+        assert node.peer.transition(transition)
+    assert not node.peer.transition(Transition.TRANSITION_CONFIGURE)
+    node.peer.listen(DiagnosticArray, "/diagnostics")
+    node.peer.wait_for("/diagnostics", lambda m: told in m.status[0].message)
+    assert capfd.readouterr().err.count(told) == 2
+
+
 def test_a_failing_image_is_counted_and_the_next_one_segmented(
     node: Running, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,7 +18,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from camss_ros.extras import require_node
 from camss_ros.nodes.managed_node import CANCEL_TIME, ManagedNode
-from camss_ros.nodes.node_log import SeldomWarnings, forward_log
+from camss_ros.nodes.node_log import SeldomWarnings, forward_log, readable
 from camss_ros.nodes.segmenter.backend_measurement import BackendMeasurement
 from camss_ros.nodes.segmenter.camera import CameraChannel
 from camss_ros.nodes.segmenter.deadline import Deadline
@@ -233,7 +233,7 @@ class SegmenterNode(ManagedNode):
             message = f"failed to load model {parameters['model']!r}: the node was cleaned up"
             self.get_logger().info(message)
         except Exception as error:
-            message = f"failed to load model {parameters['model']!r}: {error}"
+            message = readable(f"failed to load model {parameters['model']!r}: {error}")
             self.get_logger().error(f"{message}; the model in use stays")
         if self._reloading == ticket:
             self._reloading = None
