@@ -469,15 +469,6 @@ class TestBudget:
         status = bench.processor.status()
         assert (status["steps"], status["over_budget"]) == (2, True)
 
-    def test_a_smaller_network_is_asked_for_by_the_request(self) -> None:
-        bench = Bench(steps=1, latency_budget_ms=5.0, allow_smaller_size=True)
-        bench.segmenter.delay = 0.02
-        for number in range(9):
-            bench.process(number)
-        assert bench.segmenter.network_size == (16, 16) != bench.segmenter.input_size
-        assert bench.front.reports[-1]["network_width"] == 16
-        assert bench.processor.used == bench.front.published[-1].setting
-
 
 @pytest.mark.usefixtures("no_garbage_collection")
 @pytest.mark.parametrize("numbers", [(1,), (1, 2)])
