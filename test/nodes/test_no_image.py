@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+import rclpy
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
@@ -175,6 +176,19 @@ def test_a_topic_that_is_nothing_but_the_transport_is_named(domain_id: int) -> N
     with closing(RosPeer(domain_id)) as peer:
         subscription = peer.listen(CompressedImage, "/compressed")
         assert explain_silence(peer.node, subscription) == "nobody publishes /compressed"
+
+
+def test_the_missing_one_of_two_cameras_that_are_swapped_is_named(domain_id: int) -> None:
+    swap = ["--ros-args", "-r", "front/image:=/left/image", "-r", "left/image:=/front/image"]
+    with closing(RosPeer(domain_id)) as peer:
+        node = rclpy.create_node("swapped", context=peer.context, cli_args=swap)
+        front, left = (
+            node.create_subscription(Image, f"{name}/image", lambda _: None, 1)
+            for name in ("front", "left")
+        )
+        peer.connect(peer.publisher(Image, "/left/image"), others=[front])
+        assert explain_silence(node, left) == "nobody publishes /front/image"
+        node.destroy_node()
 
 
 def test_a_subscriber_that_asks_for_more_is_told(

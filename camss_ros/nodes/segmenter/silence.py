@@ -21,8 +21,9 @@ def explain_silence(node: Node, subscription: Any) -> str:
     """Who publishes what a subscription of images asks for, or what else there is, and a remedy."""
     topic, message = subscription.topic_name, subscription.msg_type
     kind = f"{message.__module__.partition('.')[0]}/msg/{message.__name__}"
+    # which remaps the name once more, to that of the other one where two cameras are swapped
     publishers = node.get_publishers_info_by_topic(topic)
-    if not publishers:
+    if not publishers or not node.count_publishers(topic):
         other = _other_transport(topic)
         there = {info.topic_type for info in node.get_publishers_info_by_topic(other)}
         if there & ({_RAW, _COMPRESSED} - {kind}):
