@@ -71,7 +71,6 @@ class SegmenterNode(ManagedNode):
         self.parameters = NodeParameters(self, lambda: self._models.current is None)
         self.warn_of_unknown_parameters()
         self._enabled = True
-        self._reloading: int | None = None  # the ticket
 
         warn = SeldomWarnings(log)
         self._deadline = Deadline(self.parameters, log.info, log.warning)
@@ -93,7 +92,7 @@ class SegmenterNode(ManagedNode):
             self._deadline, self._memory, self._measurement,
         )  # fmt: skip
         self.create_service(SetBool, "~/set_enabled", self._on_set_enabled)
-        # A group of its own: images go on while a model loads.
+        # A group of its own: images go on while a model loads, and the next call waits for it.
         self.create_service(
             Trigger,
             "~/reload_model",
@@ -203,16 +202,14 @@ class SegmenterNode(ManagedNode):
         self, request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
         """Load the model of the parameters beside the one in use, and change to it."""
-        loading = self._reloading is not None and self._reloading == self._models.ticket
-        if self._models.current is None or loading:
-            response.message = "a model is being loaded" if loading else "not configured"
+        if self._models.current is None:
+            response.message = "not configured"
             return response
         self._measurement.stop()
-        self._reloading = self._models.begin()
         done: rclpy.Future = rclpy.Future(executor=self.executor)
         threading.Thread(
             target=self._reload_model,
-            args=[self._reloading, self.parameters.snapshot(), done],
+            args=[self._models.begin(), self.parameters.snapshot(), done],
             daemon=True,
         ).start()
         response.message = await done
@@ -235,8 +232,6 @@ class SegmenterNode(ManagedNode):
         except Exception as error:
             message = readable(f"failed to load model {parameters['model']!r}: {error}")
             self.get_logger().error(f"{message}; the model in use stays")
-        if self._reloading == ticket:
-            self._reloading = None
         done.set_result(message)
 
     def _take_over(self, model: LoadedModel, what: str) -> None:
