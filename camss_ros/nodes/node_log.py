@@ -39,7 +39,7 @@ class _NodeHandler(logging.Handler):
         self._logger = logger
 
     def emit(self, record: logging.LogRecord) -> None:
-        message = record.getMessage()
+        message = readable(record.getMessage())
         if record.levelno >= logging.ERROR:
             self._logger.error(message)
         elif record.levelno >= logging.WARNING:
