@@ -28,7 +28,19 @@ _turns = threading.Semaphore(0)
 
 
 class BesideError(RuntimeError):
-    """The process failed; the message is the last line that it wrote to stderr."""
+    """The process failed; the message is what `failure_in` finds in what it wrote to stderr."""
+
+
+def failure_in(errors: str) -> str | None:
+    """Why a Python process ended, by its stderr.
+
+    Returns:
+        The first line of the last exception, whose others say what to set to learn more, or else
+        the last one that is not indented.
+    """
+    _, traced, rest = errors.rpartition("Traceback (most recent call last):\n")
+    lines = [line for line in rest.splitlines() if line.strip() and not line.startswith(" ")]
+    return lines[0 if traced else -1] if lines else None
 
 
 class Beside:
@@ -72,11 +84,11 @@ class Beside:
                 output.close()
                 code = self._process.wait()
             self._errors.seek(0)
-            lines = self._errors.read().decode(errors="replace").strip().splitlines()
+            errors = self._errors.read().decode(errors="replace")
         if code == -signal.SIGKILL:
             raise BesideError(f"killed: out of memory, or a turn took over {_LONGEST_TURN:g} s")
         if code != 0:
-            raise BesideError(lines[-1] if lines else f"ended with {code}")
+            raise BesideError(failure_in(errors) or f"ended with {code}")
         return last
 
     def _give_turn(self) -> None:

@@ -19,6 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from camss_ros.inference.beside import failure_in
 from camss_ros.inference.device import select_device
 from camss_ros.lab.gpu_page import median_times, plot_times, write_gpu_page
 from camss_ros.lab.gpu_parts import PARTS, GpuSettings, Part, command
@@ -101,16 +102,8 @@ def run_part(arguments: list[str], seconds: float) -> dict[str, Any] | str:
         _end(process)
     if process.returncode != 0:
         print(errors, end="", file=sys.stderr)
-        return f"failed: {_reason(errors) or process.returncode}"
+        return f"failed: {failure_in(errors) or process.returncode}"
     return json.loads(printed.strip().splitlines()[-1])
-
-
-def _reason(errors: str) -> str | None:
-    """The first line of the last exception, whose others say what to set to learn more, or else
-    the last one on stderr."""
-    _, traced, rest = errors.rpartition("Traceback (most recent call last):\n")
-    lines = [line for line in rest.splitlines() if line.strip() and not line.startswith(" ")]
-    return lines[0 if traced else -1] if lines else None
 
 
 def _end(process: subprocess.Popen[str]) -> None:

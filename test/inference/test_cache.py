@@ -223,7 +223,7 @@ def test_a_builder_ends_with_the_process_that_it_is_for(builds, number):
 
 
 def test_a_builder_that_fails_says_why(tmp_path, builds):
-    (tmp_path / f"{builds}.py").write_text("raise ValueError('no such size')")
+    (tmp_path / f"{builds}.py").write_text("raise ValueError('no such size\\n\\nSee the manual.')")
     with pytest.raises(BesideError, match="no such size"):
         Beside(builds).result()
 
