@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import logging.handlers
+import logging
 import sys
 import time
 from contextlib import nullcontext
@@ -20,7 +20,7 @@ from camss_ros.inference.backends.base import BatchRequest
 from camss_ros.inference.backends.build_graph import model_hash
 from camss_ros.inference.backends.open_backend import open_backend
 from camss_ros.inference.backends.open_runtime import open_runtime
-from camss_ros.inference.beside import Beside, Turn, has_turn
+from camss_ros.inference.beside import Beside, Turn, has_turn, kept_warnings
 from camss_ros.inference.device import describe_processor, select_dtype
 from camss_ros.inference.frame_ops import OutputSpec
 from camss_ros.inference.graphs.cache import cache_directory, cache_key, write_atomically
@@ -271,9 +271,7 @@ def main(arguments: str) -> None:
     """Measure, for a process that goes on segmenting, and print the times."""
     given = json.loads(arguments)
     torch.set_num_threads(given["threads"])
-    warnings = logging.handlers.BufferingHandler(capacity=1000)
-    warnings.setLevel(logging.WARNING)
-    logging.getLogger("camss_ros").addHandler(warnings)
+    warnings = kept_warnings()
     choice = BackendChoice(
         Path(given["model"]),
         torch.device(given["device"]),
@@ -283,8 +281,7 @@ def main(arguments: str) -> None:
     )
     seconds = choice.times(has_turn)
     places = [(choice.possible.index(each), value) for each, value in seconds.items()]
-    messages = [record.getMessage() for record in warnings.buffer]
-    print(json.dumps({"seconds": places, "warnings": messages}))
+    print(json.dumps({"seconds": places, "warnings": warnings()}))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging.handlers
 import os
 import runpy
 import shutil
@@ -41,6 +42,15 @@ def failure_in(errors: str) -> str | None:
     _, traced, rest = errors.rpartition("Traceback (most recent call last):\n")
     lines = [line for line in rest.splitlines() if line.strip() and not line.startswith(" ")]
     return lines[0 if traced else -1] if lines else None
+
+
+def kept_warnings() -> Callable[[], list[str]]:
+    """Keep what this package warns of from now on, for a process whose result tells it: what is
+    returned gives them."""
+    kept = logging.handlers.BufferingHandler(capacity=1000)
+    kept.setLevel(logging.WARNING)
+    logging.getLogger("camss_ros").addHandler(kept)
+    return lambda: [record.getMessage() for record in kept.buffer]
 
 
 class Beside:

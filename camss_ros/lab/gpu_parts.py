@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
-import logging.handlers
+import logging
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +19,7 @@ import numpy as np
 
 from camss_ros.evaluation.statistics import milliseconds
 from camss_ros.images.frames import open_frames
+from camss_ros.inference.beside import kept_warnings
 from camss_ros.inference.device import select_device
 from camss_ros.inference.network_size import can_resize
 from camss_ros.inference.segmenter import Segmenter
@@ -219,15 +220,12 @@ def main(key: str, settings: str) -> None:
     """Measure one part and print it, the last line."""
     exit_on_signals()  # ends the node too
     logging.basicConfig()  # warnings on stderr
-    heard = logging.handlers.BufferingHandler(capacity=1000)
-    heard.setLevel(logging.WARNING)
-    logging.getLogger("camss_ros").addHandler(heard)
+    warnings = kept_warnings()
     given = GpuSettings(**json.loads(settings))
     select_device(given.device)
     row = PARTS[key].measure(given)
     # such as that there was no graph, or nothing compiled
-    warnings = list(dict.fromkeys(record.getMessage() for record in heard.buffer))
-    print(json.dumps({**row, "warnings": warnings}))
+    print(json.dumps({**row, "warnings": list(dict.fromkeys(warnings()))}))
 
 
 def command(key: str, settings: GpuSettings) -> list[str]:
