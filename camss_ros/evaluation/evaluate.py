@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
+from torch.utils.data import Subset
 
 from camss_ros.datasets.datasets import open_data, told_apart
 from camss_ros.evaluation.accumulator import ScoreAccumulator
@@ -29,17 +30,9 @@ class LabeledFrames(Protocol):
     def __getitem__(self, index: int, /) -> tuple[np.ndarray, np.ndarray, str]: ...
 
 
-class EveryNth:
+def every_nth(frames: LabeledFrames, every: int) -> LabeledFrames:
     """Every n-th of some frames."""
-
-    def __init__(self, frames: LabeledFrames, every: int) -> None:
-        self._frames, self._indices = frames, range(0, len(frames), every)
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, str]:
-        return self._frames[self._indices[index]]
+    return Subset(frames, range(0, len(frames), every))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -74,7 +67,7 @@ def open_labelled(
     """
     images = open_data(data, root, split, label_set)
     name = Path(root).resolve().name if data == "folder" else data
-    frames = EveryNth(images, every)
+    frames = every_nth(images, every)
     return LabelledData(f"{name} {split}", frames, images.label_set, files=images.files)
 
 

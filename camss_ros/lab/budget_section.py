@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from camss_ros.evaluation.accumulator import ScoreAccumulator
-from camss_ros.evaluation.evaluate import EveryNth, LabeledFrames, class_table
+from camss_ros.evaluation.evaluate import LabeledFrames, class_table, every_nth
 from camss_ros.evaluation.formats import number
 from camss_ros.evaluation.metrics import json_number
 from camss_ros.evaluation.result_folder import write_image
@@ -108,7 +108,7 @@ def write_pictures(frames: LabeledFrames, at_most: int, folder: Path) -> dict[st
     """Some of the labelled frames as files in a new folder; their labels, by the file's stem."""
     folder.mkdir()
     labels = {}
-    some = EveryNth(frames, -(-len(frames) // at_most))
+    some = every_nth(frames, -(-len(frames) // at_most))
     for index in range(len(some)):
         name = f"{index:06d}"
         image, labels[name], _ = some[index]

@@ -15,11 +15,11 @@ import numpy as np
 
 from camss_ros.evaluation.evaluate import (
     EvaluatedFrame,
-    EveryNth,
     LabeledFrames,
     LabelledData,
     class_table,
     evaluate,
+    every_nth,
 )
 from camss_ros.evaluation.formats import number, percent
 from camss_ros.evaluation.metrics import json_number
@@ -74,7 +74,7 @@ def study_drift(
     for row in rows:
         class_table(segmenter.classes, row.label_set)  # raises now, not after hours
     results = ResultRows(output.with_suffix(".json"), settings)
-    learnt = EveryNth(training, max(1, len(training) // _LEARNT))
+    learnt = every_nth(training, max(1, len(training) // _LEARNT))
     missing = [row for row in rows if row.name not in results]
     total, done = len(learnt) + sum(len(row.frames) for row in missing), count(1)
 

@@ -19,7 +19,7 @@ import torch
 
 from camss_ros.datasets.datasets import find_data_set, open_data
 from camss_ros.datasets.labeled_images import LabeledImages
-from camss_ros.evaluation.evaluate import EveryNth, class_table, evaluate
+from camss_ros.evaluation.evaluate import LabeledFrames, class_table, evaluate, every_nth
 from camss_ros.evaluation.result_folder import write_json
 from camss_ros.images.image_files import DataError
 from camss_ros.images.label_class import LabelClass
@@ -288,14 +288,16 @@ def _scores(
         segmenter = Segmenter(model)
         for name, images in frames.items():
             tell(f"scoring {name}, {when}")
-            every = EveryNth(images, max(1, len(images) // _SCORED))
+            every = every_nth(images, max(1, len(images) // _SCORED))
             scores[name]["frames"] = len(every)
             scores[name][when] = _score(segmenter, every, images.label_set)
         segmenter.close()
     return scores
 
 
-def _score(segmenter: Segmenter, frames: EveryNth, label_set: LabelSet) -> dict[str, Any] | None:
+def _score(
+    segmenter: Segmenter, frames: LabeledFrames, label_set: LabelSet
+) -> dict[str, Any] | None:
     try:
         class_table(segmenter.classes, label_set)
     except ValueError:  # the model does not know these classes

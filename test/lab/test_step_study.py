@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from camss_ros.cli import app
 from camss_ros.datasets.datasets import open_data
-from camss_ros.evaluation.evaluate import EveryNth, evaluate
+from camss_ros.evaluation.evaluate import evaluate, every_nth
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.lab import sampling_study, step_study
@@ -53,12 +53,12 @@ def test_rows_are_what_the_study_is_about():
 
 
 def test_every_nth():
-    frames = EveryNth([10, 11, 12, 13, 14], 2)
+    frames = every_nth([10, 11, 12, 13, 14], 2)
     assert [frames[i] for i in range(len(frames))] == [10, 12, 14]
 
 
 def run_study(model, root, output, progress=lambda done, total: None):
-    frames = EveryNth(open_data("camvid", root, "val"), 2)
+    frames = every_nth(open_data("camvid", root, "val"), 2)
     page, command = output / "steps.md", "camss-ros study steps"
     study = SamplingStudy(segmenter(model), frames, CAMVID, page, SETTINGS, command, progress)
     study_steps(study)
@@ -123,7 +123,7 @@ def test_command_writes_page_plot_and_scores(small_model, root, tmp_path, monkey
 
     rows = json.loads((tmp_path / "out" / "steps.json").read_text())["rows"]
     one = rows["ddim steps=100 temperature=0.0 samples=1 iterations=1"]
-    frames = EveryNth(open_data("camvid", root, "val"), 2)
+    frames = every_nth(open_data("camvid", root, "val"), 2)
     alone = segmenter(small_model)
     alone.sampling = SamplingOptions(steps=100)
     expected = evaluate(alone, frames, CAMVID)
