@@ -19,7 +19,6 @@ from camss_ros.images.encodings import (
     image_to_labels,
     image_to_rgb,
 )
-from camss_ros.images.label_class import VOID
 
 DEFAULT_FPS = 10.0
 _LISTED = 20
@@ -243,14 +242,6 @@ def decode_labels(bag: Bag, message: BagMessage) -> np.ndarray:
     """
     content: Any = bag.decode(message)
     return image_to_labels(content) if message.type == IMAGE else compressed_to_labels(content)
-
-
-def model_label_values(classes: int) -> np.ndarray:
-    """int16 [256] for label images numbered as the model's classes, with 255 for void."""
-    table = np.full(256, -1, np.int16)
-    table[:classes] = np.arange(classes)
-    table[VOID] = VOID
-    return table
 
 
 def stamp_text(stamp: int) -> str:

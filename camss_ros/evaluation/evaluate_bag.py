@@ -25,7 +25,7 @@ import numpy as np
 
 from camss_ros.atomic_files import locked, replacing
 from camss_ros.bags.bag import Bag, BagError, Topic
-from camss_ros.bags.bag_frames import BagFrame, BagFrames, BagSelection, model_label_values
+from camss_ros.bags.bag_frames import BagFrame, BagFrames, BagSelection
 from camss_ros.bags.bag_types import LABEL_INFO, beside
 from camss_ros.evaluation.accumulator import ScoreAccumulator
 from camss_ros.evaluation.bag_points import PointSources, open_points
@@ -216,7 +216,7 @@ def label_values(
         return label_set.from_file_values()
     if other:
         raise BagError(f"'{bag.path}': {other}, other classes than the model's: give --label-set")
-    return model_label_values(len(classes))
+    return LabelSet("the model's", tuple(classes)).from_file_values()
 
 
 def _other_classes(bag: Bag, labels: str, classes: Sequence[LabelClass]) -> str:

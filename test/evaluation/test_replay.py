@@ -20,7 +20,7 @@ from sensor_msgs.msg import Image
 from typer.testing import CliRunner
 
 from camss_ros.bags.bag import Bag, BagError
-from camss_ros.bags.bag_frames import BagFrames, BagSelection, model_label_values
+from camss_ros.bags.bag_frames import BagFrames, BagSelection
 from camss_ros.bags.bag_types import IMAGE
 from camss_ros.bags.recording import Counts
 from camss_ros.cli import app
@@ -44,6 +44,7 @@ from camss_ros.nodes.qos import LATCHED
 from camss_ros.termination import DeferredSignals
 
 CAMVID = load_label_set("camvid11")
+VALUES = CAMVID.from_file_values()
 COUNT = 6
 
 
@@ -115,7 +116,7 @@ def test_the_node_gives_the_masks_of_the_offline_run(
 def recorded(tmp_path: Path, answered: dict[int, np.ndarray]) -> dict:
     """A replay of four frames in which some come back, 0.1 s later."""
     with Bag(tmp_path / "bag") as bag:
-        frames = BagFrames(bag, BagSelection("/cam/image", "/cam/label"), model_label_values(11))
+        frames = BagFrames(bag, BagSelection("/cam/image", "/cam/label"), VALUES)
         with closing(ReplayRecorder(tmp_path / "out", frames, {"rate": 1.0})) as recorder:
             recorder.begin()
             for number, stamp, _ in frames.messages():
@@ -164,7 +165,7 @@ def test_masks_in_other_classes_are_refused(
     node = start(label_set=str(swapped))
     node.connect(node.peer.publisher(Image, "image"), node.peer.listen(Image, "segmentation/mask"))
     with Bag(write_bag(tmp_path / "bag", images(1))) as bag:
-        frames = BagFrames(bag, BagSelection("/cam/image"), model_label_values(2))
+        frames = BagFrames(bag, BagSelection("/cam/image"), VALUES)
 
         def play(model: str, classes: Sequence[LabelClass]) -> Played:
             with closing(ReplayRecorder(tmp_path / "out", frames, {})) as recorder:
@@ -195,7 +196,7 @@ def test_a_second_segmenter_is_told(
 
     monkeypatch.setattr(bag_player._Player, "wait_for_segmenter", wait_for_both)
     with Bag(write_bag(tmp_path / "bag", images(1))) as bag:
-        frames = BagFrames(bag, BagSelection("/cam/image"), model_label_values(2))
+        frames = BagFrames(bag, BagSelection("/cam/image"), VALUES)
         recorder: Any = None  # before anything is recorded
         with pytest.raises(
             NoSegmenterError, match=r"2 nodes publish /segmentation/mask \(/.*/peer"
@@ -250,7 +251,7 @@ def test_names_that_ros_does_not_take_are_refused(
 ) -> None:
     monkeypatch.setenv("ROS_DOMAIN_ID", str(domain_id))
     with Bag(write_bag(tmp_path / "bag", images(1))) as bag:
-        frames = BagFrames(bag, BagSelection("/cam/image"), model_label_values(2))
+        frames = BagFrames(bag, BagSelection("/cam/image"), VALUES)
         recorder: Any = None  # before anything is recorded
         with pytest.raises(WrongArgumentsError, match=said):
             play_bag(frames, IMAGE, recorder, model="scripted", classes=CLASSES, **given)

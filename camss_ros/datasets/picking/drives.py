@@ -13,13 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from camss_ros.bags.bag import Bag, BagError, BagMessage, Topic
-from camss_ros.bags.bag_frames import (
-    BagFrames,
-    BagSelection,
-    Faults,
-    decode_image,
-    model_label_values,
-)
+from camss_ros.bags.bag_frames import BagFrames, BagSelection, Faults, decode_image
 from camss_ros.bags.bag_paths import holds_bag_data
 from camss_ros.bags.bag_storage import storage_kind, storage_stem
 from camss_ros.bags.bag_types import IMAGE_TYPES
@@ -27,6 +21,7 @@ from camss_ros.datasets.datasets import told_apart
 from camss_ros.images.encodings import ImageRejectedError
 from camss_ros.images.frames import FrameSource, open_frames
 from camss_ros.images.image_files import DataError, why_no_image
+from camss_ros.images.label_sets import LabelSet
 
 _STAMP = r"(?<![0-9])[12][0-9]{9}[_.-][0-9]{1,9}"  # seconds since 1970, of this century, and parts
 _NUMBER = r"(?:(?<![A-Za-z])[A-Za-z])?[0-9]+"  # such as f00030, but not the last letter of a word
@@ -85,7 +80,7 @@ class BagDrive(Drive):
     def __iter__(self) -> Iterator[DriveFrame]:
         assert self.topic is not None
         with Bag(self.source) as bag:
-            frames = BagFrames(bag, BagSelection(self.topic), model_label_values(0))
+            frames = BagFrames(bag, BagSelection(self.topic), LabelSet("", ()).from_file_values())
             faults = frames.faults
             try:
                 for number, stamp, message in frames.messages():
