@@ -49,7 +49,7 @@ def reduce_curve(times: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.
 
 def latency_plot(bins: Mapping[str, list[float]], p50: float, p95: float) -> str:
     """SVG of a histogram, as of `histogram`, with the median and the 95th percentile, in ms."""
-    figure, axes = _figure(2.6)
+    figure, axes = _figure()
     edges = np.array(bins["edges_ms"])
     axes.bar(edges[:-1], bins["counts"], np.diff(edges), align="edge", color="#1f6f8b")
     for value, name in ((p50, "p50"), (p95, "p95")):
@@ -66,7 +66,7 @@ def latency_plot(bins: Mapping[str, list[float]], p50: float, p95: float) -> str
 
 def temporal_plot(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], of_time: bool) -> str:
     """Scores along the frames, from 0 to 1, over seconds or over the number of the frame."""
-    figure, axes = _figure(2.6)
+    figure, axes = _figure()
     for name, (times, values) in curves.items():
         mark = "." if len(values) < 40 else ""
         axes.plot(
@@ -135,8 +135,8 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _figure(height: float) -> tuple[Figure, Axes]:
-    figure = new_figure(8, height)
+def _figure() -> tuple[Figure, Axes]:
+    figure = new_figure(8, 2.6)
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
