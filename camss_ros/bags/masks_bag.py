@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from camss_ros.bags.bag import Bag, BagError, BagMessage, Topic
 from camss_ros.bags.bag_frames import BagSelection
+from camss_ros.bags.bag_storage import say
 from camss_ros.bags.bag_types import (
     IMAGE,
     LABEL_INFO,
@@ -263,4 +264,4 @@ class _Ros1Types:
         try:
             return self._stores[message.type].ros1_to_cdr(message.data, message.type)
         except Exception as error:  # rosbags raises whatever its parsing hits
-            raise BagError(f"no {message.type}: {error or type(error).__name__}") from error
+            raise BagError(f"no {message.type}: {say(error)}") from error
