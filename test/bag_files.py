@@ -16,6 +16,7 @@ from camss_ros.bags.bag_types import (
     ros2_types,
 )
 from camss_ros.bags.bag_writer import image_message
+from camss_ros.images.message_fields import image_fields
 
 SECOND = 10**9
 PERIOD = SECOND // 10
@@ -46,6 +47,31 @@ def compressed_message(pixels: np.ndarray, stamp: int, suffix: str = ".png") -> 
     )
 
 
+def serialized(pixels: np.ndarray, stamp: int, compressed: bool = False) -> bytes:
+    """CDR of an Image, or of a CompressedImage, of uint8 [H, W, 3] RGB or [H, W]."""
+    if compressed:
+        message, kind = compressed_message(pixels, stamp), COMPRESSED_IMAGE
+    else:
+        encoding = "mono8" if pixels.ndim == 2 else "rgb8"
+        message, kind = image_message(pixels, encoding, stamp, "camera"), IMAGE
+    return bytes(ros2_types().serialize_cdr(message, kind))
+
+
+def serialized_ros1(pixels: np.ndarray, stamp: int) -> bytes:
+    """An Image of ROS 1 of uint8 [H, W, 3] RGB or [H, W]."""
+    store = ros1_types()
+    types = store.types
+    seconds, nanoseconds = divmod(stamp, SECOND)
+    header = types["std_msgs/msg/Header"](
+        seq=1,
+        stamp=types["builtin_interfaces/msg/Time"](sec=seconds, nanosec=nanoseconds),
+        frame_id="camera",
+    )
+    fields = image_fields(pixels, "mono8" if pixels.ndim == 2 else "rgb8")
+    message = types[IMAGE](header=header, data=pixels.reshape(-1), **fields)
+    return bytes(store.serialize_ros1(message, IMAGE))
+
+
 def stamps(count: int) -> list[int]:
     return [100 * SECOND + i * PERIOD for i in range(count)]
 
@@ -74,52 +100,25 @@ def write_bag(
         image_topic = writer.add_connection("/cam/image", kind, typestore=store)
         label_topic = writer.add_connection("/cam/label", kind, typestore=store) if truths else None
         for number, (frame, stamp) in enumerate(zip(frames, stamps(len(frames)), strict=True)):
-            image = (
-                compressed_message(frame, stamp)
-                if compressed
-                else image_message(frame, "rgb8", stamp, "camera")
-            )
-            data = bytes(store.serialize_cdr(image, kind))
-            writer.write(image_topic, stamp, change(number, data))
+            writer.write(image_topic, stamp, change(number, serialized(frame, stamp, compressed)))
             if number < len(truths):
                 late = stamp + label_shift
-                label = (
-                    compressed_message(truths[number], late)
-                    if compressed
-                    else image_message(truths[number], "mono8", late, "camera")
-                )
-                writer.write(label_topic, late, store.serialize_cdr(label, kind))
+                writer.write(label_topic, late, serialized(truths[number], late, compressed))
     return path
 
 
 def write_ros1_bag(path: Path, frames: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> Path:
     """The same topics as a ROS 1 bag, in lz4 chunks."""
-    store = ros1_types()
-    types = store.types
     writer = Writer1(path)
     writer.set_compression(Writer1.CompressionFormat.LZ4)
     with writer:
         topics = {
-            name: writer.add_connection(name, IMAGE, typestore=store)
+            name: writer.add_connection(name, IMAGE, typestore=ros1_types())
             for name in ("/cam/image", "/cam/label")
         }
-        for number, stamp in enumerate(stamps(len(frames))):
-            seconds, nanoseconds = divmod(stamp, SECOND)
-            header = types["std_msgs/msg/Header"](
-                seq=number,
-                stamp=types["builtin_interfaces/msg/Time"](sec=seconds, nanosec=nanoseconds),
-                frame_id="camera",
-            )
-            pairs = (
-                ("/cam/image", frames[number], "rgb8"),
-                ("/cam/label", truths[number], "mono8"),
-            )
-            for name, pixels, encoding in pairs:
-                message = types[IMAGE](
-                    header=header, height=SIZE[0], width=SIZE[1], encoding=encoding,
-                    is_bigendian=0, step=pixels[0].size, data=pixels.reshape(-1),
-                )  # fmt: skip
-                writer.write(topics[name], stamp, store.serialize_ros1(message, IMAGE))
+        for frame, truth, stamp in zip(frames, truths, stamps(len(frames)), strict=True):
+            for name, pixels in (("/cam/image", frame), ("/cam/label", truth)):
+                writer.write(topics[name], stamp, serialized_ros1(pixels, stamp))
     return path
 
 
@@ -131,13 +130,9 @@ def two_types(path: Path, storage: str, other: str, count: int) -> Path:
         topic = writer.add_connection("/cam/image", IMAGE, typestore=store)
         strange = writer.add_connection("/cam/image", other, typestore=store)
         for number, (frame, stamp) in enumerate(zip(images(6), stamps(6), strict=True)):
-            message = image_message(frame, "rgb8", stamp, "camera")
-            writer.write(topic, stamp, store.serialize_cdr(message, IMAGE))
+            writer.write(topic, stamp, serialized(frame, stamp))
             if number < count:
-                data = bytes(
-                    store.serialize_cdr(compressed_message(frame, stamp), COMPRESSED_IMAGE)
-                )
-                writer.write(strange, stamp + 1, data)
+                writer.write(strange, stamp + 1, serialized(frame, stamp, compressed=True))
     return path
 
 

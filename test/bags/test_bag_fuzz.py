@@ -7,12 +7,11 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from bag_files import SIZE, compressed_message, images, labels, stamps, write_bag, write_ros1_bag
+from bag_files import SIZE, images, labels, serialized, stamps, write_bag, write_ros1_bag
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rosbags.rosbag2 import CompressionMode, StoragePlugin, Writer
@@ -105,16 +104,6 @@ def compressed_fields(draw: st.DrawFn) -> bytes:
     return bytes(ros2_types().serialize_cdr(message, COMPRESSED_IMAGE))
 
 
-def whole(compressed: bool, pixels: np.ndarray, stamp: int) -> bytes:
-    if compressed:
-        return bytes(
-            ros2_types().serialize_cdr(compressed_message(pixels, stamp), COMPRESSED_IMAGE)
-        )
-    encoding = "mono8" if pixels.ndim == 2 else "rgb8"
-    message: Any = image_message(pixels, encoding, stamp, "camera")
-    return bytes(ros2_types().serialize_cdr(message, IMAGE))
-
-
 @st.composite
 def broken_messages(draw: st.DrawFn) -> tuple[bool, list[bytes], list[bytes]]:
     """Whether the topics are of CompressedImage, what lies on the image topic between two good
@@ -123,9 +112,9 @@ def broken_messages(draw: st.DrawFn) -> tuple[bool, list[bytes], list[bytes]]:
     text = ros2_types().types["std_msgs/msg/String"](data="not an image")
     foreign = bytes(ros2_types().serialize_cdr(text, "std_msgs/msg/String"))
     fields = compressed_fields() if compressed else raw_fields()
-    anything = st.one_of(fields, damage.map(lambda c: c(whole(compressed, FRAMES[1], 5))),
+    anything = st.one_of(fields, damage.map(lambda c: c(serialized(FRAMES[1], 5, compressed))),
                          st.binary(max_size=60), st.just(foreign))  # fmt: skip
-    damaged_labels = damage.map(lambda change: change(whole(compressed, TRUTHS[1], 5)))
+    damaged_labels = damage.map(lambda change: change(serialized(TRUTHS[1], 5, compressed)))
     lists = st.lists(anything, min_size=1, max_size=8)
     return compressed, draw(lists), draw(st.lists(st.one_of(anything, damaged_labels), max_size=8))
 
@@ -144,7 +133,7 @@ def write_messages(path: Path, compressed: bool, broken: list[bytes], bad: list[
         for number, time in enumerate(times):
             if number in good:
                 which = 0 if number == 0 else 4
-                pair = [whole(compressed, p[which], time) for p in (FRAMES, TRUTHS)]
+                pair = [serialized(p[which], time, compressed) for p in (FRAMES, TRUTHS)]
             else:
                 pair = [broken[number - 1], *bad[number - 1 : number]]
             for topic, data in zip(topics, pair, strict=False):

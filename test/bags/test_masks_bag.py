@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from bag_files import SECOND, images, stamps
+from bag_files import SECOND, images, serialized, stamps
 from mcap.writer import CompressionType, Writer
 
 from camss_ros.bags.bag import Bag
@@ -60,10 +60,7 @@ def test_a_damaged_part_of_another_topic_costs_that_part(tmp_path: Path) -> None
         channels = [writer.register_channel(name, "cdr", schema) for name in ("/cam/image", "/b")]
         for number, (frame, stamp) in enumerate(zip(images(6), stamps(6), strict=True)):
             for channel, pixels in zip(channels, (frame, np.full_like(frame, number)), strict=True):
-                data = bytes(
-                    store.serialize_cdr(image_message(pixels, "rgb8", stamp, "camera"), IMAGE)
-                )
-                writer.add_message(channel, stamp, data, stamp)
+                writer.add_message(channel, stamp, serialized(pixels, stamp), stamp)
         writer.finish()
     path.write_bytes(path.read_bytes().replace(b"\x02" * 1000, b"?" * 1000))
     camera = BagSelection("/cam/image"), lambda number: tmp_path / "no mask"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bag_files import PERIOD, SECOND, SIZE, images, labels, stamps
+from bag_files import SECOND, images, labels, serialized, serialized_ros1, stamps
 from mcap.reader import make_reader
 from mcap.writer import CompressionType, IndexType, Writer
 from rosbags.interfaces import QosDurability
@@ -13,7 +13,6 @@ from rosbags.interfaces import QosDurability
 from camss_ros.bags.bag import Bag, BagError
 from camss_ros.bags.bag_frames import BagSelection, decode_image, decode_labels, read_stamps
 from camss_ros.bags.bag_types import IMAGE, ros1_types, ros2_types
-from camss_ros.bags.bag_writer import image_message
 from camss_ros.bags.masks_bag import write_masks_bag
 
 FRAMES, TRUTHS = images(6), labels(6)
@@ -54,11 +53,8 @@ def write_mcap(
             for name in ("/cam/image", "/cam/label")
         ]
         for frame, truth, stamp in zip(FRAMES, TRUTHS, stamps(6), strict=True):
-            pixels = (frame, "rgb8"), (truth, "mono8")
-            for channel, (content, encoding) in zip(channels, pixels, strict=True):
-                message = image_message(content, encoding, stamp, "camera")
-                data = bytes(store.serialize_cdr(message, IMAGE))
-                writer.add_message(channel, stamp, data, stamp)
+            for channel, pixels in zip(channels, (frame, truth), strict=True):
+                writer.add_message(channel, stamp, serialized(pixels, stamp), stamp)
         if idl:
             schema = writer.register_schema("own_msgs/msg/Speed", "ros2idl", idl.encode())
             channel = writer.register_channel("/speed", "cdr", schema)
@@ -174,7 +170,6 @@ def test_types_of_idl_files_are_written_again_as_such(
 
 def test_messages_of_ros1_are_read_and_written_again(tmp_path: Path) -> None:
     store = ros1_types()
-    kinds = store.types
     path = tmp_path / "one.mcap"
     with path.open("wb") as file:
         writer = Writer(file)
@@ -184,19 +179,9 @@ def test_messages_of_ros1_are_read_and_written_again(tmp_path: Path) -> None:
         channel, other = (
             writer.register_channel("/cam/image", "ros1", schema, {"latching": "1"}) for _ in "12"
         )
-        for number, frame in enumerate(FRAMES):
-            header = kinds["std_msgs/msg/Header"](
-                seq=number,
-                stamp=kinds["builtin_interfaces/msg/Time"](sec=100, nanosec=number * PERIOD),
-                frame_id="camera",
-            )
-            image = kinds[IMAGE](
-                header=header, height=SIZE[0], width=SIZE[1], encoding="rgb8", is_bigendian=0,
-                step=3 * SIZE[1], data=frame.reshape(-1),
-            )  # fmt: skip
-            log_time = 500 * SECOND + number
-            data = bytes(store.serialize_ros1(image, IMAGE))
-            writer.add_message(channel if number else other, log_time, data, 0)
+        for number, (frame, stamp) in enumerate(zip(FRAMES, stamps(6), strict=True)):
+            data = serialized_ros1(frame, stamp)
+            writer.add_message(channel if number else other, 500 * SECOND + number, data, 0)
         writer.finish()
     with Bag(path) as bag:
         assert read_stamps(bag, [bag.require("/cam/image")])["/cam/image"].tolist() == stamps(6)
