@@ -27,7 +27,10 @@ SHORT = (
     "loop.warmup=1",
 )
 MASKS = tuple(f"masks.{entry}" for entry in SHORT)
-CLASSES = ("sky", "tree", "bicyclist")
+CLASSES = [
+    LabelClass(i, name, (9 * i, 90, 9)) for i, name in enumerate(("sky", "tree", "bicyclist"))
+]
+VOID = "void: {file_values: [5, 10, 255]}\n"
 
 
 @pytest.fixture
@@ -41,9 +44,7 @@ def data(tmp_path):
 def other_data(tmp_path):
     """Of classes that are not all of the model's, without a mapping."""
     root = write_camvid(tmp_path / "own")
-    classes = [LabelClass(i, name, (9 * i, 90, 9)) for i, name in enumerate(CLASSES)]
-    text = label_set_text("small", classes, "void: {file_values: [5, 10, 255]}\n")
-    (root / "label_set.yaml").write_text(text)
+    (root / "label_set.yaml").write_text(label_set_text("small", CLASSES, VOID))
     return root
 
 
@@ -103,14 +104,12 @@ def test_it_ends_when_the_validation_drive_gets_no_better(data, small_model, tmp
 
 def test_with_other_classes_a_mask_autoencoder_comes_first(small_model, tmp_path):
     data = write_camvid(tmp_path / "own")
-    classes = [LabelClass(i, name, (9 * i, 90, 9)) for i, name in enumerate(CLASSES)]
-    more = "void: {file_values: [5, 10, 255]}\nmappings: {camvid11: {sky: sky, tree: tree, "
-    more += "bicyclist: bicyclist}}\n"
-    (data / "label_set.yaml").write_text(label_set_text("own", classes, more))
+    more = f"{VOID}mappings: {{camvid11: {{sky: sky, tree: tree, bicyclist: bicyclist}}}}\n"
+    (data / "label_set.yaml").write_text(label_set_text("own", CLASSES, more))
     finetune(data, tmp_path / "run", small_model, *MASKS)
     assert (tmp_path / "run" / "masks" / "last" / "autoencoder.pt").is_file()
     segmenter = Segmenter(tmp_path / "run" / "best", device="cpu")
-    assert [one.name for one in segmenter.classes] == list(CLASSES)
+    assert [one.name for one in segmenter.classes] == [one.name for one in CLASSES]
     assert segmenter.segment(np.zeros((50, 70, 3), np.uint8)).labels.max() < 3
     scores = json.loads((tmp_path / "run" / "finetune.json").read_text())
     assert scores["own"]["after"]["miou"] is not None
@@ -146,23 +145,17 @@ def test_a_wrong_entry_is_told_before_the_masks_are_trained(other_data, small_mo
     assert not (tmp_path / "run" / "masks").exists()
 
 
-def test_another_model_or_other_classes_do_not_go_on_with_a_run(small_model, tmp_path):
-    data = write_camvid(tmp_path / "own")
-    classes = [LabelClass(i, name, (9 * i, 90, 9)) for i, name in enumerate(CLASSES)]
-    label_set = data / "label_set.yaml"
-    void = "void: {file_values: [5, 10, 255]}\n"
-    label_set.write_text(label_set_text("small", classes, void))
+def test_another_model_or_other_classes_do_not_go_on_with_a_run(other_data, small_model, tmp_path):
     output = tmp_path / "run"
-    finetune(data, output, small_model, *MASKS)
+    finetune(other_data, output, small_model, *MASKS)
     checkpoint = (output / "checkpoint.pt").read_bytes()
     camvid = load_label_set("camvid11").classes
     another = save_small_model(tmp_path / "another", label_set=camvid, seed=1)
-    told = finetune(data, output, another, *MASKS, code=1).replace("\n", " ")
+    told = finetune(other_data, output, another, *MASKS, code=1).replace("\n", " ")
     assert f"began from another model than {another}, or with other classes" in told
-    label_set.write_text(
-        label_set_text("small", [*classes[:2], LabelClass(2, "x", (9, 9, 9))], void)
-    )
-    assert "with other classes" in finetune(data, output, small_model, *MASKS, code=1)
+    changed = [*CLASSES[:2], LabelClass(2, "x", (9, 9, 9))]
+    (other_data / "label_set.yaml").write_text(label_set_text("small", changed, VOID))
+    assert "with other classes" in finetune(other_data, output, small_model, *MASKS, code=1)
     assert (output / "checkpoint.pt").read_bytes() == checkpoint
 
 
@@ -190,9 +183,8 @@ def test_original_data_without_a_mapping_onto_other_classes_are_left_out(small_m
     idd_lite = load_label_set("idd_lite")
     (original / "idd_lite" / "label_set.yaml").write_text(label_set_text("idd", idd_lite.classes))
     data = write_camvid(tmp_path / "own")
-    classes = [LabelClass(i, name, (9 * i, 90, 9)) for i, name in enumerate(CLASSES)]
-    more = "void: {file_values: [5, 10, 255]}\nsources: {camvid11: {sky: sky, tree: tree}}\n"
-    (data / "label_set.yaml").write_text(label_set_text("own", classes, more))
+    more = f"{VOID}sources: {{camvid11: {{sky: sky, tree: tree}}}}\n"
+    (data / "label_set.yaml").write_text(label_set_text("own", CLASSES, more))
     told = finetune(data, tmp_path / "o", small_model, *MASKS, options=["--original", original])
     assert "idd_lite is left out: label set idd has no mapping onto own" in told.replace("\n", " ")
     assert "camvid, 4 frames" in told
