@@ -15,8 +15,7 @@ import cv2
 import numpy as np
 import pytest
 from bag_files import write_bag
-from ros_peer import RosPeer
-from segmenter_process import Camera, Process
+from segmenter_process import Camera, Process, at_the_front
 from small_model import save_small_model
 from typer.testing import CliRunner
 
@@ -93,15 +92,12 @@ def test_from_a_drive_to_a_model_in_the_running_node(
     guarded = ("--data", "folder", "--root", own, "--output", guard, "--margin", 0.1)
     run("guard", "--model", better / "best", *guarded)
 
-    process = spawn("-r", "__ns:=/front", model=start, device="cpu")
-    peer = RosPeer(module_domain_id, namespace="/front")
-    process.wait_for_log("active: segmenting /front/image")
-    camera = Camera(peer, process)
-    assert camera.status().model == "small"
-    for name, value in (("model", better / "best"), ("guard", guard)):
-        assert peer.set_parameter(name, str(value)).successful
-    response: Any = peer.reload_model()
-    assert response.success, response.message
-    camera.segment(camera.next_image())
-    assert camera.status(lambda s: s.model == "better").segmented > 0
-    peer.close()
+    with at_the_front(spawn, module_domain_id, start) as (process, peer):
+        camera = Camera(peer, process)
+        assert camera.status().model == "small"
+        for name, value in (("model", better / "best"), ("guard", guard)):
+            assert peer.set_parameter(name, str(value)).successful
+        response: Any = peer.reload_model()
+        assert response.success, response.message
+        camera.segment(camera.next_image())
+        assert camera.status(lambda s: s.model == "better").segmented > 0

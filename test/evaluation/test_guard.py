@@ -8,8 +8,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ros_peer import RosPeer
-from segmenter_process import Camera
+from segmenter_process import Camera, at_the_front
 from small_model import save_small_model
 from typer.testing import CliRunner
 
@@ -165,23 +164,19 @@ def others(rare, tmp_path_factory):
 def test_the_node_keeps_its_model_where_the_guard_refuses_the_new_one(
     spawn, module_domain_id, rare, guard, others
 ):
-    process = spawn(
-        "-r", "__ns:=/front", model=rare[0], device="cpu", guard=guard, precision="fp32"
-    )
-    peer = RosPeer(module_domain_id, namespace="/front")
-    process.wait_for_log("active: segmenting /front/image")
-    camera = Camera(peer, process)
     ruined, other = others
-    for model, reason in ((ruined, f"{RARE.name}: 0.0000"), (other, "missing in the model")):
-        assert peer.set_parameter("model", str(model)).successful
-        response = peer.reload_model()
-        assert not response.success
-        assert reason in response.message
-        camera.segment(camera.next_image())
-        assert camera.status().model == "test"
-    assert peer.set_parameter("guard", "").successful
-    assert peer.reload_model().success
-    peer.close()
+    front = at_the_front(spawn, module_domain_id, rare[0], guard=guard, precision="fp32")
+    with front as (process, peer):
+        camera = Camera(peer, process)
+        for model, reason in ((ruined, f"{RARE.name}: 0.0000"), (other, "missing in the model")):
+            assert peer.set_parameter("model", str(model)).successful
+            response = peer.reload_model()
+            assert not response.success
+            assert reason in response.message
+            camera.segment(camera.next_image())
+            assert camera.status().model == "test"
+        assert peer.set_parameter("guard", "").successful
+        assert peer.reload_model().success
 
 
 class Nothing:
