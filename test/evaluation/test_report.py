@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from labelled_pictures import write_pictures
 from rich.console import Console
 from small_model import save_small_model
 from typer.testing import CliRunner
@@ -180,12 +181,7 @@ def test_no_name_in_a_table_of_scores_is_cut_off_in_80_columns() -> None:
 
 def test_evaluate_writes_it(tmp_path: Path) -> None:
     model = save_small_model(tmp_path / "model", label_set=CAMVID.classes)
-    rng = np.random.default_rng(0)
-    for folder, shape, top in (("images", (32, 48, 3), 256), ("labels", (32, 48), 11)):
-        (tmp_path / "val" / folder).mkdir(parents=True)
-        for name in ("a", "b"):
-            pixels = rng.integers(0, top, shape, np.uint8)
-            cv2.imwrite(str(tmp_path / "val" / folder / f"{name}.png"), pixels)
+    write_pictures(tmp_path, (32, 48), "ab")
     arguments = ["evaluate", "--data", "camvid", "--root", tmp_path, "--model", model, "--device",
                  "cpu", "--report", tmp_path / "r.html"]  # fmt: skip
 
