@@ -91,6 +91,7 @@ CHECKPOINTS = ("--vae", "file", "--transformer", "file")
         (("benchmark", "--node", "--temperature", "3"), "temperature must be from 0.0 to 2.0"),
         (("benchmark", "--node", "--frames", "50"), "leave them out with --node"),
         (("benchmark", "--node", "--calls"), "leave them out with --node"),
+        (("benchmark", "--node", "--versus", "official"), "two measurements: choose one"),
         (("benchmark", "--turns", "5"), "--turns is of --versus official"),
         (("info", "--size", "64x64"), "--size is of --flops"),
         (("demo", "--output", "file"), "file is no folder"),

@@ -104,9 +104,3 @@ def test_the_command_measures_real_nodes(tmp_path, monkeypatch):
     parts = ("segmenter_ms", "convert_ms", "publish_ms", "rest_ms")
     assert sum(times[part]["mean"] for part in parts) == pytest.approx(whole)
     assert whole > times["segmenter_ms"]["mean"]
-
-
-def test_two_measurements_at_once_are_refused():
-    result = CliRunner().invoke(app, ["benchmark", "--node", "--versus", "official"])
-    assert result.exit_code == 1
-    assert "choose one" in result.output

@@ -86,13 +86,10 @@ def test_the_page_has_the_scores_and_a_stopped_study_goes_on(
     assert cv2.imread(str(output.with_suffix(".png"))).shape[1] > 600
 
 
-def test_evaluate_takes_a_warm_start_of_a_clip_only(small_model, root, tmp_path):
+def test_evaluate_takes_a_warm_start_of_a_clip(small_model, root, tmp_path):
     command = ["evaluate", "--data", "camvid", "--root", str(root), "--model", str(small_model),
-               "--device", "cpu", "--precision", "fp32", "--warm-start-time", "300",
+               "--device", "cpu", "--precision", "fp32", "--warm-start-time", "300", "--clip",
                "--json", str(tmp_path / "scores.json")]  # fmt: skip
-    refused = CliRunner().invoke(app, command)
-    assert refused.exit_code == 1
-    assert "needs --clip" in refused.output
-    assert CliRunner().invoke(app, [*command, "--clip"]).exit_code == 0
+    assert CliRunner().invoke(app, command).exit_code == 0
     content = json.loads((tmp_path / "scores.json").read_text())
     assert content["sampling"]["warm_start_time"] == 300
