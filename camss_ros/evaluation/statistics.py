@@ -16,7 +16,7 @@ class FrameStatistics:
     """Collects frame by frame; `report()` sums up.
 
     Args:
-        classes: the model's, which labels are numbered by as well.
+        classes: that the labels and the true ones are numbered by.
 
     Attributes:
         frames: that labels were added of.

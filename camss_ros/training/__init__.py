@@ -1,1 +1,1 @@
-"""Training of the mask autoencoder and of the segmenter."""
+"""Training: of the mask autoencoder, the segmenter, its twin and its fast decoder; fine-tuning."""

@@ -1,4 +1,4 @@
-"""The training loop both trainings share, on Hugging Face accelerate.
+"""The training loop that all trainings share, on Hugging Face accelerate.
 
 One process or many (`accelerate launch`): the samples of a step are split over the processes, and
 what a step computes does not depend on how many there are.
