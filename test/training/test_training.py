@@ -297,7 +297,7 @@ def test_what_ends_a_run_while_it_saves_is_not_told_of_the_disk(tmp_path, ended_
 
 
 def test_a_full_disk_that_keeps_the_masks_from_being_written_is_told(tmp_path):
-    model = MaskAutoencoder(11, MaskAutoencoderConfig(8, (16, 16, 32), (1, 1, 1)))
+    model = MaskAutoencoder(11, SMALL)
     training = AutoencoderTraining(model, AutoencoderConfig(DATA, options(1)), data())
     (tmp_path / "autoencoder.pt.partial").symlink_to("/dev/full")
     with pytest.raises(TrainingError, match=r"autoencoder\.pt: No space left on device"):
