@@ -21,8 +21,7 @@ from camss_ros.images.frames import DEFAULT_FPS, Frame, FrameSource, UnreadableI
 
 _OVERHEAD = 128  # bytes at most between two packets of a Matroska file
 _FAILURES = 1000  # to read, one after the other, until the rest of a file is given up
-# As OpenCV converts, whatever a version of PyAV does by default.
-_RGB = {"format": "rgb24", "src_colorspace": "ITU601", "dst_colorspace": "ITU601"}
+_BT709 = 1  # FFmpeg's AVCOL_SPC_BT709
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +73,7 @@ class VideoFrames(FrameSource):
                         time = clock.read(picture.pts, reading.stream.time_base)
                         if index == given:
                             given += 1
-                            image = np.rot90(picture.to_ndarray(**_RGB), self._turns)
+                            image = np.rot90(_rgb(picture), self._turns)
                             name = f"frame_{index:06d}"
                             yield Frame(np.ascontiguousarray(image), name, time=time)
                 finally:
@@ -260,6 +259,16 @@ class _Clock:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _rgb(picture: Any) -> np.ndarray:
+    """uint8 [H, W, 3], by the matrix that the video names, without one by BT.601, as OpenCV."""
+    named = {}
+    if getattr(picture, "colorspace", None) == _BT709:
+        # PyAV before 17 takes BT.601 for every video.
+        named = {"src_colorspace": "ITU709", "dst_colorspace": "ITU601"}
+    rgb: np.ndarray = picture.to_ndarray(format="rgb24", **named)
+    return rgb
 
 
 def _quarter_turns(path: Path) -> int:

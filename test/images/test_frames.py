@@ -183,6 +183,25 @@ def test_a_video_of_a_phone_held_upright_is_upright(tmp_path: Path) -> None:
     assert np.array_equal(next(iter(source)).image, np.rot90(plain, -1))
 
 
+@pytest.mark.parametrize(
+    ("matrix", "red"),
+    [("bt709", (63, 102, 240)), ("smpte170m", (81, 90, 240)), ("undef", (81, 90, 240))],
+)
+def test_colours_are_by_the_matrix_that_the_video_names(
+    tmp_path: Path, matrix: str, red: tuple[int, int, int]
+) -> None:
+    """Red as ITU-R BT.709 and BT.601 have it."""
+    planes = np.repeat(np.array(red, np.uint8), [96 * 128, 96 * 32, 96 * 32]).reshape(144, 128)
+    with av.open(str(tmp_path / "drive.mp4"), "w") as container:
+        options = {"x264-params": f"colormatrix={matrix}"}
+        stream = container.add_stream("libx264", rate=10, options=options)
+        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(planes, format="yuv420p")))
+        container.mux(stream.encode())
+    image = next(iter(open_frames(tmp_path / "drive.mp4"))).image
+    assert image.reshape(-1, 3).mean(axis=0) == pytest.approx((255, 0, 0), abs=3)
+
+
 def test_relative_names_with_a_colon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_clip(Path("12:30:00.mp4"), STEADY[:3])
