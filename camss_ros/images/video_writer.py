@@ -13,6 +13,7 @@ import numpy as np
 from camss_ros.images.ffmpeg import av, file_url
 
 _TIME_BASE = Fraction(1, 90_000)
+_LONGEST_PAUSE = 600 * 90_000  # mp4 keeps in 31 bits how far B-frames are moved, by several pauses
 
 
 class VideoWriter:
@@ -39,12 +40,14 @@ class VideoWriter:
         self._container: Any = None
         self._stream: Any = None
         self._size = (0, 0)
+        self._last, self._left_out = -1, 0  # in ticks: stamp of the latest frame, of the pauses
 
     def write(self, image: np.ndarray, time: float | None = None) -> None:
         """Append one frame, uint8 [H, W, 3] RGB.
 
         Args:
             time: seconds since the first one, growing; None: a frame follows the other at `fps`.
+                Of a pause of more than ten minutes the rest is left out.
         """
         if self._container is None:
             height, width = image.shape[:2]
@@ -55,9 +58,16 @@ class VideoWriter:
             image = cv2.resize(image, self._size, interpolation=cv2.INTER_AREA)
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
         frame.time_base = _TIME_BASE
-        frame.pts = round((self.frames / self._fps if time is None else time) / _TIME_BASE)
+        frame.pts = self._next_stamp(self.frames / self._fps if time is None else time)
         self._container.mux(self._stream.encode(frame))
         self.frames += 1
+
+    def _next_stamp(self, time: float) -> int:
+        stamp = round(time / _TIME_BASE) - self._left_out
+        excess = max(0, stamp - self._last - _LONGEST_PAUSE)
+        self._left_out += excess
+        self._last = max(stamp - excess, self._last + 1)  # two frames may come within a tick
+        return self._last
 
     def __enter__(self) -> VideoWriter:
         return self

@@ -117,6 +117,16 @@ def test_a_video_is_written_with_its_stamps_and_to_a_relative_name_with_a_colon(
     assert [frame.time for frame in source] == pytest.approx(times)
 
 
+def test_a_video_has_room_for_frames_at_once_and_for_days_without_one(tmp_path: Path) -> None:
+    day = 24 * 3600.0
+    with VideoWriter(tmp_path / "out.mp4", fps=10) as video:
+        for time in (0, 1e-6, 0.1, day, 2 * day, 2 * day + 0.1, 3 * day):
+            video.write(np.full((48, 64, 3), 128, np.uint8), time)
+    stamps = [0, 0, 0.1, 600.1, 1200.1, 1200.2, 1800.2]
+    read = [frame.time for frame in open_frames(tmp_path / "out.mp4")]
+    assert read == pytest.approx(stamps, abs=1e-4)
+
+
 def test_frames_of_other_sizes_are_scaled_to_the_first(tmp_path: Path) -> None:
     with VideoWriter(tmp_path / "out.mp4", fps=5) as video:
         for size in ((48, 64), (20, 30), (96, 128)):
