@@ -124,9 +124,9 @@ class ImageFrames(FrameSource):
             self.label_set = label_files.label_set
         self.files = (*images, *self._labels.values())
         self.length = len(images)
-        stems = Counter(path.stem for path in images)
-        # a.png beside a.jpg: only the whole file name tells them apart.
-        self._names = [path.stem if stems[path.stem] == 1 else path.name for path in images]
+        taken = Counter(name for path in images for name in (path.stem, path.name))
+        # a.png beside a.jpg, or a.png.jpg: only the whole file name tells them apart.
+        self._names = [path.stem if taken[path.stem] == 1 else path.name for path in images]
 
     @cached_property
     def size(self) -> tuple[int, int]:

@@ -264,9 +264,10 @@ def test_a_folder_is_in_natural_order_and_ignores_other_files(tmp_path: Path) ->
 
 
 def test_names_stay_unique_when_only_the_suffix_differs(tmp_path: Path) -> None:
-    for name in ("a.png", "a.bmp", "b.png"):
+    for name in ("a.png", "a.bmp", "a.png.bmp", "b.png"):
         cv2.imwrite(str(tmp_path / name), solid(1))
-    assert [frame.name for frame in open_frames(tmp_path)] == ["a.bmp", "a.png", "b"]
+    names = [frame.name for frame in open_frames(tmp_path)]
+    assert names == ["a.bmp", "a.png", "a.png.bmp", "b"]
 
 
 @pytest.fixture
