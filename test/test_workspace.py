@@ -91,7 +91,21 @@ def commands_of(group: typer.Typer) -> Iterator[Callable[..., Any]]:
         yield from commands_of(info.typer_instance)
 
 
-@pytest.mark.parametrize("command", list(commands_of(app)), ids=lambda command: command.__name__)
+EVERY_COMMAND = pytest.mark.parametrize(
+    "command", list(commands_of(app)), ids=lambda command: command.__name__
+)
+
+
+@EVERY_COMMAND
+def test_nothing_of_the_help_is_cut_off_on_a_usual_terminal(command: Callable[..., Any]) -> None:
+    alone = typer.Typer(add_completion=False)
+    alone.command()(command)
+    shown = CliRunner().invoke(alone, ["--help"], env={"COLUMNS": "80"})
+    assert "--help" in shown.output
+    assert "…" not in shown.output
+
+
+@EVERY_COMMAND
 def test_typer_of_every_distribution_reads_the_options(command: Callable[..., Any]) -> None:
     """The oldest knows neither `Annotated` nor `X | None`; `make test-oldest` runs with it."""
     types = get_type_hints(command)

@@ -26,8 +26,8 @@ DEVICE = typer.Option("auto", help="auto, cuda, cuda:N or cpu.")
 DATA = typer.Option(
     ...,
     "--data",
-    help="Data set: camvid, camvid32, cityscapes, acdc, acdc-{fog,night,rain,snow}, "
-    "kitti-step, cad-edgetune or folder (docs/datasets.md).",
+    help="Data set: camvid, camvid32, cityscapes, acdc, acdc-fog, acdc-night, acdc-rain, "
+    "acdc-snow, kitti-step, cad-edgetune or folder (docs/datasets.md).",
 )
 ROOT = typer.Option(..., "--root", help="Its folder, laid out as published.")
 SPLIT = typer.Option("val", help="Split of the data set.")

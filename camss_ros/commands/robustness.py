@@ -42,6 +42,7 @@ def robustness(
     twin: Optional[Path] = TWIN,
     groups: str = typer.Option(
         "paper,imagenet_c,weather,viewpoint",
+        show_default="all but paper_scaled",  # rich cuts a word off that is as long
         help="Of paper, paper_scaled, imagenet_c, weather, viewpoint; separated by commas.",
     ),
     viewpoint_frames: int = typer.Option(
