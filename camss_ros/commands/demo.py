@@ -83,5 +83,7 @@ def demo(
         if is_street and any(each.name == "road" for each in classes):
             write_world(recording, source.partition(":")[2], classes, output)
             written.append("world.png")
+        else:  # that of a run before is of another input
+            (output / "world.png").unlink(missing_ok=True)
     show(report_table(report))
     typer.echo(f"wrote {', '.join(written)} to '{output}'")

@@ -9,7 +9,10 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
+import cv2
+import numpy as np
 import pytest
 from ros_peer import wait_until
 from running_process import runs
@@ -113,6 +116,21 @@ def test_an_input_that_is_missing_is_said_at_once(small_model: Path, tmp_path: P
     assert result.exit_code == 1
     assert "/nowhere.mp4" in result.output
     assert not (tmp_path / "demo").exists()
+
+
+def test_no_world_of_the_street_is_left_beside_the_report_on_another_input(
+    small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "world.png").write_bytes(b"of the street")
+    cv2.imwrite(str(tmp_path / "a.jpg"), np.zeros((24, 32, 3), np.uint8))
+    recording = SimpleNamespace(masks={0: None})
+    monkeypatch.setattr("camss_ros.nodes.harness.demo.record_demo", lambda *_, **__: recording)
+    monkeypatch.setattr("camss_ros.evaluation.demo_report.write_report", lambda *_: {})
+    monkeypatch.setattr("camss_ros.evaluation.demo_report.report_table", lambda _: "")
+    arguments = ["--model", small_model, "--output", tmp_path, "--input", tmp_path / "a.jpg"]
+    result = CliRunner().invoke(app, ["demo", *map(str, arguments)])
+    assert result.exit_code == 0, result.output
+    assert not (tmp_path / "world.png").exists()
 
 
 def child(tmp_path: Path, program: str) -> ChildProcess:
