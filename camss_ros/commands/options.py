@@ -144,10 +144,13 @@ def check_file(path: Path | None, suffix: str = "") -> None:
     """Raise ValueError where no file can be written to `path`, or its name has another suffix."""
     if path is None:
         return
-    if (suffix and path.suffix != suffix) or path.is_dir() or not path.absolute().parent.is_dir():
+    folder = path.absolute().parent
+    # A device, or the link /dev/stdout, would be replaced, for all of the machine, not written to.
+    is_special = (path.exists() and not path.is_file()) or folder == Path("/dev")
+    if (suffix and path.suffix != suffix) or is_special or not folder.is_dir():
         kind = f"{suffix} file".strip()
         raise ValueError(f"can't write {path}: expected a {kind} in a folder that exists")
-    _try_writing(path.absolute().parent, path)
+    _try_writing(folder, path)
 
 
 def check_folder(path: Path) -> None:

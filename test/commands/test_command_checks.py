@@ -139,6 +139,13 @@ def test_a_folder_that_nothing_can_be_written_to(tmp_path: Path) -> None:
             check(Path(path))
 
 
+def test_devices_and_pipes_are_not_replaced_by_files(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/null"), Path("/dev/stdout")):
+        with pytest.raises(ValueError, match=f"can't write {path}: expected a file"):
+            check_file(path)
+
+
 def test_statistics_that_cannot_be_written_are_not_learnt(
     places: Path, nothing_works: None
 ) -> None:
