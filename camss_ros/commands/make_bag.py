@@ -24,7 +24,7 @@ def make_bag(
     label_set: Optional[str] = typer.Option(
         None,
         help="Of the label images: a name (camvid11) or a YAML file. With a "
-        "label_set.yaml in the folder: map them onto this one.",
+        "label_set.yaml in the folder, or beside a split: map them onto this one.",
     ),
     frames: Optional[int] = typer.Option(None, min=1, help="Only the first so many."),
     storage: str = typer.Option("mcap", help="mcap or sqlite3."),

@@ -167,7 +167,8 @@ def open_frames(
     Args:
         spec: a video file; an image file; a folder of images (in natural order: img9 before
             img10); a folder with `images/` and, for labels of the same stem, `labels/`, numbered or
-            coloured as its `label_set.yaml` says; `synthetic`, `synthetic:dusk` or `synthetic:fog`.
+            coloured as a `label_set.yaml` in it or, of a split, beside it says; `synthetic`,
+            `synthetic:dusk` or `synthetic:fog`.
         label_set: what labels are mapped onto; label files without a `label_set.yaml` are of it.
         with_labels: give the frames the labels that there are.
 
@@ -246,7 +247,9 @@ def _open_folder(folder: Path, label_set: LabelSet | None, with_labels: bool) ->
     if label_folder is None or not with_labels or not label_folder.is_dir():
         return ImageFrames(images)
     own = folder / "label_set.yaml"
-    label_sets = [load_label_set(own)] if own.exists() else []
+    of_data_set = folder.absolute().parent / own.name  # of whose splits the folder may be one
+    said = next((path for path in (own, of_data_set) if path.exists()), None)
+    label_sets = [] if said is None else [load_label_set(said)]
     label_sets += [] if label_set is None else [label_set]
     if not label_sets:
         raise LabelSetError(

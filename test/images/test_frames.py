@@ -22,7 +22,7 @@ from camss_ros.images.frames import UnreadableInputError, open_frames, open_fram
 from camss_ros.images.image_files import DataError
 from camss_ros.images.label_class import LabelClass
 from camss_ros.images.label_mapping import mapping_onto_labels
-from camss_ros.images.label_sets import LabelSetError, load_label_set
+from camss_ros.images.label_sets import LabelSetError, load_label_set, save_label_set
 
 CAMVID = load_label_set("camvid11")
 LABEL = np.arange(24 * 32).reshape(24, 32) % 12
@@ -322,6 +322,22 @@ def test_a_folder_says_by_itself_what_its_labels_are(labelled: Path) -> None:
     assert np.array_equal(next(iter(source := open_frames(labelled, None, True))).label, LABEL % 2)
     cv2.imwrite(str(labelled / "labels" / "a.png"), solid(9))
     assert (next(iter(source)).label == 0).all()
+
+
+def test_a_split_is_numbered_as_its_data_set_says(
+    labelled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (labelled / "val").mkdir()
+    for part in ("images", "labels"):
+        (labelled / part).rename(labelled / "val" / part)
+    write_png(labelled / "val" / "labels" / "a.png", LABEL % 11, 8)
+    save_label_set(CAMVID, labelled / "label_set.yaml")
+    monkeypatch.chdir(labelled / "val")
+    cityscapes = load_label_set("cityscapes19").classes  # which has classes of these numbers, too
+    for folder in (labelled / "val", Path()):
+        source = open_frames_of_model(folder, cityscapes, "tiny")
+        assert source.label_set.classes == CAMVID.classes
+        assert np.array_equal(next(iter(source)).label, LABEL % 11)
 
 
 def test_labels_that_have_no_mapping_onto_the_model_are_left_out(
