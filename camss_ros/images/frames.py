@@ -187,7 +187,8 @@ def open_frames(
 
     path = Path(spec)
     try:
-        is_folder, is_file = path.is_dir(), path.is_file()
+        # "", of a variable of the shell that is not set, would be the working directory
+        is_folder, is_file = spec != "" and path.is_dir(), path.is_file()
         if is_file:
             path.open("rb").close()  # the decoders don't tell why they can't
     except (OSError, ValueError) as error:  # no permission, a name too long, a NUL character

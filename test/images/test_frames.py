@@ -473,6 +473,8 @@ def test_hidden_files_are_left_out(tmp_path: Path) -> None:
 def test_what_is_missing_or_holds_no_frames_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere"):
         open_frames(tmp_path / "nowhere.mp4")
+    with pytest.raises(FileNotFoundError, match="no ''"):
+        open_frames("")
     with pytest.raises(UnreadableInputError, match="no images in"):
         open_frames(tmp_path)
     (tmp_path / "text.mp4").write_text("this is no video")
