@@ -74,7 +74,7 @@ class PairedCounts:
         """
         indices = range(len(self)) if chosen is None else chosen
         frames = np.stack([self._frames[index] for index in indices])
-        whole = _scores(frames.sum(axis=0, dtype=np.int64)[None])[0]
+        whole = _scores(frames.sum(axis=0)[None])[0]
         block = min(block, max(1, len(frames) // _LEAST_BLOCKS))
         weights = _weights(len(frames), block, resamples)
         sums = weights @ frames.reshape(len(frames), -1).astype(np.float64)

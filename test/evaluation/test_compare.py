@@ -87,16 +87,25 @@ def test_few_frames_are_not_taken_for_sure():
     assert road.low < road.difference < road.high
 
 
-def test_an_interval_covers_the_difference_nearly_as_often_as_it_says():
-    rng = np.random.default_rng(1)
-    covered = 0
-    for _ in range(100):
-        counts = PairedCounts()
-        for right in rng.binomial(100, 0.5, size=(60, 2)):
-            counts.add(*(np.array([[n, 100 - n, 0], [0, 0, 0]]) for n in right.tolist()))
-        found = counts.differences(["a", "b"], 1, resamples=300)["pixel_accuracy"]
-        covered += found.low <= 0 <= found.high
-    assert 85 <= covered <= 99
+@pytest.mark.parametrize("block", [1, 5])
+def test_an_interval_of_independent_frames_is_that_of_the_normal_distribution(block):
+    right = np.random.default_rng(1).binomial(100, 0.5, size=(400, 2))
+    counts = PairedCounts()
+    for pair in right.tolist():
+        counts.add(*(np.array([[n, 100 - n, 0], [0, 0, 0]]) for n in pair))
+    found = counts.differences(["a", "b"], block)["pixel_accuracy"]
+    gain = (right[:, 1] - right[:, 0]) / 100
+    error = gain.std() / 400**0.5
+    assert found.low == pytest.approx(gain.mean() - 1.96 * error, abs=0.2 * error)
+    assert found.high == pytest.approx(gain.mean() + 1.96 * error, abs=0.2 * error)
+
+
+def test_a_class_of_few_frames_has_an_interval_too():
+    counts = PairedCounts()
+    for seen in (0, 0, 0, 0, 1):  # in a third of the draws it does not occur
+        counts.add(*(np.array([[9, 0, 0], [0, right, (1 - right) * seen]]) for right in (0, seen)))
+    found = counts.differences(["a", "b"], 1)["b"]
+    assert (found.low, found.high) == (1, 1)
 
 
 def test_frames_and_conditions_tell_where(tmp_path):
@@ -179,6 +188,7 @@ def test_requirements():
     assert unmet({"road": -0.2, "miou": -0.2}, found) == []
     assert unmet({"road": -0.05}, found) == ["road: -0.1000, at least -0.05 wanted"]
     assert "occurs in no frame" in unmet({"sky": -0.5}, found)[0]
+    assert unmet({"road": 0.0}, two(lambda i: 2, lambda i: 2).differences) == []
     for text in ("miou", "miou>=", ">=1", "miou>=x", "", "miou<=3", "a>=1.2.3"):
         with pytest.raises(ValueError, match="is no requirement"):
             parse_requirements(text)
