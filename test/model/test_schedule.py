@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -33,11 +34,13 @@ def run_diffusers(scheduler, x):
     return x
 
 
-def run_ours(sampler, x):
-    x, previous = x.clone(), None
-    for i, timestep in enumerate(sampler.timesteps):
-        x, previous = sampler.step(i, x, toy_network(x, timestep), previous)
-    return x
+def run_ours(options, prediction, x):
+    sampler = Sampler(replace(options, temperature=1.0), prediction)
+
+    def predict(latents, i):
+        return toy_network(latents, sampler.timesteps[i])
+
+    return sampler.sample(predict, x.shape, CPU, noise=x[None])
 
 
 def relative_error(actual, expected):
@@ -72,10 +75,10 @@ def test_ddim_matches_diffusers(steps, prediction):
         timestep_spacing="trailing",
     )
     scheduler.set_timesteps(steps)
-    sampler = Sampler(SamplingOptions(steps, "ddim", start=999), prediction)
-    assert sampler.timesteps == scheduler.timesteps.tolist()
+    options = SamplingOptions(steps, "ddim", start=999)
+    assert Sampler(options, prediction).timesteps == scheduler.timesteps.tolist()
     expected = run_diffusers(scheduler, start_noise())
-    assert relative_error(run_ours(sampler, start_noise()), expected) < 1e-4
+    assert relative_error(run_ours(options, prediction, start_noise()), expected) < 1e-4
 
 
 @pytest.mark.parametrize("lower_order_final", [True, False])
@@ -92,10 +95,10 @@ def test_dpm_solver_matches_diffusers(steps, prediction, lower_order_final):
         lower_order_final=lower_order_final,
         final_sigmas_type="zero",
     )
-    sampler = Sampler(SamplingOptions(steps, "dpm++2m"), prediction)
-    scheduler.set_timesteps(timesteps=sampler.timesteps)
+    options = SamplingOptions(steps, "dpm++2m")
+    scheduler.set_timesteps(timesteps=Sampler(options, prediction).timesteps)
     expected = run_diffusers(scheduler, start_noise())
-    assert relative_error(run_ours(sampler, start_noise()), expected) < 1e-4
+    assert relative_error(run_ours(options, prediction, start_noise()), expected) < 1e-4
 
 
 @pytest.mark.parametrize("learned_variance", [False, True])
@@ -217,13 +220,17 @@ def test_a_warm_start_needs_one_pass_and_a_timestep():
 
 def test_latents_stay_float32_with_a_half_precision_network():
     seen = []
-
-    def predict(x, i):
-        seen.append(x.dtype)
-        return x.bfloat16()
-
     sampler = Sampler(SamplingOptions(3, "dpm++2m", temperature=1.0), "v")
-    result = sampler.sample(predict, (4, 16), CPU, torch.Generator().manual_seed(0))
+
+    def draw(dtype):
+        def predict(x, i):
+            seen.append(x.dtype)
+            return x.bfloat16().to(dtype)
+
+        return sampler.sample(predict, (4, 16), CPU, torch.Generator().manual_seed(0))
+
+    result = draw(torch.bfloat16)
+    assert torch.equal(result, draw(torch.float32))  # nor is anything else rounded
     assert {*seen, result.dtype} == {torch.float32}
 
 
