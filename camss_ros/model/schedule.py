@@ -314,10 +314,10 @@ class Sampler:
                 return next(given)
             fresh = torch.empty(drawn_shape, dtype=torch.float32, device=device)
             fresh.normal_(std=self.temperature, generator=generator)
-            return fresh if images == 1 else fresh.repeat_interleave(images, dim=0)
+            return fresh.repeat_interleave(images, dim=0)
 
         if self.temperature > 0:
-            x = next_noise().clone() if given is not None else next_noise()
+            x = next_noise().clone()
         else:
             x = torch.zeros(shape, dtype=torch.float32, device=device)
         if latents is not None:
