@@ -13,7 +13,7 @@ from torch.nn import functional
 from camss_ros.images.label_class import VOID
 from camss_ros.model.tiles import is_tiled, join_tiles, tile_side, to_image
 
-_BORDER = 255  # marks a pixel for which no class is known yet
+_BORDER = 255  # marks a pixel for which no class is known yet; there are 255 with void at most
 
 
 class Argmax(NamedTuple):
@@ -129,10 +129,9 @@ def argmax_at(
 
     Arguments are as there.
     """
-    classes = class_count(probabilities)
     if _image_size(probabilities) == size:
         labels, confidence = argmax or find_argmax(probabilities, traced)
-    elif not traced and probabilities.device.type == "cpu" and classes <= _BORDER:
+    elif not traced and probabilities.device.type == "cpu":
         labels, confidence = _resized_argmax(
             probabilities, argmax or find_argmax(probabilities), size
         )
@@ -142,7 +141,7 @@ def argmax_at(
             functional.interpolate(image, size=size, mode="bilinear", align_corners=False)
         )
     if void_last:
-        labels = labels.masked_fill(labels == classes - 1, VOID)
+        labels = labels.masked_fill(labels == class_count(probabilities) - 1, VOID)
     return Argmax(labels, confidence)
 
 
@@ -228,7 +227,7 @@ def _interpolation(length: int, target: int) -> tuple[Tensor, Tensor, Tensor]:
     """For each of `target` places: the two source indices int64 and the weight of the second."""
     with torch.inference_mode(False):
         places = ((torch.arange(target) + 0.5) * (length / target) - 0.5).clamp_(min=0)
-        first = places.long().clamp_(max=length - 1)
+        first = places.long()
         return first, (first + 1).clamp_(max=length - 1), places - first
 
 

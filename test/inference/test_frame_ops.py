@@ -2,14 +2,21 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from torch.nn import functional
 
 from camss_ros.images.label_class import VOID
-from camss_ros.inference.frame_ops import class_count, to_labels, to_uncertainty
+from camss_ros.inference.frame_ops import (
+    class_count,
+    resize_frame,
+    to_labels,
+    to_uncertainty,
+)
 from camss_ros.model.tiles import to_image, to_tiles
 
 
@@ -19,6 +26,14 @@ def smooth(classes: int, height: int, width: int, seed: int) -> torch.Tensor:
     coarse = torch.randn(1, classes, height // 4 + 1, width // 4 + 1, generator=generator)
     logits = functional.interpolate(coarse * 5, size=(height, width), mode="bicubic")
     return logits.softmax(dim=1)
+
+
+@pytest.mark.parametrize("size", [(9, 20), (61, 77), (33, 16), (25, 40)])
+def test_a_frame_is_resized_as_pillow_does(size):
+    frame = np.random.default_rng(0).integers(0, 256, (25, 40, 3), np.uint8)
+    found = resize_frame(torch.from_numpy(frame), size)[0].permute(1, 2, 0).numpy()
+    expected = Image.fromarray(frame).resize(size[::-1], Image.Resampling.BILINEAR)
+    assert np.abs(found.astype(int) - np.asarray(expected)).max() <= 1
 
 
 @settings(max_examples=40)
