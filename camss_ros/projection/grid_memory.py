@@ -46,11 +46,13 @@ class GridMemory:
         """
         self._follow(np.round(np.array([x, y]) / self._layout.resolution).astype(np.int64))
         places = self._places(x, y, yaw)
-        known = np.flatnonzero(grid.reshape(-1) != UNKNOWN)
-        share = np.clip(grid.reshape(-1)[known] / 100.0, 0.01, 0.99)
+        percent = grid.reshape(-1)
+        known = np.flatnonzero(percent != UNKNOWN)
+        known = known[np.argsort(percent[known], kind="stable")]
+        share = np.clip(percent[known] / 100.0, 0.01, 0.99)
         odds = np.clip(np.log(share / (1 - share)), -_MOST_OF_A_FRAME, _MOST_OF_A_FRAME)
         memory, seen = self._odds.reshape(-1), self._known.reshape(-1)
-        # Two cells of the vehicle may fall into one here: the last one counts, not both.
+        # Two cells of the vehicle may fall into one here: the last one counts, the more occupied.
         memory[places[known]] = np.clip(memory[places[known]] + odds, -_MOST, _MOST)
         seen[places[known]] = True
         occupied = 100 / (1 + np.exp(-memory[places]))
@@ -62,7 +64,9 @@ class GridMemory:
         assert self._middle is not None
         cos, sin = math.cos(yaw), math.sin(yaw)
         turned = np.array([[cos, -sin], [sin, cos]]) @ self._centres + [[x], [y]]
-        cells = np.round(turned / self._layout.resolution).astype(np.int64)
+        # A standing vehicle often has the middles of cells, or their edges, on whole numbers of
+        # cells: rounded to even, or by what floats leave of them, two would fall into one.
+        cells = np.floor(turned / self._layout.resolution + 1e-6).astype(np.int64)
         columns, rows = cells - self._middle[:, None] + self._half
         return rows * self._odds.shape[1] + columns
 

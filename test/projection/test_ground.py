@@ -7,6 +7,8 @@ import math
 import numpy as np
 import pytest
 from cameras import CAMERA
+from hypothesis import given
+from hypothesis import strategies as st
 
 from camss_ros.images.label_class import VOID
 from camss_ros.images.label_sets import load_label_set
@@ -192,6 +194,31 @@ def test_memory_keeps_what_was_seen_where_it_is() -> None:
     x, y = layout.centres()
     ((row, column),) = np.argwhere(turned >= 0)
     assert (x[row, column], y[row, column]) == pytest.approx((1.25, -3.25), abs=0.3)
+
+
+@given(
+    x=st.integers(-20, 20), y=st.integers(-20, 20), quarter=st.integers(-2, 2),
+    layout=st.sampled_from([LAYOUT, GridLayout(-1.0, 4.0, -0.4, 7.0, 0.1)]), seed=st.integers(0, 9),
+)  # fmt: skip
+def test_memory_of_one_frame_is_that_frame(
+    x: int, y: int, quarter: int, layout: GridLayout, seed: int
+) -> None:
+    """Also where the middles or edges of cells lie on whole numbers of them, as in the origin."""
+    half = layout.resolution / 2
+    grid = np.random.default_rng(seed).integers(10, 91, layout.shape).astype(np.int8)
+    found = GridMemory(layout).update(grid, x * half, y * half, quarter * math.pi / 2)
+    np.testing.assert_allclose(found, grid, atol=1)
+
+
+@given(x=st.floats(-9, 9), yaw=st.floats(-math.pi, math.pi), seed=st.integers(0, 99))
+def test_memory_loses_no_obstacle_of_a_cell_whatever_the_heading(
+    x: float, yaw: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    grid = np.zeros(LAYOUT.shape, np.int8)
+    cell = tuple(rng.integers(LAYOUT.shape))
+    grid[cell] = 100
+    assert GridMemory(LAYOUT).update(grid, x, 1.0, yaw)[cell] == 90
 
 
 def test_memory_believes_several_frames_more_than_one_and_can_change_its_mind() -> None:
