@@ -14,9 +14,9 @@ from camss_ros.images.label_class import VOID
 from camss_ros.images.label_sets import load_label_set
 from camss_ros.projection.errors import ProjectionRejectedError
 from camss_ros.projection.grid_memory import GridMemory
-from camss_ros.projection.ground import GridLayout, GroundProjector, ranges
+from camss_ros.projection.ground import GridLayout, GroundProjector, GroundView, ranges
 from camss_ros.projection.ground_classes import GroundClasses, class_ids
-from camss_ros.projection.transforms import Mount, apply
+from camss_ros.projection.transforms import Mount, apply, transform
 
 ROAD, PAVEMENT, CAR = 0, 1, 13
 CLASSES = GroundClasses(19, drivable=(ROAD,), flat=(PAVEMENT,))
@@ -24,10 +24,10 @@ LAYOUT = GridLayout(0.0, 12.0, -6.0, 6.0, 0.2)
 MOUNT = Mount(1.5, math.radians(3.0), math.radians(1.0))
 
 
-def scene(mount: Mount = MOUNT) -> np.ndarray:
+def scene(to_camera: np.ndarray = MOUNT.vehicle_to_camera()) -> np.ndarray:
     """A road, 6 m wide, between pavements; a car's rear, 1.6 m wide and 1.2 m high, at x = 7."""
-    to_camera = mount.vehicle_to_camera()
     to_vehicle = np.linalg.inv(to_camera)
+    place = to_vehicle[:3, 3]
     columns, rows = np.meshgrid(np.arange(640), np.arange(480))
     rays = np.stack([
         (columns - CAMERA.cx) / CAMERA.fx, (rows - CAMERA.cy) / CAMERA.fy, np.ones(rows.shape),
@@ -35,12 +35,12 @@ def scene(mount: Mount = MOUNT) -> np.ndarray:
     rays = to_vehicle[:3, :3] @ rays
     labels = np.full(rays.shape[1], 10, np.uint8)  # sky
     with np.errstate(divide="ignore", invalid="ignore"):
-        ground = np.where(rays[2] < 0, -mount.height / rays[2], np.nan)
-        y = rays[1] * ground
+        ground = np.where(rays[2] < 0, -place[2] / rays[2], np.nan)
+        y = place[1] + rays[1] * ground
         labels[~np.isnan(ground)] = PAVEMENT
         labels[np.abs(y) < 3] = ROAD
-        wall = 7 / rays[0]
-        y, z = rays[1] * wall, mount.height + rays[2] * wall
+        wall = np.where(rays[0] > 0, (7 - place[0]) / rays[0], np.nan)
+        y, z = place[1] + rays[1] * wall, place[2] + rays[2] * wall
         labels[(np.abs(y) < 0.8) & (z > 0) & (z < 1.2)] = CAR
     return labels.reshape(480, 640)
 
@@ -79,6 +79,26 @@ def test_cells_are_as_the_ground_is(projector: GroundProjector) -> None:
     assert view.grid.dtype == np.int8
 
 
+@pytest.mark.parametrize("yaw", [0.0, 60.0, 180.0, -120.0])
+def test_a_camera_may_be_anywhere_on_the_vehicle_and_look_anywhere(yaw: float) -> None:
+    layout = GridLayout(-12.0, 10.0, -7.0, 9.0, 0.2)
+    turn, place = math.radians(yaw) / 2, (0.7, -0.4, 0.0)
+    from_mast = transform(place, (0.0, 0.0, math.sin(turn), math.cos(turn)))
+    to_camera = MOUNT.vehicle_to_camera() @ np.linalg.inv(from_mast)
+    labels = scene(to_camera)
+    view = GroundProjector(CAMERA, to_camera, layout, CLASSES).look(
+        labels, np.full_like(labels, 255)
+    )
+    x, y = layout.centres()
+    known = view.grid >= 0
+    truth = (np.abs(y) < 3) & ~((np.abs(y) < 0.8) & (x > 7))
+    inner = known & (np.abs(np.abs(y) - 3) > 0.2) & (np.abs(np.abs(y) - 0.8) > 0.3)
+    assert known.sum() > 800
+    assert ((view.grid < 50) == truth)[inner].mean() > 0.995
+    edge = np.abs(view.obstacles[view.obstacle_labels == PAVEMENT, 1])
+    assert np.median(edge) == pytest.approx(3.0, abs=0.05)
+
+
 def test_cells_that_a_pixel_does_not_resolve_are_unknown(projector: GroundProjector) -> None:
     """A pixel at distance d takes (d2 + h2) / h of an angle of 1 / f."""
     labels = np.full((480, 640), ROAD, np.uint8)
@@ -112,13 +132,15 @@ def test_several_drivable_classes_share_what_is_uncertain() -> None:
 
 def test_small_islands_of_free_ground_are_not_believed(projector: GroundProjector) -> None:
     labels = np.full((480, 640), PAVEMENT, np.uint8)
-    labels[300:400, 200:400] = ROAD
-    labels[420:424, 300:304] = ROAD
+    labels[300:400, 200:400] = ROAD  # from 4 m on
+    labels[415:440, 270:340] = ROAD  # 0.4 m to either side
     grid = projector.look(labels, np.full_like(labels, 255)).grid
-    free = (grid >= 0) & (grid < 50)
-    rows, columns = np.nonzero(free)
-    assert free.any()
-    assert LAYOUT.centres()[0][rows, columns].min() > 3.0
+    x, y = LAYOUT.centres()
+    assert (grid == 0).any()
+    island = (x > 3.45) & (x < 3.7) & (np.abs(y - 0.1) < 0.2)
+    assert island.any()
+    assert (grid[island] == -1).all()
+    assert x[grid == 0].min() > 4.0
 
 
 def test_the_own_vehicle_is_not_seen() -> None:
@@ -141,6 +163,10 @@ def test_the_ground_ends_where_something_stands(projector: GroundProjector) -> N
     assert set(view.obstacle_confidence.tolist()) == {200}
     edge = (view.obstacles[:, 0] < 5) & (view.obstacle_labels == PAVEMENT)
     np.testing.assert_allclose(np.abs(view.obstacles[edge, 1]), 3.0, atol=0.1)
+    # between car and pavement it goes on as far as it is looked at
+    x, y = view.free[np.abs(view.free[:, 1] / view.free[:, 0]) < 0.25].T
+    assert ((np.abs(y / x) > 0.11) & (x > 11.5)).all()
+    assert len(x) > 20
 
 
 def test_a_virtual_laser_measures_what_stands_and_goes_on_over_free_ground(
@@ -155,6 +181,18 @@ def test_a_virtual_laser_measures_what_stands_and_goes_on_over_free_ground(
     road = np.full_like(labels, ROAD)
     free = ranges(projector.look(road, np.full_like(labels, 255)), count, increment)
     assert free[180] == np.inf
+
+
+def test_every_ray_of_the_laser_has_the_nearest_of_its_direction() -> None:
+    """Five rays, half a radian apart: 1 rad to the right to 1 rad to the left."""
+
+    def places(*polar: tuple[float, float]) -> np.ndarray:
+        return np.array([(d * math.cos(a), d * math.sin(a)) for d, a in polar], np.float32)
+
+    obstacles = places((4, -1.0), (2, -0.9), (3, -1.2), (5, 1.2), (9, 1.3), (1, -1.3), (6, 0.0))
+    view = GroundView(np.zeros((1, 1), np.int8), obstacles, *[np.zeros(7, np.uint8)] * 2,
+                      places((8, 0.5), (8, 0.1), (8, 1.3)))  # fmt: skip
+    np.testing.assert_allclose(ranges(view, 5, 0.5), [2, np.nan, 6, np.inf, 5], rtol=1e-6)
 
 
 def test_a_camera_without_ground_is_refused() -> None:
