@@ -249,7 +249,7 @@ def _parse_mappings(content: Any, names: list[str]) -> dict[str, dict[str, str |
         for name, other in mapping.items():
             if other is not None and not isinstance(other, str):
                 raise LabelSetError(f"{place}.{name} is {other!r}, expected a class name or null")
-    return content
+    return {str(target): mapping for target, mapping in content.items()}  # one may look a number
 
 
 def _check_mappings(content: Any, key: str, expected: str) -> None:
@@ -263,7 +263,7 @@ def _parse_sources(content: Any, names: list[str]) -> dict[str, dict[str, str | 
         for other, name in mapping.items():
             if name is not None and name not in names:
                 raise LabelSetError(f"sources.{source}.{other} is {name!r}, which is no class here")
-    return content
+    return {str(source): mapping for source, mapping in content.items()}
 
 
 def _parse_candidates(content: Any, names: list[str]) -> dict[str, dict[str, tuple[str, ...]]]:
@@ -277,7 +277,8 @@ def _parse_candidates(content: Any, names: list[str]) -> dict[str, dict[str, tup
                 raise LabelSetError(f"{place}.{name} is {others!r}, expected a list of class names")
     # one that is there twice would count twice
     return {
-        t: {name: tuple(dict.fromkeys(it)) for name, it in m.items()} for t, m in content.items()
+        str(t): {name: tuple(dict.fromkeys(it)) for name, it in m.items()}
+        for t, m in content.items()
     }
 
 

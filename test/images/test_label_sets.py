@@ -1,11 +1,23 @@
 """Label sets and where they are found."""
 
+import copy
+import tempfile
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
-from camss_ros.images.label_sets import LabelSetError, NoMappingError, load_label_set
+from camss_ros.images.label_sets import (
+    LabelSetError,
+    NoMappingError,
+    load_label_set,
+    save_label_set,
+)
 from camss_ros.resources import config_file
 
 
@@ -85,6 +97,64 @@ def test_wrong_files_are_refused_with_the_place(tmp_path, text, message):
         load_label_set(path)
 
 
+WHOLE = {
+    "name": "own",
+    "label_files": "ids",
+    "classes": [
+        {"id": 0, "name": "thing", "color": [1, 2, 3]},
+        {"id": 1, "name": "road", "color": [4, 5, 6]},
+    ],
+    "void": {"color": [0, 0, 0], "file_values": [9, 255]},
+    "mappings": {"cityscapes19": {"thing": None, "road": "road"}},
+    "sources": {"cityscapes19": {"road": "road", "car": "thing"}},
+    "candidates": {"cityscapes19": {"thing": ["car", "bus"]}},
+}
+
+
+def entries(content, place=()):
+    """The places of all that is in it."""
+    keys = content if isinstance(content, dict) else range(len(content))
+    for key in keys:
+        yield (*place, key)
+        if isinstance(content[key], dict | list):
+            yield from entries(content[key], (*place, key))
+
+
+@given(
+    place=st.sampled_from(list(entries(WHOLE))),
+    value=st.recursive(
+        st.none() | st.booleans() | st.integers(-1, 256) | st.floats() | st.dates() | st.text("ar"),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ar"), inner),
+        max_leaves=4,
+    ),
+)
+def test_any_entry_is_used_or_refused(place, value):
+    content = copy.deepcopy(WHOLE)
+    inner = content
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "own.yaml"
+        path.write_text(yaml.safe_dump(content))
+        with suppress(LabelSetError):
+            own = load_label_set(path)
+            assert own.palette().shape == (256, 3)
+            assert set(own.from_file_values().tolist()) <= {-1, 0, 1, 255}
+            own.candidates_in(load_label_set("cityscapes19"))
+
+
+def test_the_name_of_a_label_set_may_look_like_a_number(tmp_path):
+    (tmp_path / "2015.yaml").write_text("classes: [{id: 0, name: free, color: [1, 2, 3]}]")
+    (tmp_path / "own.yaml").write_text(
+        "classes: [{id: 0, name: road, color: [1, 2, 3]}]\nmappings: {2015: {road: free}}"
+    )
+    own, other = (load_label_set(tmp_path / f"{name}.yaml") for name in ("own", "2015"))
+    assert own.to(other)[0] == 0
+    with pytest.raises(NoMappingError, match="it has: 2015"):
+        own.to(load_label_set("camvid11"))
+
+
 ALL = sorted(path.stem for path in config_file("label_sets/camvid11.yaml").parent.glob("*.yaml"))
 
 
@@ -99,6 +169,14 @@ def test_every_mapping_leads_to_classes_of_its_target(name):
         table = label_set.to(target)
         assert table[255] == 255
         assert set(table.tolist()) <= {*range(len(target.classes)), 255}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_what_is_saved_is_read_again(tmp_path, name):
+    label_set = replace(load_label_set(name), void_color=(1, 2, 255))
+    save_label_set(label_set, tmp_path / "saved.yaml")
+    expected = replace(label_set, void_values=(255,), label_files="ids")
+    assert load_label_set(tmp_path / "saved.yaml") == expected
 
 
 def test_mappings_between_camvid_cityscapes_and_autoware():

@@ -15,36 +15,40 @@ from camss_ros.model.schedule import SamplingOptions
 HEIGHT, WIDTH = 120, 160
 
 
-def scene(shift: int = 0, seed: int = 0, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
-    """A smooth texture, its contents `shift` pixels to the right."""
-    noise = np.random.default_rng(seed).integers(0, 255, (height, width + 64, 3)).astype(np.uint8)
+def scene(
+    shift: int = 0, down: int = 0, seed: int = 0, height: int = HEIGHT, width: int = WIDTH
+) -> np.ndarray:
+    """A smooth texture, its contents `shift` pixels to the right and `down`."""
+    size = (height + 64, width + 64, 3)
+    noise = np.random.default_rng(seed).integers(0, 255, size).astype(np.uint8)
     texture = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 3), None, 60, 200, cv2.NORM_MINMAX)
-    return np.ascontiguousarray(texture[:, 32 - shift : 32 - shift + width])
+    rows, columns = slice(32 - down, 32 - down + height), slice(32 - shift, 32 - shift + width)
+    return np.ascontiguousarray(texture[rows, columns])
 
 
-def stripes(shift: int = 0, height: int = HEIGHT, width: int = WIDTH) -> Segmentation:
+def fields(shift: int = 0, down: int = 0) -> Segmentation:
     """Labels that belong to `scene`."""
-    column = (np.arange(width) - shift + 64) // 20 % 5
-    labels = np.tile(column.astype(np.uint8), (height, 1))
+    column, row = ((np.arange(WIDTH) - shift + 64) // 20, (np.arange(HEIGHT) - down + 64) // 20)
+    labels = ((column + 2 * row[:, None]) % 5).astype(np.uint8)
     return Segmentation(labels, np.full_like(labels, 200), {"total": 1.0}, 1)
 
 
-def request(shift: int = 0, **fields) -> FrameRequest:
-    return FrameRequest(scene(shift), **fields)
+def request(shift: int = 0, down: int = 0, **wanted) -> FrameRequest:
+    return FrameRequest(scene(shift, down), **wanted)
 
 
 def test_labels_move_with_the_image():
     propagation = LabelPropagation(3)
     assert propagation.carry(request(0), "kind") is None
-    propagation.keep(request(0), stripes(0))
-    for shift in (4, 8):
-        found = propagation.carry(request(shift), "kind")
+    propagation.keep(request(0), fields(0))
+    for shift, down in ((4, -3), (8, -6)):
+        found = propagation.carry(request(shift, down), "kind")
         assert found is not None
         assert found.propagated
-        inside = np.s_[8:-8, 24:-24]
-        assert (found.labels[inside] == stripes(shift).labels[inside]).mean() > 0.97
+        inside = np.s_[24:-24, 24:-24]
+        assert (found.labels[inside] == fields(shift, down).labels[inside]).mean() > 0.95
         assert (found.confidence[inside] == 200).all()
-        assert set(found.timings) == {"propagation", "total"}
+        assert 0 < found.timings["propagation"] == found.timings["total"] < 60
     assert propagation.carry(request(12), "kind") is None  # a key frame again
 
 
@@ -63,14 +67,14 @@ def test_labels_of_a_still_image_stay_up_to_its_border(height, width):
 def test_what_comes_into_view_is_unsure():
     propagation = LabelPropagation(2)
     propagation.carry(request(0, uncertainty=True), "kind")
-    key = replace(stripes(0), uncertainty=np.full((HEIGHT, WIDTH), 7, np.uint8))
+    key = replace(fields(0), uncertainty=np.full((HEIGHT, WIDTH), 7, np.uint8))
     propagation.keep(request(0, uncertainty=True), key)
     found = propagation.carry(request(10, uncertainty=True), "kind")
     assert found is not None
     middle = np.s_[20:-20, :4]
     assert (found.confidence[middle] == 0).mean() > 0.9
     assert (found.uncertainty[middle] == 255).mean() > 0.9
-    assert (found.labels[middle] == key.labels[20, 0]).mean() > 0.9  # the border's
+    assert (found.labels[middle] == key.labels[20:-20, :1]).mean() > 0.9  # the border's
 
 
 def test_a_result_of_another_size_than_the_image_moves_as_far():
@@ -78,14 +82,14 @@ def test_a_result_of_another_size_than_the_image_moves_as_far():
     small = request(0, output_size=(HEIGHT // 2, WIDTH // 2))
     propagation.carry(small, "kind")
 
-    def halved(shift: int) -> np.ndarray:
-        return np.ascontiguousarray(stripes(shift).labels[::2, ::2])
+    def halved(*moved: int) -> np.ndarray:
+        return np.ascontiguousarray(fields(*moved).labels[::2, ::2])
 
     propagation.keep(small, Segmentation(halved(0), halved(0), {}, 1))
-    found = propagation.carry(replace(small, image=scene(8)), "kind")
+    found = propagation.carry(replace(small, image=scene(8, 6)), "kind")
     assert found is not None
-    inside = np.s_[4:-4, 12:-12]
-    assert (found.labels[inside] == halved(8)[inside]).mean() > 0.95
+    inside = np.s_[12:-12, 12:-12]
+    assert (found.labels[inside] == halved(8, 6)[inside]).mean() > 0.9
 
 
 @pytest.mark.parametrize(
@@ -104,7 +108,7 @@ def test_a_frame_that_does_not_continue_the_one_before_is_a_key_frame(change):
     propagation = LabelPropagation(9)
     first = request(0, stamp=1.0)
     assert propagation.carry(first, "kind") is None
-    propagation.keep(first, stripes(0))
+    propagation.keep(first, fields(0))
     assert propagation.carry(replace(first, **change), "kind") is None
     assert propagation.carry(replace(first, stamp=1.1), "another kind") is None
 
