@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor, TimeoutError
 from types import SimpleNamespace
 
 import pytest
@@ -70,15 +71,49 @@ def test_one_that_is_not_wanted_any_more_is_closed(models: ModelReloader, later:
     assert models.current is (before if later == "begin" else None)
 
 
-def test_a_failure_leaves_the_model_in_use(models: ModelReloader) -> None:
-    before = models.current
+@pytest.mark.parametrize("what", ["load", "announce"])
+def test_a_failure_leaves_the_model_in_use(models: ModelReloader, what: str) -> None:
+    before, late = models.current, loaded()
 
-    def fail() -> LoadedModel:
+    def fail(*_: object) -> LoadedModel:
         raise ValueError("truncated")
 
+    load = fail if what == "load" else lambda: late
     with pytest.raises(ValueError, match="truncated"):
-        models.replace(models.begin(), fail, lambda _: None)
+        models.replace(models.begin(), load, fail)
     assert models.current is before
+    assert late.segmenter.closed == (what == "announce")  # type: ignore[attr-defined]
+
+
+def test_who_is_not_wanted_any_more_waits_for_no_frame(models: ModelReloader) -> None:
+    """A device may hang."""
+    late = loaded()
+    with ThreadPoolExecutor() as pool, models.in_use(lambda: False):
+        replacing = pool.submit(models.replace, models.begin(), lambda: late, lambda _: None)
+        with pytest.raises(TimeoutError):
+            replacing.result(0.1)
+        models.begin()
+        with pytest.raises(SupersededError):
+            replacing.result(3)
+    assert late.segmenter.closed  # type: ignore[attr-defined]
+
+
+def test_who_has_waited_for_one_that_was_replaced_gets_the_other(models: ModelReloader) -> None:
+    old, new = models.current, loaded()
+    assert old is not None
+
+    def use() -> LoadedModel:
+        with models.in_use(lambda: False) as model:
+            return model
+
+    old.busy.acquire()
+    with ThreadPoolExecutor() as pool:
+        using = pool.submit(use)
+        with pytest.raises(TimeoutError):
+            using.result(0.1)
+        models.current = new
+        old.busy.release()
+        assert using.result(10) is new
 
 
 def test_one_in_use_is_closed_after_its_frame(models: ModelReloader) -> None:
