@@ -127,6 +127,16 @@ def test_thresholds_decide_on_the_level(
     assert text in message
 
 
+def test_a_limit_of_zero_switches_a_check_off() -> None:
+    defaults = {spec.name: spec.default for spec in SPECS}
+    off = {name: 0.0 for name in defaults if name.startswith(("warn_", "error_"))}
+    bad = observation(silence=100.0, latency=100.0, output_rate=0.0, token_distance=9.0)
+    assert assess(bad, off) == []
+    assert assess(observation(unusable=1), off)[0][0] == ERROR  # any is too many
+    # where nothing is received, nothing can come out
+    assert assess(observation(received=0, output_rate=0.0), defaults | {"warn_rate": 5.0}) == []
+
+
 def test_a_rate_below_one_a_second_is_that_of_several_seconds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -177,8 +187,9 @@ def test_the_calibration_is_scaled_in_each_direction_by_itself() -> None:
     info.k = [40.0, 0.0, 50.0, 0.0, 44.0, 20.0, 0.0, 0.0, 1.0]
     info.p = [40.0, 0.0, 50.0, -8.0, 0.0, 44.0, 20.0, 4.0, 0.0, 0.0, 1.0, 0.0]
     info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height = 20, 8, 60, 24
-    scaled = scale_camera_info(info, (40, 100), (10, 50), Header())
-    assert (scaled.height, scaled.width) == (10, 50)
+    for _ in range(2):  # one calibration is that of many images
+        scaled = scale_camera_info(info, (40, 100), (10, 50), Header(frame_id="left"))
+    assert (scaled.height, scaled.width, scaled.header.frame_id) == (10, 50, "left")
     assert list(scaled.k) == [20.0, 0.0, 25.0, 0.0, 11.0, 5.0, 0.0, 0.0, 1.0]
     assert list(scaled.p) == [20.0, 0.0, 25.0, -4.0, 0.0, 11.0, 5.0, 1.0, 0.0, 0.0, 1.0, 0.0]
     roi = scaled.roi

@@ -82,7 +82,7 @@ def assess(
     if observed.over_budget:
         found.append((WARN, "latency_budget_ms is missed with the least setting too"))
     if observed.unusable:
-        share = observed.unusable / max(1, observed.received, observed.unusable)
+        share = observed.unusable / max(1, observed.received)
         text = f"{observed.unusable} images could not be segmented"
         check("unusable", lambda limit: limit <= share, text)
     for value, what in (
