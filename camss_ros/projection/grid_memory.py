@@ -35,7 +35,7 @@ class GridMemory:
         """Forget everything: the odometry has jumped."""
         self._odds = np.zeros((2 * self._half + 1,) * 2, np.float32)
         self._known = np.zeros(self._odds.shape, bool)
-        self._middle: np.ndarray | None = None
+        self._middle = np.zeros(2, np.int64)  # column and row in the odometry's frame
 
     def update(self, grid: np.ndarray, x: float, y: float, yaw: float) -> np.ndarray:
         """Add a frame and return the grid of all so far, both int8 [rows, columns] in percent.
@@ -61,7 +61,6 @@ class GridMemory:
 
     def _places(self, x: float, y: float, yaw: float) -> np.ndarray:
         """The cell of the memory in which the middle of each cell of the grid lies, flattened."""
-        assert self._middle is not None
         cos, sin = math.cos(yaw), math.sin(yaw)
         turned = np.array([[cos, -sin], [sin, cos]]) @ self._centres + [[x], [y]]
         # A standing vehicle often has the middles of cells, or their edges, on whole numbers of
@@ -72,17 +71,11 @@ class GridMemory:
 
     def _follow(self, middle: np.ndarray) -> None:
         """Move the square to the vehicle; what leaves it is forgotten."""
-        if self._middle is None:
-            self._middle = middle
-        columns, rows = (int(v) for v in middle - self._middle)
-        if columns == rows == 0:
-            return
-        size = len(self._odds)
-        if max(abs(columns), abs(rows)) >= size:
-            self.clear()
-        else:
-            for cells in (self._odds, self._known):
-                cells[...] = np.roll(cells, (-rows, -columns), axis=(0, 1))
-                cells[slice(size - rows, None) if rows > 0 else slice(0, -rows)] = 0
-                cells[:, slice(size - columns, None) if columns > 0 else slice(0, -columns)] = 0
+        size, way = len(self._odds), (middle - self._middle)[::-1].tolist()
+        stays = tuple(slice(max(0, cells), max(0, size + cells)) for cells in way)
+        comes = tuple(slice(max(0, -cells), max(0, size - cells)) for cells in way)
+        for cells in (self._odds, self._known):
+            moved = np.zeros_like(cells)
+            moved[comes] = cells[stays]
+            cells[...] = moved
         self._middle = middle

@@ -259,27 +259,35 @@ def test_memory_loses_no_obstacle_of_a_cell_whatever_the_heading(
     assert GridMemory(LAYOUT).update(grid, x, 1.0, yaw)[cell] == 90
 
 
-def test_memory_believes_several_frames_more_than_one_and_can_change_its_mind() -> None:
-    layout = GridLayout(0.0, 4.0, -2.0, 2.0, 0.5)
-    memory = GridMemory(layout)
-    free = np.full(layout.shape, 20, np.int8)
-    first = memory.update(free, 0.0, 0.0, 0.0)
-    assert (first == 20).all()
-    second = memory.update(free, 0.0, 0.0, 0.0)
-    assert (second == 6).all()  # 0.2^2 / (0.2^2 + 0.8^2)
-    for _ in range(50):
-        memory.update(free, 0.0, 0.0, 0.0)
-    for _ in range(4):
-        changed = memory.update(np.full(layout.shape, 100, np.int8), 0.0, 0.0, 0.0)
-    assert (changed > 90).all()
+@given(
+    ways=st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=1, max_size=6),
+    seed=st.integers(0, 99),
+)
+def test_memory_of_several_places_is_that_of_each_cell_of_the_ground(
+    ways: list[tuple[int, int]], seed: int
+) -> None:
+    layout = GridLayout(-4.0, 4.0, -4.0, 4.0, 0.5)
+    memory, rng = GridMemory(layout), np.random.default_rng(seed)
+    odds = np.full((22, 22), np.nan)  # of the cells that any of the frames shows
+    for right, up in ways:
+        grid = rng.choice(np.array([-1, -1, 0, 20, 80, 100], np.int8), layout.shape)
+        part = odds[3 + up :, 3 + right :][:16, :16]
+        share = np.clip(grid / 100, 0.1, 0.9)
+        seen = np.clip(np.nan_to_num(part) + np.log(share / (1 - share)), *np.log([1 / 49, 49]))
+        part[grid >= 0] = seen[grid >= 0]
+        expected = np.nan_to_num(np.round(100 / (1 + np.exp(-part))), nan=-1)
+        found = memory.update(grid, 0.5 * right, 0.5 * up, 0.0)
+        np.testing.assert_allclose(found, expected, atol=1)
 
 
-def test_memory_forgets_what_is_far_behind() -> None:
+@pytest.mark.parametrize("step", [3.0, 15.0, 1000.0])
+@pytest.mark.parametrize("towards", [(1, 0), (0, 1), (-1, 0), (0, -1), (1, 1), (-1, 1)])
+def test_memory_forgets_what_is_far_behind(step: float, towards: tuple[int, int]) -> None:
     layout = GridLayout(0.0, 4.0, -2.0, 2.0, 0.5)
     memory = GridMemory(layout)
     full, unknown = np.full(layout.shape, 100, np.int8), np.full(layout.shape, -1, np.int8)
-    for way in (30.0, 1000.0):
-        memory.update(full, 0.0, 0.0, 0.3)
-        memory.update(unknown, way / 2, 0.0, 0.3)
-        memory.update(unknown, way, 0.0, 0.3)
-        assert (memory.update(unknown, 0.0, 0.0, 0.3) == -1).all()
+    assert (memory.update(full, 0.0, 0.0, 0.3) == 90).all()
+    x, y = step * np.array(towards)
+    for way in (1, 2, 3, 4, 5, 6, 5, 4, 3, 2, 1, 0):
+        found = memory.update(unknown, way * x, way * y, 0.3)
+    assert (found == -1).all()
