@@ -113,6 +113,7 @@ class ScriptedSegmenter:
         )
 
     def drift(self, image: np.ndarray, confidence: np.ndarray) -> Any:
+        assert (image.ndim, confidence.shape) == (3, image.shape[:2])
         if isinstance(self.drifted, Exception):
             raise self.drifted
         return self.drifted

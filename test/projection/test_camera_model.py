@@ -60,6 +60,18 @@ def test_rays_lead_back_to_their_pixels(model: str) -> None:
     np.testing.assert_allclose(v, rows, atol=0.11)
 
 
+@pytest.mark.parametrize("place", range(8))
+def test_each_coefficient_alone_is_opencvs(place: int) -> None:
+    d = [0.05 * (i == place) for i in range(8)]
+    info = calibration("rational_polynomial", d=(*d, 0.0, 0.0, 0.0, 0.0))  # no thin prism
+    points = points_in_view()
+    expected, _ = cv2.projectPoints(
+        points.T, np.zeros(3), np.zeros(3), np.array(info.k, float).reshape(3, 3), np.array(d)
+    )
+    found = np.stack(CameraModel.from_message(info).project(points))
+    np.testing.assert_allclose(found, expected.reshape(-1, 2).T, atol=1e-6)
+
+
 def test_a_hand_worked_point() -> None:
     """x / z = 0.5, y / z = -0.25 with k1 = 0.1, p1 = 0.01: r2 = 0.3125, radial 1.03125."""
     camera = CameraModel.from_message(calibration("plumb_bob", d=(0.1, 0.0, 0.01, 0.0, 0.0)))
@@ -77,13 +89,29 @@ def test_what_a_camera_does_not_see_has_no_pixel() -> None:
     assert pixels.tolist() == [241 * 640 + 319]
 
 
-def test_a_narrow_image_shows_all_that_falls_into_it() -> None:
-    strip = replace(CAMERA, height=8, cy=3.5)
-    points = np.random.default_rng(0).normal(size=(3, 20_000)) * [[0.5], [0.02], [1.0]]
-    columns, rows = strip.project(points)
-    inside = (np.abs(columns - 319.5) < 320) & (np.abs(rows - 3.5) < 4)
-    assert inside.sum() > 1000
-    assert np.array_equal(strip.pixels(points)[0], np.flatnonzero(inside))
+def test_a_pixel_reaches_half_a_pixel_to_either_side() -> None:
+    camera = CameraModel(height=4, width=6, fx=1.0, fy=1.0, cx=0.0, cy=0.0)
+    points = np.array([[-0.5, -0.5, 1], [5.49, 3.49, 1], [5.5, 0, 1], [0, 3.5, 1], [0, -0.51, 1]]).T
+    seen, pixels = camera.pixels(points)
+    assert (seen.tolist(), pixels.tolist()) == ([0, 1], [0, 23])
+
+
+@every_model
+@pytest.mark.parametrize(
+    "part",
+    [{"height": 8, "cy": 3.5}, {"width": 500, "cx": -40.0, "cy": 500.0}, {"height": 90, "cx": 700},
+     {"fx": 150.0, "fy": 150.0}],
+)  # fmt: skip
+def test_a_part_of_an_image_shows_all_that_falls_into_it(model: str, part: dict) -> None:
+    """Of any shape, the axis in it or beside it."""
+    camera = replace(CameraModel.from_message(calibration(model)), **part)
+    points = np.random.default_rng(0).normal(size=(3, 100_000)) * [[1.0], [0.7], [1.0]]
+    columns, rows = camera.project(points)
+    inside = (np.abs(columns + 0.5 - camera.width / 2) < camera.width / 2) & (
+        np.abs(rows + 0.5 - camera.height / 2) < camera.height / 2
+    )
+    assert inside.sum() > 100
+    assert np.array_equal(camera.pixels(points)[0], np.flatnonzero(inside))
 
 
 def test_a_polynomial_does_not_fold_points_back_into_the_image() -> None:
@@ -98,11 +126,13 @@ def test_a_polynomial_does_not_fold_points_back_into_the_image() -> None:
     assert len(camera.pixels(point)[0]) == 0
 
 
-def test_a_wide_lens_is_followed_up_to_where_it_folds() -> None:
-    """Its image is r (1 + k1 r2), which is largest at 1 / sqrt(-3 k1)."""
-    camera = CameraModel.from_message(calibration("plumb_bob", d=(-0.32, 0.0, 0.0, 0.0, 0.0)))
-    fold = 1 / np.sqrt(3 * 0.32)
-    u, _ = camera.project(np.array([[fold - 2e-4, fold + 2e-4], [0.0, 0.0], [1.0, 1.0]]))
+@pytest.mark.parametrize("model", ["plumb_bob", "equidistant"])
+def test_a_wide_lens_is_followed_up_to_where_it_folds(model: str) -> None:
+    """Its image is r (1 + k1 r2), which is largest at 1 / sqrt(-3 k1), r a radius or an angle."""
+    camera = CameraModel.from_message(calibration(model, d=(-0.32, 0.0, 0.0, 0.0)))
+    limits = 1 / np.sqrt(3 * 0.32) + np.array([-5e-4, 5e-4])
+    radii = limits if model == "plumb_bob" else np.tan(limits)
+    u, _ = camera.project(np.stack([radii, 0 * radii, 0 * radii + 1]))
     assert np.isnan(u).tolist() == [False, True]
 
 
@@ -122,13 +152,14 @@ def test_a_fisheye_sees_behind_ninety_degrees() -> None:
 
 def test_binning_and_region_of_interest_are_those_of_the_image() -> None:
     roi = SimpleNamespace(x_offset=100, y_offset=40, height=400, width=320)
-    camera = CameraModel.from_message(calibration(binning_x=2, binning_y=2, roi=roi))
-    assert (camera.height, camera.width) == (200, 160)
-    assert (camera.fx, camera.cx, camera.cy) == (262.5, 109.5, 100.5)
+    camera = CameraModel.from_message(calibration(binning_x=2, binning_y=4, roi=roi))
+    assert (camera.height, camera.width) == (100, 160)
+    assert (camera.fx, camera.fy, camera.cx, camera.cy) == (262.5, 130.0, 109.5, 50.25)
 
 
 def test_a_resized_image_has_its_pixels_where_the_segmenter_says() -> None:
     camera = CameraModel.from_message(calibration()).resized(240, 160)
+    assert (camera.height, camera.width) == (240, 160)
     assert (camera.fx, camera.fy, camera.cx, camera.cy) == (131.25, 260.0, 79.75, 120.5)
 
 
@@ -141,7 +172,8 @@ def test_rectified_images_are_projected_by_p() -> None:
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"k": [0.0] * 9}, "not calibrated"),
+        ({"k": [0.0, 0, 319, 0, 520, 241, 0, 0, 1]}, "not calibrated"),
+        ({"k": [525.0, 0, 319, 0, 0, 241, 0, 0, 1]}, "not calibrated"),
         ({"k": [np.nan] * 9}, "damaged"),
         ({"d": (np.inf,) * 5, "distortion_model": "plumb_bob"}, "damaged"),
         ({"distortion_model": "thin_prism"}, "plumb_bob, rational_polynomial, equidistant"),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from camss_ros.projection.errors import ProjectionRejectedError
 from camss_ros.projection.frame_tree import FrameTree
-from camss_ros.projection.transforms import apply, transform
+from camss_ros.projection.transforms import apply, rotation, transform
 
 QUARTER = (0.0, 0.0, math.sqrt(0.5), math.sqrt(0.5))  # of a turn to the left
 
@@ -30,6 +33,23 @@ def test_points_go_up_to_the_shared_frame_and_down_again() -> None:
     back = apply(robot().between("/lidar", "camera"), found)
     np.testing.assert_allclose(back, point, atol=1e-12)
     np.testing.assert_allclose(robot().between("map", "map"), np.eye(4))
+
+
+@given(st.lists(st.floats(-2, 2), min_size=4, max_size=4).filter(lambda q: math.hypot(*q) > 1e-3))
+def test_the_rotation_of_a_quaternion_is_that_about_its_axis(quaternion: list[float]) -> None:
+    *axis, w = quaternion
+    sin = math.hypot(*axis)
+    angle = 2 * math.atan2(sin, w)
+    expected, _ = cv2.Rodrigues(np.array(axis) / max(sin, 1e-12) * angle)
+    np.testing.assert_allclose(rotation(quaternion), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("numbers", [(0.0,) * 4, (math.nan, 0, 0, 1), (math.inf, 0, 0, 1)])
+def test_what_is_no_rotation_is_refused(numbers: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="is no rotation"):
+        rotation(numbers)
+    with pytest.raises(ValueError, match="is no translation"):
+        transform((math.inf, 0, 0), QUARTER)
 
 
 def test_what_is_not_joined_is_said() -> None:

@@ -59,6 +59,8 @@ def test_a_mount_is_what_it_says() -> None:
     left = apply(Mount(1.0, 0, math.radians(5)).vehicle_to_camera(), np.array([[9.0], [3], [1]]))
     # What is to the left of a camera that leans to its right is further down in its picture.
     assert left[0, 0] < 0 < left[1, 0]
+    turned = Mount(1.0, 0.7, -0.4).vehicle_to_camera()[:3, :3]
+    np.testing.assert_allclose(turned @ turned.T, np.eye(3), atol=1e-12)
 
 
 def test_cells_are_as_the_ground_is(projector: GroundProjector) -> None:

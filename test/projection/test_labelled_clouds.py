@@ -10,7 +10,7 @@ import pytest
 from cameras import CAMERA
 
 from camss_ros.images.label_class import VOID
-from camss_ros.projection.camera_model import CameraModel
+from camss_ros.projection.camera_model import EQUIDISTANT, CameraModel
 from camss_ros.projection.depth_cloud import (
     POINT,
     DepthProjector,
@@ -39,12 +39,21 @@ def depth_message(values: np.ndarray, encoding: str, /, **changed: Any) -> Any:
 
 @pytest.mark.parametrize(
     ("encoding", "kind", "unit"),
-    [("16UC1", "<u2", 1000), ("16UC1", ">u2", 1000), ("32FC1", "<f4", 1), ("32FC1", ">f4", 1)],
+    [
+        ("16UC1", "<u2", 1000),
+        ("mono16", ">u2", 1000),
+        ("32FC1", "<f4", 1),
+        ("32FC1", ">f4", 1),
+    ],
 )
 def test_depth_is_read_in_metres(encoding: str, kind: str, unit: int) -> None:
     values = (np.array([[0, 1, 2.5], [60, 0.5, 7]]) * unit).astype(kind)
+    expected = [[np.nan, 1, 2.5], [60, 0.5, 7]]
     metres = depth_in_metres(depth_message(values, encoding))
-    np.testing.assert_allclose(metres, [[np.nan, 1, 2.5], [60, 0.5, 7]], rtol=1e-6)
+    np.testing.assert_allclose(metres, expected, rtol=1e-6)
+    wide = np.append(values, values, axis=1).astype(kind)  # the second half of each row is padding
+    padded = depth_message(values, encoding, step=wide.strides[0], data=wide.tobytes())
+    np.testing.assert_allclose(depth_in_metres(padded), expected, rtol=1e-6)
 
 
 def test_depth_that_is_none_is_nan() -> None:
@@ -56,7 +65,14 @@ def test_depth_that_is_none_is_nan() -> None:
 
 @pytest.mark.parametrize(
     "changed",
-    [{"encoding": "rgb8"}, {"height": 0}, {"step": 1}, {"data": b"12"}, {"encoding": "32FC1"}],
+    [
+        {"encoding": "rgb8"},
+        {"height": 0},
+        {"width": 0},
+        {"step": 5},
+        {"data": b"12"},
+        {"encoding": "32FC1"},
+    ],
 )
 def test_what_is_no_depth_image_is_said(changed: dict) -> None:
     with pytest.raises(ProjectionRejectedError) as raised:
@@ -83,9 +99,23 @@ def test_every_pixel_is_a_point_in_its_place() -> None:
             assert (point["label"], point["confidence"]) == (6 * v + u, 255 - 6 * v - u)
             bits = int(np.float32(point["rgb"]).view(np.uint32))
             assert bits == (18 * v + 3 * u) << 16 | (18 * v + 3 * u + 1) << 8 | 18 * v + 3 * u + 2
-    assert not organised_cloud(points).is_dense
-    dense = dense_cloud(points)
+    places = np.stack([points[name].reshape(-1) for name in "xyz"])
+    organised, dense = organised_cloud(points), dense_cloud(points)
+    assert not organised.is_dense
+    np.testing.assert_array_equal(organised.points(), places)
     assert (dense.data.shape, dense.is_dense) == ((1, 23, 20), True)
+    np.testing.assert_array_equal(dense.points(), places[:, ~np.isnan(places[2])])
+
+
+def test_a_pixel_that_sees_nothing_ahead_has_no_depth() -> None:
+    """A fisheye whose corners look sideways and back."""
+    camera = CameraModel(60, 80, 20.0, 20.0, 39.5, 29.5, EQUIDISTANT, (0.0,) * 4)
+    labels, depth = np.zeros((60, 80), np.uint8), np.ones((60, 80), np.float32)
+    points = filled(DepthProjector(camera, camera, COLORS), labels, depth)
+    blind = np.isnan(points["x"])
+    assert 0.1 < blind.mean() < 0.9
+    np.testing.assert_array_equal(np.isnan(points["z"]), blind)
+    assert np.isfinite(dense_cloud(points).points()).all()
 
 
 def test_depth_of_another_size_is_found_by_its_own_calibration() -> None:

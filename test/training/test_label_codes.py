@@ -99,6 +99,10 @@ def test_the_jaccard_index_leaves_out_what_nobody_knows():
     iou_4 = (0.5 + 0.7) / (2 + 0.2)
     expected = cross_entropy + 1 - (iou_0 + iou_1 + iou_4) / 3
     assert loss.item() == pytest.approx(expected, rel=1e-5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):  # nothing of it is rounded
+        assert DecodedLoss(CODES, torch.ones(6), 1.0)(logits, labels).item() == loss.item()
+    alone = DecodedLoss(CODES, torch.ones(6), 1.0)(logits[..., 1:2], labels[..., 1:2])
+    assert alone.item() == pytest.approx(-math.log(0.7) + 0.3, rel=1e-5)
 
 
 def test_without_candidates_it_is_pytorchs_cross_entropy_and_its_gradient_too():
@@ -119,6 +123,7 @@ def test_void_alone_has_no_loss_and_a_finite_gradient():
     logits = torch.zeros(1, 4, 2, 2, requires_grad=True)
     loss = DecodedLoss(CODES, torch.ones(6), 1.0)(logits, torch.full((1, 2, 2), 255))
     loss.backward()
+    assert loss.isfinite()
     assert logits.grad.isfinite().all()
     assert not logits.grad.any()
 
@@ -131,12 +136,20 @@ def test_weights_share_the_pixels_of_several_classes_out():
     # of the 32 % that are 1 or 2, three parts in four go to class 1
     classes = np.array([0.5, 0.06 + 0.24, 0.02 + 0.08, 0.1, 0.4, 0.6])
     np.testing.assert_allclose(weights / weights[0], (classes / 0.5) ** -0.5, rtol=1e-5)
-    assert (weights * shares).sum() == pytest.approx(1, abs=1e-3)
+    assert (weights * [0.5, 0.06, 0.02, 0.1, 0.32, 0]).sum() == pytest.approx(1, abs=1e-3)
+
+
+def test_void_may_be_counted_as_the_last_class():
+    labels = [np.array([[0, 0, 2]], np.uint8), np.array([[1, 255, 255, 255, 255]], np.uint8)]
+    found = code_shares(labels, LabelCodes(4), void_is_last=True)
+    np.testing.assert_allclose(found, [2 / 8, 1 / 8, 1 / 8, 4 / 8])
+    np.testing.assert_array_equal(code_shares([labels[1][:, 1:]], LabelCodes(4)), 0)
 
 
 def test_classes_that_only_ever_come_as_one_of_several_share_evenly():
     weights = class_weights(np.array([0.5, 0, 0, 0.1, 0.4, 0]), CODES, 1.0).numpy()
     assert weights[1] == weights[2] == pytest.approx(2 * weights[4])
+    assert weights[1] == pytest.approx(2.5 * weights[0])  # 20 % against 50 %
 
 
 def test_a_label_of_several_classes_is_learned_from():
