@@ -12,7 +12,7 @@ from cameras import CAMERA, DISTORTIONS, calibration
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camss_ros.projection.camera_model import CameraModel
+from camss_ros.projection.camera_model import NO_DISTORTION, CameraModel
 from camss_ros.projection.errors import ProjectionRejectedError
 
 every_model = pytest.mark.parametrize("model", DISTORTIONS)
@@ -140,6 +140,16 @@ def test_every_pixel_of_a_wide_lens_has_a_ray() -> None:
     distortion = (-0.3434, 0.0544, 3e-4, 1e-4, 0.0068, 0.0, 0.0, 0.0)
     wide = replace(CAMERA, fx=197.0, fy=197.0, distortion=distortion)
     assert not np.isnan(wide.rays).any()
+
+
+def test_pixels_beyond_the_image_of_a_lens_have_no_ray() -> None:
+    """That is a circle: r (1 - 0.32 r2) is 0.68 at most."""
+    camera = replace(CAMERA, fx=200.0, fy=200.0, distortion=(-0.32, *NO_DISTORTION[1:]))
+    rows, columns = np.mgrid[:480, :640]
+    radius = np.hypot(columns - CAMERA.cx, rows - CAMERA.cy) / 200
+    blind = np.isnan(camera.rays[0])
+    assert blind[radius > 0.69].all()
+    assert not blind[radius < 0.65].any()
 
 
 def test_a_fisheye_sees_behind_ninety_degrees() -> None:

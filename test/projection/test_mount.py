@@ -32,7 +32,7 @@ def edges_seen(mount: Mount, heading: float, noise: float, rng: np.random.Genera
     return found
 
 
-@pytest.mark.parametrize(("pitch", "roll"), [(0.0, 0.0), (5.0, 2.0), (-3.0, -4.0)])
+@pytest.mark.parametrize(("pitch", "roll"), [(0.0, 0.0), (5.0, 2.0), (-10.0, -20.0)])
 def test_edges_of_several_headings_give_pitch_and_roll(pitch: float, roll: float) -> None:
     rng = np.random.default_rng(1)
     mount = Mount(1.5, math.radians(pitch), math.radians(roll))
@@ -43,6 +43,17 @@ def test_edges_of_several_headings_give_pitch_and_roll(pitch: float, roll: float
     assert math.degrees(found.roll) == pytest.approx(roll, abs=0.3)
     assert 0 < math.degrees(found.pitch_error) < 0.1
     assert abs(found.roll - mount.roll) < 4 * found.roll_error
+
+
+@pytest.mark.parametrize("headings", [0.3, 0.0])
+def test_a_few_frames_may_see_something_else(headings: float) -> None:
+    rng = np.random.default_rng(4)
+    mount, hill = Mount(1.5, math.radians(4.0)), Mount(1.5, math.radians(20.0))
+    frames = [
+        edges_seen(mount if i % 10 else hill, rng.uniform(-headings, headings), 1e-3, rng)
+        for i in range(60)
+    ]
+    assert math.degrees(estimate_mount(frames).pitch) == pytest.approx(4.0, abs=0.2)
 
 
 def test_one_heading_tells_the_pitch_and_says_that_it_does_not_tell_the_roll() -> None:
@@ -97,5 +108,9 @@ def test_without_edges_it_says_so() -> None:
     assert road_edges(labels, CAMERA, [3]) == []
     rng = np.random.default_rng(0)
     assert road_edges(rng.integers(0, 9, (480, 640), np.uint8), CAMERA, [3]) == []
+    # an edge that comes nearer as that of a road, but is no line
+    rows = np.arange(480)[:, None]
+    ragged = np.arange(640) > 500 - rows + rng.uniform(-90, 90, (480, 1))
+    assert road_edges(3 * ragged.astype(np.uint8), CAMERA, [3]) == []
     with pytest.raises(ValueError, match="found in 0 frames: expected 3 or more; record"):
         estimate_mount([[], []])
