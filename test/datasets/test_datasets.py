@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -278,6 +279,20 @@ def test_splits_without_folders(tmp_path):
     assert find_data_set("cad-edgetune").splits(tmp_path / "cad") == ("train", "val")
     shutil.rmtree(tmp_path / "cad/SEQ2")
     assert find_data_set("cad-edgetune").splits(tmp_path / "cad") == ("val",)
+
+
+def test_camvid_has_the_splits_of_segnet():
+    """Every 30th frame of four drives, and every second one of a part of 0016E5."""
+    (layout,) = DATA_SETS["camvid32"].layouts
+
+    def splits(names):
+        return Counter(layout.split_of({"frame": name}) for name in names)
+
+    assert splits(f"0001TP_{n:06}" for n in range(6690, 10381, 30)) == {"train": 62, "test": 62}
+    assert splits(f"Seq05VD_f{n:05}" for n in range(0, 5101, 30)) == {"test": 171}
+    assert splits(f"0006R0_f{n:05}" for n in range(930, 3931, 30)) == {"train": 101}
+    assert splits(f"0016E5_{n:05}" for n in range(7959, 8160, 2)) == {"val": 101}
+    assert splits(["0016E5_07950", "0016E5_08160", "0006R0_f08000", "mine"]) == {"train": 4}
 
 
 def test_labels_are_mapped_onto_another_label_set(tmp_path):

@@ -302,6 +302,18 @@ def test_label_files_of_any_depth_hold_ids(labelled: Path, bits: int, indexed: i
     assert np.array_equal(first.label, label)
 
 
+@pytest.mark.parametrize("largest", [11, 255, 256, 1000, 65535])
+def test_label_files_of_pgm_hold_ids_whatever_their_largest_value(
+    labelled: Path, largest: int
+) -> None:
+    (labelled / "labels" / "a.png").unlink()
+    kind = ">u1" if largest < 256 else ">u2"
+    header = f"P5 {LABEL.shape[1]} {LABEL.shape[0]} {largest}\n".encode()
+    (labelled / "labels" / "a.pgm").write_bytes(header + LABEL.astype(kind).tobytes())
+    first, _ = open_frames(labelled, CAMVID, with_labels=True)
+    assert np.array_equal(first.label, np.where(LABEL == 11, 255, LABEL))
+
+
 def test_a_folder_says_by_itself_what_its_labels_are(labelled: Path) -> None:
     with pytest.raises(LabelSetError, match=r"labels' has label images.*label_set\.yaml"):
         open_frames(labelled, with_labels=True)

@@ -16,6 +16,7 @@ from camss_ros.inference.latency_budget import (
     predict,
     reduced_settings,
 )
+from camss_ros.inference.network_size import nearest_size
 from camss_ros.model.schedule import SamplingOptions
 
 SIZE = (352, 480)
@@ -79,6 +80,7 @@ def test_the_settings_go_down_from_what_is_asked_to_the_least(
     cost = [s.sampling.steps * s.sampling.samples * s.size[0] * s.size[1] for s in settings]
     assert all(after < before for before, after in pairwise(cost))
     assert all(side % 16 == 0 and side > 0 for s in settings for side in s.size)
+    assert settings[-1].size == (nearest_size(size, 0.5) if smaller else size)
     assert smaller or {s.size for s in settings} == {size}
     assert {s.sampling.warm_start_time for s in settings} == {300}
 
@@ -114,6 +116,21 @@ def test_it_follows_the_load_down_and_up_again():
     chosen, latencies = drive(budget, 0.1, settings, machine.run, 600)
     assert chosen[-1] == settings[0]
     assert max(latencies) < 0.1
+
+
+def test_it_goes_up_by_one_after_a_whole_window_each() -> None:
+    machine, settings = Machine(), reduced_settings(ASKED, SIZE)
+    budget = LatencyBudget()
+    machine.load = 8.0
+    down = settings.index(drive(budget, 0.15, settings, machine.run, 200)[0][-1])
+    machine.load = 1.0
+    chosen, _ = drive(budget, 0.15, settings, machine.run, (down + 2) * WINDOW)
+    levels = np.array([settings.index(setting) for setting in chosen])
+    steps = np.diff(levels)
+    assert down >= 3
+    assert set(steps.tolist()) == {0, -1}
+    assert levels[-1] == 0
+    assert np.diff(np.flatnonzero(steps)).min() >= WINDOW
 
 
 def test_an_impossible_budget_ends_at_the_least_setting_and_is_told():
