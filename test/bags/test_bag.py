@@ -23,11 +23,28 @@ from hypothesis import strategies as st
 from rosbags.rosbag2 import CompressionMode
 
 from camss_ros.bags.bag import Bag, BagError
-from camss_ros.bags.bag_frames import MessageCursor, decode_image, match_stamps, read_stamps
-from camss_ros.bags.bag_types import COMPRESSED_IMAGE, IMAGE
+from camss_ros.bags.bag_frames import (
+    DEFAULT_FPS,
+    BagFrames,
+    BagSelection,
+    MessageCursor,
+    decode_image,
+    match_stamps,
+    read_stamps,
+)
+from camss_ros.bags.bag_types import (
+    COMPRESSED_IMAGE,
+    IMAGE,
+    header_stamp,
+    make_header,
+    ros1_types,
+    ros2_types,
+)
 from camss_ros.images.encodings import ImageRejectedError
+from camss_ros.images.label_sets import load_label_set
 
 FRAMES, TRUTHS = images(6), labels(6)
+VALUES = load_label_set("camvid11").from_file_values()
 
 
 def read(path: Path) -> tuple[list[np.ndarray], list[str]]:
@@ -350,6 +367,56 @@ def test_no_label_is_used_twice(one: list[int], other: list[int], tolerance: int
             distance = abs(pictures[image] - truths[label])
             assert distance <= tolerance
             assert distance == np.abs(pictures - truths[label]).min()
+
+
+def test_frames_say_how_many_and_how_fast_they_are(tmp_path: Path) -> None:
+    path = write_bag(tmp_path / "bag", FRAMES, TRUTHS, label_shift=PERIOD // 5)
+    with Bag(path) as bag:
+
+        def chosen(**selection: float) -> BagFrames:
+            selected = BagSelection("/cam/image", "/cam/label", **selection)  # type: ignore[arg-type]
+            return BagFrames(bag, selected, VALUES)
+
+        second = chosen(every=2)
+        assert (second.expected, second.fps) == (3, pytest.approx(5))
+        assert chosen(duration=0.05).fps == DEFAULT_FPS
+        near, nearer = chosen(tolerance=0.02), chosen(tolerance=0.019)
+        assert (near.labelled, near.labels_without_image) == (True, 0)
+        assert (nearer.labelled, nearer.labels_without_image) == (False, 6)
+
+
+def test_a_label_that_is_no_message_costs_its_frame_nothing_else(tmp_path: Path) -> None:
+    path = write_bag(tmp_path / "bag", FRAMES[:2], TRUTHS[:2], change=lambda _, data: data[:40])
+    with Bag(path) as bag:
+        frames = BagFrames(bag, BagSelection("/cam/label", "/cam/image"), VALUES)
+        for _ in range(2):
+            assert [frame.label for frame in frames] == [None, None]
+            assert frames.faults.counts == {"/cam/image: message": 2}
+
+
+@given(stamp=st.integers(1, 2**31 * 10**9 - 1), little_endian=st.booleans())
+def test_the_stamp_of_a_header_is_read_as_rosbags_writes_it(
+    stamp: int, little_endian: bool
+) -> None:
+    message = ros2_types().types[COMPRESSED_IMAGE](
+        header=make_header(stamp, "camera"), format="png", data=np.zeros(2, np.uint8)
+    )
+    data = bytes(ros2_types().serialize_cdr(message, COMPRESSED_IMAGE, little_endian=little_endian))
+    assert header_stamp(data, ros1=False) == stamp
+    assert header_stamp(data[:11], ros1=False) is None
+    header = ros1_types().types["std_msgs/msg/Header"](
+        seq=9, stamp=make_header(stamp, "").stamp, frame_id="camera"
+    )
+    first = ros1_types().types[COMPRESSED_IMAGE](header, "png", message.data)
+    assert header_stamp(bytes(ros1_types().serialize_ros1(first, COMPRESSED_IMAGE)), True) == stamp
+
+
+def test_the_log_time_stands_in_for_a_stamp_that_was_never_set(tmp_path: Path) -> None:
+    path = write_bag(
+        tmp_path / "bag", FRAMES[:3], change=lambda _, data: data[:4] + bytes(8) + data[12:]
+    )
+    with Bag(path) as bag:
+        assert read_stamps(bag, ["/cam/image"])["/cam/image"].tolist() == stamps(3)
 
 
 def test_a_cursor_gets_messages_in_any_order(tmp_path: Path) -> None:
