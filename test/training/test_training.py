@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import errno
+import itertools
 import math
 import multiprocessing
 import resource
@@ -31,7 +32,7 @@ from camss_ros.training.config import (
     SourceConfig,
 )
 from camss_ros.training.loop import Training, make_accelerator, train
-from camss_ros.training.masking import TruncatedNormalRatio
+from camss_ros.training.masking import RandomlyKnown, TruncatedNormalRatio
 from camss_ros.training.optimization import (
     ExponentialMovingAverage,
     learning_rate,
@@ -366,6 +367,26 @@ def test_sources_are_drawn_as_often_as_their_shares_say_each_in_epochs():
     assert taken._frame(1234, rng)[1][0, 0] == seen[1234]
 
 
+def test_what_is_random_is_of_the_seed_the_step_and_the_place_in_it():
+    def draw(count, generator):
+        return {"noise": torch.rand(count, 3, generator=generator)}
+
+    one_frame = training_data([(np.zeros((90, 120, 3), np.uint8), np.mgrid[:90, :120][1] % 11)],
+                              CLASSES)  # fmt: skip
+    taken = samples(options(9), draw, one_frame)
+    windows = [taken[number]["labels"] for number in range(6)]
+    assert all((a != b).any() for a, b in itertools.combinations(windows, 2))
+    assert (taken[3]["labels"] == windows[3]).all()
+
+    def noise(numbers, step, first):
+        batch = collate([taken[number] for number in numbers])
+        return taken.complete(batch, step, first, torch.device("cpu"))["noise"]
+
+    whole = noise([2, 3], 1, 0)
+    assert torch.equal(noise([3], 1, 1), whole[1:])  # as one of several processes
+    assert not torch.equal(noise([4, 5], 2, 0), whole)
+
+
 def test_without_a_share_the_synthetic_street_is_not_asked_for():
     recipe = dataclasses.replace(DATA, synthetic_scenes=60)  # whose classes are others
     assert samples(options(1), data=recipe)[0]["labels"].shape == (32, 48)
@@ -395,6 +416,9 @@ def test_scores_of_several_sources_are_in_their_own_classes():
     assert scores["miou_coarse"] == 1
     assert scores["miou_fine"] == pytest.approx(1 / 3)
     assert scores["miou"] == pytest.approx(2 / 3)
+    # 5 is no class of the fine ones: half is right, and the other one never found
+    other = validation_scores(sources[:1], lambda images, labels: labels * 5, accelerator)
+    assert other["miou"] == 1 / 2
 
 
 def test_the_official_mask_ratio_is_that_of_the_step():
@@ -406,6 +430,16 @@ def test_the_official_mask_ratio_is_that_of_the_step():
         counts.append(known[0].sum().item() / 400)
     # mean of the half-normal distance from 1, of deviation 0.25, cut at 0.3
     assert np.mean(counts) == pytest.approx(0.132, abs=0.02)
+    assert not masking.known(9, 1, torch.Generator().manual_seed(0)).any()  # masked is rounded up
+
+
+def test_in_a_share_of_the_samples_some_tokens_are_known():
+    masking = RandomlyKnown(known_share=0.4, most_known=0.7)
+    shares = masking.known(5000, 300, torch.Generator().manual_seed(0)).float().mean(dim=1)
+    some = shares[shares > 0]
+    assert len(some) / 5000 == pytest.approx(0.4, abs=0.03)
+    assert some.mean().item() == pytest.approx(0.35, abs=0.02)
+    assert 0.65 < some.max() < 0.85
 
 
 def test_the_rate_follows_steps_or_clock_whichever_is_further_on():
@@ -415,6 +449,7 @@ def test_the_rate_follows_steps_or_clock_whichever_is_further_on():
     assert learning_rate(12, 5.0, loop) == pytest.approx(0.51)
     assert learning_rate(12, 11.0, loop) == pytest.approx(0.02)
     assert learning_rate(52, 11.0, options(102, learning_rate=1.0)) == pytest.approx(0.51)
+    assert learning_rate(99, 9.0, dataclasses.replace(loop, schedule="constant")) == 1.0
 
 
 def test_norms_biases_and_position_tables_do_not_decay():
@@ -493,9 +528,11 @@ def test_void_that_is_a_class_weighs_by_its_share(tmp_path):
 def test_the_average_follows_the_first_steps_closely():
     source = torch.nn.Linear(1, 1, bias=False)
     source.weight.data.fill_(0.0)
+    source.register_buffer("count", torch.zeros(1))
     average = ExponentialMovingAverage(source, decay=0.99)
     slow = ExponentialMovingAverage(source, decay=0.1)
     source.weight.data.fill_(1.0)
+    source.count.fill_(7.0)
     expected = 0.0
     for kept in (2 / 11, 3 / 12, 4 / 13):
         average.update(source)
@@ -503,6 +540,7 @@ def test_the_average_follows_the_first_steps_closely():
         expected = kept * expected + 1 - kept
         assert average.module.weight.item() == pytest.approx(expected)
     assert slow.module.weight.item() == pytest.approx(1 - 0.1**3)  # never above its own decay
+    assert slow.module.count.item() == 7  # as it is
     average.updates = 100_000
     average.module.weight.data.fill_(0.0)
     average.update(source)
@@ -547,3 +585,6 @@ def test_focused_samples_show_a_rare_class():
     only = training_data(frames, CLASSES)
     taken = samples(options(1), frames=only, data=config, augmentation=crop)
     assert all((taken[number]["labels"] == rare).any() for number in range(12))
+    half = samples(options(1), frames=only, augmentation=crop,
+                   data=dataclasses.replace(config, focus_share=0.5))  # fmt: skip
+    assert 3 < sum((half[number]["labels"] == rare).any() for number in range(20)) < 17
