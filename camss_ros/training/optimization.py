@@ -33,7 +33,7 @@ class ExponentialMovingAverage(Generic[Model]):
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         pairs = [
-            (average, current.detach())
+            (average, current)
             for average, current in zip(self.module.parameters(), source.parameters(), strict=True)
             if current.requires_grad
         ]

@@ -445,6 +445,7 @@ def test_in_a_share_of_the_samples_some_tokens_are_known():
 def test_the_rate_follows_steps_or_clock_whichever_is_further_on():
     loop = options(102, minutes=10.0, learning_rate=1.0)
     assert learning_rate(0, 9.0, loop) == 0.5  # the warm-up goes by steps
+    assert learning_rate(1, 9.0, loop) == 1.0
     assert learning_rate(52, 1.0, loop) == pytest.approx(0.51)
     assert learning_rate(12, 5.0, loop) == pytest.approx(0.51)
     assert learning_rate(12, 11.0, loop) == pytest.approx(0.02)
