@@ -387,6 +387,18 @@ def test_what_is_random_is_of_the_seed_the_step_and_the_place_in_it():
     assert not torch.equal(noise([4, 5], 2, 0), whole)
 
 
+@pytest.mark.parametrize("recolour", [0.0, 0.8])
+def test_images_are_recoloured_where_the_batch_is_completed(recolour):
+    grey = training_data([(np.full((32, 48, 3), 100, np.uint8), np.zeros((32, 48), np.uint8))],
+                         CLASSES)  # fmt: skip
+    crop = AugmentationOptions((32, 48), recolour=recolour, rotation=0.0, zoom=(1.5, 1.5))
+    taken = samples(options(9), frames=grey, augmentation=crop)
+    batch = collate([taken[0], taken[1]])
+    assert (batch["images"] == 100).all()
+    images = taken.complete(batch, 0, 0, torch.device("cpu"))["images"].float().mean(dim=(2, 3))
+    assert (len(images.unique()) > 1) == (recolour > 0)
+
+
 def test_without_a_share_the_synthetic_street_is_not_asked_for():
     recipe = dataclasses.replace(DATA, synthetic_scenes=60)  # whose classes are others
     assert samples(options(1), data=recipe)[0]["labels"].shape == (32, 48)
@@ -589,3 +601,5 @@ def test_focused_samples_show_a_rare_class():
     half = samples(options(1), frames=only, augmentation=crop,
                    data=dataclasses.replace(config, focus_share=0.5))  # fmt: skip
     assert 3 < sum((half[number]["labels"] == rare).any() for number in range(20)) < 17
+    label[:] = 0
+    assert not taken[0]["labels"].any()  # of what is not there nothing is shown
