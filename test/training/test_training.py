@@ -22,6 +22,7 @@ from camss_ros.images.image_files import DataError
 from camss_ros.images.label_class import LabelClass
 from camss_ros.model.autoencoder import MaskAutoencoder, MaskAutoencoderConfig
 from camss_ros.model.checkpoint import load_pretrained, save_pretrained
+from camss_ros.model.schedule import SamplingOptions
 from camss_ros.training import loop as loop_module
 from camss_ros.training import segmenter_losses
 from camss_ros.training.config import (
@@ -525,6 +526,55 @@ def test_estimates_of_small_batches_start_from_noise_and_from_zero(tmp_path):
         kinds = [draw(samples, torch.Generator().manual_seed(n))["start_kind"] for n in range(400)]
         counts = torch.cat(kinds).bincount(minlength=4) / (400 * samples)
         torch.testing.assert_close(counts, torch.full((4,), 0.25), atol=0.06, rtol=0)
+
+
+def test_the_auxiliary_loss_judges_what_samplers_of_one_and_two_steps_lead_to(tiny_model):
+    generator = torch.Generator().manual_seed(0)
+
+    def random(*shape):
+        return torch.randn(shape, generator=generator)
+
+    latents = (4, 6, tiny_model.latent_channels)
+    two = SamplingOptions(steps=2)
+    known = torch.zeros(4, 6, dtype=torch.bool)
+    known[:, 2] = True
+    batch = {
+        "images": torch.randint(0, 256, (4, 3, 32, 48), generator=generator).byte(),
+        "labels": torch.randint(0, 11, (4, 32, 48), generator=generator).byte(),
+        "known": known,
+        "timesteps": torch.full((4, 1, 6), 300),
+        "noise": random(4, 1, 6, latents[2]),
+        "start_kind": torch.arange(4),
+        "second_timestep": torch.full((4,), tiny_model.plan(two).sampler.timesteps[1]),
+        "start_noise": random(*latents),
+    }
+    target = tiny_model.mask_autoencoder.encode(batch["labels"].long()).flatten(2).transpose(1, 2)
+    image_tokens = tiny_model.image_tokens(tiny_model.normalize(batch["images"]))
+    embedded = tiny_model.denoiser.cond_embed(tiny_model.condition(image_tokens, target, known))
+
+    def drawn(options, noise=None):
+        plan = tiny_model.plan(options)
+
+        def predict(x, index):
+            return tiny_model.denoiser(x, plan.time_embeddings[index], embedded)
+
+        return plan.sampler.sample(predict, latents, torch.device("cpu"), noise=noise)
+
+    one = SamplingOptions(steps=1)
+    noisy = drawn(dataclasses.replace(one, temperature=1.0), batch["start_noise"][None])
+    expected = torch.cat([noisy[:1], drawn(one)[1:2], drawn(two)[2:]])
+    expected = torch.where(known[..., None], target, expected)
+    judged = []
+
+    def judge(logits, labels):
+        judged.append(logits)
+        return torch.tensor(3.0)
+
+    weights = segmenter_losses.SegmenterLossOptions(auxiliary_weight=0.5)
+    losses = segmenter_losses.segmenter_losses(tiny_model, batch, judge, weights)
+    decoded = tiny_model.mask_autoencoder.decode(tiny_model.latent_map(expected, (2, 3)))
+    torch.testing.assert_close(judged[0], decoded, rtol=1e-3, atol=1e-4)
+    assert losses["loss"] == losses["diffusion"] + 1.5
 
 
 def test_void_that_is_a_class_weighs_by_its_share(tmp_path):
