@@ -165,8 +165,15 @@ def test_timings_go_on_after_a_torn_line(tmp_path: Path) -> None:
         timings.add("b", {"total": 2.0})
     path.write_bytes(path.read_bytes()[:-5])
     with closing(TimingsFile(path)) as timings:
-        timings.add("c", {"total": 3.0})
-    assert read_timings(path)["total"].tolist() == [1.0, 3.0]
+        timings.add("c" * 200, {"total": 3.0})
+        assert read_timings(path)["total"].tolist() == [1.0, 3.0]  # should it be killed now
+    path.write_bytes(path.read_bytes()[:-5])
+    with closing(TimingsFile(path)) as timings:
+        timings.add("d", {"total": 4.0})
+    assert read_timings(path)["total"].tolist() == [1.0, 4.0]
+    for damaged in (b"\x00\xff", b"[1]", b'{"total": null}', b'{"total": "x"}'):
+        path.write_bytes(path.read_bytes() + damaged + b"\n")
+    assert read_timings(path)["total"].tolist() == [1.0, 4.0]
     assert read_timings(tmp_path / "none") == {}
 
 

@@ -184,6 +184,13 @@ def test_streams_take_turns(model):
         assert keys == ["KKKK", "--K-", "-K--", "K--K", "--K-", "-K--", "K--K"]
 
 
+def test_a_frame_with_other_settings_is_a_key_frame(model):
+    segmenter = Segmenter(model, device="cpu", precision="fp32", keyframe_interval=9)
+    settings = [{}, {}, {"network_size": (48, 64)}, {}, {"sampling": SamplingOptions(steps=2)}]
+    found = [segmenter.segment_batch([request(0, **each)])[0].propagated for each in settings]
+    assert found == [False, True, False, False, False]
+
+
 def test_key_frames_may_start_warm(model):
     sampling = SamplingOptions(steps=2, warm_start_time=400)
     segmenter = Segmenter(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from camss_ros.inference.segmenter import SegmentationCancelled, Segmenter
+from camss_ros.inference.segmenter import FrameRequest, SegmentationCancelled, Segmenter
 from camss_ros.inference.temporal_state import MAX_GAP, TemporalState, thumbnail
 from camss_ros.model.checkpoint import save_pretrained
 from camss_ros.model.schedule import SamplingOptions
@@ -142,6 +142,15 @@ def test_another_scene_begins_anew(segmenter):
 def test_another_size_begins_anew(segmenter, size):
     segmenter.segment(frame())
     assert not segmenter.segment(frame(*size)).warm
+
+
+def test_another_network_size_begins_anew(segmenter):
+    """As a latency budget chooses it from frame to frame."""
+    sizes = [(32, 48), (48, 64), (48, 64), (32, 48)]
+    requests = [FrameRequest(frame(), network_size=size) for size in sizes]
+    results = [segmenter.segment_batch([request])[0] for request in requests]
+    assert [result.warm for result in results] == [False, False, True, False]
+    assert same(results[3], results[0])
 
 
 def test_another_number_of_samples_begins_anew(segmenter):
