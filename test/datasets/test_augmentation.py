@@ -14,7 +14,7 @@ from camss_ros.training.config import SegmenterConfig
 from camss_ros.training.config_files import load_config
 
 VOID = 255
-PLAIN = AugmentationOptions(size=(64, 64), recolour=0.0)
+PLAIN = AugmentationOptions(size=(56, 72), recolour=0.0)
 PAPER = load_config(SegmenterConfig, config_file("train/cam_seg_base_cityscapes.yaml")).augmentation
 
 
@@ -99,7 +99,7 @@ def test_a_crop_of_the_frame_is_fitted_into_the_size():
     image[..., 0] = np.linspace(0, 250, 200)
     image[..., 1] = np.linspace(0, 250, 100)[:, None]
     cut = AugmentationOptions(
-        size=(80, 80), crop_probability=1.0, crop=(0.6, 0.9), zoom=(1.0, 1.0), aspect=0.0,
+        size=(60, 90), crop_probability=1.0, crop=(0.6, 0.9), zoom=(1.0, 1.0), aspect=0.0,
         flip=0.0, rotation=0.0, recolour=0.0,
     )  # fmt: skip
     spans = []
@@ -111,6 +111,33 @@ def test_a_crop_of_the_frame_is_fitted_into_the_size():
         assert (label != VOID).all()
     assert 0.55 < min(spans) < 0.68
     assert 0.82 < max(spans) < 0.95
+
+
+def test_windows_are_mirrored_and_turned_about_their_middle():
+    image, label = np.zeros((90, 120, 3), np.uint8), np.mgrid[:90, :120].sum(axis=0)
+    label = label.astype(np.uint8)
+    still = dataclasses.replace(PLAIN, flip=0.0, rotation=0.0)
+    for seed in range(5):
+        plain, mirrored, turned = (
+            augment(
+                image, label, dataclasses.replace(still, **change), np.random.default_rng(seed)
+            )[1]
+            for change in ({}, {"flip": 1.0}, {"rotation": 30.0})
+        )
+        assert (mirrored == plain[:, ::-1]).mean() > 0.98  # but for ties
+        assert not np.array_equal(turned, plain)
+        assert abs(int(turned[28, 36]) - int(plain[28, 36])) <= 2
+
+
+def test_a_frame_smaller_than_the_window_is_whole_and_anywhere():
+    image, label = scene()
+    half = dataclasses.replace(PLAIN, zoom=(0.5, 0.5), aspect=0.0, rotation=0.0)
+    places = []
+    for seed in range(30):
+        _, view = augment(image, label, half, np.random.default_rng(seed))
+        assert (view != VOID).sum() == pytest.approx(45 * 60, rel=0.05)
+        places.append(np.argwhere(view != VOID).min(axis=0))
+    assert (np.ptp(places, axis=0) > 6).all()
 
 
 @pytest.mark.parametrize(
