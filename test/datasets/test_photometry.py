@@ -50,6 +50,13 @@ JITTER = {"jitter": True, "hue": 0.0, "pivots": np.arange(3), "factors": np.ones
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
+        ({"gamma": 1.5}, lambda x: image_noise.to_uint8(255 * (x / 255) ** 1.5)),
+        (
+            {"gain": np.array([1.3, 1, 0.7], np.float32)},
+            lambda x: image_noise.to_uint8(x * np.array([1.3, 1, 0.7])),
+        ),
+        ({"contrast": 0.6}, lambda x: image_noise.to_uint8(x.mean() + 0.6 * (x - x.mean()))),
+        ({"saturation": 0.4}, lambda x: image_noise.saturation(x, 0.4)),
         (
             {**JITTER, "factors": np.array([0.7, 1, 1])},
             lambda x: image_noise.brightness(x, 0.7),

@@ -71,9 +71,9 @@ def bag(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def metrics_of(
     bag: Path, output: Path, segmenter: Any, points: PointSelection = BOTH, tolerance: float = 0.0,
-    progress: RunProgress = RunProgress(),
+    progress: RunProgress = RunProgress(), labels: str | None = "/front/label",
 ) -> dict[str, Any]:  # fmt: skip
-    selection = BagSelection("/front/image", "/front/label", tolerance)
+    selection = BagSelection("/front/image", labels, tolerance)
     with Bag(bag) as opened:
         sources = point_sources(opened, points)
         evaluate_bag(segmenter, opened, output, selection, {}, progress, CAMVID, points=sources)
@@ -110,6 +110,16 @@ def test_true_masks_give_every_point_its_label(bag: Path, scene: Scene, tmp_path
         assert found["void"] == 0
         assert found["right"] == found["miou"] == found["per_class_right"]["road"] == 1.0
         assert sum(map(sum, found["confusion"])) == found["seen"] - found["without_label"]
+
+
+def test_points_of_frames_without_labels_are_seen_and_not_judged(
+    bag: Path, scene: Scene, tmp_path: Path
+) -> None:
+    points = metrics_of(bag, tmp_path / "out", Oracle(scene, scene.labels), labels=None)["points"]
+    for found in points.values():
+        assert found["clouds"] == 3
+        assert found["without_label"] == found["seen"] > 0
+        assert found["right"] is None
 
 
 def test_wrong_masks_give_the_share_that_is_right(bag: Path, scene: Scene, tmp_path: Path) -> None:
