@@ -33,8 +33,11 @@ def test_the_newest_set_wins_and_none_follows_that_is_older() -> None:
         sets.add("mask", stamp, stamp)
     assert sets.add("depth", 3, 3) == {"mask": 3, "depth": 3}
     assert sets.add("depth", 2, 2) is None
-    sets.add("mask", 2, 2)
-    assert sets.add("depth", 2, 2) is None
+    assert sets.add("mask", 2, 2) is None
+    near = Synchroniser("mask", ["depth"], 10)
+    for stamp in (100, 110):
+        near.add("mask", stamp, stamp)
+    assert near.add("depth", 105, "both") == {"mask": 110, "depth": "both"}
 
 
 def test_a_silent_partner_is_left_out_when_the_next_reference_comes() -> None:
@@ -45,6 +48,9 @@ def test_a_silent_partner_is_left_out_when_the_next_reference_comes() -> None:
     assert sets.add("cloud", 3, "c3") is None  # nobody saw the second
     sets.add("front", 3, "f3")
     assert sets.add("left", 3, "l3") == {"cloud": "c3", "front": "f3", "left": "l3"}
+    whole = Synchroniser("cloud", ["front", "left"], 0)
+    for topic, stamp in (("front", 1), ("cloud", 1), ("cloud", 2)):
+        assert whole.add(topic, stamp, "") is None
 
 
 def test_a_silent_partner_is_left_out_where_the_other_takes_longer_than_a_reference() -> None:
@@ -87,3 +93,5 @@ def test_only_a_few_messages_wait() -> None:
     for stamp in range(1000):
         sets.add("mask", stamp, stamp)
     assert sum(map(len, sets._queues.values())) == 30
+    assert sets.add("depth", 900, "long ago") is None
+    assert sets.add("depth", 999, "now") == {"mask": 999, "depth": "now"}
