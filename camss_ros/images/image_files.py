@@ -148,8 +148,6 @@ def _is_whole_png(data: bytes) -> bool:
     place = len(PNG_START)
     while place + 12 <= len(view):
         end = place + 8 + int.from_bytes(view[place : place + 4], "big")
-        if end + 4 > len(view):
-            return False
         if zlib.crc32(view[place + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
             return False
         if view[place + 4 : place + 8] == b"IEND":

@@ -233,6 +233,7 @@ def test_a_compressed_image_is_decoded() -> None:
         ("png", "bgr"),
         ("jpeg", "bgr"),
         ("rgb8; jpeg compressed bgr8", "bgr"),
+        ("rgb8", "bgr"),  # without what is stored, as of plugins before they said it
         ("bgr8; png compressed bgr8", "bgr"),
         ("rgba8; png compressed bgr8", "bgr"),
         ("yuv422; jpeg compressed bgr8", "bgr"),
@@ -326,6 +327,18 @@ def test_a_truncated_jpeg_is_rejected() -> None:
             with pytest.raises(ImageRejectedError, match="truncated") as rejected:
                 compressed_to_rgb(CompressedImage(format="jpeg", data=data[:length]))
             assert rejected.value.reason == "data"
+
+
+@pytest.mark.parametrize("interval", [1, 5])
+def test_a_jpeg_with_restart_markers_is_whole(interval: int) -> None:
+    """Such as many cameras make; the markers stand among the compressed pixels."""
+    noise = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    _, jpeg = cv2.imencode(".jpg", noise, (cv2.IMWRITE_JPEG_RST_INTERVAL, interval))
+    compressed = CompressedImage(format="jpeg", data=jpeg.tobytes())
+    assert compressed_to_rgb(compressed).shape == (64, 96, 3)
+    compressed.data = jpeg.tobytes()[:-2]
+    with pytest.raises(ImageRejectedError, match="truncated"):
+        compressed_to_rgb(compressed)
 
 
 def test_a_damaged_png_is_rejected_without_a_word_of_libpng(
