@@ -341,6 +341,14 @@ def test_a_resized_label_stays_where_the_image_is(size):
         assert abs(beside.mean()) < 0.1  # of a pixel
 
 
+@pytest.mark.parametrize("size", [(8, 2), (2, 8), (8, 8)])
+def test_an_image_that_grows_in_a_direction_is_smooth(size):
+    corner = np.zeros((4, 4, 3), np.uint8)
+    corner[2:, 2:] = 200
+    resized, _ = resize_pair(corner, corner[..., 0], size)
+    assert len(np.unique(resized)) > 2  # pixels are not repeated
+
+
 def test_every_epoch_has_another_order_of_all_frames():
     taken = samples(options(1))
     seen = [tuple(np.flatnonzero([(taken._frame(e * 6 + i, np.random.default_rng(0))[1] == label)
@@ -364,6 +372,9 @@ def test_sources_are_drawn_as_often_as_their_shares_say_each_in_epochs():
     for values, frames in ((seen[seen < 10], 4), (seen[seen >= 10], 7)):
         epochs = values[: len(values) // frames * frames].reshape(-1, frames)
         assert all(len(set(epoch)) == frames for epoch in epochs.tolist())
+    # classes are counted as often as they are drawn
+    shares = several.code_shares(several.codes)
+    np.testing.assert_allclose((shares[:4].sum(), shares[10:].sum()), (0.75, 0.25))
     # any sample by itself is the same
     assert taken._frame(1234, rng)[1][0, 0] == seen[1234]
 
