@@ -20,7 +20,9 @@ from std_msgs.msg import Header
 from camss_ros.images.encodings import ImageRejectedError
 from camss_ros.images.label_mapping import LabelMapping
 from camss_ros.inference.drift import Drift
+from camss_ros.inference.latency_budget import Setting
 from camss_ros.inference.segmenter import FrameRequest, Segmentation
+from camss_ros.model.schedule import SamplingOptions
 from camss_ros.nodes.node_log import SeldomWarnings
 from camss_ros.nodes.segmenter.deadline import Deadline
 from camss_ros.nodes.segmenter.diagnostics import FrameCounter
@@ -367,6 +369,21 @@ class TestMemory:
         segmenter.segment_batch = segment_batch  # type: ignore[method-assign]
         bench.values.update(samples=4)
         return tried
+
+    def test_each_measure_needs_less_than_the_one_before(self) -> None:
+        guard, asked = MemoryGuard(), Setting(SamplingOptions(samples=4), (16, 24))
+        seen = []
+        for frames in (3, 1, 1):
+            assert guard.reduce(frames)
+            samples = guard.limit(asked).sampling.samples
+            seen.append((guard.one_frame, samples, guard.at_network_size))
+        assert seen == [(True, 4, False), (True, 1, False), (True, 1, True)]
+        assert not guard.reduce()
+        assert guard.exhausted
+        guard.reset()
+        assert (guard.one_frame, guard.exhausted, guard.measure) == (False, False, "")
+        assert guard.reduce()  # one frame cannot be split
+        assert guard.limit(asked).sampling.samples == 1
 
     def test_less_is_tried_until_it_fits(self, bench: Bench, tried: list[Any]) -> None:
         bench.process(1)
