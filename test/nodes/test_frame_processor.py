@@ -477,6 +477,27 @@ class TestBudget:
         )
         assert not bench.log
 
+    @pytest.mark.parametrize(("budget", "built"), [(0.0, []), (5.0, [2, 1])])
+    def test_what_the_settings_need_is_built_where_there_is_a_budget(
+        self, monkeypatch: pytest.MonkeyPatch, budget: float, built: list[int]
+    ) -> None:
+        bench, prepared = Bench(steps=4, latency_budget_ms=budget), []
+        monkeypatch.setattr(bench.segmenter, "is_prepared", lambda sampling, _: sampling.steps == 4)
+        segmenter: Any = bench.segmenter
+        segmenter.prepare = lambda *setting: prepared.append(setting)
+        bench.deadline.prepare(segmenter)
+        assert [sampling.steps for sampling, _ in prepared] == built
+        assert {size for _, size in prepared} <= {bench.segmenter.input_size}
+
+    def test_where_nothing_is_built_what_is_asked_is_done(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bench = Bench(steps=4, latency_budget_ms=5.0)
+        monkeypatch.setattr(bench.segmenter, "is_prepared", lambda *_: False)
+        bench.process(1)
+        assert bench.front.counts == (1, 0, 0)
+        assert bench.processor.status()["steps"] == 4
+
     def test_only_settings_that_need_no_building_are_chosen(self) -> None:
         bench = Bench(steps=4, latency_budget_ms=5.0)
         bench.segmenter.is_prepared = lambda sampling, size: sampling.steps in (4, 2)  # type: ignore[method-assign]
