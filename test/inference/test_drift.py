@@ -38,10 +38,10 @@ def learnt(pooled, unsure=0.1):
 
 
 def test_the_distance_is_that_of_mahalanobis():
-    pooled = tokens(5000)
+    pooled = tokens(5000, shift=20.0)
     statistics = TokenStatistics.of(pooled)
     inverse = np.linalg.inv(np.cov(pooled.T))
-    for each in tokens(5, seed=1, shift=0.5):
+    for each in tokens(5, seed=1, shift=20.5):
         offset = each - pooled.mean(axis=0)
         expected = np.sqrt(offset @ inverse @ offset / CHANNELS)
         assert statistics.distance(each) == pytest.approx(expected, rel=0.02)
@@ -60,6 +60,7 @@ def test_few_frames_of_the_same_kind_are_beyond_the_limit_and_all_of_another(cou
 
 def test_unsure_pixels_are_held_against_those_of_the_training():
     reference, confidence = learnt(tokens(40))
+    assert reference.unsure_limit == pytest.approx(0.1)
     assert reference.drift(tokens(1)[0], confidence).unsure_share == pytest.approx(1)
     confidence[5:] = 127
     assert reference.drift(tokens(1)[0], confidence).unsure_share == pytest.approx(6)
