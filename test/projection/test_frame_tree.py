@@ -39,8 +39,9 @@ def test_points_go_up_to_the_shared_frame_and_down_again() -> None:
 def test_the_rotation_of_a_quaternion_is_that_about_its_axis(quaternion: list[float]) -> None:
     *axis, w = quaternion
     sin = math.hypot(*axis)
-    angle = 2 * math.atan2(sin, w)
-    expected, _ = cv2.Rodrigues(np.array(axis) / max(sin, 1e-12) * angle)
+    angle = 2 * math.atan2(sin, abs(w))  # the shorter way round
+    towards = math.copysign(1, w) * np.array(axis) / sin if sin > 1e-12 else np.zeros(3)
+    expected, _ = cv2.Rodrigues(towards * angle)
     np.testing.assert_allclose(rotation(quaternion), expected, atol=1e-9)
 
 
