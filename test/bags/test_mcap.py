@@ -77,6 +77,8 @@ def assert_whole(path: Path) -> None:
         for (image, label), frame, truth in zip(pairs, FRAMES, TRUTHS, strict=True):
             np.testing.assert_array_equal(decode_image(bag, image), frame)
             np.testing.assert_array_equal(decode_labels(bag, label), truth)
+        late = bag.messages(["/cam/image"], start=stamps(6)[4])
+        assert [message.log_time for message in late] == stamps(6)[4:]
         span = bag.messages(["/cam/image"], stamps(6)[1], stamps(6)[3])
         assert [message.log_time for message in span] == stamps(6)[1:3]
         assert bag.warnings == []
