@@ -94,7 +94,7 @@ def test_who_is_not_wanted_any_more_waits_for_no_frame(models: ModelReloader) ->
             replacing.result(0.1)
         models.begin()
         with pytest.raises(SupersededError):
-            replacing.result(3)
+            replacing.result(30)
     assert late.segmenter.closed  # type: ignore[attr-defined]
 
 
