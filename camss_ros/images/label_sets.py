@@ -213,10 +213,16 @@ def _parse(text: str, name: str) -> LabelSet:
         void_color=_parse_color(void.get("color", [0, 0, 0]), "void"),
         void_values=tuple(values),
         label_files=_parse_label_files(content.get("label_files", "ids"), classes),
-        mappings=_parse_mappings(content.get("mappings", {}), names),
-        sources=_parse_sources(content.get("sources", {}), names),
-        candidates=_parse_candidates(content.get("candidates", {}), names),
+        mappings=_parse_mappings(_by_label_set(content, "mappings"), names),
+        sources=_parse_sources(_by_label_set(content, "sources"), names),
+        candidates=_parse_candidates(_by_label_set(content, "candidates"), names),
     )
+
+
+def _by_label_set(content: dict[str, Any], key: str) -> Any:
+    """The entry `key`, by names of label sets, of which one may look like a number."""
+    entry = content.get(key, {})
+    return {str(name): it for name, it in entry.items()} if isinstance(entry, dict) else entry
 
 
 def _parse_label_files(content: Any, classes: tuple[LabelClass, ...]) -> FileContent:
@@ -249,7 +255,7 @@ def _parse_mappings(content: Any, names: list[str]) -> dict[str, dict[str, str |
         for name, other in mapping.items():
             if other is not None and not isinstance(other, str):
                 raise LabelSetError(f"{place}.{name} is {other!r}, expected a class name or null")
-    return {str(target): mapping for target, mapping in content.items()}  # one may look a number
+    return content
 
 
 def _check_mappings(content: Any, key: str, expected: str) -> None:
@@ -263,7 +269,7 @@ def _parse_sources(content: Any, names: list[str]) -> dict[str, dict[str, str | 
         for other, name in mapping.items():
             if name is not None and name not in names:
                 raise LabelSetError(f"sources.{source}.{other} is {name!r}, which is no class here")
-    return {str(source): mapping for source, mapping in content.items()}
+    return content
 
 
 def _parse_candidates(content: Any, names: list[str]) -> dict[str, dict[str, tuple[str, ...]]]:
@@ -277,8 +283,7 @@ def _parse_candidates(content: Any, names: list[str]) -> dict[str, dict[str, tup
                 raise LabelSetError(f"{place}.{name} is {others!r}, expected a list of class names")
     # one that is there twice would count twice
     return {
-        str(t): {name: tuple(dict.fromkeys(it)) for name, it in m.items()}
-        for t, m in content.items()
+        t: {name: tuple(dict.fromkeys(it)) for name, it in m.items()} for t, m in content.items()
     }
 
 
