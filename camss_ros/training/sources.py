@@ -9,9 +9,10 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
-from torch.utils.data import ConcatDataset, Subset
+from torch.utils.data import ConcatDataset
 
 from camss_ros.datasets.datasets import open_data, told_apart
+from camss_ros.evaluation.evaluate import every_nth
 from camss_ros.images.image_files import DataError
 from camss_ros.images.label_class import VOID, LabelClass
 from camss_ros.images.label_sets import LabelSet, load_label_set
@@ -170,8 +171,7 @@ def open_training_data(config: DataConfig, candidates: bool = False) -> Training
         sources.append(TrainingSource(pairs, source.share))
         if source.validation_split is not None:
             held_out = open_data(source.name, root / source.root, source.validation_split)
-            every = range(0, len(held_out), config.validation_every)
-            chosen: Any = Subset(held_out, every)  # type: ignore[arg-type]
+            chosen = every_nth(held_out, config.validation_every)
             judged, table = (label_set, _SAME) if candidates else (target, codes.table(each))
             judged_pairs = _prepared(chosen, table, source, config)
             _check_labelled(judged_pairs, root / source.root, source.validation_split)
