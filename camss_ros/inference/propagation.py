@@ -7,6 +7,7 @@ which carries features and decodes them again, where the labels are carried here
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections import defaultdict
@@ -33,6 +34,11 @@ class _Last(NamedTuple):
     grey: np.ndarray
     result: Segmentation
     age: int
+
+    @classmethod
+    def of(cls, grey: np.ndarray, result: Segmentation, age: int) -> _Last:
+        """With a copy of the result, whose arrays are the caller's to draw on."""
+        return cls(grey, copy.deepcopy(result), age)
 
 
 class LabelPropagation:
@@ -86,14 +92,14 @@ class LabelPropagation:
         seconds = time.perf_counter() - start
         timings = {"propagation": seconds, "total": seconds}
         result = replace(moved, timings=timings, propagated=True, warm=False)
-        stream.keep(_Last(grey, result, last.age + 1))
+        stream.keep(_Last.of(grey, result, last.age + 1))
         return result
 
     def keep(self, request: FrameRequest, result: Segmentation) -> None:
         """Keep the result of a key frame, the last for which `carry` of its stream had none."""
         if self.interval > 1:
             age = self._ages[request.stream]
-            self._streams[request.stream].keep(_Last(_grey(request.image), result, age))
+            self._streams[request.stream].keep(_Last.of(_grey(request.image), result, age))
 
     def forget(self) -> None:
         """The next frame of each stream is a key frame."""

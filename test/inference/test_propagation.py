@@ -52,6 +52,18 @@ def test_labels_move_with_the_image():
     assert propagation.carry(request(12), "kind") is None  # a key frame again
 
 
+def test_drawing_on_a_result_leaves_those_of_the_next_frames_alone():
+    propagation = LabelPropagation(3)
+    propagation.carry(request(0), "kind")
+    result = fields(0)
+    propagation.keep(request(0), result)
+    for _ in range(2):
+        result.labels[:], result.confidence[:] = 255, 0
+        result = propagation.carry(request(0), "kind")
+        assert np.array_equal(result.labels, fields(0).labels)
+        assert (result.confidence == 200).all()
+
+
 @pytest.mark.parametrize(("height", "width"), [(480, 640), (1080, 1920), (20, 900)])
 def test_labels_of_a_still_image_stay_up_to_its_border(height, width):
     propagation = LabelPropagation(2)
