@@ -11,12 +11,13 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def select_device(device: str) -> torch.device:
-    """Device for "auto" (CUDA where there is one), "cuda", "cuda:N" or "cpu".
+def select_device(device: str | torch.device) -> torch.device:
+    """Device for "auto" (CUDA where there is one), "cuda", "cuda:N", "cpu" or such a one.
 
     Raises:
         ValueError: an unknown name, or CUDA where there is none, or not as many.
     """
+    device = str(device)
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device != "cpu" and device.partition(":")[0] != "cuda":

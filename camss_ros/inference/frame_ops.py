@@ -35,6 +35,15 @@ class OutputSpec(NamedTuple):
     uncertainty: bool = False
 
 
+def check_output_size(size: tuple[int, int]) -> None:
+    """Raise ValueError unless it is a (height, width) in pixels."""
+    sides = np.asarray(size)
+    if sides.shape != (2,) or sides.dtype.kind not in "iu" or sides.min() < 1:
+        raise ValueError(
+            f"expected an output_size (height, width) of at least 1 x 1 pixels, got {size}"
+        )
+
+
 def find_argmax(probabilities: Tensor, traced: bool = False) -> Argmax:
     """Of [1, classes, h, w] class probabilities, or of such in tiles; `traced` for a graph."""
     if not is_tiled(probabilities):

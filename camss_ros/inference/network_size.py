@@ -27,10 +27,10 @@ def checked_size(
     Raises:
         ValueError: the sides are no multiples of the stride, or the model has one size only.
     """
-    if asked is None or asked == config.input_size:
+    if asked is None or tuple(asked) == config.input_size:  # JSON and YAML give lists
         return config.input_size
     height, width = asked
-    if (near := nearest_size(asked)) != asked:
+    if (near := nearest_size((height, width))) != (height, width):
         raise ValueError(
             f"network size {width} x {height}: expected multiples of {STRIDE}, such as "
             f"{near[1]} x {near[0]}"
@@ -41,4 +41,4 @@ def checked_size(
             f"network size {width} x {height}: model {config.name} works at "
             f"{own_width} x {own_height} only"
         )
-    return asked
+    return near

@@ -17,7 +17,7 @@ from camss_ros.inference.backends.base import Backend, BatchRequest
 from camss_ros.inference.backends.open_backend import open_backend
 from camss_ros.inference.device import select_device
 from camss_ros.inference.drift import Drift, load_reference
-from camss_ros.inference.frame_ops import OutputSpec
+from camss_ros.inference.frame_ops import OutputSpec, check_output_size
 from camss_ros.inference.graphs.calibration import CalibrationFrames
 from camss_ros.inference.memory import release_cached_memory
 from camss_ros.inference.network_size import can_resize, checked_size
@@ -113,7 +113,7 @@ class Segmenter:
 
     Args:
         model: bundled name, directory or Hub id.
-        device: "auto", "cuda", "cuda:N" or "cpu".
+        device: "auto", "cuda", "cuda:N" or "cpu", or a `torch.device`.
         precision: of the network: "auto", "fp32", "bf16", "fp16" or "int8". Latents stay float32.
         sampling: steps, sampler and so on; see `SamplingOptions`.
         seed: of the noise of every frame, from 0 to 2^64 - 1.
@@ -139,7 +139,7 @@ class Segmenter:
         self,
         model: str | Path = DEFAULT_MODEL,
         *,
-        device: str = "auto",
+        device: str | torch.device = "auto",
         precision: str = "auto",
         sampling: SamplingOptions | None = None,
         seed: int = 0,
@@ -199,7 +199,7 @@ class Segmenter:
     @torch.inference_mode()
     def segment_batch(
         self,
-        frames: Sequence[np.ndarray | FrameRequest],
+        frames: Sequence[np.ndarray | FrameRequest] | np.ndarray,
         *,
         cancelled: Callable[[], bool] | None = None,
     ) -> list[Segmentation]:
@@ -210,27 +210,28 @@ class Segmenter:
         backends run one after the other.
 
         Args:
-            frames: at least one: images, uint8 [H, W, 3] RGB, or with what is wanted of each. The
-                place of an image is its stream.
+            frames: at least one: images, uint8 [H, W, 3] RGB, or with what is wanted of each; or
+                an array of images, [B, H, W, 3]. The place of an image is its stream.
             cancelled: asked between stages; where it says true the batch is given up.
 
         Returns:
             A result for each frame, in their order.
 
         Raises:
-            ValueError: no frame, not such an image, a network size that the model cannot work at,
-                frames that differ in network size or sampling, or two frames of a stream with a
-                warm start or key frames.
+            ValueError: no frame, not such an image, an output size of no pixels, a network size
+                that the model cannot work at, frames that differ in network size or sampling, or
+                two frames of a stream with a warm start or key frames.
             SegmentationCancelled: `cancelled` said true.
         """
-        if not frames:
-            raise ValueError("expected at least one frame to segment, got none")
         requests = [
             frame if isinstance(frame, FrameRequest) else FrameRequest(frame, stream=place)
             for place, frame in enumerate(frames)
         ]
+        if not requests:
+            raise ValueError("expected at least one frame to segment, got none")
         for request in requests:
             check_image(request.image)
+            check_output_size(request.size)
         size, sampling = self._setting(requests)
         clips = sampling.warm_start_time or self._propagation.interval > 1
         if clips and len({request.stream for request in requests}) < len(requests):
@@ -244,15 +245,12 @@ class Segmenter:
 
     def _setting(self, requests: Sequence[FrameRequest]) -> tuple[tuple[int, int], SamplingOptions]:
         """Network size and sampling of a batch."""
-        settings = {
-            (request.network_size or self.input_size, request.sampling or self.sampling)
-            for request in requests
-        }
-        if len(settings) > 1:
+        own = self.input_size
+        sizes = {checked_size(self._config, each.network_size or own) for each in requests}
+        samplings = {each.sampling or self.sampling for each in requests}
+        if len(sizes) > 1 or len(samplings) > 1:
             raise ValueError("the frames of a batch must have the same network size and sampling")
-        ((size, sampling),) = settings
-        checked_size(self._config, size)
-        return size, sampling
+        return sizes.pop(), samplings.pop()
 
     def _run(
         self,

@@ -38,6 +38,13 @@ def test_the_models_own_size_is_the_default():
     assert checked_size(OWN, None) == (32, 48)
 
 
+@pytest.mark.parametrize("asked", [[64, 80], (64.0, 80.0), np.array([64, 80])])
+def test_sizes_of_files_and_of_numpy_are_sizes_too(asked):
+    size = checked_size(OWN, asked)
+    assert size == (64, 80)
+    assert [type(side) for side in size] == [int, int]
+
+
 def test_a_model_with_positions_of_one_size_keeps_it():
     config = replace(OWN, name="official", transformer=ConcatTransformerConfig(32, 1, 2, 2))
     assert not can_resize(config)

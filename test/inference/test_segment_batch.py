@@ -124,6 +124,17 @@ def test_each_stream_has_a_warm_start_of_its_own(segmenter):
         segmenter.segment_batch([FrameRequest(FRAMES[0]), FrameRequest(FRAMES[1])])
 
 
+def test_a_batch_may_be_one_array(segmenter):
+    segmenter.sampling = SamplingOptions()
+    batch = np.stack([frame(1), frame(2)])
+    for one, other in zip(
+        segmenter.segment_batch(batch), segmenter.segment_batch(list(batch)), strict=True
+    ):
+        assert_same(one, other)
+    with pytest.raises(ValueError, match="at least one frame"):
+        segmenter.segment_batch(batch[:0])
+
+
 def test_what_is_no_frame_is_refused_and_a_batch_given_up(segmenter):
     segmenter.sampling = SamplingOptions()
     with pytest.raises(ValueError, match="at least one frame"):

@@ -40,6 +40,12 @@ def test_another_size_can_be_asked_for(segmenter):
     assert segmenter.segment(frame(), (20, 28)).labels.shape == (20, 28)
 
 
+@pytest.mark.parametrize("size", [(0, 0), (-1, 5), (10.0, 20.0), (10,), 7])
+def test_a_size_of_no_pixels_is_refused(segmenter, size):
+    with pytest.raises(ValueError, match=r"expected an output_size .* at least 1 x 1"):
+        segmenter.segment(frame(), size)
+
+
 def test_it_is_the_networks_result_at_the_working_size(segmenter, model):
     image = frame(32, 48)
     network = load_pretrained(model)
@@ -158,6 +164,16 @@ def test_unknown_devices_and_precisions_are_named():
         select_device("tpu")
     with pytest.raises(ValueError, match="'int3'"):
         select_dtype("int3", torch.device("cpu"))
+
+
+def test_a_device_of_pytorch_and_a_seed_of_numpy_are_taken(model, segmenter):
+    same = Segmenter(model, device=segmenter.device, precision="fp32", seed=np.int64(0))
+    assert np.array_equal(same.segment(frame()).labels, segmenter.segment(frame()).labels)
+
+
+def test_a_seed_that_is_no_whole_number_is_refused(model):
+    with pytest.raises(ValueError, match=r"whole number .* not 1\.5"):
+        Segmenter(model, device="cpu", seed=1.5)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
