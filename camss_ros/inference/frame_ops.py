@@ -198,11 +198,11 @@ def _resized_argmax(probabilities: Tensor, argmax: Argmax, size: tuple[int, int]
     weights = torch.stack(
         [(1 - down) * (1 - across), (1 - down) * across, down * (1 - across), down * across], dim=1
     )
-    is_corner = torch.zeros(height * width, dtype=torch.bool)
+    is_corner = torch.zeros(height * width, dtype=torch.bool, device="cpu")
     is_corner[corners.flatten()] = True
     places = is_corner.nonzero()[:, 0]
-    number = torch.empty(height * width, dtype=torch.int64)
-    number[places] = torch.arange(len(places))
+    number = torch.empty(height * width, dtype=torch.int64, device="cpu")
+    number[places] = torch.arange(len(places), device="cpu")
     # weighted means of rows in one pass
     mixed = functional.embedding_bag(
         number[corners], _pixels(probabilities, places), per_sample_weights=weights, mode="sum"
@@ -235,7 +235,9 @@ def _shifted(image: Tensor, dim: int) -> Tensor:
 def _interpolation(length: int, target: int) -> tuple[Tensor, Tensor, Tensor]:
     """For each of `target` places: the two source indices int64 and the weight of the second."""
     with torch.inference_mode(False):
-        places = ((torch.arange(target) + 0.5) * (length / target) - 0.5).clamp_(min=0)
+        places = ((torch.arange(target, device="cpu") + 0.5) * (length / target) - 0.5).clamp_(
+            min=0
+        )
         first = places.long()
         return first, (first + 1).clamp_(max=length - 1), places - first
 

@@ -75,6 +75,14 @@ def check_equal(result, expected) -> None:
     assert (result.warm, result.steps) == (expected.warm, expected.steps)
 
 
+def test_frames_are_staged_in_main_memory_whatever_the_default_device(open_captured, model):
+    with torch.device("meta"):
+        segmenter = open_captured()
+        results = [segmenter.segment(frame(number)) for number in range(3)]
+    assert is_captured(results[-1])
+    check_equal(results[-1], open_plain(model).segment(frame(2)))
+
+
 @pytest.mark.parametrize("sampling", [SamplingOptions(steps=2), NOISY, ITERATIVE])
 def test_replayed_frames_are_those_that_run_operation_by_operation(open_captured, model, sampling):
     captured = open_captured(sampling=sampling, seed=5)

@@ -97,6 +97,13 @@ def test_frames_may_be_read_only(segmenter):
     assert np.array_equal(segmenter.segment(image).labels, expected)
 
 
+def test_a_default_device_of_the_callers_is_not_the_segmenters(segmenter, model):
+    with torch.device("meta"):  # stands for "cuda": what has no device of its own is not on the CPU
+        other = Segmenter(model, device="cpu", precision="fp32")
+        result = other.segment(frame(90, 70))
+    assert np.array_equal(result.labels, segmenter.segment(frame(90, 70)).labels)
+
+
 def test_sampling_changes_between_frames(segmenter):
     for steps in (1, 7):
         segmenter.sampling = SamplingOptions(steps=steps)

@@ -208,7 +208,7 @@ class FrameGraph:
         # Pinned: only from and to such memory is a copy asynchronous. Allocated before the capture,
         # within which that is not allowed, and in no pool, where other graphs would write.
         pinned = device.type == "cuda"
-        staged = torch.empty(sum(lengths), dtype=torch.uint8, pin_memory=pinned)
+        staged = torch.empty(sum(lengths), dtype=torch.uint8, device="cpu", pin_memory=pinned)
         uploaded = torch.empty(sum(lengths), dtype=torch.uint8, device=device)
         self._staged, self._uploaded = staged.split(lengths), uploaded.split(lengths)
         inputs = [
@@ -221,7 +221,7 @@ class FrameGraph:
             # what libraries set up for a stream at first use must be there before the capture
             length = compute(inputs, generator, states)[0].numel()
         torch.cuda.current_stream(device).wait_stream(stream)
-        self._downloaded = torch.empty(length, dtype=torch.uint8, pin_memory=pinned)
+        self._downloaded = torch.empty(length, dtype=torch.uint8, device="cpu", pin_memory=pinned)
         self._done = torch.cuda.Event()
         self._graph = torch.cuda.CUDAGraph()
         self._graph.register_generator_state(generator)
