@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import heapq
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +69,7 @@ class BagMessage:
 
 
 class Bag:
-    """A bag that is open for reading.
+    """A bag that is open for reading. Once it is closed, asking for its content raises BagError.
 
     Args:
         path: a rosbag2 folder, a file of one (.mcap, .db3) or a ROS 1 bag (.bag), under any name.
@@ -83,9 +83,9 @@ class Bag:
         MissingPackageError: rosbags is not installed.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str | Path) -> None:
         require("rosbags", "mcap")
-        self.path = path
+        self.path = path = Path(path)
         self.warnings: list[str] = []
         if not path.exists():
             raise FileNotFoundError(
@@ -121,7 +121,7 @@ class Bag:
     @property
     def connections(self) -> list[Connection]:
         """Of all files, as rosbags describes them."""
-        return [c for reader in self._readers.values() for c in reader.connections]
+        return [c for reader in self._open_readers() for c in reader.connections]
 
     @property
     def topics(self) -> list[Topic]:
@@ -141,7 +141,7 @@ class Bag:
     @property
     def start_time(self) -> int:
         """Log time of the first message, ns; a huge number without messages."""
-        return min(reader.start_time for reader in self._readers.values())
+        return min(reader.start_time for reader in self._open_readers())
 
     def require(self, name: str, types: Sequence[str] = IMAGE_TYPES) -> Topic:
         """The topic of that name and one of the types; what else lies on it is warned of.
@@ -183,11 +183,12 @@ class Bag:
             start, stop: `start` <= log time < `stop`, ns.
 
         Raises:
-            BagError: the bag turns out to be damaged; what was yielded before is good.
+            BagError: the bag turns out to be damaged; what was yielded before is good. Or it is
+                closed, meanwhile too.
         """
         wanted = [t if isinstance(t, str) else (t.name, t.type) for t in topics or ()]
         sources = []
-        for reader in self._readers.values():
+        for reader in self._open_readers():
             chosen = [
                 c
                 for c in reader.connections
@@ -205,6 +206,7 @@ class Bag:
             except StopIteration:
                 return
             except Exception as error:  # rosbags raises whatever its parsing hits
+                self._open_readers()  # or it is closed, which is no damage
                 raise BagError(
                     f"'{self.path}' is damaged after {count} readable messages "
                     f"({last}): {say(error)}"
@@ -280,6 +282,11 @@ class Bag:
             self.warnings.append(
                 f"'{self.path}': metadata.yaml says {expected} messages, {self._held()} are there"
             )
+
+    def _open_readers(self) -> Collection[_Reader]:
+        if not self._readers:
+            raise BagError(f"'{self.path}' is closed: read it within `with Bag(...)`")
+        return self._readers.values()
 
     def _held(self) -> int:
         return sum(connection.msgcount for connection in self.connections)

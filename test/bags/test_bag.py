@@ -245,6 +245,17 @@ def test_a_span_is_half_open(tmp_path: Path) -> None:
         assert [message.log_time for message in messages] == times[1:3]
 
 
+def test_a_closed_bag_says_so_instead_of_being_empty_or_damaged(tmp_path: Path) -> None:
+    with Bag(str(write_bag(tmp_path / "bag", FRAMES))) as bag:
+        messages = bag.messages()
+    for read in (
+        lambda: next(messages), lambda: list(bag.messages()), lambda: bag.topics,
+        lambda: bag.start_time, lambda: bag.require("/cam/image"),
+    ):  # fmt: skip
+        with pytest.raises(BagError, match="bag' is closed"):
+            read()
+
+
 def test_a_missing_topic_lists_those_that_are_there(tmp_path: Path) -> None:
     with Bag(write_bag(tmp_path / "bag", FRAMES, TRUTHS)) as bag:
         with pytest.raises(BagError, match="/nowhere is not there") as missing:
