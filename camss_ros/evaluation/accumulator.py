@@ -98,7 +98,7 @@ class ScoreAccumulator:
             steady = (truth == old_truth) & (truth != VOID)
             changed = steady & (predicted != old_predicted)
             self._flicker += np.count_nonzero(steady), np.count_nonzero(changed)
-        self._previous = truth, predicted
+        self._previous = truth.copy(), predicted.copy()  # the caller may reuse the arrays
         return confusion
 
     def add_unlabelled(self, predicted: np.ndarray) -> None:

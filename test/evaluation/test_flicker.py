@@ -68,3 +68,12 @@ def test_a_clip_is_broken_on_request_by_another_size_and_by_a_frame_without_trut
     assert counted.counts()["flicker"] == [0, 0]
     counted.add(rows[0], rows[1])
     assert counted.flicker() == 1
+
+
+def test_the_arrays_of_a_frame_may_be_used_again():
+    truth, predicted = np.zeros((2, 10, 10), np.uint8)
+    counted = ScoreAccumulator(3)
+    for label in (0, 1, 0):
+        predicted[:] = label
+        counted.add(truth, predicted)
+    assert counted.flicker() == 1.0
