@@ -58,6 +58,13 @@ def test_package_xml_has_the_version_of_the_python_package() -> None:
     assert version == camss_ros.__version__
 
 
+def test_type_checkers_of_users_see_the_types() -> None:
+    """The marker of PEP 561, in the checkout, below colcon's install and among what pip takes."""
+    assert (ROOT / "camss_ros" / "py.typed").exists()
+    settings = (ROOT / "pyproject.toml").read_text()
+    assert re.search(r'^camss_ros = \[.*"py\.typed"', settings, re.MULTILINE)
+
+
 def imported() -> set[str]:
     """Modules of others that the package or its launch files import anywhere."""
     found = set()
