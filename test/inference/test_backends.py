@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import logging
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -259,6 +260,30 @@ def test_openvino_in_bfloat16_agrees_on_nearly_all_pixels(open_segmenter, model)
         pytest.skip(str(error))
     assert agreement(segmenter.segment(frame()), open_segmenter().segment(frame())) > 0.95
     segmenter.close()
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        'open_runtime("openvino", torch.device("cpu"), "fp32")',
+        "quantize._import_nncf()",
+    ],
+)
+def test_nobody_is_told_that_it_is_used(tmp_path, script):
+    pytest.importorskip("nncf")
+    script = f"""if True:
+        import sys, torch
+        from camss_ros.inference.backends.open_runtime import open_runtime
+        from camss_ros.inference.graphs import quantize
+        asked = []
+        sys.addaudithook(lambda event, _: event == "socket.getaddrinfo" and asked.append(event))
+        {script}
+        sys.exit(bool(asked))
+    """
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    environment.pop("CI", None)  # where it would tell nothing
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True)
+    assert not (tmp_path / "intel").exists()  # the number that tells this user from others
 
 
 @pytest.mark.parametrize("name", [*GRAPHS, "tensorrt"])

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from camss_ros.extras import without_telemetry
 from camss_ros.inference.backends.base import BackendUnavailableError
 from camss_ros.inference.frame_ops import resize_frame, upload_frame
 from camss_ros.model.warm_start import FrameState
@@ -92,7 +93,8 @@ def import_runtime(name: str, install: str) -> Any:
         BackendUnavailableError: it is not there or broken; says how to `install` it.
     """
     try:
-        module = importlib.import_module(name)
+        with without_telemetry():
+            module = importlib.import_module(name)
         if not hasattr(module, "__version__"):
             raise ImportError("a folder is left of it, and no package")
     except Exception as error:  # whatever a broken one raises

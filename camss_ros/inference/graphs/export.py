@@ -33,7 +33,7 @@ import torch
 from torch import Tensor, nn
 
 from camss_ros.errors import CamssError
-from camss_ros.extras import pip_install
+from camss_ros.extras import pip_install, without_telemetry
 from camss_ros.inference.frame_ops import argmax_at, class_count, find_argmax
 from camss_ros.model.camseg import CamSeg
 from camss_ros.model.schedule import SamplingOptions
@@ -212,7 +212,8 @@ def save_openvino(graph: Any, path: Path) -> None:
 
     Weights in float32 stay so.
     """
-    import openvino
+    with without_telemetry():
+        import openvino
 
     model = openvino.Core().read_model(graph) if isinstance(graph, Path) else graph
     openvino.save_model(model, path, compress_to_fp16=False)

@@ -8,7 +8,6 @@ frame before, and the layer that an official model's colours come from.
 from __future__ import annotations
 
 import logging
-import sys
 import tempfile
 import zipfile
 from collections.abc import Iterable
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from camss_ros.extras import without_telemetry
 from camss_ros.inference.frame_ops import resize_frame, upload_frame
 from camss_ros.inference.graphs.export import save_openvino
 from camss_ros.model.warm_start import FAR, FrameState
@@ -41,7 +41,8 @@ def quantize(graph: Path, frames: Iterable[np.ndarray]) -> Any:
         graph: of `export_onnx`.
         frames: uint8 [H, W, 3] RGB, from which the ranges of the values are taken.
     """
-    import openvino
+    with without_telemetry():
+        import openvino
 
     nncf = _import_nncf()
     model = openvino.Core().read_model(graph)
@@ -89,9 +90,9 @@ def read_archive(core: Any, path: Path) -> Any:
 
 
 def _import_nncf() -> ModuleType:
-    """NNCF, quiet, and without the report of its use that it would send to its makers."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    import nncf
+    """NNCF, quiet."""
+    with without_telemetry():
+        import nncf
 
     # not by its set_log_level, which also changes handlers that others gave the logger
     logging.getLogger("nncf").setLevel(logging.ERROR)
