@@ -8,12 +8,12 @@ from collections.abc import Sequence
 _CAMERA_NAME = re.compile(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 
 
-def camera_names(value: Sequence[str] | None) -> tuple[str, ...]:
-    """The parameter `cameras` without empty names. None: `[]` in a file, which has no type."""
-    return tuple(name for name in value or () if name)
+def camera_names(value: Sequence[str]) -> tuple[str, ...]:
+    """The parameter `cameras` without empty names."""
+    return tuple(name for name in value if name)
 
 
-def camera_names_problem(value: Sequence[str] | None) -> str:
+def camera_names_problem(value: Sequence[str]) -> str:
     """Why this is no value of the parameter `cameras`; empty if it is one."""
     names = camera_names(value)
     for name in names:

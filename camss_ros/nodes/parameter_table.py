@@ -142,13 +142,18 @@ class DeclaredParameters(ParameterValues):
 
     def _on_set(self, parameters: Sequence[Parameter]) -> SetParametersResult:
         # rclpy has checked types, ranges and read-only parameters before this.
-        accepted = {p.name: p.value for p in parameters if p.name in self._specs}
-        for name, value in accepted.items():
-            spec = self._specs[name]
+        accepted: dict[str, Any] = {}
+        for parameter in parameters:
+            name, value = parameter.name, parameter.value
+            if (spec := self._specs.get(name)) is None:
+                continue
+            if value is None and isinstance(spec.default, tuple):
+                value = []  # `[]` in a file has no type
             if problem := spec.problem(value):
                 return _refused(problem)
             if spec.change is Change.UNCONFIGURED and not self._is_unconfigured():
                 return _refused(f"{name} {spec.change.value}")
+            accepted[name] = value
         # One assignment: another thread sees all of the new values or none.
         self._values = {**self._values, **accepted}
         return SetParametersResult(successful=True)

@@ -66,6 +66,7 @@ class GivenParameters(Node):
 
     def _is_unchanged(self, parameter: Parameter) -> bool:
         name = parameter.name
-        return self.has_parameter(name) and (
-            self.get_parameter(name).get_parameter_value() == parameter.get_parameter_value()
-        )
+        if not self.has_parameter(name):
+            return False
+        known = self.get_parameter_or(name)  # that of `[]` in a file has no type, and no value
+        return bool(known.get_parameter_value() == parameter.get_parameter_value())

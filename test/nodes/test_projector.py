@@ -565,6 +565,17 @@ def test_what_cannot_be_is_said_and_the_node_can_be_configured_again(
         running.close()
 
 
+def test_a_list_without_elements_names_no_class(
+    project: Callable[..., RunningProjector],
+) -> None:
+    """None is what `drop_classes: []` in a parameter file becomes: it has no type."""
+    node = project(drop_classes=None, keep_classes=None, flat_classes=None).node
+    wait_until(lambda: node._state_machine.current_state[1] == "active", "the node active")
+    classes = node.parameters.classes()
+    assert classes.kept.all()
+    assert classes.ground.flat == ()
+
+
 @pytest.mark.usefixtures("capfd")
 @pytest.mark.parametrize(
     ("method", "topic", "said"),

@@ -228,7 +228,12 @@ def test_a_signal_ends_it_while_the_model_loads(spawn: Callable[..., Process], m
 
 @pytest.mark.parametrize(
     ("parameter", "reason"),
-    [("steps:=0", "steps"), ("steps:=many", "steps"), ("sampler:=magic", "one of ddim")],
+    [
+        ("steps:=0", "steps"),
+        ("steps:=many", "steps"),
+        ("sampler:=magic", "one of ddim"),
+        ("output_size:=[]", "output_size must be 2 numbers"),  # has no type in ROS
+    ],
 )
 def test_a_bad_parameter_at_start_ends_it_with_the_reason(
     refused: Callable[..., str], parameter: str, reason: str
