@@ -477,6 +477,16 @@ class TestBudget:
         )
         assert not bench.log
 
+    def test_another_model_is_tried_with_what_is_asked(self) -> None:
+        bench = Bench(steps=4, latency_budget_ms=5.0)
+        bench.segmenter.delay = 0.02
+        for number in range(9):
+            bench.process(number)
+        assert bench.processor.status()["steps"] == 1
+        bench.processor.reset()  # as where it takes over
+        bench.process(1)
+        assert bench.processor.status()["steps"] == 4
+
     @pytest.mark.parametrize(("budget", "built"), [(0.0, []), (5.0, [2, 1])])
     def test_what_the_settings_need_is_built_where_there_is_a_budget(
         self, monkeypatch: pytest.MonkeyPatch, budget: float, built: list[int]
@@ -488,6 +498,18 @@ class TestBudget:
         bench.deadline.prepare(segmenter)
         assert [sampling.steps for sampling, _ in prepared] == built
         assert {size for _, size in prepared} <= {bench.segmenter.input_size}
+
+    @pytest.mark.parametrize(("allowed", "can"), [(True, True), (True, False), (False, True)])
+    def test_the_size_is_smaller_where_that_is_allowed_and_the_model_can(
+        self, allowed: bool, can: bool
+    ) -> None:
+        bench = Bench(latency_budget_ms=5.0, allow_smaller_size=allowed)
+        sizes: set[tuple[int, int]] = set()
+        segmenter: Any = bench.segmenter
+        segmenter.can_resize = can
+        segmenter.is_prepared = lambda _, size: sizes.add(size)
+        bench.process(1)
+        assert (min(sizes) < segmenter.input_size) == (allowed and can)
 
     def test_where_nothing_is_built_what_is_asked_is_done(
         self, monkeypatch: pytest.MonkeyPatch
