@@ -63,6 +63,16 @@ def test_a_mount_is_what_it_says() -> None:
     np.testing.assert_allclose(turned @ turned.T, np.eye(3), atol=1e-12)
 
 
+def test_cells_begin_at_the_corner_of_the_area() -> None:
+    """As nav_msgs/OccupancyGrid has its origin: the middles of cells are half a cell further."""
+    layout = GridLayout(-2.0, 0.5, -4.0, -3.0, 0.5)
+    x, y = layout.centres()
+    assert x.shape == y.shape == layout.shape == (2, 5)
+    np.testing.assert_allclose(x[1], [-1.75, -1.25, -0.75, -0.25, 0.25])
+    np.testing.assert_allclose(y[:, 4], [-3.75, -3.25])
+    assert layout.radius == pytest.approx(math.hypot(2.0, 4.0))
+
+
 def test_cells_are_as_the_ground_is(projector: GroundProjector) -> None:
     labels = scene()
     view = projector.look(labels, np.full_like(labels, 255))
