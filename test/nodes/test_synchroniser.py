@@ -53,6 +53,13 @@ def test_a_silent_partner_is_left_out_when_the_next_reference_comes() -> None:
         assert whole.add(topic, stamp, "") is None
 
 
+def test_a_partner_that_is_later_than_the_reference_leaves_out_no_other() -> None:
+    sets = Synchroniser("cloud", ["front", "left"], 20 * MS, partial=True)
+    assert sets.add("cloud", 100 * MS, "c") is None
+    assert sets.add("front", 110 * MS, "f") is None
+    assert sets.add("left", 115 * MS, "l") == {"cloud": "c", "front": "f", "left": "l"}
+
+
 def test_a_silent_partner_is_left_out_where_the_other_takes_longer_than_a_reference() -> None:
     sets = Synchroniser("cloud", ["front", "left"], 0, partial=True)
     found = []
