@@ -23,7 +23,7 @@ OCCUPIED = 50  # percent of occupancy from which a cell is not free
 _DEPTH_OF_OBSTACLES = 0.5  # m behind its foot that an obstacle is known to take
 _SMALLEST_ISLAND = 0.5  # m2 of free ground; less among what is not free is a mistake of the labels
 _MOST_DIRECTIONS = 4096
-_WIDEST_STEP = math.radians(0.4)  # finer than the rays of a scan, so that none is left out
+_WIDEST_STEP = math.radians(0.4)  # about that of the rays of a scan
 _LOWEST, _HIGHEST = 0.02, 100.0  # m, height of a camera above the ground
 
 
@@ -68,6 +68,8 @@ class GroundView:
         obstacles: float32 [N, 2], x and y of the places where the ground ends.
         obstacle_labels, obstacle_confidence: uint8 [N].
         free: float32 [M, 2], the last free place in each direction without an obstacle.
+        camera: x and y of the camera.
+        spread: rad between two directions, as the camera sees them.
     """
 
     grid: np.ndarray
@@ -75,6 +77,8 @@ class GroundView:
     obstacle_labels: np.ndarray
     obstacle_confidence: np.ndarray
     free: np.ndarray
+    camera: tuple[float, float]
+    spread: float
 
 
 class GroundProjector:
@@ -135,6 +139,7 @@ class GroundProjector:
         # As fine as the pixels, unless half a cell where it is farthest is coarser.
         farthest, half = float(distance[self._known].max()), layout.resolution / 2
         spread = max(pixel, min(half / farthest, _WIDEST_STEP), (high - low) / _MOST_DIRECTIONS)
+        self._spread = spread
         step = max(pixel, half * height / (farthest**2 + height**2))
         bearings = low + np.arange(1 + math.ceil((high - low) / spread)) * spread
         slopes = near - np.arange(1 + math.ceil((near - far) / step)) * step
@@ -167,7 +172,8 @@ class GroundProjector:
         grid = np.full(self.layout.shape, UNKNOWN, np.int8)
         grid[self._known] = occupancy.reshape(-1)[self._places]
         _remove_islands(grid, self.layout.resolution)
-        return GroundView(grid, *self._ends(seen, sure, occupancy))
+        ends = self._ends(seen, sure, occupancy)
+        return GroundView(grid, *ends, (self._x, self._y), self._spread)
 
     def _hidden(self, seen: np.ndarray) -> np.ndarray:
         """bool, of the directions' shape: what lies behind the foot of something that stands."""
@@ -217,18 +223,29 @@ def ranges(view: GroundView, count: int, increment: float) -> np.ndarray:
     end of the ground; infinity where the ground goes on, NaN where none is seen (REP 117).
     """
     found = np.full(count, np.nan, np.float32)
-    rays, _ = _rays(view.free, count, increment)
+    rays, _ = _rays(view, view.free, count, increment)
     found[rays] = np.inf
-    rays, distances = _rays(view.obstacles, count, increment)
+    rays, distances = _rays(view, view.obstacles, count, increment)
     nearest = np.full(count, np.inf, np.float32)
     np.minimum.at(nearest, rays, distances)
     found[rays] = nearest[rays]
     return found
 
 
-def _rays(places: np.ndarray, count: int, increment: float) -> tuple[np.ndarray, np.ndarray]:
-    """The ray that sees each of the places [N, 2] that any sees, and its distance."""
-    angles = np.arctan2(places[:, 1], places[:, 0])
-    rays = np.rint(angles / increment + (count - 1) / 2).astype(np.int64)
-    inside = (rays >= 0) & (rays < count)
-    return rays[inside], np.hypot(*places[inside].T)
+def _rays(
+    view: GroundView, places: np.ndarray, count: int, increment: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The rays [K] that see any of the places [N, 2] of a view, and the distance of what each sees.
+
+    A place reaches half way to those beside it. Where the camera is behind the laser, that is more
+    than a ray.
+    """
+    distances = np.hypot(*places.T)
+    widths = view.spread * np.hypot(*(places - view.camera).T) / np.maximum(distances, 1e-6)
+    halves = np.minimum(widths, math.pi) / 2 / increment
+    middles = np.arctan2(places[:, 1], places[:, 0]) / increment + (count - 1) / 2
+    first = np.maximum(np.rint(middles - halves), 0).astype(np.int64)
+    last = np.minimum(np.rint(middles + halves), count - 1).astype(np.int64)
+    counts = np.maximum(last - first + 1, 0)
+    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.repeat(first, counts) + within, np.repeat(distances, counts)

@@ -155,6 +155,20 @@ def test_small_islands_of_free_ground_are_not_believed(projector: GroundProjecto
     assert x[grid == 0].min() > 4.0
 
 
+def test_a_small_thing_on_free_ground_is_believed() -> None:
+    """Though nothing else in the grid is not free."""
+    layout = GridLayout(-0.8, 0.8, -1.0, 1.0, 0.1)
+    to_camera = Mount(2.0, math.pi / 2).vehicle_to_camera()
+    labels = np.full((480, 640), ROAD, np.uint8)
+    labels[220:260, 300:340] = CAR  # 0.15 m
+    grid = (
+        GroundProjector(CAMERA, to_camera, layout, CLASSES)
+        .look(labels, np.full_like(labels, 255))
+        .grid
+    )
+    assert set(grid.reshape(-1).tolist()) == {0, 100}
+
+
 def test_the_own_vehicle_is_not_seen() -> None:
     ego = np.zeros((480, 640), bool)
     ego[380:] = True
@@ -181,6 +195,17 @@ def test_the_ground_ends_where_something_stands(projector: GroundProjector) -> N
     assert len(x) > 20
 
 
+def test_what_stands_right_before_the_vehicle_is_there(projector: GroundProjector) -> None:
+    """Its foot is nearer than any ground that is seen."""
+    labels = np.full((480, 640), CAR, np.uint8)
+    view = projector.look(labels, np.full_like(labels, 255))
+    steepest = MOUNT.pitch + math.atan((480 - CAMERA.cy) / CAMERA.fy)
+    nearest = MOUNT.height / math.tan(steepest)
+    ahead = np.abs(view.obstacles[:, 1] / view.obstacles[:, 0]) < 0.1
+    assert ahead.any()
+    np.testing.assert_allclose(view.obstacles[ahead, 0], nearest, atol=0.2)
+
+
 def test_a_virtual_laser_measures_what_stands_and_goes_on_over_free_ground(
     projector: GroundProjector,
 ) -> None:
@@ -203,8 +228,26 @@ def test_every_ray_of_the_laser_has_the_nearest_of_its_direction() -> None:
 
     obstacles = places((4, -1.0), (2, -0.9), (3, -1.2), (5, 1.2), (9, 1.3), (1, -1.3), (6, 0.0))
     view = GroundView(np.zeros((1, 1), np.int8), obstacles, *[np.zeros(7, np.uint8)] * 2,
-                      places((8, 0.5), (8, 0.1), (8, 1.3)))  # fmt: skip
+                      places((8, 0.5), (8, 0.1), (8, 1.3)), (0.0, 0.0), 0.0)  # fmt: skip
     np.testing.assert_allclose(ranges(view, 5, 0.5), [2, np.nan, 6, np.inf, 5], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("share", "x"), [(1, 0.0), (8, 0.0), (1, -0.5)])
+def test_no_ray_of_the_laser_is_left_out(share: int, x: float) -> None:
+    """Where pixels are wider than the rays, and where the camera is behind the laser."""
+    camera = CAMERA.resized(CAMERA.height // share, CAMERA.width // share)
+    to_camera = Mount(1.5, math.radians(20)).vehicle_to_camera()
+    to_camera = to_camera @ transform((-x, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
+    layout = GridLayout(0.0, 9.0, -6.0, 6.0, 0.2)
+    labels = np.full((camera.height, camera.width), ROAD, np.uint8)
+    labels[: camera.height // 2] = CAR
+    view = GroundProjector(camera, to_camera, layout, CLASSES).look(
+        labels, np.full_like(labels, 255)
+    )
+    found = ranges(view, 720, math.radians(0.5))
+    seen = np.flatnonzero(~np.isnan(found))
+    assert len(seen) > 80
+    assert seen[-1] - seen[0] + 1 == len(seen)
 
 
 def test_a_camera_without_ground_is_refused() -> None:
