@@ -224,6 +224,8 @@ def test_a_mask_becomes_drivable_ground(project: Callable[..., RunningProjector]
     assert foot == pytest.approx(5.3, abs=0.1)
     assert cells[5, [9, 11]].tolist() == [0, 100]
     scan = received(running, "obstacle_scan", 2)
+    ends = (scan.angle_min, scan.angle_max)
+    assert ends == pytest.approx((-math.pi, math.pi), abs=scan.angle_increment)
     ahead = round((0 - scan.angle_min) / scan.angle_increment)
     assert scan.ranges[ahead] == pytest.approx(foot, abs=0.15)
     assert math.isnan(scan.ranges[0])
