@@ -240,29 +240,41 @@ def test_the_mount_comes_from_tf_and_the_memory_from_odometry(
     project: Callable[..., RunningProjector], tf: StandInTf
 ) -> None:
     tf.places = {
-        "base_link": [(0, 0, 0, 0, 0), (9, 0, 0, 0, 0)],
-        "camera_optical_frame": [(0, 0.5, 0, 1.5, 0), (9, 0.5, 0, 1.5, 0)],
+        "base_link": [(0, 0, 0, 0, 0), (19, 0, 0, 0, 0)],
+        "camera_optical_frame": [(0, 0.5, 0, 1.5, 0), (19, 0.5, 0, 1.5, 0)],
     }
     running = project(
         grid_area=[0.0, 6.0, -3.0, 3.0], grid_resolution=0.5, cloud_from="none", grid_memory=True
     )
     running.listen(drivable_grid=OccupancyGrid, obstacle_scan=LaserScan)
-    road = np.zeros((120, 160), np.uint8)
-    ground_view(running, 1, road)
-    wait_until(lambda: running.counts("drivable_grid").get("rejected: odometry"), "no odometry")
-    assert np.isinf(received(running, "obstacle_scan", 1).ranges).any(), "which needs none"
-    for number, fraction in ((1, 0.7), (2, 0.3), (3, 0.0)):  # 1 m/s, 0 at 1 s
+
+    def move(number: int, fraction: float, x: float, known: int) -> None:
         place = Odometry(header=header(number, "odom", round(1e9 * fraction)))
-        place.pose.pose.position.x = number + fraction - 1
+        place.pose.pose.position.x = x
         place.pose.pose.orientation.w = 1.0
         running.send(odometry=place)
-    wait_until(lambda: len(running.node.jobs[0]._track._stamps) == 3, "the places")  # type: ignore[attr-defined]
-    ground_view(running, 2, road)  # at x = 1
-    first = np.array(received(running, "drivable_grid", 2).data, np.int8).reshape(12, 12)
-    ground_view(running, 3, np.full_like(road, VOID))  # nothing seen, one metre further
-    second = np.array(received(running, "drivable_grid", 3).data, np.int8).reshape(12, 12)
+        track = running.node.jobs[0]._track  # type: ignore[attr-defined]
+        wait_until(lambda: len(track._stamps) == known, "the place")
+
+    def grid_of(number: int, labels: np.ndarray) -> np.ndarray:
+        ground_view(running, number, labels)
+        grid = received(running, "drivable_grid", number)
+        return np.array(grid.data, np.int8).reshape(12, 12)
+
+    road = np.zeros((120, 160), np.uint8)
+    nothing = np.full_like(road, VOID)
+    ground_view(running, 11, road)
+    wait_until(lambda: running.counts("drivable_grid").get("rejected: odometry"), "no odometry")
+    assert np.isinf(received(running, "obstacle_scan", 11).ranges).any(), "which needs none"
+    move(11, 0.7, 0.7, known=1)
+    move(12, 0.3, 1.3, known=2)
+    first = grid_of(12, road)  # at x = 1
+    move(13, 0.0, 2.0, known=3)
+    second = grid_of(13, nothing)  # one metre further
     assert (first == 10).any()
     np.testing.assert_array_equal(second[:, :-2], first[:, 2:])
+    move(2, 0.0, 2.0, known=1)  # a bag that begins again
+    assert (grid_of(2, nothing) == -1).all()
 
 
 def test_a_mount_is_not_that_of_several_cameras_while_they_run_either(
