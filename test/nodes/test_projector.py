@@ -234,6 +234,11 @@ def test_a_mask_becomes_drivable_ground(project: Callable[..., RunningProjector]
     assert set(points.values("label")[0].tolist()) == {CAR}
     refused = running.node.set_parameters_atomically([Parameter("mount", value=[-1.0, 0.0, 0.0])])
     assert "must be height" in refused.reason
+    running.node.set_parameters_atomically([Parameter("mount", value=[1.5, 20.0, 0.0])])
+    ground_view(running, 3, labels)
+    foot = 1.5 / math.tan(math.radians(20) + math.atan(10.5 / 100))
+    assert foot == pytest.approx(3.1, abs=0.1)
+    assert received(running, "obstacle_scan", 3).ranges[ahead] == pytest.approx(foot, abs=0.15)
 
 
 def test_the_mount_comes_from_tf_and_the_memory_from_odometry(
