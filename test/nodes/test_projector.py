@@ -5,9 +5,11 @@ from __future__ import annotations
 import array
 import math
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
@@ -239,6 +241,23 @@ def test_a_mask_becomes_drivable_ground(project: Callable[..., RunningProjector]
     foot = 1.5 / math.tan(math.radians(20) + math.atan(10.5 / 100))
     assert foot == pytest.approx(3.1, abs=0.1)
     assert received(running, "obstacle_scan", 3).ranges[ahead] == pytest.approx(foot, abs=0.15)
+
+
+def test_the_own_vehicle_is_where_an_image_of_any_size_says(
+    project: Callable[..., RunningProjector], tmp_path: Path
+) -> None:
+    ego = np.zeros((240, 320, 3), np.uint8)
+    ego[160:] = 255  # from row 80 of the mask on: nearer than 4 m
+    cv2.imwrite(str(tmp_path / "ego.png"), ego)
+    running = project(
+        mount=[1.5, 10.0, 0.0], grid_area=[0.0, 6.0, -3.0, 3.0], grid_resolution=0.5,
+        ego_mask=str(tmp_path / "ego.png"), cloud_from="none",
+    )  # fmt: skip
+    running.listen(drivable_grid=OccupancyGrid)
+    ground_view(running, 1, np.zeros((120, 160), np.uint8))
+    grid = received(running, "drivable_grid", 1)
+    known = np.array(grid.data, np.int8).reshape(12, 12)[6] >= 0
+    assert 0.5 * np.flatnonzero(known)[0] == pytest.approx(4.0, abs=0.5)
 
 
 def test_the_mount_comes_from_tf_and_the_memory_from_odometry(
