@@ -36,6 +36,7 @@ from camss_ros.images.label_sets import load_label_set
 from camss_ros.nodes.endpoints import ROS_PUBLISHED
 from camss_ros.nodes.messages import label_info_type
 from camss_ros.nodes.projection.interfaces import PUBLISHED, SUBSCRIBED
+from camss_ros.nodes.projection.label_stream import CameraOfTopic
 from camss_ros.nodes.projection.node import ProjectorNode
 from camss_ros.nodes.projection.parameters import SPECS
 from camss_ros.projection.point_cloud import Cloud
@@ -476,6 +477,19 @@ def test_a_calibration_that_does_not_come_is_told_with_the_remedy(
         running.send(**pair(number, LABELS))
     said = "nothing has come on segmentation/camera_info yet", "remap its camera_info"
     wait_until(lambda: all(text in captured_log() for text in said), "the log", 10)
+
+
+def test_the_newest_calibration_holds() -> None:
+    camera = CameraOfTopic("camera_info", rectified=False)
+    camera.set(calibration(1))
+    first = camera.model(HEIGHT // 2, WIDTH)
+    camera.set(calibration(2))
+    assert camera.model(HEIGHT // 2, WIDTH) is first  # nothing has changed
+    zoomed = calibration(3)
+    zoomed.k[0] *= 2
+    camera.set(zoomed)
+    assert camera.model(HEIGHT // 2, WIDTH).fx == 2 * first.fx
+    assert camera.model(HEIGHT, WIDTH).fy == 2 * first.fy
 
 
 @pytest.mark.parametrize("topic", ["depth/camera_info", "segmentation/camera_info"])
