@@ -223,17 +223,22 @@ class CameraModel:
 
     def _rays_of(self, columns: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """float64 [2, N] as `rays`, of the pixels [N] in these columns and rows."""
-        pixels = np.stack([columns, rows], axis=-1)[:, None].astype(np.float64)
-        matrix = np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1.0]])
         if self.kind == EQUIDISTANT:
-            found = cv2.fisheye.undistortPoints(pixels, matrix, np.array(self.distortion))
+            x, y = (columns - self.cx) / self.fx, (rows - self.cy) / self.fy
+            # not by OpenCV, which gives up where the image of an angle is beyond a right angle
+            angles = np.linspace(0.0, min(self._limit, np.pi / 2), 8001)
+            radius = np.hypot(x, y)
+            angle = np.interp(radius, angles * self._angular(angles**2), angles, right=np.nan)
+            rays = np.stack([x, y]) * np.tan(angle) / np.maximum(radius, 1e-12)
         else:
             # many, for the borders of wide lenses; most pixels need a few
             rule = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 200, 1e-9)
+            pixels = np.stack([columns, rows], axis=-1)[:, None].astype(np.float64)
+            matrix = np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1.0]])
             found = cv2.undistortPointsIter(
                 pixels, matrix, np.array(self.distortion), np.eye(3), np.eye(3), rule
             )
-        rays = found.reshape(-1, 2).T
+            rays = found.reshape(-1, 2).T
         u, v = self.project(np.concatenate([rays, np.ones((1, rays.shape[1]))]))
         with np.errstate(invalid="ignore"):
             missed = np.hypot(u - columns, v - rows) > _INVERSE_ERROR

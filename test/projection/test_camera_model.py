@@ -12,7 +12,7 @@ from cameras import CAMERA, DISTORTIONS, calibration
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camss_ros.projection.camera_model import NO_DISTORTION, CameraModel
+from camss_ros.projection.camera_model import EQUIDISTANT, NO_DISTORTION, CameraModel
 from camss_ros.projection.errors import ProjectionRejectedError
 
 every_model = pytest.mark.parametrize("model", DISTORTIONS)
@@ -140,6 +140,20 @@ def test_every_pixel_of_a_wide_lens_has_a_ray() -> None:
     distortion = (-0.3434, 0.0544, 3e-4, 1e-4, 0.0068, 0.0, 0.0, 0.0)
     wide = replace(CAMERA, fx=197.0, fy=197.0, distortion=distortion)
     assert not np.isnan(wide.rays).any()
+
+
+def test_every_pixel_of_a_stereographic_fisheye_has_a_ray_up_to_ninety_degrees() -> None:
+    """Its image is 2 tan(angle / 2), larger than a right angle from 76 degrees on."""
+    distortion = (1 / 12, 1 / 120, 17 / 20160, 31 / 362880)  # of its series
+    camera = CameraModel(400, 400, 100.0, 100.0, 199.5, 199.5, EQUIDISTANT, distortion)
+    rows, columns = np.mgrid[:400, :400]
+    radius = np.hypot(columns - 199.5, rows - 199.5) / 100
+    x, y = camera.rays
+    seen = radius < 1.99  # 2 at ninety degrees
+    assert not np.isnan(x[seen]).any()
+    assert np.isnan(x[radius > 2]).all()
+    angles = 2 * np.arctan(radius[seen] / 2)
+    np.testing.assert_allclose(np.arctan(np.hypot(x, y)[seen]), angles, atol=2e-3)
 
 
 def test_pixels_beyond_the_image_of_a_lens_have_no_ray() -> None:
