@@ -42,7 +42,8 @@ class _EachAlone:
     """Segments frames that do not follow each other, whatever the parameters say of a clip."""
 
     def __init__(self, segmenter: Segmenter) -> None:
-        self._segmenter, self.classes = segmenter, segmenter.classes
+        self._segmenter = segmenter
+        self.classes, self.model_name = segmenter.classes, segmenter.model_name
 
     def segment(self, image: np.ndarray) -> Segmentation:
         self._segmenter.forget_last_frames()

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from camss_ros.bags.bag_frames import BagFrame
     from camss_ros.evaluation.compare import Comparison, LabelledFrame
-    from camss_ros.images.label_class import LabelClass
     from camss_ros.images.label_sets import LabelSet
+    from camss_ros.model.config import CamSegConfig, TwinConfig
 
 _ROUGH = 10  # blocks below which an interval is told to be rough
 
@@ -89,13 +89,13 @@ def compare(
     specs = [dataclasses.replace(spec, model=model) for model in (first, second)]
     for each in specs:
         each.check()
-    classes = [find_config(model).label_set for model in (first, second)]
-    with _frames(classes[0], data, root, split, bag, image, labels, label_set) as opened:
+    configs = [find_config(model) for model in (first, second)]
+    with _frames(configs[0], data, root, split, bag, image, labels, label_set) as opened:
         frames, known, total = opened
         check_names(limits, score_names(known.classes))
-        for model, own in zip((first, second), classes, strict=True):
+        for model, own in zip((first, second), configs, strict=True):
             try:
-                class_table(own, known)
+                class_table(own.label_set, own.name, known)
             except ValueError as error:
                 raise ValueError(f"{model}: {error}") from error
         # it takes seconds, so that all that can be wrong is said before
@@ -151,7 +151,7 @@ def compare(
 
 @contextmanager
 def _frames(
-    classes: tuple[LabelClass, ...],
+    config: CamSegConfig | TwinConfig,
     data: str | None,
     root: Path | None,
     split: str,
@@ -163,7 +163,7 @@ def _frames(
     """The frames, the classes of their labels, and how many there are at most.
 
     Args:
-        classes: the first model's, of a bag's labels where there is no `label_set`.
+        config: the first model's, whose classes a bag's labels are of without `label_set`.
     """
     if bag is None:
         from camss_ros.datasets.datasets import open_data
@@ -183,7 +183,8 @@ def _frames(
         raise ValueError("--bag goes with --image and --labels, and not with --data")
     known = load_label_set(label_set) if label_set else None
     with Bag(bag) as opened:
-        frames = open_bag_frames(opened, BagSelection(image, labels), classes, known, RunProgress())
+        classes, chosen = config.label_set, BagSelection(image, labels)
+        frames = open_bag_frames(opened, chosen, classes, config.name, known, RunProgress())
         of_model = LabelSet("the model's", classes)
         try:
             yield _with_gaps(frames), known or of_model, frames.expected

@@ -77,7 +77,9 @@ def replay(
     label_classes = load_label_set(label_set) if label_set else None
     with Bag(bag) as opened, counted_progress() as bar:
         kind = opened.require(image).type
-        frames = open_bag_frames(opened, selection, classes, label_classes, RunProgress())
+        frames = open_bag_frames(
+            opened, selection, classes, config.name, label_classes, RunProgress()
+        )
         settings = {
             "replay": True,
             "bag": str(bag.resolve()),
@@ -98,7 +100,7 @@ def replay(
         scoring = bar.add_task("scoring", total=recorder.masks)
         rates = {"rate": rate, "rate achieved": round(played.rate, 3)}
         metrics = recorder.finish(
-            played.counts, rates, classes, label_classes, lambda: bar.advance(scoring)
+            played.counts, rates, classes, config.name, label_classes, lambda: bar.advance(scoring)
         )
     metadata = RunMetadata(
         title=f"{bag.name}: {image}, live",

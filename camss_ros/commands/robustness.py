@@ -74,8 +74,9 @@ def robustness(
     if "viewpoint" in chosen:
         conditions.append((load_label_set("camvid11"), viewpoint_conditions(viewpoint_frames)))
     for each in specs.values():
-        for known, _ in conditions:
-            class_table(find_config(each.model).label_set, known)  # raises now, not after hours
+        config = find_config(each.model)
+        for known, _ in conditions:  # raises now, not after hours
+            class_table(config.label_set, config.name, known)
     settings = {
         "data": {
             "name": data,

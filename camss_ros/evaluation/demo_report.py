@@ -50,7 +50,7 @@ def write_report(
         raise ValueError("no mask has the stamp of a frame that was sent")
     rate = mean_rate(pairs)
     pictured = {pairs[i] for i in sample_evenly(len(pairs), _PICTURES)}
-    comparable = mapping_onto_labels(classes, source.label_set)
+    comparable = mapping_onto_labels(classes, recording.model, source.label_set)
     statistics = FrameStatistics(comparable.classes)
     tiles: list[tuple[np.ndarray, str]] = []
     # At the rate at which the masks came, the video takes as long as the run did.

@@ -84,6 +84,10 @@ class FrameSegmenter(Protocol):
     def classes(self) -> Sequence[LabelClass]:
         """Of its labels."""
 
+    @property
+    def model_name(self) -> str:
+        """Of its model."""
+
     def segment(self, image: np.ndarray, /) -> Segmentation:
         """Segment a frame, uint8 [H, W, 3] RGB."""
 
@@ -114,15 +118,15 @@ class EvaluatedFrame:
         return confusion_scores(self.confusion)
 
 
-def class_table(model: Sequence[LabelClass], data: LabelSet) -> np.ndarray:
-    """uint8 [256]: the data set's class id, or 255, for each class id of the model.
+def class_table(classes: Sequence[LabelClass], model: str, data: LabelSet) -> np.ndarray:
+    """uint8 [256]: the data set's class id, or 255, for each class id of the model of that name.
 
     Classes correspond by name, or by the mapping of the model's label set onto the data's. Raises
     ValueError that names the classes on one side only.
     """
-    classes = [label_class for label_class in model if label_class.id != VOID]
+    classes = [label_class for label_class in classes if label_class.id != VOID]
     try:
-        label_set_of(classes, "the model").to(data)
+        label_set_of(classes, model).to(data)
     except NoMappingError as error:
         names = {label_class.name for label_class in data.classes}
         known = {label_class.name for label_class in classes}
@@ -132,7 +136,7 @@ def class_table(model: Sequence[LabelClass], data: LabelSet) -> np.ndarray:
             f"the model does not know the classes of {data.name}: missing in the model: {missing}; "
             f"only in the model: {extra}; map the data's labels onto the model's label set"
         ) from error
-    return mapping_onto_labels(classes, data).apply(np.arange(256, dtype=np.uint8))
+    return mapping_onto_labels(classes, model, data).apply(np.arange(256, dtype=np.uint8))
 
 
 def evaluate(
@@ -179,7 +183,7 @@ class FrameScorer:
         self, segmenter: FrameSegmenter, label_set: LabelSet, *, clip: bool = False
     ) -> None:
         self._segmenter, self._clip = segmenter, clip
-        self._table = class_table(segmenter.classes, label_set)
+        self._table = class_table(segmenter.classes, segmenter.model_name, label_set)
         self.accumulator = ScoreAccumulator(len(label_set.classes), boundary=True)
         self._size: tuple[int, ...] | None = None
         self._seconds = 0.0

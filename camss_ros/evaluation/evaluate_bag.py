@@ -107,7 +107,10 @@ def evaluate_bag(
     """
     points = points or {}
     partners = [topic for topic, _ in points.values()]
-    frames = open_bag_frames(bag, selection, segmenter.classes, label_set, progress, partners)
+    model = segmenter.model_name
+    frames = open_bag_frames(
+        bag, selection, segmenter.classes, model, label_set, progress, partners
+    )
     scored = label_set.classes if label_set else segmenter.classes
     scorers = open_points(frames, points, scored)
     kept = MaskFolder(output)
@@ -133,8 +136,8 @@ def evaluate_bag(
             return frame, found
 
         metrics = score_frames(
-            frames, stage(keep, stage(predict, frames, at_a_time)), segmenter.classes, label_set,
-            output, progress.segmented, scorers,
+            frames, stage(keep, stage(predict, frames, at_a_time)), segmenter.classes, model,
+            label_set, output, progress.segmented, scorers,
         )  # fmt: skip
     if not metrics["frames"]:
         raise BagError(f"'{bag.path}': not one image on {selection.image} has one of the stamps")
@@ -166,6 +169,7 @@ def open_bag_frames(
     bag: Bag,
     selection: BagSelection,
     classes: Sequence[LabelClass],
+    model: str,
     label_set: LabelSet | None,
     progress: RunProgress,
     partners: Sequence[Topic] = (),
@@ -173,7 +177,7 @@ def open_bag_frames(
     """The selected frames, after a look at every stamp.
 
     Args:
-        classes: the model's.
+        classes, model: the model's, and its name.
         label_set: of the labels; None: they are numbered as `classes`.
         partners: further topics whose messages belong to the frames.
 
@@ -182,7 +186,7 @@ def open_bag_frames(
     """
     values = label_values(bag, selection.labels, classes, label_set)
     if label_set is not None:
-        class_table(classes, label_set)
+        class_table(classes, model, label_set)
     frames = BagFrames(bag, selection, values, progress.reading, partners)
     if not frames.expected:
         where = "in that span" if selection.start or selection.duration is not None else "at all"
@@ -235,6 +239,7 @@ def score_frames(
     frames: BagFrames,
     predictions: Iterable[PredictedFrame],
     classes: Sequence[LabelClass],
+    model: str,
     label_set: LabelSet | None,
     output: Path,
     on_frame: Callable[[], None] = lambda: None,
@@ -246,7 +251,7 @@ def score_frames(
 
     Args:
         predictions: of the frames, in their order; None for one that is left out.
-        classes: the model's.
+        classes, model: the model's, and its name.
         points: what counts the points of each kind.
 
     Raises:
@@ -256,7 +261,7 @@ def score_frames(
     bag = frames.bag
     if label_set is None:
         label_set = LabelSet("the model's", tuple(classes))
-    table = class_table(classes, label_set)
+    table = class_table(classes, model, label_set)
     accumulator = ScoreAccumulator(len(label_set.classes), boundary=True)
     thumbnails = FrameThumbnails(label_set.classes)
     count = read = following = 0

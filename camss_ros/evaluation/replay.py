@@ -133,6 +133,7 @@ class ReplayRecorder:
         counts: Counts,
         rates: dict[str, float],
         classes: Sequence[LabelClass],
+        model: str,
         label_set: LabelSet | None,
         on_frame: Callable[[], None] = lambda: None,
     ) -> dict[str, Any]:
@@ -141,6 +142,7 @@ class ReplayRecorder:
         Args:
             counts: of the segmenter, over the replay.
             rates: of the playing.
+            classes, model: the model's, and its name.
 
         Raises:
             ValueError: not one mask came back; and as `score_frames`.
@@ -155,8 +157,9 @@ class ReplayRecorder:
             return frame, self._kept.read(frame.name, frame.image.shape[:2])
 
         metrics = score_frames(
-            self._frames, stage(read, self._frames), classes, label_set, self.output, on_frame
-        )
+            self._frames, stage(read, self._frames), classes, model, label_set, self.output,
+            on_frame,
+        )  # fmt: skip
         live = {
             **rates,
             "images sent": self.sent,

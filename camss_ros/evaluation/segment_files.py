@@ -69,7 +69,7 @@ def segment_files(
         DataError: a label file is bad.
         OSError: `output` can't be written, or another process does.
     """
-    comparable = mapping_onto_labels(segmenter.classes, source.label_set)
+    comparable = mapping_onto_labels(segmenter.classes, segmenter.model_name, source.label_set)
     statistics = FrameStatistics(comparable.classes)
     reused = 0
     # Images of a folder need not follow each other in time: no video of them.

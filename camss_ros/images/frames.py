@@ -223,7 +223,7 @@ def open_frames_of_model(
     """
     try:
         source = open_frames(spec, with_labels=True)
-        mapping_onto_labels(classes, source.label_set)
+        mapping_onto_labels(classes, model, source.label_set)
         return source
     except LabelSetError:  # nothing says what they are, or the model is the coarser one
         pass

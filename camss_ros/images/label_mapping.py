@@ -52,8 +52,11 @@ def map_classes(classes: Sequence[LabelClass], model: str, label_set: str) -> La
     return LabelMapping(target.classes, label_set_of(classes, model).to(target))
 
 
-def mapping_onto_labels(classes: Sequence[LabelClass], labels: LabelSet | None) -> LabelMapping:
-    """How the `classes` of a model become those of the labels that its masks are compared with.
+def mapping_onto_labels(
+    classes: Sequence[LabelClass], model: str, labels: LabelSet | None
+) -> LabelMapping:
+    """How the `classes` of the model named `model` become those of the labels that its masks are
+    compared with.
 
     Args:
         labels: None for the model's own classes.
@@ -64,7 +67,7 @@ def mapping_onto_labels(classes: Sequence[LabelClass], labels: LabelSet | None) 
     """
     if labels is None:
         return LabelMapping(tuple(classes))
-    table = label_set_of(classes, "the model").to(labels)
+    table = label_set_of(classes, model).to(labels)
     reached = table[[label_class.id for label_class in classes]]
     if unknown := [one.name for one in labels.classes if one.id not in reached]:
         raise NoMappingError(

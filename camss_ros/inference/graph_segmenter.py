@@ -31,6 +31,7 @@ class GraphSegmenter:
         self, network: CamSeg, spec: GraphSpec, sampling: SamplingOptions, graph: Graph
     ) -> None:
         self.classes: tuple[LabelClass, ...] = network.config.label_set
+        self.model_name = network.config.name
         self._spec, self._sampling, self._graph = spec, sampling, graph
         self._noise = TorchBackend(network, torch.device("cpu"), torch.float32).draw_noise
 

@@ -24,7 +24,7 @@ class SegmenterGroup:
 
     Attributes:
         at_a_time: frames that are segmented at the same time.
-        device, classes: as of `Segmenter`.
+        device, classes, model_name: as of `Segmenter`.
 
     Args:
         spec: of the segmenters.
@@ -53,6 +53,7 @@ class SegmenterGroup:
             self.close()
             raise
         self.device, self.classes = self._all[0].device, self._all[0].classes
+        self.model_name = self._all[0].model_name
 
     def segment(self, image: np.ndarray) -> Segmentation:
         """See `Segmenter.segment`; waits where all are at work."""

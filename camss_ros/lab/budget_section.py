@@ -136,7 +136,8 @@ def _measure(run: SpeedRun) -> dict[str, Any]:
 
     data, settings = run.labelled, run.settings.budget
     directory = find_model(run.settings.spec.model)
-    table = class_table(find_config(directory).label_set, data.label_set)
+    config = find_config(directory)
+    table = class_table(config.label_set, config.name, data.label_set)
     with TemporaryDirectory(prefix="camss_ros-") as temporary:
         logs = Path(temporary)
         folder = logs / "pictures"

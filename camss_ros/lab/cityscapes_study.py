@@ -104,7 +104,8 @@ def study_cityscapes(
         for spec in specs.values():
             # what is wrong with a model, its size or the classes is told now, not after hours
             replace(spec, network_size=one.size).check()
-            class_table(find_config(spec.model).label_set, one.label_set)
+            config = find_config(spec.model)
+            class_table(config.label_set, config.name, one.label_set)
     folder = output / "cityscapes_scores"
     results = ResultRows(output / "cityscapes.json", settings, folder)
     in_full = {name: spec for name, spec in specs.items() if name in _IN_FULL}

@@ -72,7 +72,9 @@ def study_drift(
     the rows of other settings beside it, OSError.
     """
     for row in rows:
-        class_table(segmenter.classes, row.label_set)  # raises now, not after hours
+        class_table(
+            segmenter.classes, segmenter.model_name, row.label_set
+        )  # raises now, not after hours
     results = ResultRows(output.with_suffix(".json"), settings)
     learnt = every_nth(training, max(1, len(training) // _LEARNT))
     missing = [row for row in rows if row.name not in results]

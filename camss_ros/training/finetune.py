@@ -299,7 +299,7 @@ def _score(
     segmenter: Segmenter, frames: LabeledFrames, label_set: LabelSet
 ) -> dict[str, Any] | None:
     try:
-        class_table(segmenter.classes, label_set)
+        class_table(segmenter.classes, segmenter.model_name, label_set)
     except ValueError:  # the model does not know these classes
         return None
     report = evaluate(segmenter, frames, label_set).accumulator.report(label_set.classes)

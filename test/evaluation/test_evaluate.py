@@ -17,7 +17,7 @@ from camss_ros.evaluation.evaluate import (
     open_labelled,
 )
 from camss_ros.images.label_class import LabelClass
-from camss_ros.images.label_sets import load_label_set, save_label_set
+from camss_ros.images.label_sets import LabelSet, load_label_set, save_label_set
 from camss_ros.inference.segmenter import Segmentation, Segmenter
 from camss_ros.model.schedule import SamplingOptions
 
@@ -27,6 +27,7 @@ CAMVID = load_label_set("camvid11")
 class ColorSegmenter:
     """Reads the class from the red channel, whose ids count backwards."""
 
+    model_name = "colours"
     classes = tuple(
         LabelClass(i, label_class.name, label_class.color)
         for i, label_class in enumerate(reversed(CAMVID.classes))
@@ -82,20 +83,30 @@ def test_other_classes_are_refused_with_their_names():
         LabelClass(255, "void", (0, 0, 0)),
     ]
     with pytest.raises(ValueError, match=r"missing in the model: bicyclist; .* tram"):
-        class_table(classes, CAMVID)
+        class_table(classes, "small", CAMVID)
 
 
 def test_a_finer_model_is_scored_in_the_classes_of_the_data():
     fine = load_label_set("cityscapes19")
-    table = class_table(fine.classes, CAMVID)
+    table = class_table(fine.classes, "small", CAMVID)
     told = {one.name: CAMVID.classes[table[one.id]].name for one in fine.classes}
     assert (told["rider"], told["truck"], told["wall"]) == ("bicyclist", "car", "building")
     assert (table[len(fine.classes) :] == 255).all()
     # Not the other way round: what CamVid does not tell apart would count as never found.
     with pytest.raises(ValueError, match=r"missing in the model: wall, .*terrain") as error:
-        class_table(CAMVID.classes, fine)
+        class_table(CAMVID.classes, "small", fine)
     # Those that are there by another name are not among them.
     assert "sidewalk" not in str(error.value)
+
+
+def test_a_model_with_classes_of_its_own_is_scored_by_the_mapping_of_its_name():
+    own = [LabelClass(i, name, (i, 0, 0)) for i, name in enumerate(("path", "lawn", "bush"))]
+    classes = LabelClass(0, "green", (0, 9, 0)), LabelClass(1, "way", (9, 9, 9))
+    sources = {"yard": {"path": "way", "lawn": "green", "bush": "green"}}
+    labels = LabelSet("coarse", classes, sources=sources)
+    assert class_table(own, "yard", labels)[:4].tolist() == [1, 0, 0, 255]
+    with pytest.raises(ValueError, match="only in the model: bush, lawn, path"):
+        class_table(own, "meadow", labels)
 
 
 def run(*arguments):

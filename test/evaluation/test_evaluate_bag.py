@@ -38,7 +38,7 @@ ROOT = Path(__file__).resolve().parents[2]
 class RedSegmenter:
     """Class of a pixel: its red value by eleven, so that any frame has its own labels."""
 
-    classes = CAMVID.classes
+    classes, model_name = CAMVID.classes, "small"
 
     def segment(self, image: np.ndarray) -> Segmentation:
         labels = image[..., 0] % np.uint8(11)

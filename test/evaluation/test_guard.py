@@ -180,7 +180,7 @@ def test_the_node_keeps_its_model_where_the_guard_refuses_the_new_one(
 
 
 class Nothing:
-    classes = CAMVID.classes
+    classes, model_name = CAMVID.classes, "small"
 
     def segment(self, image):
         raise AssertionError("nothing is to be segmented")

@@ -45,7 +45,7 @@ OPTIONS = ("--image", "/front/image", "--labels", "/front/label")
 class Oracle:
     """Knows the label image of every frame, or what it is told in its place."""
 
-    classes = CAMVID.classes
+    classes, model_name = CAMVID.classes, "small"
     device = "cpu"
     at_a_time = 1
 

@@ -128,7 +128,7 @@ def recorded(tmp_path: Path, answered: dict[int, np.ndarray]) -> dict:
                     for _ in range(2):  # the status is repeated
                         recorder.on_timings(stamp, {"total": 0.05})
             recorder.on_mask(5, np.zeros((2, 2), np.uint8), 0)
-        return recorder.finish(Counts(3, 2, 1), {}, CAMVID.classes, None)
+        return recorder.finish(Counts(3, 2, 1), {}, CAMVID.classes, "small", None)
 
 
 def test_drops_are_counted_and_what_came_back_is_scored(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ class Page(HTMLParser):
 class OneSegmenter:
     """Has the first columns of its only class right, as many as the frame's brightness says."""
 
-    classes = CAMVID.classes
+    classes, model_name = CAMVID.classes, "small"
 
     def segment(self, image: np.ndarray) -> Segmentation:
         right = int(image[0, 0, 0])

@@ -376,9 +376,17 @@ def test_labels_that_are_coarser_than_the_model_stay_as_they_are(labelled: Path)
     write_png(labelled / "labels" / "a.png", LABEL % 2, 8)
     source = open_frames_of_model(labelled, fine.classes, "small")
     assert np.array_equal(next(iter(source)).label, LABEL % 2)
-    mapping = mapping_onto_labels(fine.classes, source.label_set)
+    mapping = mapping_onto_labels(fine.classes, "small", source.label_set)
     assert [one.name for one in mapping.classes] == ["way", "rest"]
     assert mapping.apply(np.array([0, 13, 1, 255], np.uint8)).tolist() == [0, 1, 255, 255]
+    # One with classes of its own is known by its name.
+    (labelled / "label_set.yaml").write_text(
+        "classes: [{id: 0, name: way, color: [9, 9, 9]}, {id: 1, name: rest, color: [0, 0, 1]}]\n"
+        "sources: {own: {path: way, lawn: rest, bush: rest}}\n"
+    )
+    own = [LabelClass(i, name, (0, 0, 0)) for i, name in enumerate(("path", "lawn", "bush"))]
+    source = open_frames_of_model(labelled, own, "own")
+    assert np.array_equal(next(iter(source)).label, LABEL % 2)
     # A class that no class of the model becomes would count as never found.
     (labelled / "label_set.yaml").write_text(
         "classes: [{id: 0, name: way, color: [9, 9, 9]}, {id: 1, name: rest, color: [0, 0, 1]}]\n"

@@ -36,7 +36,7 @@ class Frames:
 class Reader:
     """Reads the label from the brightness; `seen` counts frames."""
 
-    classes = CAMVID.classes
+    classes, model_name = CAMVID.classes, "small"
 
     def __init__(self):
         self.seen = 0
