@@ -132,6 +132,11 @@ def test_drives_are_told_apart_by_the_names_of_image_files(tmp_path: Path) -> No
     assert drive_of("rgb_1305031102.175304") == "rgb"
     assert drive_of("1305031102_175304") == drive_of("1305031103_175304")
     assert drive_of("21305031102_175304") == "21305031102"
+    assert drive_of("run_a_0003_rgb") == drive_of("run_a_0004_rgb") == "run_a"
+    assert drive_of("aachen_000000_000019_leftImg8bit") == "aachen_000000"
+    assert drive_of("rgb_1305031102.175304_anon") == "rgb"
+    assert drive_of("000012_left") == "unnamed"
+    assert drive_of("still", "day1") == "day1_still"
 
 
 def test_files_whose_names_differ_in_other_letters_only_have_names_of_their_own(

@@ -25,6 +25,7 @@ from camss_ros.images.label_sets import LabelSet
 
 _STAMP = r"(?<![0-9])[12][0-9]{9}[_.-][0-9]{1,9}"  # seconds since 1970, of this century, and parts
 _NUMBER = r"(?:(?<![A-Za-z])[A-Za-z])?[0-9]+"  # such as f00030, but not the last letter of a word
+_WORDS = r"(?:[_.-]+[^\W\d_]+(?:[0-9]+[^\W\d_]+)*)*"  # what it shows, such as rgb or leftImg8bit
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,9 @@ class FileDrive(Drive):
         taken: set[str] = set()
         for number, frame in enumerate(self._frames):
             stamp = None if frame.time is None else round(frame.time * 1e9)
-            name = f"{self.name}_{_file_name(frame.name)}"
-            drive = self.name if stamp is not None else drive_of(name)
+            own = _file_name(frame.name)
+            name = f"{self.name}_{own}"
+            drive = self.name if stamp is not None else drive_of(own, self.name)
             if name in taken:  # the letters that tell them apart are none of a file's
                 name = f"{name}_{number}"
             taken.add(name)
@@ -144,14 +146,15 @@ def open_drives(sources: Sequence[Path], topics: Sequence[str] = ()) -> list[Dri
     return drives
 
 
-def drive_of(name: str) -> str:
+def drive_of(name: str, folder: str = "") -> str:
     """The drive that the name of a frame tells of: all before its last number or stamp.
 
     0001TP of 0001TP_008550, Seq05VD of Seq05VD_f00030, frame of frame0012, rgb of
-    rgb_1305031102.175304; the name itself where it has no number.
+    rgb_1305031102.175304, run_a of run_a_0003_rgb; the name itself where it has no number. With the
+    name of a folder, that comes before it.
     """
-    found = re.fullmatch(rf"(.*?)[_.-]*(?:{_STAMP}|{_NUMBER})", name)
-    return found[1] if found and found[1] else name if found is None else "unnamed"
+    found = re.fullmatch(rf"(.*?)[_.-]*(?:{_STAMP}|{_NUMBER}){_WORDS}", name)
+    return "_".join(filter(None, (folder, name if found is None else found[1]))) or "unnamed"
 
 
 def _topics(bag: Bag, wanted: Sequence[str]) -> Sequence[Topic]:
