@@ -94,6 +94,21 @@ def test_candidates_of_a_bag_are_an_interval_apart(tmp_path: Path) -> None:
     assert found[1].flicker == pytest.approx(neighbours)
 
 
+def test_images_of_a_bag_that_cannot_be_decoded_are_passed_over(tmp_path: Path) -> None:
+    def damage(number: int, data: bytes) -> bytes:
+        return data.replace(b"\x89PNG", b"none") if number == 5 else data
+
+    write_bag(tmp_path / "bag", images(12), compressed=True, change=damage)
+    drives = open_drives([tmp_path / "bag"])
+    found = score_candidates(drives, bright, 0.5, tmp_path / "c.jsonl")
+    assert [one.number for one in found] == [0, 6, 11]
+    assert [one.flicker is None for one in found] == [True, True, False]
+    (told,) = drives[0].problems
+    assert "/cam/image, message 5" in told
+    next(iter(drives[0])).read()  # as where picks are written
+    assert drives[0].problems == [told]
+
+
 @pytest.mark.parametrize("kept", [0, 1, 2, 3])
 def test_a_stopped_scoring_goes_on_and_finds_the_same(tmp_path: Path, kept: int) -> None:
     for name in ("one", "two"):

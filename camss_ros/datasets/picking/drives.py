@@ -56,7 +56,7 @@ class Drive(ABC):
         topic: of a bag; else None.
         files: whose change makes it another drive.
         length: frames at most, None when unknown.
-        problems: what could not be read in the latest iteration, in sentences.
+        problems: what could not be read, in sentences.
     """
 
     name: str
@@ -77,6 +77,7 @@ class BagDrive(Drive):
         self.name, self.source, self.topic, self.length = name, bag.path, topic.name, topic.messages
         self.files = bag.files
         self._drive = drive
+        self._told: set[int] = set()
 
     def __iter__(self) -> Iterator[DriveFrame]:
         assert self.topic is not None
@@ -86,12 +87,25 @@ class BagDrive(Drive):
             try:
                 for number, stamp, message in frames.messages():
                     name = f"{self.name}_{_file_name(frames.name(number))}"
-                    read = partial(_decoded, bag, message, number, stamp, faults)
+                    read = partial(self._decoded, bag, message, number, stamp, faults)
                     yield DriveFrame(number, name, self._drive, stamp, read)
             except BagError as error:  # came up now only; what was yielded is good
                 bag.warnings.append(str(error))
             finally:
-                self.problems = [*bag.warnings, *faults.listed]
+                # with those of before: another iteration may read a few frames only
+                found = [*self.problems, *bag.warnings, *faults.listed]
+                self.problems = list(dict.fromkeys(found))
+
+    def _decoded(
+        self, bag: Bag, message: BagMessage, number: int, stamp: int, faults: Faults
+    ) -> np.ndarray | None:
+        try:
+            return decode_image(bag, message)
+        except (BagError, ImageRejectedError) as error:
+            if number not in self._told:  # a frame is read as the one before another, too
+                self._told.add(number)
+                faults.add(message.topic, number, stamp, error)
+            return None
 
 
 class FileDrive(Drive):
@@ -181,13 +195,3 @@ def _names(sources: Sequence[Path]) -> list[str]:
 def _file_name(text: str) -> str:
     """The text with nothing in it that a labelling tool, a URL or a file system takes amiss."""
     return re.sub(r"[^A-Za-z0-9_-]+", "_", text)
-
-
-def _decoded(
-    bag: Bag, message: BagMessage, number: int, stamp: int, faults: Faults
-) -> np.ndarray | None:
-    try:
-        return decode_image(bag, message)
-    except (BagError, ImageRejectedError) as error:
-        faults.add(message.topic, number, stamp, error)
-        return None
