@@ -66,7 +66,7 @@ class TrainingSamples(Dataset[Any]):
         focus = [ids[name] for name in focus_classes]
         # a label of several classes is rare if all of them are
         members = data.codes.members()
-        rare = members.any(axis=1) & ~np.delete(members, focus, axis=1).any(axis=1)
+        rare = ~np.delete(members, focus, axis=1).any(axis=1)
         self._focus = np.flatnonzero(rare)
         self.config, self._seed = config, config.loop.seed
         self._sources, self._draw, self._images = data.sources, draw, images
