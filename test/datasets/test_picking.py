@@ -19,6 +19,7 @@ from camss_ros.datasets.picking.frame_scores import FrameScore, FrameScorer
 from camss_ros.datasets.picking.selection import DUPLICATE, select, uncertainties
 from camss_ros.images.label_files import read_ids
 from camss_ros.images.label_sets import load_label_set, save_label_set
+from camss_ros.images.video_writer import VideoWriter
 from camss_ros.inference.segmenter import Segmenter
 from camss_ros.model.schedule import SamplingOptions
 
@@ -179,6 +180,20 @@ def test_a_bag_of_several_cameras_wants_their_names(tmp_path: Path) -> None:
     write_bag(tmp_path / "bag", images(2), [np.zeros((32, 48), np.uint8)] * 2)
     with pytest.raises(ValueError, match=r"several image topics.*--image"):
         open_drives([tmp_path / "bag"])
+    both = open_drives([tmp_path / "bag"], ["/cam/image", "/cam/label"])
+    assert [drive.name for drive in both] == ["bag_cam_image", "bag_cam_label"]
+    assert {frame.drive for drive in both for frame in drive} == {"bag"}
+
+
+def test_frames_of_a_video_are_an_interval_apart_and_one_drive(tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "day_1.mp4", fps=10) as video:
+        for picture in images(12):
+            video.write(picture)
+    drives = open_drives([tmp_path / "day_1.mp4"])
+    found = score_candidates(drives, bright, 0.5, tmp_path / "c.jsonl")
+    assert [one.number for one in found] == [0, 5, 10]
+    assert [one.stamp for one in found] == [0, SECOND // 2, SECOND]
+    assert {one.drive for one in found} == {"day_1"}
 
 
 def test_a_frame_is_scored_the_same_every_time(small_model: Path) -> None:
