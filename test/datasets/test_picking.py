@@ -90,6 +90,8 @@ def test_candidates_of_a_bag_are_an_interval_apart(tmp_path: Path) -> None:
     found = score_candidates(open_drives([tmp_path / "bag"]), bright, 0.5, tmp_path / "c.jsonl")
     assert [one.number for one in found] == [0, 5, 10]
     assert [one.stamp for one in found] == [100 * SECOND + n * SECOND // 10 for n in (0, 5, 10)]
+    assert {drive_of(one.name) for one in found} == {"bag"}  # also without pick.json
+    assert drive_of(found[0].name.replace("_100_", "_1700000100_")) == "bag"
     assert found[0].flicker is None
     neighbours = np.abs(pictures[5] - pictures[4].astype(float)).mean()
     assert found[1].flicker == pytest.approx(neighbours)
@@ -152,6 +154,7 @@ def test_drives_are_told_apart_by_the_names_of_image_files(tmp_path: Path) -> No
     assert drive_of("aachen_000000_000019_leftImg8bit") == "aachen_000000"
     assert drive_of("rgb_1305031102.175304_anon") == "rgb"
     assert drive_of("000012_left") == "unnamed"
+    assert drive_of("frame000104-1581624663_170") == "frame"
     assert drive_of("still", "day1") == "day1_still"
 
 

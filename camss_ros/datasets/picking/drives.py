@@ -23,7 +23,11 @@ from camss_ros.images.frames import FrameSource, open_frames
 from camss_ros.images.image_files import DataError, why_no_image
 from camss_ros.images.label_sets import LabelSet
 
-_STAMP = r"(?<![0-9])[12][0-9]{9}[_.-][0-9]{1,9}"  # seconds since 1970, of this century, and parts
+# Seconds since 1970, of this century, and parts; or the number and the time of a bag's frame.
+_STAMP = (
+    r"(?:(?<![0-9])[0-9]{6}[_.-])?(?<![0-9])[12][0-9]{9}[_.-][0-9]{1,9}"
+    r"|(?<![0-9])[0-9]{6}_[0-9]+[_.][0-9]{9}"
+)
 _NUMBER = r"(?:(?<![A-Za-z])[A-Za-z])?[0-9]+"  # such as f00030, but not the last letter of a word
 _WORDS = r"(?:[_.-]+[^\W\d_]+(?:[0-9]+[^\W\d_]+)*)*"  # what it shows, such as rgb or leftImg8bit
 
@@ -164,8 +168,9 @@ def drive_of(name: str, folder: str = "") -> str:
     """The drive that the name of a frame tells of: all before its last number or stamp.
 
     0001TP of 0001TP_008550, Seq05VD of Seq05VD_f00030, frame of frame0012, rgb of
-    rgb_1305031102.175304, run_a of run_a_0003_rgb; the name itself where it has no number. With the
-    name of a folder, that comes before it.
+    rgb_1305031102.175304, monday of monday_000005_1700000000_500000000 (as `pick` names frames of
+    bags), run_a of run_a_0003_rgb; the name itself where it has no number. With the name of a
+    folder, that comes before it.
     """
     found = re.fullmatch(rf"(.*?)[_.-]*(?:{_STAMP}|{_NUMBER}){_WORDS}", name)
     return "_".join(filter(None, (folder, name if found is None else found[1]))) or "unnamed"
