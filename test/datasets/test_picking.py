@@ -183,7 +183,7 @@ def test_a_bag_of_several_cameras_wants_their_names(tmp_path: Path) -> None:
     write_bag(tmp_path / "bag", images(2), [np.zeros((32, 48), np.uint8)] * 2)
     with pytest.raises(ValueError, match=r"several image topics.*--image"):
         open_drives([tmp_path / "bag"])
-    both = open_drives([tmp_path / "bag"], ["/cam/image", "/cam/label"])
+    both = open_drives([tmp_path / "bag"], ["/cam/image", "/cam/label", "/cam/image"])
     assert [drive.name for drive in both] == ["bag_cam_image", "bag_cam_label"]
     assert {frame.drive for drive in both for frame in drive} == {"bag"}
 

@@ -178,7 +178,7 @@ def drive_of(name: str, folder: str = "") -> str:
 
 def _topics(bag: Bag, wanted: Sequence[str]) -> Sequence[Topic]:
     if wanted:
-        return [bag.require(topic) for topic in wanted]
+        return [bag.require(topic) for topic in dict.fromkeys(wanted)]
     found = [topic for topic in bag.topics if topic.type in IMAGE_TYPES and topic.messages]
     if len(found) != 1:
         names = ", ".join(topic.name for topic in found)
