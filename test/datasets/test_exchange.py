@@ -379,6 +379,16 @@ def test_what_pick_says_of_the_frames_goes_on(tmp_path: Path) -> None:
         import_labels(source, "png", ODD, tmp_path, tmp_path / "other")
 
 
+def test_what_is_left_out_of_a_single_drive_is_not_written(tmp_path: Path) -> None:
+    labels = dict(zip(("a_1", "a_2", "a_3"), some_labels().values(), strict=False))
+    done = bring_in(tmp_path, "png", write_export(tmp_path, "png", labels))
+    assert (done.split.train, done.split.left_out, done.split.val) == (("a_1",), ("a_2",), ("a_3",))
+    assert read_back(tmp_path / "data").keys() == {"a_1", "a_3"}
+    said = json.loads((tmp_path / "data" / "import.json").read_text())
+    assert said["left_out"] == ["a_2"]
+    assert said["frames"].keys() == {"a_1", "a_3"}
+
+
 def test_cvat_has_no_room_for_some_names(tmp_path: Path) -> None:
     bad = LabelSet("bad", (LabelClass(0, "sign: stop", (1, 2, 3)),))
     with pytest.raises(ValueError, match="sign: stop"):
