@@ -97,6 +97,23 @@ def test_fog_follows_koschmieder():
     assert depth.max() == 200
 
 
+def test_rain_dims_by_its_rate_behind_streaks_that_are_seen_through(image):
+    seen = weather.rain(image, 25, np.random.default_rng(0)).astype(float)
+    behind = weather.fog(image, 3912 / (0.312 * 25**0.67)).astype(float)
+    assert 0.02 < (seen != behind).any(axis=2).mean() < 0.5
+    densest = 0.65 * behind + 0.35 * 225
+    assert (seen >= np.minimum(behind, densest) - 1).all()
+    assert (seen <= np.maximum(behind, densest) + 1).all()
+
+
+def test_by_night_half_of_the_lost_stops_stay_lost():
+    grey = np.full((128, 128, 3), 200, np.uint8)
+    seen = weather.night(grey, 0.25, np.random.default_rng(0)).mean(axis=(0, 1))
+    # linear light at a gain of 2, bluish
+    linear = (200 / 255) ** 2.2 * 0.25 * 2 * np.array([0.8, 0.9, 1.0])
+    np.testing.assert_allclose(seen, 255 * linear ** (1 / 2.2), atol=1)
+
+
 @settings(max_examples=25)
 @given(st.integers(1, 60), st.integers(1, 60), st.floats(0.01, 1), st.integers(0, 2**32))
 def test_weather_takes_any_size(height, width, strength, seed):
