@@ -97,13 +97,28 @@ def test_fog_follows_koschmieder():
     assert depth.max() == 200
 
 
+def is_seen_through(seen, behind, share, value):
+    """Whether each pixel is that behind it, or lighter or darker by what covers `share` of it."""
+    seen, behind = seen.astype(float), behind.astype(float)
+    densest = (1 - share) * behind + share * value
+    low, high = np.minimum(behind, densest), np.maximum(behind, densest)
+    return ((seen >= low - 1) & (seen <= high + 1)).all()
+
+
 def test_rain_dims_by_its_rate_behind_streaks_that_are_seen_through(image):
-    seen = weather.rain(image, 25, np.random.default_rng(0)).astype(float)
-    behind = weather.fog(image, 3912 / (0.312 * 25**0.67)).astype(float)
+    seen = weather.rain(image, 25, np.random.default_rng(0))
+    behind = weather.fog(image, 3912 / (0.312 * 25**0.67))
     assert 0.02 < (seen != behind).any(axis=2).mean() < 0.5
-    densest = 0.65 * behind + 0.35 * 225
-    assert (seen >= np.minimum(behind, densest) - 1).all()
-    assert (seen <= np.maximum(behind, densest) + 1).all()
+    assert is_seen_through(seen, behind, 0.35, 225)
+
+
+def test_snow_is_a_veil_with_flakes_all_over_it():
+    grey = np.full((360, 480, 3), 90, np.uint8)
+    seen, behind = weather.snow(grey, 100, np.random.default_rng(0)), weather.fog(grey, 100)
+    covered = (seen != behind).any(axis=2).reshape(2, 180, 2, 240).mean(axis=(1, 3))
+    assert covered.min() > 0.5 * covered.max()  # in each quarter
+    assert covered.mean() == pytest.approx(0.075, abs=0.01)
+    assert is_seen_through(seen, behind, 0.9, 245)
 
 
 def test_by_night_half_of_the_lost_stops_stay_lost():
