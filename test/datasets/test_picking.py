@@ -154,6 +154,7 @@ def test_drives_are_told_apart_by_the_names_of_image_files(tmp_path: Path) -> No
     assert drive_of("aachen_000000_000019_leftImg8bit") == "aachen_000000"
     assert drive_of("rgb_1305031102.175304_anon") == "rgb"
     assert drive_of("000012_left") == "unnamed"
+    assert drive_of("drive a (12)") == "drive a"  # as Windows numbers files
     assert drive_of("frame000104-1581624663_170") == "frame"
     assert drive_of("still", "day1") == "day1_still"
 

@@ -29,7 +29,9 @@ _STAMP = (
     r"|(?<![0-9])[0-9]{6}_[0-9]+[_.][0-9]{9}"
 )
 _NUMBER = r"(?:(?<![A-Za-z])[A-Za-z])?[0-9]+"  # such as f00030, but not the last letter of a word
-_WORDS = r"(?:[_.-]+[^\W\d_]+(?:[0-9]+[^\W\d_]+)*)*"  # what it shows, such as rgb or leftImg8bit
+_BETWEEN = r"[ _.()-]"
+# What it shows, such as rgb or leftImg8bit.
+_WORDS = rf"(?:{_BETWEEN}+[^\W\d_]+(?:[0-9]+[^\W\d_]+)*)*{_BETWEEN}*"
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,7 @@ def drive_of(name: str, folder: str = "") -> str:
     bags), run_a of run_a_0003_rgb; the name itself where it has no number. With the name of a
     folder, that comes before it.
     """
-    found = re.fullmatch(rf"(.*?)[_.-]*(?:{_STAMP}|{_NUMBER}){_WORDS}", name)
+    found = re.fullmatch(rf"(.*?){_BETWEEN}*(?:{_STAMP}|{_NUMBER}){_WORDS}", name)
     return "_".join(filter(None, (folder, name if found is None else found[1]))) or "unnamed"
 
 
