@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from small_model import save_small_model
 from typer.testing import CliRunner
 
 from camss_ros.cli import app
@@ -43,6 +44,12 @@ class SmallScenes:
 
     def __iter__(self):
         return map(scene, range(8))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """Of the small ones the one whose labels bear rounding."""
+    return save_small_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")

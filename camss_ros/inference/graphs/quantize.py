@@ -70,6 +70,11 @@ def quantize(graph: Path, frames: Iterable[np.ndarray]) -> Any:
         subset_size=len(items),
         model_type=nncf.ModelType.TRANSFORMER,
         ignored_scope=nncf.IgnoredScope(patterns=list(FLOAT_LAYERS), validate=False),
+        # weights of half the range: processors without VNNI add products of 8 bits in 16, which
+        # full ones exceed, and a graph may be carried to such a processor
+        advanced_parameters=nncf.AdvancedQuantizationParameters(
+            overflow_fix=nncf.OverflowFix.ENABLE
+        ),
     )
 
 
