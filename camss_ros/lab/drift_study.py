@@ -71,10 +71,8 @@ def study_drift(
     Raises ValueError as `learn_reference` and `evaluate`, OutputMismatchError where `output` has
     the rows of other settings beside it, OSError.
     """
-    for row in rows:
-        class_table(
-            segmenter.classes, segmenter.model_name, row.label_set
-        )  # raises now, not after hours
+    for row in rows:  # raises now, not after hours
+        class_table(segmenter.classes, segmenter.model_name, row.label_set)
     results = ResultRows(output.with_suffix(".json"), settings)
     learnt = every_nth(training, max(1, len(training) // _LEARNT))
     missing = [row for row in rows if row.name not in results]
