@@ -112,7 +112,7 @@ class TrainingSamples(Dataset[Any]):
             there["images"] = apply_photometry(there["images"], photometry)
         generator = torch.Generator(device)
         seed = np.random.SeedSequence([self._seed, step]).generate_state(1, np.uint64)[0]
-        generator.manual_seed(int(seed >> 1))
+        generator.manual_seed(int(seed) >> 1)
         own = slice(first, first + len(there["labels"]))
         # of the whole step in every process, which is less work than its own samples' images
         draws = self._draw(self.config.loop.batch, generator)
