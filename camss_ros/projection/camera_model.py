@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 
 from camss_ros.projection.errors import ProjectionRejectedError
@@ -30,6 +29,7 @@ _NEAR = 1e-3  # m; a pinhole sees nothing nearer, nor behind
 _WIDEST = np.tan(np.radians(85.0))  # radius on the plane at depth 1 up to which a lens is followed
 _MARGIN = 1.05  # around the rays of the edges
 _INVERSE_ERROR = 0.1  # pixels that a ray may miss its pixel by
+_INVERSE_STEPS = 50  # at most; a calibrated lens takes 3 to 6
 
 
 class CalibrationMessage(Protocol):
@@ -118,9 +118,10 @@ class CameraModel:
         return 1.0 / max(self.fx, self.fy)
 
     @cached_property
-    def _limit(self) -> float:
-        """Radius (pinhole, at depth 1) or angle (equidistant, rad) up to which the distortion is
-        one to one; beyond, a polynomial folds points back into the image."""
+    def _curve(self) -> tuple[np.ndarray, np.ndarray]:
+        """Radius (pinhole, at depth 1) or angle (equidistant, rad), and the radius in the image at
+        focal length 1, as far as it rises; beyond, a polynomial folds points back into the image.
+        """
         if self.kind == PINHOLE:
             places = np.linspace(0.0, _WIDEST, 80001)
             image = places * self._radial(places**2)
@@ -128,7 +129,13 @@ class CameraModel:
             places = np.linspace(0.0, np.pi, 8001)
             image = places * self._angular(places**2)
         folded = np.flatnonzero(~(np.diff(image) > 0))
-        return float(places[folded[0]] if len(folded) else places[-1])
+        end = folded[0] + 1 if len(folded) else len(places)
+        return places[:end], image[:end]
+
+    @property
+    def _limit(self) -> float:
+        """Radius or angle up to which the distortion is one to one."""
+        return float(self._curve[0][-1])
 
     def _radial(self, r2: np.ndarray) -> np.ndarray:
         k1, k2, _, _, k3, k4, k5, k6 = self.distortion
@@ -156,13 +163,9 @@ class CameraModel:
             if any(self.distortion):
                 r2 = x * x + y * y
                 r2[r2 > self._limit**2] = np.nan
-                _, _, p1, p2 = self.distortion[:4]
+                aside, down = self._tangential(x, y)
                 radial = self._radial(r2)
-                xy = 2 * x * y
-                x, y = (
-                    x * radial + p1 * xy + p2 * (r2 + 2 * x * x),
-                    y * radial + p2 * xy + p1 * (r2 + 2 * y * y),
-                )
+                x, y = x * radial + aside, y * radial + down
             return x * self.fx + self.cx, y * self.fy + self.cy
 
     def _project_equidistant(
@@ -223,27 +226,47 @@ class CameraModel:
 
     def _rays_of(self, columns: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """float64 [2, N] as `rays`, of the pixels [N] in these columns and rows."""
+        seen = np.stack([(columns - self.cx) / self.fx, (rows - self.cy) / self.fy])
+        # not by OpenCV, which gives up on wide lenses: 4.11 on most of the image of a pinhole, and
+        # on a fisheye's where the image of an angle is beyond a right angle
         if self.kind == EQUIDISTANT:
-            x, y = (columns - self.cx) / self.fx, (rows - self.cy) / self.fy
-            # not by OpenCV, which gives up where the image of an angle is beyond a right angle
-            angles = np.linspace(0.0, min(self._limit, np.pi / 2), 8001)
-            radius = np.hypot(x, y)
-            angle = np.interp(radius, angles * self._angular(angles**2), angles, right=np.nan)
-            rays = np.stack([x, y]) * np.tan(angle) / np.maximum(radius, 1e-12)
+            angle, radius = self._straight(seen)
+            angle[angle > np.pi / 2] = np.nan
+            rays = seen * np.tan(angle) / radius
         else:
-            # many, for the borders of wide lenses; most pixels need a few
-            rule = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 200, 1e-9)
-            pixels = np.stack([columns, rows], axis=-1)[:, None].astype(np.float64)
-            matrix = np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1.0]])
-            found = cv2.undistortPointsIter(
-                pixels, matrix, np.array(self.distortion), np.eye(3), np.eye(3), rule
-            )
-            rays = found.reshape(-1, 2).T
+            rays = self._without_distortion(seen)
         u, v = self.project(np.concatenate([rays, np.ones((1, rays.shape[1]))]))
         with np.errstate(invalid="ignore"):
             missed = np.hypot(u - columns, v - rows) > _INVERSE_ERROR
         rays[:, missed | np.isnan(u)] = np.nan
         return rays
+
+    def _straight(self, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Radius or angle [N] before the distortion of places [2, N] in the image at focal length
+        1, and their radius there, above 0."""
+        places, image = self._curve
+        radius = np.maximum(np.hypot(*seen), 1e-12)
+        return np.interp(radius, image, places), radius
+
+    def _without_distortion(self, seen: np.ndarray) -> np.ndarray:
+        """Of a pinhole: rays [2, N] of places [2, N] in the image at focal length 1; any where
+        there is none."""
+        if not any(self.distortion):
+            return seen
+        rays = np.zeros_like(seen)
+        for _ in range(_INVERSE_STEPS):
+            # the tangential part is small, and therefore nearly that of the ray before
+            radial = seen - self._tangential(*rays)
+            straight, radius = self._straight(radial)
+            before, rays = rays, radial * (straight / radius)
+            if np.abs(rays - before).max(initial=0.0) < 1e-9:
+                break
+        return rays
+
+    def _tangential(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        _, _, p1, p2 = self.distortion[:4]
+        xy, r2 = 2 * x * y, x * x + y * y
+        return p1 * xy + p2 * (r2 + 2 * x * x), p2 * xy + p1 * (r2 + 2 * y * y)
 
 
 def _distortion(info: CalibrationMessage) -> tuple[str, tuple[float, ...]]:
