@@ -210,7 +210,10 @@ class GroundProjector:
 def _remove_islands(grid: np.ndarray, resolution: float) -> None:
     """Make small areas of free cells unknown, in place."""
     free = (grid >= 0) & (grid < OCCUPIED)
-    _, areas, measures, _ = cv2.connectedComponentsWithStats(free.view(np.uint8), connectivity=4)
+    # not by the default algorithm: OpenCV 4.5.5 crashes in it (opencv/opencv#21366)
+    _, areas, measures, _ = cv2.connectedComponentsWithStatsWithAlgorithm(
+        free.view(np.uint8), 4, cv2.CV_32S, cv2.CCL_WU
+    )
     small = measures[:, cv2.CC_STAT_AREA] * resolution**2 < _SMALLEST_ISLAND
     small[0] = False  # what is not free
     grid[small[areas]] = UNKNOWN
