@@ -21,13 +21,15 @@ pytest := pytest --numprocesses 2 --dist loadfile
 # segmentation fault whose cause is not known.
 training_tests := test/training test/model/test_twin.py
 
-# With the oldest versions: the node, its inputs and outputs, label sets, the segmenter, commands.
+# With the oldest versions: the nodes, their inputs and outputs, label sets, the segmenter, commands,
+# a training.
 OLDEST := $(abspath .venv-oldest)
-oldest_tests := test/images test/test_workspace.py \
+oldest_tests := test/images test/projection test/test_workspace.py \
 	$(filter-out test/datasets/test_picking.py, $(wildcard test/datasets/test_*.py)) \
 	test/model/test_camseg.py \
 	test/inference/test_segmenter.py $(addprefix test/nodes/test_,$(addsuffix .py, cameras \
-	image_bridge label_info no_image outputs segmenter_node))
+	image_bridge label_info no_image outputs projector segmenter_node)) \
+	test/training/test_train_command.py::test_two_commands_make_a_model
 
 MUTATION := $(abspath .mutation)
 TARGETS ?=

@@ -100,7 +100,8 @@ def load_network(model: str | Path, inference_only: bool = False) -> CamSeg | Tw
     config = _without_encoder(stored) if inference_only else stored
     passed_over = _ENCODER if config != stored else ()
     try:
-        with safe_open(directory / WEIGHTS_FILE, "pt") as file:
+        # safetensors 0.4 puts tensors on PyTorch's default device
+        with torch.device("cpu"), safe_open(directory / WEIGHTS_FILE, "pt") as file:
             names = [name for name in file.keys() if not name.startswith(passed_over)]  # noqa: SIM118
             state = {name: file.get_tensor(name) for name in names}
     except (OSError, SafetensorError) as error:

@@ -6,6 +6,7 @@ A broken package is a stand-in that the processes of the checks find before the 
 import fcntl
 import json
 import os
+import pwd
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -82,8 +83,12 @@ def test_a_ros_that_is_there_and_does_not_start_need_not_be_installed(monkeypatc
 
 
 def test_a_user_without_a_home_is_told_all_the_same(monkeypatch):
-    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
-    monkeypatch.delenv("XDG_CACHE_HOME")
+    def unknown(_: int):
+        raise KeyError("uid not found")
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name)
     (finding,) = check_cache()
     assert finding.level == "WARN"
     assert "home directory" in finding.text

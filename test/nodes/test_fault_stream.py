@@ -200,7 +200,7 @@ rclpy.init()
 node = rclpy.create_node("idle", namespace="/front")
 keep_all = QoSProfile(history=HistoryPolicy.KEEP_ALL, depth=0)
 for name in ("mask", "confidence", "overlay", "uncertainty"):
-    node.create_subscription(Image, f"segmentation/{name}", print, keep_all)
+    node.create_subscription(Image, f"segmentation/{name}", lambda _: None, keep_all)
 rclpy.spin_once(node, timeout_sec=1.0)
 print("subscribed", flush=True)
 if STOPPED:
