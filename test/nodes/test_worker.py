@@ -49,6 +49,8 @@ def test_an_exception_does_not_end_the_thread() -> None:
     for number in (2, 3):
         counted.worker.submit("front", number)
         wait_until(lambda: number in done, "the next one in work")  # noqa: B023
+    # else a node without images would say after a while that its device hangs
+    wait_until(lambda: counted.worker.time_in_work() == 0, "nothing in work")
     counted.worker.cancel()
     assert counted.worker.join(10)
     assert counted.counts == {"failed": 1}
@@ -87,7 +89,7 @@ def test_one_that_hangs_is_given_up_and_counted_once() -> None:
     counted.worker.submit("front", 1)
     assert begun.wait(60)
     counted.worker.submit("front", 2)
-    assert counted.worker.time_in_work() > 0
+    assert 0 < counted.worker.time_in_work() < 60
     counted.worker.cancel()
     assert not counted.worker.join(0.01)
     assert counted.counts == {"dropped": 2}
