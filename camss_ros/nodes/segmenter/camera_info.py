@@ -54,9 +54,7 @@ def belongs_to(info: CameraInfo, image_size: tuple[int, int]) -> bool:
     """
     if info.height == info.width == 0:
         return True
-    sizes = [(info.height, info.width)]
-    if info.roi.height and info.roi.width:
-        sizes.append((info.roi.height, info.roi.width))
+    sizes = [(info.height, info.width), (info.roi.height, info.roi.width)]  # 0 is that of none
     binnings = {(1, 1), (max(1, info.binning_y), max(1, info.binning_x))}
     return any(
         all(abs(i * b - s) < b for i, s, b in zip(image_size, size, binning, strict=True))

@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from camss_ros.nodes.parameter_table import ParameterValues
 
-OK, WARN, ERROR = 0, 1, 2  # diagnostic_msgs/DiagnosticStatus, as numbers
+WARN, ERROR = 1, 2  # diagnostic_msgs/DiagnosticStatus, as numbers
 # An image whose stamp is older than that, or from the future, tells nothing about latency: a bag
 # that is played back, a clock that was set, a driver without stamps.
 PLAUSIBLE_AGE = 60.0  # s
