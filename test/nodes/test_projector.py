@@ -100,6 +100,14 @@ def test_a_mask_with_depth_becomes_an_organised_cloud(
     dense = received(running, "labeled_cloud", 2)
     assert (dense.height, dense.is_dense) == (1, True)
     assert 0.9 * large.size < dense.width < large.size
+    # A camera that zooms, with a depth camera that does not.
+    zoomed = calibration(3, *large.shape)
+    zoomed.k[0] *= 2
+    running.calibrate(zoomed)
+    running.send(**pair(3, large), depth__image=depth_image(3, DEPTH))
+    points = Cloud.from_message(received(running, "labeled_cloud", 3))
+    slopes = points.values("x") / points.values("z")
+    assert np.abs(slopes).max() == pytest.approx((WIDTH - 0.5) / zoomed.k[0])
 
 
 def test_points_of_a_lidar_get_the_surest_label_of_the_cameras(

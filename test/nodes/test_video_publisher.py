@@ -19,6 +19,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from camss_ros.nodes.harness.video_publisher import main
+from camss_ros.projection.depth_cloud import depth_in_metres
 from camss_ros.street.synthetic import SyntheticStreet
 
 # Keeps every header, whenever it was sent.
@@ -111,7 +112,9 @@ def test_frames_arrive_in_order_with_camera_info_and_name(
         assert (info.height, info.width, info.header.frame_id) == (40, 60, "front")
         # 90 degrees: as far away as half the width.
         assert info.k.tolist() == pytest.approx([30, 0, 29.5, 0, 30, 19.5, 0, 0, 1])
-        assert info.p.reshape(3, 4)[:, :3].ravel().tolist() == pytest.approx(info.k.tolist())
+        assert info.p.tolist() == pytest.approx([30, 0, 29.5, 0, 0, 30, 19.5, 0, 0, 0, 1, 0])
+        assert info.r.tolist() == np.eye(3).ravel().tolist()
+        assert not any(info.d)
 
 
 def test_compressed_frames_are_jpeg(folder: Path, peer: RosPeer, domain_id: int) -> None:
@@ -288,7 +291,7 @@ def test_the_street_publishes_its_depth_and_its_own_field_of_view(
         )
         info, depth_info = peer.wait_for("camera_info"), peer.wait_for("depth/camera_info")
     assert (depth.height, depth.width, depth.encoding) == (image.height, image.width, "32FC1")
-    metres = np.frombuffer(depth.data, "<f4").reshape(depth.height, depth.width)
+    metres = depth_in_metres(depth)  # as the projector reads it
     assert 0.1 < np.isnan(metres).mean() < 0.6  # the sky
     assert 1 < np.nanmin(metres) < 10
     street = SyntheticStreet()
