@@ -149,7 +149,8 @@ class StandInTf(ModuleType):
 
     Names, arguments and exceptions are those of tf2_ros in Humble and Jazzy. `places[frame]`: of a
     child of "odom", two or more (stamp in s, x, y, z, yaw), interpolated between them as TF does
-    it, and not known outside of them, but that 0 is the newest. `cleared`: how often.
+    it, and not known outside of them, but that 0 is the newest. `cleared`: how often. `timeout`: of
+    the last question, ns.
     """
 
     class TransformException(Exception):  # noqa: N818
@@ -173,7 +174,7 @@ class StandInTf(ModuleType):
 
     def __init__(self, places: dict[str, list[tuple[float, ...]]]) -> None:
         super().__init__("tf2_ros")
-        self.places, self.cleared = places, 0
+        self.places, self.cleared, self.timeout = places, 0, 0
 
     def Buffer(self, cache_time: Duration | None = None, node: Any = None) -> Any:  # noqa: N802
         return self
@@ -210,7 +211,7 @@ class StandInTf(ModuleType):
         self, target_frame: str, target_time: Any, source_frame: str, source_time: Any,
         fixed_frame: str, timeout: Duration = Duration(),
     ) -> Any:  # fmt: skip
-        assert isinstance(timeout, Duration)
+        self.timeout = timeout.nanoseconds
         assert fixed_frame == "odom"
         target_place = self._at(target_frame, target_time)
         source_place = self._at(source_frame, source_time)

@@ -1,9 +1,10 @@
-"""Latency budget and warm start in the node, over DDS, with a segmenter that is as slow as told."""
+"""Latency budget and warm start in the node, with a segmenter that is as slow as told."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,9 @@ from diagnostic_msgs.msg import DiagnosticArray
 from ros_peer import rgb_image
 from scripted_node import Running, status
 from sensor_msgs.msg import Image
+
+from camss_ros.nodes.segmenter.deadline import Deadline
+from camss_ros.nodes.segmenter.parameters import SPECS, ParameterValues
 
 TOPIC = "segmentation/mask"
 
@@ -70,6 +74,27 @@ def test_an_impossible_budget_ends_at_the_least_setting_and_says_so_once(
     log = capfd.readouterr().err
     assert log.count("latency budget of 5 ms is missed") == 1
     assert log.count("for the latency budget of 5 ms: steps 1, samples 1, 16 x 16") == 1
+
+
+def test_without_a_budget_it_is_as_asked_whatever_has_to_be_built_and_was_missed_before() -> None:
+    values = {spec.name: spec.default for spec in SPECS} | {"steps": 4, "latency_budget_ms": 5.0}
+    said: list[str] = []
+    deadline = Deadline(ParameterValues(values), said.append, said.append)
+    segmenter: Any = SimpleNamespace(
+        input_size=(16, 24), can_resize=True, is_prepared=lambda sampling, _: sampling.steps < 4
+    )
+    assert deadline.choose(segmenter).sampling.steps == 2  # the others are not built
+    while not deadline.exhausted:
+        deadline.choose(segmenter)
+        deadline.observe(0.1, {})
+    values["latency_budget_ms"] = 0.0
+    said.clear()
+    assert deadline.choose(segmenter).sampling.steps == 4
+    assert not deadline.exhausted
+    for _ in range(9):
+        deadline.observe(0.1, {})
+    assert not deadline.exhausted
+    assert said == []
 
 
 def test_the_stamp_of_an_image_is_given_where_it_has_one(start: Callable[..., Running]) -> None:

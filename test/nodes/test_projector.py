@@ -153,7 +153,7 @@ def test_tf_is_asked_at_the_stamps_of_cloud_and_mask(
         "camera_optical_frame": [(0, 0, 0, 0, 0), (2, 0, 20, 0, 0)],
     }
     stripes = np.tile(np.arange(WIDTH, dtype=np.uint8) % 19, (HEIGHT, 1))
-    running = project(cloud_from="lidar", fixed_frame="odom")
+    running = project(cloud_from="lidar", fixed_frame="odom", tf_timeout=0.3)
     running.listen(labeled_cloud=PointCloud2)
     running.calibrate(calibration())
 
@@ -170,6 +170,7 @@ def test_tf_is_asked_at_the_stamps_of_cloud_and_mask(
 
     # Column 15.5 without motion, 16.1 with it.
     assert label(0) == 16
+    assert tf.timeout == 3 * 10**8
     tf.places["lidar"] = tf.places["camera_optical_frame"] = [(0, 0, 0, 0, 0), (2, 0, -20, 0, 0)]
     assert label(1) == 15
     tf.places = {}
@@ -305,6 +306,7 @@ def test_the_mount_comes_from_tf_and_the_memory_from_odometry(
     move(13, 0.0, 2.0, known=3)
     second = grid_of(13, nothing)  # one metre further
     assert (first == 10).any()
+    assert tf.timeout == 10**8
     np.testing.assert_array_equal(second[:, :-2], first[:, 2:])
     move(2, 0.0, 2.0, known=1)  # a bag that begins again
     assert (grid_of(2, nothing) == -1).all()
