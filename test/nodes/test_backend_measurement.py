@@ -158,8 +158,15 @@ def test_cleanup_while_the_fastest_is_loaded(node: Running, choice: Choice) -> N
 
 def test_a_reload_takes_the_place_of_the_measurement(node: Running, choice: Choice) -> None:
     assert node.peer.set_parameter("model", "another").successful
+    choice.measuring.clear()
+
+    def on_made(segmenter: ScriptedSegmenter) -> None:
+        segmenter.backend, segmenter.unmeasured = "second", choice
+
+    node.on_made = on_made
     answer = node.peer.reload_model()
     assert answer.success
     assert choice.closed
+    assert choice.measuring.wait(TIMEOUT), "the other model"
     assert segmented(node, 1).backend == "second"
     assert node.models == ["camss-tiny", "another"]

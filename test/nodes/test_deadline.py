@@ -84,6 +84,8 @@ def test_without_a_budget_it_is_as_asked_whatever_has_to_be_built_and_was_missed
         input_size=(16, 24), can_resize=True, is_prepared=lambda sampling, _: sampling.steps < 4
     )
     assert deadline.choose(segmenter).sampling.steps == 2  # the others are not built
+    segmenter.is_prepared = lambda *_: False
+    assert deadline.choose(segmenter).sampling.steps == 4  # no setting is better than another
     while not deadline.exhausted:
         deadline.choose(segmenter)
         deadline.observe(0.1, {})

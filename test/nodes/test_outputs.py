@@ -235,7 +235,11 @@ def test_a_png_mask_has_the_topic_of_image_transport(start: Callable[..., Runnin
     assert mask.format.startswith("mono8; png")
 
 
-def test_a_model_that_fails_to_load_leaves_the_old_one_working(node: Running) -> None:
+def test_a_model_that_fails_to_load_leaves_the_old_one_working(
+    node: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named: list[Any] = []  # by label_info, of which the messages are not always installed
+    monkeypatch.setattr(node.node._reports, "publish_label_info", named.append)
     node.error = ValueError("truncated")
     answer = node.peer.reload_model()
     assert not answer.success
@@ -243,7 +247,9 @@ def test_a_model_that_fails_to_load_leaves_the_old_one_working(node: Running) ->
     node.image.publish(rgb_image(1))
     node.peer.wait_for_stamp("segmentation/mask", rgb_image(1))
     node.error = None
+    assert named == []
     assert node.peer.reload_model().success
+    assert named == [node.node._models.current]
     wait_until(lambda: node.segmenters[0].closed, "the old model freed")
     node.image.publish(rgb_image(2))
     node.peer.wait_for_stamp("segmentation/mask", rgb_image(2))
@@ -252,10 +258,12 @@ def test_a_model_that_fails_to_load_leaves_the_old_one_working(node: Running) ->
 
 def test_it_can_be_disabled_and_enabled(node: Running) -> None:
     call = node.peer._call_again
-    assert call(SetBool, "segmenter/set_enabled", SetBool.Request(data=False)).success
+    answer = call(SetBool, "segmenter/set_enabled", SetBool.Request(data=False))
+    assert (answer.success, answer.message) == (True, "disabled")
     wait_until(lambda: node.image.get_subscription_count() == 0, "the end of the subscription")
     assert node.peer.state() == "active"
-    assert call(SetBool, "segmenter/set_enabled", SetBool.Request(data=True)).success
+    answer = call(SetBool, "segmenter/set_enabled", SetBool.Request(data=True))
+    assert (answer.success, answer.message) == (True, "enabled")
     node.connect(node.image)
     node.image.publish(rgb_image(3))
     node.peer.wait_for_stamp("segmentation/mask", rgb_image(3))

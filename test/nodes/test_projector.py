@@ -260,14 +260,15 @@ def test_the_own_vehicle_is_where_an_image_of_any_size_says(
     ego[160:] = 255  # from row 80 of the mask on: nearer than 4 m
     cv2.imwrite(str(tmp_path / "ego.png"), ego)
     running = project(
-        mount=[1.5, 10.0, 0.0], grid_area=[0.0, 6.0, -3.0, 3.0], grid_resolution=0.5,
+        mount=[1.5, 10.0, 0.0], grid_area=[-1.0, 5.0, -3.0, 3.0], grid_resolution=0.5,
         ego_mask=str(tmp_path / "ego.png"), cloud_from="none",
     )  # fmt: skip
     running.listen(drivable_grid=OccupancyGrid)
     ground_view(running, 1, np.zeros((120, 160), np.uint8))
     grid = received(running, "drivable_grid", 1)
     known = np.array(grid.data, np.int8).reshape(12, 12)[6] >= 0
-    assert 0.5 * np.flatnonzero(known)[0] == pytest.approx(4.0, abs=0.5)
+    nearest = grid.info.origin.position.x + 0.5 * np.flatnonzero(known)[0]
+    assert nearest == pytest.approx(4.0, abs=0.5)
 
 
 def test_the_mount_comes_from_tf_and_the_memory_from_odometry(
