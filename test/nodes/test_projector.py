@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import math
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,6 +34,7 @@ from running_projector import (
 from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2
 
 from camss_ros.images.label_sets import load_label_set
+from camss_ros.nodes import managed_node
 from camss_ros.nodes.endpoints import ROS_PUBLISHED
 from camss_ros.nodes.messages import label_info_type
 from camss_ros.nodes.projection.interfaces import PUBLISHED, SUBSCRIBED
@@ -386,6 +388,26 @@ def test_cleanup_leaves_nothing_and_the_node_can_go_on(
     running.calibrate(calibration())
     running.send(**pair(1, LABELS), depth__image=depth_image(1, DEPTH))
     received(running, "labeled_cloud", 1)
+
+
+def test_a_set_that_is_given_up_is_counted_once(
+    project: Callable[..., RunningProjector], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one that waits for TF while the node is deactivated."""
+    monkeypatch.setattr(managed_node, "CANCEL_TIME", 0.01)
+    running = project(cloud_from="none")
+    node = running.node
+    wait_until(lambda: node._worker is not None, "the node active")
+    (job,), worker = node.jobs, node._worker
+    begun, go = threading.Event(), threading.Event()
+    monkeypatch.setattr(job, "process", lambda _: (begun.set(), go.wait(60)))
+    running.in_executor(lambda: node._submit(job, "a set"))
+    assert begun.wait(60)
+    running.in_executor(node.trigger_deactivate)
+    go.set()
+    assert worker is not None
+    assert worker.join(60)
+    assert running.counts(job.name) == {"sets": 1, "dropped": 1}
 
 
 def test_a_node_that_is_destroyed_leaves_the_graph(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from camss_ros.nodes.managed_node import ManagedNode
@@ -115,12 +116,15 @@ class ProjectorNode(ManagedNode):
                 return
             try:
                 job.process(sets[job])
-                self.reports.count(job, "projected")
             except ProjectionRejectedError as error:
-                self.reports.reject(job, error.reason, str(error))
+                tell = partial(self.reports.reject, job, error.reason, str(error))
             except Exception as error:  # of this job; the others go on
-                self.reports.fail(job, error)
-            del sets[job]
+                tell = partial(self.reports.fail, job, error)
+            else:
+                tell = partial(self.reports.count, job, "projected")
+            # Not there: the worker has given up waiting for it, and has counted it.
+            if sets.pop(job, None) is not None:
+                tell()
 
     def _failed(self, jobs: Sequence[Job], error: Exception) -> None:
         for job in jobs:
