@@ -99,7 +99,8 @@ def test_cameras_that_wait_are_segmented_together_each_with_its_own_header(
     assert (front.camera, front.received, front.dropped) == ("front", 5, 3)
     left = rig.status("left", lambda s: s.segmented == 1)
     assert (left.camera, left.received, left.dropped) == ("left", 1, 0)
-    assert (left.header.frame_id, left.model) == ("camera 7", "scripted")
+    named = (left.header.frame_id, left.model, left.device, left.backend)
+    assert named == ("camera 7", "scripted", "cpu", "scripted")
 
 
 def test_a_dead_a_slow_and_a_broken_camera_hold_up_none(start: Callable[..., Running]) -> None:

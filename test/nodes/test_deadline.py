@@ -57,6 +57,7 @@ def test_an_impossible_budget_ends_at_the_least_setting_and_says_so_once(
     ).status[0]
     values = {value.key: value.value for value in reported.values}
     assert (values["steps"], values["network input"]) == ("1", "16 x 16")
+    assert values["latency budget (s)"] == "0.0050"
 
     # what was too slow says nothing of another model
     answer = peer.reload_model()

@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import State
 from nav_msgs.msg import OccupancyGrid, Odometry
@@ -41,6 +42,7 @@ from camss_ros.nodes.projection.interfaces import PUBLISHED, SUBSCRIBED
 from camss_ros.nodes.projection.label_stream import CameraOfTopic
 from camss_ros.nodes.projection.node import ProjectorNode
 from camss_ros.nodes.projection.parameters import SPECS
+from camss_ros.nodes.projection.reports import Reports
 from camss_ros.projection.point_cloud import Cloud
 
 __all__ = ["tf"]
@@ -381,6 +383,8 @@ def test_cleanup_leaves_nothing_and_the_node_can_go_on(
         assert "only while the node is unconfigured" in refused.reason
         running.in_executor(node.trigger_cleanup)
         assert list(node.subscriptions) == []
+        changed = Parameter("drop_classes", value=["road"])
+        assert node.set_parameters_atomically([changed]).successful
         running.in_executor(node.trigger_configure)
         running.in_executor(node.trigger_activate)
     assert (len(list(node.publishers)), len(list(node.subscriptions))) == endpoints
@@ -400,7 +404,12 @@ def test_a_set_that_is_given_up_is_counted_once(
     wait_until(lambda: node._worker is not None, "the node active")
     (job,), worker = node.jobs, node._worker
     begun, go = threading.Event(), threading.Event()
-    monkeypatch.setattr(job, "process", lambda _: (begun.set(), go.wait(60)))
+
+    def process(_: str) -> None:
+        begun.set()
+        assert go.wait(60)
+
+    monkeypatch.setattr(job, "process", process)
     running.in_executor(lambda: node._submit(job, "a set"))
     assert begun.wait(60)
     running.in_executor(node.trigger_deactivate)
@@ -600,6 +609,33 @@ def test_diagnostics_say_what_is_wrong(
     running.send(depth__image=depth_image(6, DEPTH))
     # which no rejection before the last set explains
     said("s: their stamps do not fit each other, or do not grow")
+
+
+def test_diagnostics_tell_of_what_was_rejected_since_the_last_ones() -> None:
+    published: list[DiagnosticArray] = []
+    now = SimpleNamespace(to_msg=Time)
+    node: Any = SimpleNamespace(
+        create_publisher=lambda *_: SimpleNamespace(publish=published.append),
+        get_clock=lambda: SimpleNamespace(now=lambda: now),
+        get_fully_qualified_name=lambda: "/projector",
+    )
+    outputs = SimpleNamespace(is_heard=lambda: True)
+    job: Any = SimpleNamespace(name=CLOUD_JOB, outputs=outputs, sources=[])
+    reports = Reports(node, lambda *_: None)
+
+    def told() -> tuple[bytes, str]:
+        reports.publish("active", [job], 0.0, "")
+        (status,) = published[-1].status
+        return status.level, status.message
+
+    for what in ("sets", "projected", "dropped"):
+        reports.count(job, what)
+    assert told() == (b"\x00", "active")
+    for _ in range(2):
+        reports.reject(job, "size", "the confidence is of other pixels")
+    reports.fail(job, ArithmeticError("a mistake"))
+    assert told() == (b"\x01", "1 inputs failed; 2 inputs rejected for their size")
+    assert told() == (b"\x00", "active")
 
 
 def test_time_without_a_listener_is_no_time_without_inputs(
