@@ -15,6 +15,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import rclpy
@@ -130,6 +132,21 @@ def test_an_executor_ends(domain_id: int, before: float) -> None:
     assert calls == ["first", "last"]
     assert not spinner.failed
     rclpy.shutdown(context=context)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_executor_that_fails_ends_the_process_as_an_error() -> None:
+    def fail() -> None:
+        raise ArithmeticError("in a callback")
+
+    shut_down, ended = threading.Event(), threading.Event()
+    executor: Any = SimpleNamespace(spin_once=fail, shutdown=shut_down.set)
+    spinner = Spinner(executor, last=ended.set)
+    assert ended.wait(60)
+    spinner._thread.join(60)
+    spinner.end()
+    assert shut_down.is_set()
+    assert spinner.failed
 
 
 @pytest.mark.skipif(not LONG, reason="part of make test-faults")

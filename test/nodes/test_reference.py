@@ -112,6 +112,13 @@ def test_a_running_node_has_these_parameters(start: Callable[..., Running]) -> N
         described = node.describe_parameter(spec.name)
         assert described.description == spec.description
         assert described.read_only == (spec.change is Change.NEVER)
+        ranges = (described.integer_range, described.floating_point_range)
+        if spec.bounds is None or isinstance(spec.default, tuple):
+            assert not any(ranges)
+        else:
+            (found,) = ranges[isinstance(spec.default, float)]
+            assert (found.from_value, found.to_value) == spec.bounds
+            assert not ranges[isinstance(spec.default, int)]
 
 
 def test_the_table_has_the_choices_that_the_code_has() -> None:

@@ -199,7 +199,8 @@ def test_a_bad_parameter_is_refused_with_its_reason(node: Running) -> None:
 def test_an_unknown_parameter_is_told(
     start: Callable[..., Running], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    start(autostart=False, stepz=3, use_sim_time=True, frame_rate=2.0)
+    running = start(autostart=False, stepz=3, use_sim_time=True, frame_rate=2.0)
+    assert not running.peer.set_parameter("stepz", 4).successful
     log = capfd.readouterr().err
     assert "unknown parameter 'stepz' is ignored: did you mean 'steps'?" in log
     assert "'frame_rate'" in log
