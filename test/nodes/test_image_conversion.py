@@ -19,7 +19,7 @@ from ros_peer import wait_until
 from scripted_node import Running
 from sensor_msgs.msg import CompressedImage, Image
 
-from camss_ros.images.encodings import ENCODINGS, image_to_rgb, pixel_bytes
+from camss_ros.images.encodings import ENCODINGS, ImageRejectedError, image_to_rgb, pixel_bytes
 from camss_ros.nodes.segmenter.image_conversion import (
     CvBridgeUnusableError,
     ImageConverter,
@@ -54,7 +54,8 @@ BROKEN = {
 
         class CvBridge:
             def imgmsg_to_cv2(self, message, desired_encoding):
-                return numpy.zeros((message.height, message.width, 3), numpy.uint8)
+                shape = message.height, message.width, 3  # without regard to padding
+                return numpy.frombuffer(message.data, numpy.uint8, numpy.prod(shape)).reshape(shape)
         """,
         "other pixels",
     ),
@@ -104,6 +105,7 @@ def test_what_cv_bridge_converts_goes_through_it_and_the_rest_does_not(
     converter, warnings = convert()
     assert (converter.name, warnings) == ("cv_bridge", [])
     assert "builtin for rgba8," in str(converter)
+    assert str(convert("builtin")[0]) == "builtin"
     import cv_bridge
 
     for encoding in ENCODINGS:
@@ -131,6 +133,12 @@ def test_layouts_that_cv_bridge_misreads_do_not_go_through_it(
         before = cv_bridge.CvBridge.images
         np.testing.assert_array_equal(converter.to_rgb(message), image_to_rgb(message))
         assert cv_bridge.CvBridge.images - before == through_it
+    before = cv_bridge.CvBridge.images
+    cut_off = noise("rgb8", height=4)
+    cut_off.height = 40
+    with pytest.raises(ImageRejectedError):
+        converter.to_rgb(cut_off)
+    assert cv_bridge.CvBridge.images == before
 
 
 def test_an_encoding_with_wrong_pixels_alone_does_without_it(
@@ -152,7 +160,7 @@ def test_a_broken_cv_bridge_is_told_and_not_used(
     text, reason = BROKEN[kind]
     stand_in(text)
     converter, warnings = convert()
-    assert converter.name == "builtin"
+    assert str(converter) == "builtin (cv_bridge failed its self-test)"
     assert len(warnings) == 1
     assert "cv_bridge cannot be used" in warnings[0]
     assert reason in warnings[0]
