@@ -164,6 +164,9 @@ def test_rgb8_is_read_without_a_copy() -> None:
         ("data", {"data": array.array("B", bytes(48 * 3 * 32 - 1))}),
         ("data", {"height": 33}),
         ("size", {"encoding": "nv12", "height": 31}),
+        ("size", {"encoding": "nv12", "width": 47}),
+        ("size", {"encoding": "nv24", "height": 31}),
+        ("size", {"encoding": "nv24", "width": 47}),
         ("data", {"encoding": "nv12", "height": 64, "width": 144}),
         ("encoding", {"encoding": "16UC1"}),
         ("step", {"encoding": "rgb16"}),
@@ -269,6 +272,13 @@ def test_the_exif_orientation_turns_files_and_not_messages(tmp_path: Path) -> No
     as_stored = compressed_to_rgb(message)
     assert as_stored.shape == upright.shape
     np.testing.assert_array_equal(turned, np.rot90(as_stored, -1))
+
+
+def test_a_jpeg_with_a_16_where_a_png_has_its_depth_is_decoded() -> None:
+    _, jpeg = cv2.imencode(".jpg", np.full((8, 8, 3), 100, np.uint8))
+    comment = b"\xff\xfe\x00\x20" + 30 * b"\x10"
+    data = array.array("B", jpeg.tobytes()[:2] + comment + jpeg.tobytes()[2:])
+    assert (compressed_to_rgb(CompressedImage(format="jpeg", data=data)) == 100).all()
 
 
 @pytest.mark.parametrize("format_", ["png", "16UC1; png compressed ", "mono16; png compressed "])
