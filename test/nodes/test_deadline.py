@@ -77,26 +77,34 @@ def test_an_impossible_budget_ends_at_the_least_setting_and_says_so_once(
     assert log.count("for the latency budget of 5 ms: steps 1, samples 1, 16 x 16") == 1
 
 
-def test_without_a_budget_it_is_as_asked_whatever_has_to_be_built_and_was_missed_before() -> None:
+def test_a_setting_that_is_there_is_taken_and_the_size_changes_only_where_it_may() -> None:
     values = {spec.name: spec.default for spec in SPECS} | {"steps": 4, "latency_budget_ms": 5.0}
     said: list[str] = []
     deadline = Deadline(ParameterValues(values), said.append, said.append)
     segmenter: Any = SimpleNamespace(
         input_size=(16, 24), can_resize=True, is_prepared=lambda sampling, _: sampling.steps < 4
     )
-    assert deadline.choose(segmenter).sampling.steps == 2  # the others are not built
+    assert deadline.choose(segmenter).sampling.steps == 2  # the others have to be built
     segmenter.is_prepared = lambda *_: False
-    assert deadline.choose(segmenter).sampling.steps == 4  # no setting is better than another
-    while not deadline.exhausted:
-        deadline.choose(segmenter)
-        deadline.observe(0.1, {})
+    assert deadline.choose(segmenter).sampling.steps == 4  # so has each: as asked for
+    segmenter.is_prepared = lambda *_: True
+    for allowed, can_resize in ((False, True), (True, False), (True, True)):
+        values["allow_smaller_size"], segmenter.can_resize = allowed, can_resize
+        deadline.reset()
+        while not deadline.exhausted:
+            least = deadline.choose(segmenter)
+            deadline.observe(0.1, {})
+        assert least.sampling.steps == 1
+        assert least.size == ((16, 16) if allowed and can_resize else (16, 24))
+
+    # without a budget at once as asked for, whatever has to be built, and nothing is missed
     values["latency_budget_ms"] = 0.0
+    segmenter.is_prepared = lambda sampling, _: sampling.steps < 4
     said.clear()
     assert deadline.choose(segmenter).sampling.steps == 4
-    assert not deadline.exhausted
     for _ in range(9):
+        assert not deadline.exhausted
         deadline.observe(0.1, {})
-    assert not deadline.exhausted
     assert said == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import math
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,6 +44,8 @@ from camss_ros.nodes.projection.label_stream import CameraOfTopic
 from camss_ros.nodes.projection.node import ProjectorNode
 from camss_ros.nodes.projection.parameters import SPECS
 from camss_ros.nodes.projection.reports import Reports
+from camss_ros.nodes.projection.transforms import Transforms
+from camss_ros.projection.errors import ProjectionRejectedError
 from camss_ros.projection.point_cloud import Cloud
 
 __all__ = ["tf"]
@@ -188,6 +191,13 @@ def test_tf_is_asked_at_the_stamps_of_cloud_and_mask(
         running.send(**pair(number, stripes), points=cloud(number, [(5.0, 0.0, 0.0)]))
         wait_until(lambda: rejected() == 2, "TF late")
     received(running, "labeled_cloud", 4)
+
+
+def test_without_tf_what_asks_is_told_what_to_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tf2_ros", None)
+    node: Any = None
+    with pytest.raises(ProjectionRejectedError, match="not installed; give mount or lidar_to_c"):
+        Transforms(node).lookup(("base_link", Time()), ("camera", Time()))
 
 
 @pytest.mark.parametrize(
