@@ -232,13 +232,21 @@ def test_counts_go_on_where_the_segmenter_begins_again(
         for received, segmented, so_far in (
             (3, 2, Counts(3, 2)),
             (0, 0, Counts(3, 2)),
-            (2, 2, Counts(5, 4)),
+            (3, 2, Counts(6, 4)),
+            (3, 3, Counts(6, 5)),
         ):
             publisher.publish(SegmenterStatus(received=received, segmented=segmented))
-            while listener.status is None or listener.status.received != received:
+            wanted = (received, segmented)
+            while (status := listener.status) is None or (
+                (status.received, status.segmented) != wanted
+            ):
                 listener.spin()
             assert listener.counts == so_far
-        assert listener.settled(ended, 4, 4)
+            settled = listener.settled(ended, so_far.segmented, so_far.segmented)
+            assert settled is (received == segmented)
+        assert not listener.settled(None, 5, 5)  # more images are to come
+        assert not listener.settled(ended, 4, 5)  # a mask is on its way
+        assert not listener.settled(time.monotonic(), 5, 5)  # and here a status
 
 
 def test_the_command_line_is_none_of_the_node(
