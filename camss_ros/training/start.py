@@ -80,7 +80,7 @@ def start_model(config: SegmenterConfig) -> CamSeg:
             model, _autoencoder(model, Path(config.autoencoder)), config.autoencoder
         )
     if config.start_from is not None:
-        missing -= load_weights(model, _earlier(config.start_from), config.start_from)
+        missing -= load_weights(model, _earlier(model, config.start_from), config.start_from)
     else:
         missing -= fresh
         if model.tokenizer is not None and config.imagenet_backbone:
@@ -121,15 +121,23 @@ def load_weights(model: CamSeg | Twin, state: Mapping[str, Tensor], source: str)
     return set(state)
 
 
-def _earlier(source: str) -> dict[str, Tensor]:
-    """Averaged weights of a checkpoint, or the weights of a model."""
+def _earlier(model: CamSeg, source: str) -> dict[str, Tensor]:
+    """Averaged weights of a checkpoint, or the weights of a model.
+
+    A checkpoint has statistics of the run's mask autoencoder, and the decoder where it was trained:
+    without the encoder nothing of that goes together with another autoencoder in `model`.
+    """
     path = Path(source)
-    if path.is_file():
-        content = read_pickle(path)
-        if "average" not in content:
-            raise ModelError(f"{path} is no checkpoint of a training")
-        return content["average"]
-    return load_pretrained(source).state_dict()
+    if not path.is_file():
+        return load_pretrained(source).state_dict()
+    content = read_pickle(path)
+    if "average" not in content:
+        raise ModelError(f"{path} is no checkpoint of a training")
+    state = content["average"]
+    mask_statistics = model.mask_autoencoder.named_buffers(AUTOENCODER.rstrip("."))
+    if all(value.equal(state.get(name, value)) for name, value in mask_statistics):
+        return state
+    return {name: value for name, value in state.items() if not name.startswith(AUTOENCODER)}
 
 
 def _autoencoder(model: CamSeg, path: Path) -> dict[str, Tensor]:

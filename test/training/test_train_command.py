@@ -39,6 +39,7 @@ from camss_ros.training.config_files import ConfigError, config_text, load_confi
 from camss_ros.training.resume import check_resumable
 from camss_ros.training.run_folder import read_metrics
 from camss_ros.training.sources import open_training_data
+from camss_ros.training.start import start_model
 
 ENVIRONMENT = {**os.environ, "ACCELERATE_USE_CPU": "true"}
 
@@ -91,6 +92,18 @@ def test_two_commands_make_a_model(root, tmp_path):
         start = (f"start_from={tmp_path / 's' / source}", "loop.steps=1", "loop.batch=1")
         output = tmp_path / f"from_{source}_{of_masks == weights}"
         run(segmenter_arguments(root, output, of_masks, *start, "decoder_rate=1"))
+    # or with other masks, of which the checkpoint brings none of its own
+    other = torch.load(weights, weights_only=True)
+    for value in other.values():
+        value.add_(1)
+    torch.save(other, tmp_path / "other.pt")
+    arguments = segmenter_arguments(root, output, tmp_path / "other.pt", *start)
+    config = load_config(SegmenterConfig, CONFIGS / "camss_tiny_camvid.yaml", arguments[9::2])
+    classes = load_label_set("camvid11").classes
+    model = dataclasses.replace(config.model, label_set=classes)
+    started = start_model(dataclasses.replace(config, model=model))
+    for name, value in started.mask_autoencoder.state_dict().items():
+        assert torch.equal(value, other[name]), name
 
 
 def test_what_is_wrong_is_named(root, autoencoder, tmp_path):
