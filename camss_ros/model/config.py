@@ -112,8 +112,8 @@ class CamSegConfig:
         fast_decoder: of the mask latents, in place of a decoder of colour images.
 
     Raises:
-        ValueError: the sides of `input_size` are no multiples of the stride, or `image_std` is not
-            above 0.
+        ValueError: the sides of `input_size` are no multiples of the stride, `image_std` is not
+            above 0, or the ids of `label_set` are others.
     """
 
     name: str
@@ -144,6 +144,9 @@ def _check_input(config: CamSegConfig | TwinConfig, stride: int) -> None:
         )
     if not config.image_std > 0:
         raise ValueError(f"image_std must be above 0, not {config.image_std}")
+    ids = [label_class.id for label_class in config.label_set]
+    if ids != list(range(len(ids))):
+        raise ValueError(f"label_set has the ids {ids}: expected 0, 1, 2, ... in order")
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,7 @@ class TwinConfig:
         decoder: its `latent_channels` are the transformer's width; it has no encoder.
 
     Raises:
-        ValueError: the sides of `input_size` are no multiples of 16, or `image_std` is not above 0.
+        ValueError: as of `CamSegConfig`.
     """
 
     name: str

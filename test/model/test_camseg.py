@@ -21,6 +21,8 @@ from camss_ros.model.fast_decoder import FastDecoderConfig
 from camss_ros.model.schedule import SamplingOptions
 from camss_ros.model.tiles import to_image
 
+ROAD = {"id": 0, "name": "road", "color": [0, 0, 0]}
+
 
 def images(batch: int = 1, height: int = 32, width: int = 48, seed: int = 0) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
@@ -263,6 +265,7 @@ def test_a_hub_id_that_cannot_be_reached_is_an_error_too(monkeypatch):
         ({"image_mean": "x"}, "image_mean"),
         ({"image_mean": math.inf}, "image_mean must be a finite number, not inf"),
         ({"image_std": 0}, "image_std must be above 0, not 0.0"),
+        ({"label_set": [ROAD, ROAD]}, r"label_set has the ids \[0, 0\]: expected 0, 1, 2"),
         ({"denoiser": {"width": 0}}, "denoiser: width must be 1 or more, not 0"),
         ({"transformer": {"mlp_ratio": 0.001}}, "transformer: mlp_ratio 0.001 leaves no channel"),
     ],
