@@ -2,6 +2,7 @@
 
 import re
 import sys
+import tempfile
 from itertools import islice
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from camss_ros.cli import app
 from camss_ros.inference.auto import BackendChoice
 from camss_ros.inference.backends import build_graph, openvino_runtime, verify_graph
 from camss_ros.inference.backends.base import BackendUnavailableError
+from camss_ros.inference.graphs import quantize
 from camss_ros.inference.graphs.cache import cache_directory
 from camss_ros.inference.graphs.calibration import calibration_file, read_calibration
 from camss_ros.inference.graphs.export import ExportError, GraphSpec
@@ -98,6 +100,22 @@ def test_it_is_in_the_cache_beside_the_graphs_of_other_precisions(segmenter, mod
     assert len(blobs()) == len(before) + 1
     again.close()
     other.close()
+
+
+def test_its_parts_are_written_where_a_process_beside_clears_up(tmp_path, monkeypatch):
+    """Not into the cache, where they would stay if it ended meanwhile."""
+    folders = []
+
+    def save(model, path):
+        folders.append(path.parent.parent)
+        for part in (path, path.with_suffix(".bin")):
+            part.touch()
+
+    (tmp_path / "cache").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(quantize, "save_openvino", save)
+    quantize.write_archive(None, tmp_path / "cache" / "graph.zip")
+    assert folders == [tmp_path]
 
 
 def test_a_network_that_int8_changes_too_much_is_refused_with_the_number(model, monkeypatch):

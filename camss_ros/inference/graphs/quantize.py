@@ -80,7 +80,7 @@ def quantize(graph: Path, frames: Iterable[np.ndarray]) -> Any:
 
 def write_archive(model: Any, path: Path) -> None:
     """Write an `openvino.Model` as one file: its .xml and .bin in a ZIP archive."""
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+    with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "graph.xml"
         save_openvino(model, written)
         with zipfile.ZipFile(path, "w") as archive:
