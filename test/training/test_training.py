@@ -197,12 +197,65 @@ def test_a_loss_that_is_no_number_ends_the_run_and_names_the_step(tmp_path):
     assert all(value.isfinite().all() for value in checkpoint["module"].values())
 
 
+def test_a_gradient_that_is_no_number_ends_the_run_too(tmp_path):
+    class Steep(Broken):
+        def forward(self, batch):
+            return {"loss": (0 * self.model.weight).sqrt().sum()}
+
+    loop = options(4)
+    with pytest.raises(TrainingError, match=r"gradient_norm is nan at step 0.*no checkpoint yet"):
+        train(Steep(-1), samples(loop), tmp_path, make_accelerator(loop))
+
+
 def test_of_slow_steps_a_checkpoint_comes_before_its_turn(tmp_path, monkeypatch):
     monkeypatch.setattr(loop_module, "_SAVE_MINUTES", 0)
     loop = options(6, save_every=20)
     with pytest.raises(TrainingError, match="nan at step 3"):
         train(Broken(3), samples(loop), tmp_path, make_accelerator(loop))
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 3
+
+
+def test_a_run_that_goes_on_has_its_best_score_and_its_time(tmp_path, monkeypatch):
+    class Scored(Broken):
+        def __init__(self, *scores):
+            super().__init__(bad_step=-1)
+            self.scores = iter(scores)
+
+        def validate(self, average, accelerator):
+            assert average is not self.model
+            self.score = next(self.scores)
+            return {"miou": self.score}
+
+        def write(self, average, directory):
+            assert average is not self.model
+            (directory / "weights").write_text(f"of {self.score}")
+
+    def run(steps, *scores):
+        loop = options(steps, save_every=20, evaluate_every=1)
+        train(Scored(*scores), samples(loop), tmp_path, make_accelerator(loop))
+
+    path = tmp_path / "checkpoint.pt"
+    run(2, 0.5, 0.9)
+    state = torch.load(path, weights_only=True)
+    state["minutes"] = 100.0
+    save_checkpoint(state, path)
+    saved = []
+
+    def save(state, path):
+        saved.append(state["step"])
+        save_checkpoint(state, path)
+
+    monkeypatch.setattr(loop_module, "save_checkpoint", save)
+    run(4, 0.7, 0.8)
+    assert saved == [4]  # no five minutes after the last one
+    assert torch.load(path, weights_only=True)["minutes"] > 100
+    written = {name: (tmp_path / name / "weights").read_text() for name in ("best", "last")}
+    assert written == {"best": "of 0.9", "last": "of 0.8"}
+    other = Scored()
+    other.model = torch.nn.Linear(2, 2, bias=False)
+    loop = options(5)
+    with pytest.raises(TrainingError, match=r"does not fit .*lacks \[\], has \['bias'\]"):
+        train(other, samples(loop), tmp_path, make_accelerator(loop))
 
 
 def _kill_workers():
@@ -329,6 +382,8 @@ def test_metrics_after_the_checkpoint_are_dropped(tmp_path):
     resumed.append(3, {"loss": 7.0})
     assert [row["step"] for row in read_metrics(path)] == [1, 2, 3]
     assert read_metrics(path)[-1]["loss"] == 7.0
+    MetricsFile(path, 0)  # killed before its first checkpoint
+    assert read_metrics(path) == []
 
 
 @pytest.mark.parametrize("size", [(176, 240), (160, 224), (240, 320)])
@@ -440,6 +495,9 @@ def test_scores_of_several_sources_are_in_their_own_classes():
     assert scores["miou_coarse"] == 1
     assert scores["miou_fine"] == pytest.approx(1 / 3)
     assert scores["miou"] == pytest.approx(2 / 3)
+    # frames whose source asks for no size are of the network's
+    validation_scores(sources, predict, accelerator, (48, 64))
+    assert sizes[2:] == [(48, 64), (32, 32)]
     # 5 is no class of the fine ones: half is right, and the other one never found
     other = validation_scores(sources[:1], lambda images, labels: labels * 5, accelerator)
     assert other["miou"] == 1 / 2
@@ -486,6 +544,63 @@ def test_norms_biases_and_position_tables_do_not_decay():
     decayed = [p for group in groups if group["weight_decay"] for p in group["params"]]
     assert len(decayed) == 1
     assert decayed[0] is module.linear.weight
+
+
+def test_steps_are_of_adamw_with_a_clipped_gradient_and_are_averaged(tmp_path):
+    class Calming(Broken):
+        def forward(self, batch):
+            self.calls += 1
+            return {"loss": loss(self.model, self.calls)}
+
+    def loss(model, call):
+        return 100.0 ** (2 - call) * model(torch.ones(2)).square().sum()
+
+    loop = options(4, betas=(0.5, 0.7), clip=0.1, weight_decay=0.1, ema_decay=0.22)
+    training = Calming(-1)
+    model = copy.deepcopy(training.model)
+    optimizer = torch.optim.AdamW(parameter_groups(model, 0.1, lambda _: 1.0), betas=loop.betas)
+    expected = ExponentialMovingAverage(model, loop.ema_decay)
+    for step in range(4):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, 0.0, loop)
+        optimizer.zero_grad()
+        loss(model, step + 1).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), loop.clip)
+        optimizer.step()
+        expected.update(model)
+    average = train(training, samples(loop), tmp_path, make_accelerator(loop))
+    for found, wanted in ((training.model, model), (average, expected.module)):
+        for one, other in zip(found.parameters(), wanted.parameters(), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", "float32"), ("bf16", "bfloat16")])
+def test_micro_batches_are_the_samples_of_the_step(tmp_path, precision, dtype):
+    class Watched(Broken):
+        def forward(self, batch):
+            self.calls += 1
+            seen.append(torch.cat([batch["noise"], batch["labels"].float().flatten(1)], dim=1))
+            output = self.model(batch["noise"])
+            assert str(output.dtype) == f"torch.{dtype}"
+            return {"loss": output.float().square().mean()}
+
+    def draw(count, generator):
+        return {"noise": torch.rand(count, 2, generator=generator)}
+
+    torch.manual_seed(0)
+    model = torch.nn.Linear(2, 2)
+    runs = []
+    for accumulation in (1, 2):
+        loop = options(2, batch=4, accumulation=accumulation, precision=precision)
+        training, seen = Watched(-1), []
+        training.model = copy.deepcopy(model)
+        output = tmp_path / str(accumulation)
+        train(training, samples(loop, draw), output, make_accelerator(loop))
+        assert training.calls == 2 * accumulation
+        row = read_metrics(output / "metrics.csv")[-1]
+        runs.append((torch.cat(seen), training.model.weight, torch.tensor(row["loss"])))
+    for one, two in zip(*runs, strict=True):
+        torch.testing.assert_close(two, one, rtol=1e-3, atol=1e-4)
 
 
 def test_each_group_learns_at_its_own_rate(tmp_path):
