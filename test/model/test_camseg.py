@@ -1,5 +1,6 @@
 """CamSeg as a whole: any size, determinism, iterative decoding, models on disk, meta device."""
 
+import copy
 import json
 import math
 from dataclasses import replace
@@ -207,11 +208,16 @@ def test_saved_models_come_back(tiny_model, tmp_path):
 
 
 def test_half_precision_files_are_half_the_size_and_load_in_float32(tiny_model, tmp_path):
-    save_pretrained(tiny_model, tmp_path / "full")
-    save_pretrained(tiny_model, tmp_path / "half", torch.float16)
+    model = copy.deepcopy(tiny_model)
+    model.mask_autoencoder.latent_std.fill_(1 / 3)
+    save_pretrained(model, tmp_path / "full")
+    save_pretrained(model, tmp_path / "half", torch.float16)
     sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("full", "half")]
     assert sizes[1] < 0.6 * sizes[0]
-    assert load_pretrained(tmp_path / "half").dtype == torch.float32
+    loaded = load_pretrained(tmp_path / "half")
+    assert loaded.dtype == torch.float32
+    for name, value in model.named_buffers():  # statistics lose nothing
+        assert torch.equal(loaded.get_buffer(name), value), name
 
 
 def test_a_model_saved_for_inference_segments_and_does_not_train(tiny_model, tmp_path):
@@ -245,6 +251,9 @@ def test_a_model_that_is_not_there_says_where_it_was_looked_for(tmp_path):
         load_pretrained(tmp_path / "nowhere")
     assert str(tmp_path / "nowhere") in str(error.value)
     assert "bundled models" in str(error.value)
+    with pytest.raises(ModelError) as error:
+        load_pretrained("./nowhere")
+    assert "Hub" not in str(error.value)  # nothing is asked for a path
 
 
 def test_a_hub_id_that_cannot_be_reached_is_an_error_too(monkeypatch):

@@ -128,6 +128,13 @@ def test_sizes_are_read_off_the_shapes(states):
     assert inferred.input_size == expected.input_size
     assert inferred.mask_autoencoder.multipliers == expected.mask_autoencoder.multipliers
     assert inferred.mask_autoencoder.attention_levels == (1, 2)
+    assert inferred.learned_variance
+    name = "diffloss.net.final_layer.linear.weight"
+    outputs = states[1][name]
+    without = {**states[1], name: outputs[: len(outputs) // 2]}
+    narrow = infer_config(states[0], without)
+    assert not narrow.learned_variance
+    assert narrow.transformer.heads == 1  # of 64 channels or fewer
 
 
 @pytest.mark.parametrize("ema", [True, False])
