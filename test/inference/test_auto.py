@@ -55,6 +55,11 @@ def test_the_fastest_is_chosen_and_remembered(model_directory, two_candidates, m
     monkeypatch.setattr(auto, "versions", lambda *names: dict.fromkeys(names, "another"))
     choose(model_directory)
     assert len(measured) == 2
+    for count, name in enumerate(("config.json", "model.safetensors"), start=3):
+        with (model_directory / name).open("ab") as file:
+            file.write(b" ")
+        choose(model_directory)
+        assert len(measured) == count
 
 
 def test_a_damaged_memory_is_measured_again(model_directory, two_candidates, monkeypatch):

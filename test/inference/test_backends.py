@@ -99,7 +99,21 @@ def test_frames_that_follow_each_other_have_one_segmenter(two_threads, model, ch
     given = {"device": "cpu", "backend": "openvino", "precision": "fp32", **changed}
     group = SegmenterGroup(SegmenterSpec(model, sampling, **given))
     assert (group.at_a_time, torch.get_num_threads()) == (1, 2)
+    with pytest.raises(ValueError, match="expected an RGB image"):
+        group.segment(frame()[..., 0])
+    assert group.segment(frame()).labels.shape == (40, 56)  # it is free again
     group.close()
+
+
+def test_a_group_that_cannot_be_opened_leaves_the_threads_to_others(
+    two_threads, model, monkeypatch
+):
+    pytest.importorskip("openvino")
+    monkeypatch.setattr(Segmenter, "prepare", Mock(side_effect=ExportError("no room")))
+    spec = SegmenterSpec(model, device="cpu", backend="openvino", precision="fp32")
+    with pytest.raises(ExportError, match="no room"):
+        SegmenterGroup(spec)
+    assert torch.get_num_threads() == 2
 
 
 @pytest.mark.parametrize(

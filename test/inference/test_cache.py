@@ -8,6 +8,7 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from running_process import runs
@@ -237,7 +238,7 @@ print("done all")
 """
 
 
-def test_a_process_beside_waits_for_its_turns(tmp_path, builds):
+def test_a_process_beside_waits_for_its_turns(tmp_path, builds, monkeypatch):
     turns = tmp_path / "turns"
     module = TAKES_TURNS.replace("TURNS", repr(str(turns)))
     (tmp_path / f"{builds}.py").write_text(module)
@@ -249,7 +250,10 @@ def test_a_process_beside_waits_for_its_turns(tmp_path, builds):
         yield
         seen.append((before, turns.read_text()))
 
+    limits = Mock()
+    monkeypatch.setattr("threading.Timer", limits)
     assert Beside(builds).result(turn) == "done all"
+    assert limits.return_value.start.call_count == limits.return_value.cancel.call_count == 3
     assert seen == [("", "0 "), ("0 ", "0 1 "), ("0 1 ", "0 1 2 ")]
 
 
