@@ -1,10 +1,13 @@
 """`camss-ros finetune`: from own labelled images and a model to a better model."""
 
+import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from small_model import save_small_model
 from training_run import write_camvid
 from typer.testing import CliRunner
@@ -35,8 +38,10 @@ VOID = "void: {file_values: [5, 10, 255]}\n"
 
 @pytest.fixture
 def data(tmp_path):
+    """Of the classes of CamVid in another order."""
     root = write_camvid(tmp_path / "own")
-    (root / "label_set.yaml").write_text(label_set_text("own", load_label_set("camvid11").classes))
+    own = [dataclasses.replace(it, id=10 - it.id) for it in load_label_set("camvid11").classes]
+    (root / "label_set.yaml").write_text(label_set_text("own", own[::-1]))
     return root
 
 
@@ -54,6 +59,11 @@ def label_set_text(name, classes, more=""):
         for i, it in enumerate(classes)
     )
     return f"name: {name}\nclasses:\n{rows}{more}"
+
+
+def entry(run, name):
+    """Of a run's configuration."""
+    return yaml.safe_load((run / "config.yaml").read_text())[name]
 
 
 def finetune(data, output, model, *overrides, code=0, options=()):
@@ -80,12 +90,22 @@ def test_with_the_same_classes_it_starts_from_the_model_and_tells_before_and_aft
     segmenter = Segmenter(output / "best", device="cpu")
     assert segmenter.model_name == "run"
     assert segmenter.input_size == (64, 96)
-    was, now = (load_pretrained(each).state_dict() for each in (small_model, output / "best"))
-    kept = "tokenizer.backbone.stem.conv.weight"  # an early stage
-    torch.testing.assert_close(now[kept], was[kept], rtol=1e-3, atol=1e-3)
-    learnt = next(name for name in was if name.startswith("denoiser") and was[name].ndim > 1)
-    assert not torch.equal(now[learnt], was[learnt].half().float())
+    assert segmenter.classes == load_label_set("camvid11").classes  # in the order of the model
+    assert entry(output, "data")["sources"][0]["size"] == [64, 96]
+    was, now = (load_pretrained(each) for each in (small_model, output / "best"))
+    learns = {
+        name
+        for name, value in now.named_parameters()
+        if not torch.equal(value, was.get_parameter(name).half().float())
+    }
+    assert any(name.startswith("denoiser") for name in learns)
+    stages = {name.split(".")[3] for name in learns if name.startswith("tokenizer.backbone.stages")}
+    assert stages == {"3", "4", "5", "6"}  # what comes before them is kept
+    assert not any(name.startswith("tokenizer.backbone.stem") for name in learns)
+    statistics = now.tokenizer.backbone.named_buffers()
+    assert all(torch.equal(it, was.tokenizer.backbone.get_buffer(name)) for name, it in statistics)
     # the same command has nothing left to do
+    shutil.rmtree(output / "last")  # the best one is scored
     rows = read_metrics(output / "metrics.csv")
     finetune(data, output, small_model, "loop.learning_rate=1e-3")
     assert read_metrics(output / "metrics.csv") == rows
@@ -107,7 +127,14 @@ def test_with_other_classes_a_mask_autoencoder_comes_first(small_model, tmp_path
     more = f"{VOID}mappings: {{camvid11: {{sky: sky, tree: tree, bicyclist: bicyclist}}}}\n"
     (data / "label_set.yaml").write_text(label_set_text("own", CLASSES, more))
     finetune(data, tmp_path / "run", small_model, *MASKS)
-    assert (tmp_path / "run" / "masks" / "last" / "autoencoder.pt").is_file()
+    masks = tmp_path / "run" / "masks"
+    trained = torch.load(masks / "last" / "autoencoder.pt", weights_only=True)
+    begun = load_pretrained(masks / "start").mask_autoencoder.state_dict()
+    used = load_pretrained(tmp_path / "run" / "start").mask_autoencoder.state_dict()
+    for name, value in trained.items():
+        assert torch.equal(used[name], value), name
+    head = "decoder.head.0.weight"
+    torch.testing.assert_close(trained[head], begun[head], atol=0.01, rtol=0)  # they learn on
     segmenter = Segmenter(tmp_path / "run" / "best", device="cpu")
     assert [one.name for one in segmenter.classes] == [one.name for one in CLASSES]
     assert segmenter.segment(np.zeros((50, 70, 3), np.uint8)).labels.max() < 3
@@ -127,6 +154,8 @@ def test_with_more_minutes_a_run_goes_on_with_the_masks_that_it_has(
     )
     assert (output / "masks" / "checkpoint.pt").read_bytes() == masks
     assert torch.load(output / "checkpoint.pt", weights_only=True)["step"] > 1
+    minutes = [entry(run, "loop")["minutes"] for run in (output, output / "masks")]
+    assert minutes == pytest.approx([0.4, 0.1])  # of which the masks have their part
 
 
 def test_with_other_classes_too_a_run_goes_on_where_its_data_have_moved(
@@ -168,9 +197,9 @@ def test_the_original_data_are_mixed_in(data, small_model, tmp_path):
     assert "camvid, 4 frames" in printed
     scores = json.loads((output / "finetune.json").read_text())
     assert list(scores) == ["own", "camvid"]
-    config = (output / "config.yaml").read_text()
-    assert "share: 0.7" in config
-    assert "share: 0.3" in config
+    shares = [source["share"] for source in entry(output, "data")["sources"]]
+    assert shares == pytest.approx([0.7, 0.3])
+    assert "miou_own" not in read_metrics(output / "validation.csv")[-1]  # which alone is validated
     assert "none of cityscapes256, camvid, idd_lite" in finetune(
         data, tmp_path / "o", small_model, options=["--original", tmp_path], code=1
     ).replace("\n", "")
@@ -201,6 +230,15 @@ def test_what_is_wrong_is_named(data, small_model, tmp_path):
     message = finetune(data, tmp_path / "o", small_model, code=1)
     assert "label_set.yaml" in message
     assert "no data folder" in finetune(tmp_path / "none", tmp_path / "o", small_model, code=1)
+
+
+def test_classes_that_no_label_set_has_are_wanted_in_the_order_of_the_model(data, tmp_path):
+    model = save_small_model(tmp_path / "model")
+    classes = load_pretrained(model).config.label_set
+    own = [dataclasses.replace(it, id=10 - it.id) for it in classes][::-1]
+    (data / "label_set.yaml").write_text(label_set_text("own", own))
+    message = finetune(data, tmp_path / "o", model, code=1).replace("\n", " ")
+    assert "in another order: expected class0, class1" in message
 
 
 def test_data_that_are_not_split_are_to_be_imported(data, small_model, tmp_path):

@@ -37,7 +37,7 @@ from camss_ros.training.config import (
 )
 from camss_ros.training.config_files import ConfigError, config_text, load_config, override
 from camss_ros.training.resume import check_resumable
-from camss_ros.training.run_folder import read_metrics
+from camss_ros.training.run_folder import TrainingError, read_metrics
 from camss_ros.training.sources import open_training_data
 from camss_ros.training.start import start_model
 
@@ -214,13 +214,17 @@ def test_a_run_may_have_the_name_of_its_configuration(tmp_path, monkeypatch):
     assert named == load_config(SegmenterConfig, CONFIGS / "camss_tiny_camvid.yaml")
 
 
-def test_sources_of_one_name_have_scores_each(tmp_path):
+def test_sources_are_read_as_they_are_asked_for_and_those_of_one_name_have_scores_each(tmp_path):
     for name in ("a", "b", "c"):
-        write_camvid(tmp_path / name / ("other" if name == "c" else "frames"), frames=1)
-    roots = ("a/frames", "b/frames", "c/other")
-    sources = tuple(SourceConfig("camvid", root=root) for root in roots)
-    data = open_training_data(DataConfig(sources, root=str(tmp_path)))
+        write_camvid(tmp_path / name / ("other" if name == "c" else "frames"), frames=2)
+    both = SourceConfig("camvid", "b/frames", "train+val", share=3.0, size=(32, 48))
+    sources = (SourceConfig("camvid", "a/frames"), both, SourceConfig("camvid", "c/other"))
+    data = open_training_data(DataConfig(sources, root=str(tmp_path), validation_every=2))
     assert [one.name for one in data.validation] == ["frames-1", "frames-2", "other"]
+    assert [(len(one.pairs), one.share) for one in data.sources] == [(2, 1), (4, 3), (2, 1)]
+    assert [(len(one.pairs), one.size) for one in data.validation] == [
+        (1, None), (1, (32, 48)), (1, None)
+    ]  # fmt: skip
 
 
 def test_labels_of_void_alone_are_refused_before_the_training(autoencoder, tmp_path):
@@ -325,6 +329,12 @@ def test_another_configuration_does_not_go_on_with_a_run(root, autoencoder, tmp_
     longer = dataclasses.replace(config.loop, steps=5, log_every=7, save_every=7, evaluate_every=7)
     data = dataclasses.replace(config.data, root="elsewhere", workers=7, in_memory=False)
     check_resumable(dataclasses.replace(config, loop=longer, data=data), tmp_path)
+    # no limit is more than any
+    limited = dataclasses.replace(config, loop=dataclasses.replace(longer, minutes=5))
+    with pytest.raises(TrainingError, match=r"loop\.minutes None there, 5 now"):
+        check_resumable(limited, tmp_path)
+    (tmp_path / "config.yaml").write_text(config_text(limited))
+    check_resumable(dataclasses.replace(config, loop=longer), tmp_path)
 
 
 def test_one_process_at_a_time_trains_in_a_folder(root, autoencoder, tmp_path):
