@@ -136,6 +136,13 @@ def test_frames_are_held_out_of_the_calibration():
         assert not any(np.array_equal(frame, other) for other in frames)
 
 
+def test_a_single_frame_is_calibrated_and_compared_on(tmp_path):
+    np.savez(tmp_path / "one.npz", scene(0))
+    for frames in read_calibration(tmp_path / "one.npz"):
+        (frame,) = frames
+        assert np.array_equal(frame, scene(0))
+
+
 def test_the_scenes_are_pictures_that_export_does_not_compare_on():
     first, second = islice(CalibrationScenes(), 2)
     assert (first.dtype, first.shape) == (np.uint8, (360, 480, 3))

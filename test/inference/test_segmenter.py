@@ -173,6 +173,15 @@ def test_unknown_devices_and_precisions_are_named():
         select_dtype("int3", torch.device("cpu"))
 
 
+@pytest.mark.parametrize(
+    ("capability", "dtype"), [((7, 5), torch.float16), ((8, 0), torch.bfloat16)]
+)
+def test_bfloat16_is_taken_from_ampere_on(monkeypatch, capability, dtype):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    assert select_dtype("auto", torch.device("cuda")) == dtype
+    assert select_dtype("fp32", torch.device("cuda")) == torch.float32
+
+
 def test_a_device_of_pytorch_and_a_seed_of_numpy_are_taken(model, segmenter):
     same = Segmenter(model, device=segmenter.device, precision="fp32", seed=np.int64(0))
     assert np.array_equal(same.segment(frame()).labels, segmenter.segment(frame()).labels)

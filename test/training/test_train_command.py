@@ -104,6 +104,9 @@ def test_two_commands_make_a_model(root, tmp_path):
     started = start_model(dataclasses.replace(config, model=model))
     for name, value in started.mask_autoencoder.state_dict().items():
         assert torch.equal(value, other[name]), name
+    checkpoint = torch.load(tmp_path / "s" / "checkpoint.pt", weights_only=True)
+    for name, value in started.denoiser.state_dict(prefix="denoiser.").items():
+        assert torch.equal(value, checkpoint["average"][name]), name
 
 
 def test_what_is_wrong_is_named(root, autoencoder, tmp_path):
