@@ -142,6 +142,13 @@ def test_lonely_files_are_named(root):
         labeled_folder(root, "val", CAMVID)
 
 
+def test_two_images_of_one_name_are_refused(root):
+    for suffix in (".png", ".jpg"):
+        write(root, "a", picture(), np.zeros((4, 6), np.uint8), suffix)
+    with pytest.raises(DataError, match=r"images/a\.(png and a\.jpg|jpg and a\.png) have the same"):
+        labeled_folder(root, "val", CAMVID)
+
+
 def test_bad_files_are_named(root):
     write(root, "a", picture(), np.full((4, 5), 3, np.uint8))
     with pytest.raises(DataError, match=r"6 x 4.*5 x 4"):
