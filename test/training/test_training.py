@@ -32,6 +32,7 @@ from camss_ros.training.config import (
     SegmenterConfig,
     SourceConfig,
 )
+from camss_ros.training.label_codes import LabelCodes
 from camss_ros.training.loop import Training, make_accelerator, train
 from camss_ros.training.masking import RandomlyKnown, TruncatedNormalRatio
 from camss_ros.training.optimization import (
@@ -777,5 +778,12 @@ def test_focused_samples_show_a_rare_class():
     half = samples(options(1), frames=only, augmentation=crop,
                    data=dataclasses.replace(config, focus_share=0.5))  # fmt: skip
     assert 3 < sum((half[number]["labels"] == rare).any() for number in range(20)) < 17
+    # a label of several classes is rare if all of them are
+    codes = LabelCodes(11, ((7, 9), (3, 7)))
+    several = samples(options(1), frames=dataclasses.replace(only, codes=codes), data=config,
+                      augmentation=crop)  # fmt: skip
+    for code, is_rare in ((11, True), (12, False)):
+        label[50:54, 80:84] = code
+        assert all((several[n]["labels"] == code).any() for n in range(12)) == is_rare
     label[:] = 0
     assert not taken[0]["labels"].any()  # of what is not there nothing is shown
