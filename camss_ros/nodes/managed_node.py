@@ -156,5 +156,6 @@ class ManagedNode(GivenParameters, LifecycleNode):
 
     def cancel(self) -> None:
         """Give up what is in work, from any thread; returns at once."""
-        if self._worker is not None:
-            self._worker.cancel()
+        worker = self._worker  # the executor may let go of it meanwhile
+        if worker is not None:
+            worker.cancel()
