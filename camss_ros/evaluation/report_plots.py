@@ -74,7 +74,8 @@ def temporal_plot(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], of_time: 
         )
     axes.set_ylim(0, 1.02)
     axes.set_xlabel("seconds" if of_time else "frame")
-    axes.legend(loc="lower right", fontsize=8, frameon=True, framealpha=0.8, ncols=len(curves))
+    # `ncols` is not known before matplotlib 3.6; Ubuntu 22.04, and so Humble, has 3.5
+    axes.legend(loc="lower right", fontsize=8, frameon=True, framealpha=0.8, ncol=len(curves))
     axes.grid(color="#dddddd", linewidth=0.6)
     return svg(figure)
 
