@@ -102,6 +102,8 @@ def test_a_mask_with_depth_becomes_an_organised_cloud(
     assert running.node.set_parameters_atomically([changed]).successful
     running.calibrate(calibration(2, 2 * HEIGHT, 2 * WIDTH))
     running.send(depth__camera_info=calibration(2))
+    job: Any = next(job for job in running.node.jobs if job.name == CLOUD_JOB)
+    wait_until(lambda: job._camera.is_known, "the calibration of the depth camera")
     large = np.kron(LABELS, np.ones((2, 2), np.uint8))
     running.send(**pair(2, large), depth__image=depth_image(2, depth))
     dense = received(running, "labeled_cloud", 2)
