@@ -32,8 +32,6 @@ def use_compile_cache(device: torch.device) -> Path:
         The folder in use, which may not be there yet. Where ours can't be written it is PyTorch's
         own.
     """
-    # the cache of compiled graphs, which PyTorch 2.4 has, but not by default
-    os.environ.setdefault("TORCHINDUCTOR_FX_GRAPH_CACHE", "1")
     given = os.environ.get(_VARIABLE)
     if given is not None and not Path(given).name.startswith(_INDUCTORS_OWN):
         return Path(given)

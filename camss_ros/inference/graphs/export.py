@@ -192,7 +192,7 @@ def export_onnx(network: CamSeg, spec: GraphSpec, path: Path) -> None:
         graph(*inputs.values())
         try:
             # The exporter by tracing: it needs one package less than its successor, is many times
-            # faster on an unrolled loop, and is the same in PyTorch 2.4, which a Jetson has.
+            # faster on an unrolled loop, and is the same in PyTorch 2.5, which a Jetson has.
             torch.onnx.export(
                 graph,
                 tuple(inputs.values()),
