@@ -29,7 +29,7 @@ _NEAR = 1e-3  # m; a pinhole sees nothing nearer, nor behind
 _WIDEST = np.tan(np.radians(85.0))  # radius on the plane at depth 1 up to which a lens is followed
 _MARGIN = 1.05  # around the rays of the edges
 _INVERSE_ERROR = 0.1  # pixels that a ray may miss its pixel by
-_INVERSE_STEPS = 50  # at most; a calibrated lens takes 3 to 6
+_INVERSE_STEPS = 50  # at most; usual lenses take 5 or 6
 
 
 class CalibrationMessage(Protocol):
@@ -163,7 +163,7 @@ class CameraModel:
             if any(self.distortion):
                 r2 = x * x + y * y
                 r2[r2 > self._limit**2] = np.nan
-                aside, down = self._tangential(x, y)
+                aside, down = self._tangential(x, y, r2)
                 radial = self._radial(r2)
                 x, y = x * radial + aside, y * radial + down
             return x * self.fx + self.cx, y * self.fy + self.cy
@@ -255,17 +255,20 @@ class CameraModel:
             return seen
         rays = np.zeros_like(seen)
         for _ in range(_INVERSE_STEPS):
+            x, y = rays
             # the tangential part is small, and therefore nearly that of the ray before
-            radial = seen - self._tangential(*rays)
+            radial = seen - self._tangential(x, y, x * x + y * y)
             straight, radius = self._straight(radial)
             before, rays = rays, radial * (straight / radius)
             if np.abs(rays - before).max(initial=0.0) < 1e-9:
                 break
         return rays
 
-    def _tangential(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _tangential(
+        self, x: np.ndarray, y: np.ndarray, r2: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         _, _, p1, p2 = self.distortion[:4]
-        xy, r2 = 2 * x * y, x * x + y * y
+        xy = 2 * x * y
         return p1 * xy + p2 * (r2 + 2 * x * x), p2 * xy + p1 * (r2 + 2 * y * y)
 
 
